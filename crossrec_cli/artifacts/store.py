@@ -1,0 +1,237 @@
+"""Artifacts on disk: written whole or not at all, and never trusted without their manifest.
+
+``<run_dir>/<stage>/<id>/`` holds a stage's files and ``manifest.json``; the symlink ``current`` beside it names
+the newest. A draft is written into a hidden sibling, synced, given its manifest last, and renamed; then the
+symlink is replaced. Whatever moment a process dies at, ``current`` names a whole artifact or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from crossrec_cli.errors import ArtifactError, InputError, LockedError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+CURRENT = "current"
+KEEP = 2
+
+
+class FileEntry(BaseModel):
+    """One file of an artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    sha256: str
+    bytes: int
+    rows: int | None = None
+
+
+class Manifest(BaseModel):
+    """What an artifact is, what it was made from and at what cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format_version: int
+    stage: str
+    stage_version: int
+    id: str
+    config: dict[str, Any]
+    """Each config field that the stage declares, dotted, with its value."""
+    inputs: dict[str, str]
+    """Each outside file and earlier stage, with the hash of its content."""
+    files: dict[str, FileEntry]
+    summary: dict[str, Any]
+    """The stage's own figures."""
+    versions: dict[str, str]
+    seed: int
+    started: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed artifact whose files are all there and are what the manifest says."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files.
+
+        Raises:
+            ArtifactError: if it has no such file.
+        """
+        if name not in self.manifest.files:
+            raise ArtifactError(f"{self.path}: holds no {name}; run the stage again with --force")
+        return self.path / name
+
+    @property
+    def content(self) -> str:
+        """A hash of what is in the files, whatever made them and whenever."""
+        entries = sorted((name, entry.sha256) for name, entry in self.manifest.files.items())
+        return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+class Store:
+    """The artifacts of one run directory."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+
+    def current(self, stage: str) -> Artifact | None:
+        """The newest artifact of a stage, checked; None if there is none yet.
+
+        Raises:
+            ArtifactError: if it is damaged.
+        """
+        link = self.run_dir / stage / CURRENT
+        if not link.is_symlink():
+            return None
+        path = link.parent / link.readlink().name
+        manifest = _read_manifest(path / MANIFEST)
+        for name, entry in manifest.files.items():
+            _check_file(path / name, entry)
+        return Artifact(path, manifest)
+
+    @contextmanager
+    def draft(self, stage: str) -> Iterator[Path]:
+        """A hidden directory to write a stage's files into; gone afterwards unless it was committed."""
+        directory = self.run_dir / stage
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for stale in directory.glob(".draft-*"):  # of a killed run; the lock says that nobody writes there now
+                shutil.rmtree(stale)
+            draft = directory / f".draft-{os.getpid()}"
+            draft.mkdir()
+        except OSError as error:
+            raise ArtifactError(f"{error.filename or directory}: cannot write: {error.strerror}") from None
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def commit(self, draft: Path, manifest: Manifest) -> Artifact:
+        """Make a draft the stage's current artifact, and drop all but the newest two."""
+        stage_dir = draft.parent
+        final = stage_dir / manifest.id
+        for name in manifest.files:
+            _sync(draft / name)
+        (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _sync(draft / MANIFEST)
+        _sync(draft)
+        draft.rename(final)
+        link = stage_dir / f".{CURRENT}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(final.name)
+        link.replace(stage_dir / CURRENT)
+        _sync(stage_dir)
+        for old in sorted(path for path in stage_dir.iterdir() if path.is_dir() and not path.is_symlink())[:-KEEP]:
+            shutil.rmtree(old, ignore_errors=True)
+        return Artifact(final, manifest)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run directory for writing. The operating system frees it when the process dies.
+
+        Raises:
+            LockedError: if another process holds it.
+        """
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.run_dir / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise LockedError(f"{self.run_dir}: {_holder(self.run_dir)} works here; wait for it to end") from None
+        except OSError as error:
+            raise ArtifactError(f"{error.filename or self.run_dir}: cannot write: {error.strerror}") from None
+        try:
+            (self.run_dir / ".holder").write_text(str(os.getpid()))
+            yield
+        finally:
+            (self.run_dir / ".holder").unlink(missing_ok=True)
+            lock.release()
+
+
+def _holder(run_dir: Path) -> str:
+    try:
+        return f"process {int((run_dir / '.holder').read_text())}"
+    except (OSError, ValueError):
+        return "another crossrec"
+
+
+def new_id(content: str) -> str:
+    """A name that sorts by time and tells two artifacts apart at a glance."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{content[:8]}"
+
+
+def describe_files(directory: Path) -> dict[str, FileEntry]:
+    """Hash, size and (for Parquet) rows of every file in a directory."""
+    return {
+        path.name: FileEntry(
+            sha256=hash_file(path),
+            bytes=path.stat().st_size,
+            rows=pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None,
+        )
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's bytes.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror or error}") from None
+    except ValidationError:
+        raise ArtifactError(f"{path}: damaged, or written by another version of crossrec") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise ArtifactError(f"{path}: format {manifest.format_version}, this crossrec reads {FORMAT_VERSION}")
+    if any(Path(name).name != name for name in manifest.files):
+        raise ArtifactError(f"{path}: names a file outside its own directory")
+    return manifest
+
+
+def _check_file(path: Path, entry: FileEntry) -> None:
+    try:
+        damaged = path.stat().st_size != entry.bytes or hash_file(path) != entry.sha256
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror or error}") from None
+    if damaged:
+        raise ArtifactError(f"{path}: damaged, its content is not what the manifest says")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,241 @@
+"""Strict YAML: every problem in the file at once, each with file, line, column and the nearest known key.
+
+Scalars follow YAML 1.2's core schema, in which ``1e-4`` is a number and ``off`` a word; PyYAML by itself
+follows YAML 1.1, in which it is the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import ConfigError
+
+Key = str | int
+KeyPath = tuple[Key, ...]
+
+_SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*")
+_SET_KEY = re.compile(r"(\w+)(\])?")
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """Safe YAML with the scalars of YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema)."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  PyYAML's own class attribute
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+):
+    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def _core_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """An int as YAML 1.2 writes it: ``010`` is ten, not eight."""
+    text = str(loader.construct_scalar(node))
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+_CoreLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
+
+
+@dataclass
+class _Source:
+    """Plain data, and where each part of it was written."""
+
+    data: Any = None
+    places: dict[KeyPath, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def place(self, path: KeyPath) -> str:
+        """Where ``path`` stands, or the nearest part of the config around it."""
+        while path not in self.places and path:
+            path = path[:-1]
+        return self.places[path]
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and check a config file.
+
+    Args:
+        path: the YAML file.
+        overrides: ``a.b[0].c=value`` strings, checked as if they stood in the file.
+
+    Raises:
+        ConfigError: with every problem, one line each.
+    """
+    source = _read(path)
+    for override in overrides:
+        _override(source, override)
+    if source.problems:
+        raise ConfigError(source.problems)
+    try:
+        return Config.model_validate_json(json.dumps(source.data))
+    except ValidationError as error:
+        raise ConfigError(sorted(set(_explain(error, source)), key=_by_line)) from None
+
+
+def _by_line(problem: str) -> list[int | str]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", problem)]
+
+
+def _read(path: Path) -> _Source:
+    try:
+        loader = _CoreLoader(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror or error}"]) from None
+    except (UnicodeDecodeError, yaml.reader.ReaderError):
+        raise ConfigError([f"{path}: not a text file in UTF-8"]) from None
+    source = _Source(places={(): f"{path}:1:1"})
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError([f"{path}:1:1: a config is a mapping of keys to values, and this file is not"])
+        source.data = _build(loader, node, (), source, str(path), frozenset())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError([f"{path}{where}: not valid YAML: {error.problem or error.context}"]) from None
+    return source
+
+
+def _build(
+    loader: _CoreLoader, node: yaml.Node, path: KeyPath, source: _Source, file: str, inside: frozenset[int]
+) -> Any:
+    """Plain data of a node, noting places and duplicate keys on the way."""
+    place = f"{file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+    source.places.setdefault(path, place)
+    if id(node) in inside:
+        source.problems.append(f"{place}: this alias contains itself")
+        return None
+    inside |= {id(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(loader, child, (*path, i), source, file, inside) for i, child in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        try:
+            return loader.construct_object(node)
+        except (yaml.constructor.ConstructorError, ValueError):
+            source.problems.append(f"{place}: cannot read {node.value!r} as {node.tag}")
+            return None
+    data: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = str(key_node.value)
+        place = f"{file}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+        if key in data:
+            first = source.places[(*path, key)].rsplit(":", 2)[1]
+            source.problems.append(f"{place}: duplicate key '{key}', already given on line {first}")
+        source.places.setdefault((*path, key), place)
+        data[key] = _build(loader, value_node, (*path, key), source, file, inside)
+    return data
+
+
+def _override(source: _Source, override: str) -> None:
+    """Put one ``--set`` into the data, as if it had stood in the file."""
+    place = f"--set {override}"
+    dotted, equals, text = override.partition("=")
+    path = _set_path(dotted)
+    if not equals or not path:
+        source.problems.append(f"{place}: write it as key=value or list[0].key=value")
+        return
+    try:
+        value = yaml.load(text, Loader=_CoreLoader)  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError):
+        source.problems.append(f"{place}: '{text}' is not valid YAML")
+        return
+    parent = source.data
+    for here, (key, following) in enumerate(zip(path, (*path[1:], None), strict=True)):
+        if isinstance(key, int) != isinstance(parent, list) or not isinstance(parent, list | dict):
+            source.problems.append(f"{place}: {dotted_path(path[:here]) or 'the config'} is not a {_kind(key)}")
+            return
+        if isinstance(parent, list) and isinstance(key, int) and key >= len(parent):
+            source.problems.append(f"{place}: {dotted_path(path[:here])} has only {len(parent)} entries")
+            return
+        if following is None:
+            parent[key] = value
+        elif isinstance(parent, dict) and parent.get(key) is None:
+            parent[key] = {}
+        parent = parent[key]
+        source.places[path[: here + 1]] = place
+
+
+def _set_path(dotted: str) -> KeyPath:
+    """``data.platforms[0].name`` as ``('data', 'platforms', 0, 'name')``; empty if it is not of that form."""
+    if not _SET_PATH.fullmatch(dotted):
+        return ()
+    return tuple(int(name) if bracket else name for name, bracket in _SET_KEY.findall(dotted))
+
+
+def _kind(key: Key) -> str:
+    return "list" if isinstance(key, int) else "mapping"
+
+
+def dotted_path(path: KeyPath) -> str:
+    """``('data', 'platforms', 0, 'name')`` as ``data.platforms[0].name``."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return text.removeprefix(".")
+
+
+def _explain(error: ValidationError, source: _Source) -> Iterator[str]:
+    """Pydantic's findings, each as one line with its place."""
+    for problem in error.errors(include_url=False, include_input=True):
+        path: KeyPath = tuple(problem["loc"])
+        parent, name = path[:-1], dotted_path(path)
+        kind, message = problem["type"], problem["msg"]
+        if kind == "extra_forbidden":
+            known = _known_keys(parent)
+            message = f"unknown key '{path[-1]}'" + _in(parent) + _nearest(str(path[-1]), known)
+        elif kind == "missing":
+            message = f"missing key '{path[-1]}'" + _in(parent)
+        elif kind == "value_error":
+            message = f"{name or 'config'}: {message.removeprefix('Value error, ')}"
+        elif kind == "literal_error":
+            choices = problem["ctx"]["expected"]
+            message = f"{name}: {problem['input']!r} is not one of {choices}"
+        elif kind == "string_pattern_mismatch":
+            message = f"{name}: {problem['input']!r} has not the form {problem['ctx']['pattern']}"
+        else:
+            message = f"{name}: {message[0].lower()}{message[1:]}, not {_shown(problem['input'])}"
+        yield f"{source.place(path)}: {message}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _in(parent: KeyPath) -> str:
+    return f" in {dotted_path(parent)}" if parent else ""
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(known)}"
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """The keys that the section at ``path`` takes."""
+    model: type[BaseModel] = Config
+    for key in path:
+        if isinstance(key, str):
+            model = next(_models_in(model.model_fields[key].annotation))
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
