@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
+class Advance(Protocol):
+    """Tells a progress display that more is done."""
+
+    def __call__(self, done: int, detail: str = "") -> None:
+        """``done`` more units, and optionally a word on how it goes."""
+
+
 class Reporter(Protocol):
     """Takes messages and progress; the console implements it."""
+
+    def begin(self, stage: str) -> None:
+        """A stage begins."""
+
+    def log(self, message: str) -> None:
+        """One line for the log file alone."""
 
     def say(self, message: str) -> None:
         """One line of news."""
@@ -16,20 +29,23 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """One line that the user should act on."""
 
-    def progress(self, name: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-        """Show progress of ``total`` units; call what it yields with how many more are done."""
+    def progress(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """Show progress of ``total`` units."""
 
 
 class Silent:
     """A reporter that says nothing."""
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Ignored."""
 
-    def warn(self, message: str) -> None:
-        """Ignored."""
+    begin = say = warn = log
 
     @contextmanager
-    def progress(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    def progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
         """Ignored."""
-        yield lambda done: None
+
+        def ignore(done: int, detail: str = "") -> None:
+            pass
+
+        yield ignore

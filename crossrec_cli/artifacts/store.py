@@ -175,9 +175,9 @@ def _holder(run_dir: Path) -> str:
         return "another crossrec"
 
 
-def new_id(content: str) -> str:
-    """A name that sorts by time and tells two artifacts apart at a glance."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{content[:8]}"
+def new_id(digest: str) -> str:
+    """A name that sorts by time, and shows by a hash's beginning whether two artifacts were made from the same."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{digest[:8]}"
 
 
 def describe_files(directory: Path) -> dict[str, FileEntry]:

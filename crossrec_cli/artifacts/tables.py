@@ -33,8 +33,6 @@ TEXT: Final = "text"
 TAGS: Final = "tags"
 TAG: Final = "tag"
 EMBEDDING: Final = "embedding"
-VECTOR: Final = "vector"
-BIAS: Final = "bias"
 RANK: Final = "rank"
 SCORE: Final = "score"
 STEP: Final = "step"
@@ -105,9 +103,7 @@ LEARNING = pa.schema(  # history.parquet, one row an epoch
         "users_per_second": pa.float64(),
     }
 )
-METRICS = pa.schema(
-    {MODEL: pa.string(), METRIC: pa.string(), K: pa.int32(), VALUE: pa.float64(), "cases": pa.int64()}
-)
+METRICS = pa.schema({MODEL: pa.string(), METRIC: pa.string(), K: pa.int32(), VALUE: pa.float64(), "cases": pa.int64()})
 RECOMMENDATIONS = pa.schema(
     {USER_ID: pa.string(), RANK: pa.int32(), ITEM_ID: pa.string(), SCORE: pa.float32(), TEXT: pa.string()}
 )
@@ -118,14 +114,14 @@ def embeddings(width: int) -> pa.Schema:
     return pa.schema({ITEM_INDEX: pa.int32(), EMBEDDING: pa.list_(pa.float32(), width)})
 
 
-def item_vectors(width: int) -> pa.Schema:
-    """item_vectors.parquet: the item tower's v(i), ``width`` float32, and b(i)."""
-    return pa.schema({ITEM_INDEX: pa.int32(), VECTOR: pa.list_(pa.float32(), width), BIAS: pa.float32()})
-
-
 def per_user(metrics: Sequence[str]) -> pa.Schema:
     """per_user.parquet: one row per model and user, a column per metric such as ``ndcg@10``."""
-    head = {MODEL: pa.string(), USER_ID: pa.string(), HISTORY_LENGTH: pa.int32(), TARGET_HISTORY_LENGTH: pa.int32()}
+    head = {
+        MODEL: pa.string(),
+        USER_ID: pa.string(),
+        HISTORY_LENGTH: pa.int32(),
+        TARGET_HISTORY_LENGTH: pa.int32(),
+    }
     return pa.schema(head | dict.fromkeys(metrics, pa.float64()))
 
 

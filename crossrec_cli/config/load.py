@@ -151,11 +151,12 @@ def _override(source: _Source, override: str) -> None:
         source.problems.append(f"{place}: write it as key=value or list[0].key=value")
         return
     try:
-        value = yaml.load(text, Loader=_CoreLoader)  # noqa: S506  a SafeLoader
+        value = yaml.load(text, Loader=_CoreLoader)
     except (yaml.YAMLError, ValueError):
         source.problems.append(f"{place}: '{text}' is not valid YAML")
         return
-    parent = source.data
+    parent: Any = source.data
+    key: Any
     for here, (key, following) in enumerate(zip(path, (*path[1:], None), strict=True)):
         if isinstance(key, int) != isinstance(parent, list) or not isinstance(parent, list | dict):
             source.problems.append(f"{place}: {dotted_path(path[:here]) or 'the config'} is not a {_kind(key)}")

@@ -244,7 +244,10 @@ def _enough_interactions(connection: Backend, rows: ir.Table, data: Data, funnel
     """The k-core over users and items, taken away round by round until nothing more falls."""
     for round_number in range(1, 1_000_000):
         before = funnel.interactions
-        for key, minimum in ((t.USER_ID, data.min_interactions.user), (t.ITEM_ID, data.min_interactions.item)):
+        for key, minimum in (
+            (t.USER_ID, data.min_interactions.user),
+            (t.ITEM_ID, data.min_interactions.item),
+        ):
             enough = rows.mutate(of_key=rows.count().over(ibis.window(group_by=key)))
             rows = enough.filter(enough.of_key >= minimum).drop("of_key")
         rows = _keep(connection, funnel, f"enough interactions, round {round_number}", rows)

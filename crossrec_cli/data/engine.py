@@ -44,7 +44,7 @@ def input_files(pattern: str) -> list[Path]:
     Raises:
         InputError: if there is none.
     """
-    files = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())
+    files = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207  Path.glob takes no absolute pattern
     if not files:
         raise InputError(f"{Path(pattern).absolute()}: no such file")
     return files

@@ -25,3 +25,10 @@ class Job:
     out: Path
     """An empty directory for its files; what is in it when it returns becomes the artifact."""
     report: Reporter
+
+
+PREPROCESS = "preprocess"
+PRETRAIN_ADAPT = "pretrain-adapt"
+FINETUNE = "finetune"
+EVALUATE = "evaluate"
+RECOMMEND = "recommend"

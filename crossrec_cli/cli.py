@@ -1,0 +1,151 @@
+"""The ``crossrec`` command. The only place that prints or exits."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from crossrec_cli import __version__, show
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.schema import Config
+from crossrec_cli.console import LOG_FILE, Console
+from crossrec_cli.errors import CrossrecError, ExitCode
+from crossrec_cli.pipeline import BY_NAME, Outcome, run_stages
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
+
+EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
+
+app = typer.Typer(
+    name="crossrec",
+    help="Recommend from one category to the buyers of another.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML config file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config field: a.b=c or list[0].a=b. Repeatable."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+UserIds = Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Print this user's list. Repeatable.")]
+
+
+def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
+    @app.command(name, help=help_text, epilog=EXIT_CODES)
+    def command(
+        config: ConfigPath,
+        overrides: Overrides = None,
+        force: Force = False,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+    ) -> None:
+        _execute(stages, config, overrides or (), force, Console(quiet, as_json))
+
+
+_stage_command("run", tuple(BY_NAME), "Run all five stages; those that are up to date are skipped.")
+_stage_command(PREPROCESS, (PREPROCESS,), "Read, clean and split the raw files.")
+_stage_command(
+    PRETRAIN_ADAPT,
+    (PRETRAIN_ADAPT,),
+    "Read the item texts with the language model and learn from the source domain's buyers.",
+)
+_stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
+_stage_command(EVALUATE, (EVALUATE,), "Measure how well the test purchases are found.")
+
+
+@app.command(epilog=EXIT_CODES)
+def recommend(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    user: UserIds = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a ranked list of target items for every user."""
+    _execute((RECOMMEND,), config, overrides or (), force, Console(quiet, as_json), user)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"crossrec {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+def _execute(
+    stages: tuple[str, ...],
+    config_path: Path,
+    overrides: Sequence[str],
+    force: bool,
+    console: Console,
+    users: Sequence[str] | None = None,
+) -> None:
+    """Load the config, run the stages under the lock, show what came of them."""
+    try:
+        config = load_config(config_path, overrides)
+        with Store(config.run_path).lock():
+            console.open_log(config.run_path)
+            outcomes = []
+            for outcome in run_stages(config, stages, console, force):
+                show.outcome(console, outcome)
+                outcomes.append(outcome)
+            document = _document(config, outcomes)
+            if RECOMMEND in stages:
+                document["lists"] = show.lists(console, outcomes, users)
+            console.document(document)
+    except CrossrecError as error:
+        _fail(console, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(console, "interrupted; the artifacts of finished stages are whole", ExitCode.INTERRUPTED)
+    except Exception as error:
+        console.logger.error(traceback.format_exc())
+        where = f"{config.run_path / LOG_FILE}" if "config" in locals() else "the log file"
+        _fail(console, f"unexpected {type(error).__name__}: {error}; details are in {where}", ExitCode.INTERNAL)
+
+
+def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:
+    stages = [
+        {
+            "stage": outcome.stage,
+            "ran": outcome.ran,
+            "reason": outcome.reason,
+            "path": str(outcome.artifact.path),
+            "wall_seconds": outcome.artifact.manifest.wall_seconds,
+            "summary": outcome.artifact.manifest.summary,
+        }
+        for outcome in outcomes
+    ]
+    return {"run_dir": config.run_dir, "stages": stages}
+
+
+def _fail(console: Console, message: str, code: ExitCode) -> NoReturn:
+    console.error(message)
+    console.document({"error": message, "exit_code": code.value})
+    raise typer.Exit(code.value)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of the ``crossrec`` script."""
+    signal.signal(signal.SIGTERM, _terminated)
+    app(prog_name="crossrec")
+    sys.exit(0)

@@ -1,0 +1,167 @@
+"""What people and programs see: results on stdout, everything else on stderr and in the run's log file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from crossrec_cli.reporting import Advance
+
+LOG_FILE = "run.log"
+PLAIN_SECONDS = 5.0
+"""Where there is no terminal, a line of progress at most this often: a night of cron stays readable."""
+
+
+class Console:
+    """Implements ``Reporter``, and shows results."""
+
+    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
+        self.quiet = quiet
+        self.as_json = as_json
+        self.err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self.out = RichConsole(highlight=False)
+        self.stage = ""
+        self.logger = logging.getLogger("crossrec")
+        self.logger.setLevel(logging.INFO)
+        self.logger.propagate = False
+
+    def open_log(self, run_dir: Path) -> None:
+        """From now on, write a log file in the run directory."""
+        handler = logging.FileHandler(run_dir / LOG_FILE, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        for old in self.logger.handlers:
+            old.close()
+        self.logger.handlers = [handler]
+
+    def begin(self, stage: str) -> None:
+        """A stage begins; later lines bear its name."""
+        self.stage = stage
+
+    def log(self, message: str) -> None:
+        """To the log file alone."""
+        self.logger.info("%s: %s", self.stage, message)
+
+    def say(self, message: str) -> None:
+        """A line on stderr, unless quiet."""
+        self.log(message)
+        if not self.quiet:
+            self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), message))
+
+    def warn(self, message: str) -> None:
+        """A line on stderr, quiet or not."""
+        self.logger.warning("%s: %s", self.stage, message)
+        self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), ("warning: ", "yellow"), message))
+
+    def error(self, message: str) -> None:
+        """What ended the command, on stderr."""
+        self.logger.error(message)
+        for line in message.splitlines():
+            self.err.print(Text.assemble(("error: ", "bold red"), line))
+
+    @contextmanager
+    def progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        """A bar with rate and time left on a terminal; else a plain line every few seconds."""
+        if self.quiet:
+            yield _ignore
+        elif self.err.is_terminal:
+            with self._bar(unit) as bar:
+                task = bar.add_task(f"{self.stage}: {name}", total=total, detail="")
+
+                def advance(done: int, detail: str = "") -> None:
+                    bar.advance(task, done)
+                    if detail:
+                        bar.update(task, detail=detail)
+
+                yield advance
+        else:
+            yield _PlainProgress(self, name, total, unit)
+
+    def _bar(self, unit: str) -> Progress:
+        columns = (
+            TextColumn("[bold cyan]{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _RateColumn(unit),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}"),
+        )
+        return Progress(*columns, console=self.err, transient=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on stdout; the first column is text, the others are figures."""
+        if self.quiet or self.as_json:
+            return
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 else "right", style="" if index else "cyan")
+        for row in rows:
+            table.add_row(*row)
+        self.out.print(table)
+        self.out.print()
+
+    def result(self, line: str | Text = "") -> None:
+        """A line of a result on stdout."""
+        if not self.as_json:
+            self.out.print(line, soft_wrap=True)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """With ``--json``: the one document on stdout."""
+        if self.as_json:
+            print(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2), file=sys.stdout)
+
+
+class _RateColumn(ProgressColumn):
+    """Units a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The rate so far."""
+        return Text(f"{task.speed or 0:,.0f} {self.unit}/s", style="dim")
+
+
+class _PlainProgress:
+    """Progress as plain lines."""
+
+    def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
+        self.console, self.name, self.total, self.unit = console, name, total, unit
+        self.started = self.shown = time.monotonic()
+        self.done, self.detail = 0, ""
+
+    def __call__(self, done: int, detail: str = "") -> None:
+        """Count, and show a line if the last one is old enough."""
+        self.done += done
+        self.detail = detail or self.detail
+        now = time.monotonic()
+        if now - self.shown < PLAIN_SECONDS or not self.done:
+            return
+        self.shown = now
+        rate = self.done / (now - self.started)
+        left = (self.total - self.done) / rate
+        text = f"{self.name}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f} {self.unit}/s, {left:.0f} s left"
+        self.console.say(f"{text}, {self.detail}" if self.detail else text)
+
+
+def _ignore(done: int, detail: str = "") -> None:
+    pass

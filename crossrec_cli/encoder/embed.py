@@ -1,0 +1,94 @@
+"""Item texts to vectors, with a pretrained language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from crossrec_cli.config.schema import Encoder
+from crossrec_cli.errors import UnavailableError
+from crossrec_cli.reporting import Advance
+from crossrec_cli.runtime import Compute
+
+
+class TextEncoder:
+    """A language model and its tokenizer, ready to embed texts."""
+
+    def __init__(self, folder: Path, config: Encoder, compute: Compute) -> None:
+        """Load the model.
+
+        Args:
+            folder: its files, as ``locate`` found them.
+            config: pooling, token limit and batch size.
+            compute: where it runs.
+
+        Raises:
+            UnavailableError: if transformers cannot load it.
+        """
+        self.config = config
+        self.compute = compute
+        try:
+            self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+            self.model: PreTrainedModel = AutoModel.from_pretrained(folder, use_safetensors=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
+        self.tokenizer.padding_side = "right"
+        self.model.to(compute.device).eval()
+
+    def embed(self, texts: Sequence[str], advance: Advance) -> npt.NDArray[np.float32]:
+        """Embed texts, each distinct one once, in batches of like length.
+
+        Args:
+            texts: any strings, empty ones among them.
+            advance: told how many distinct texts were embedded since the last call.
+
+        Returns:
+            float32 array of shape (len(texts), hidden size).
+        """
+        distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+        tokens = self.tokenizer(list(distinct), truncation=True, max_length=self.config.max_tokens)["input_ids"]
+        by_length = sorted(range(len(distinct)), key=lambda i: len(tokens[i]))
+        vectors = np.empty((len(distinct), self.model.config.hidden_size), dtype=np.float32)
+        for start in range(0, len(by_length), self.config.batch_size):
+            batch = by_length[start : start + self.config.batch_size]
+            vectors[batch] = self._embed_batch([tokens[i] for i in batch])
+            advance(len(batch))
+        return vectors[which]
+
+    @torch.inference_mode()
+    def _embed_batch(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
+        batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.compute.device)
+        with self.compute.autocast():
+            states = self.model(**batch).last_hidden_state.float()
+        return pool(states, batch["attention_mask"], self.config.pooling).cpu().numpy()
+
+
+def distinct_texts(texts: Sequence[str]) -> int:
+    """How many texts ``embed`` will really encode."""
+    return len(set(texts))
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """One vector a text.
+
+    Args:
+        states: float tensor of shape (texts, tokens, hidden size), padded on the right.
+        mask: int tensor of shape (texts, tokens), 1 where there is a token.
+        pooling: ``mean``, ``cls`` (the first token) or ``last``.
+
+    Returns:
+        Tensor of shape (texts, hidden size).
+    """
+    if pooling == "cls":
+        return states[:, 0]
+    lengths = mask.sum(dim=1, keepdim=True)
+    if pooling == "last":
+        return states[torch.arange(len(states)), (lengths.squeeze(1) - 1).clamp(min=0)]
+    return (states * mask.unsqueeze(-1)).sum(dim=1) / lengths.clamp(min=1)

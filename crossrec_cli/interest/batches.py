@@ -1,0 +1,233 @@
+"""Histories as flat arrays, and the training examples cut from them without a loop over users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from crossrec_cli.artifacts import tables as t
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Lists of different lengths, one after the other.
+
+    ``values`` int64 (sum of lengths,), ``lengths`` int64 (lists,).
+    """
+
+    values: Ints
+    lengths: Ints
+
+    @cached_property
+    def starts(self) -> Ints:
+        """Where each list begins in ``values``."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @cached_property
+    def rows(self) -> Ints:
+        """For each value, the list that it is in."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def take(self, lists: Ints, first: Ints | None = None) -> Ragged:
+        """Some of the lists, each cut to its ``first`` values where that is given."""
+        lengths = self.lengths[lists] if first is None else np.minimum(first, self.lengths[lists])
+        return self.slice(lists, np.zeros_like(lengths), lengths)
+
+    def slice(self, lists: Ints, begins: Ints, ends: Ints) -> Ragged:
+        """Values ``begins`` (included) to ``ends`` (not included) of some of the lists."""
+        lengths = ends - begins
+        skip = self.starts[lists] + begins - (np.cumsum(lengths) - lengths)
+        return Ragged(self.values[np.arange(lengths.sum()) + np.repeat(skip, lengths)], lengths)
+
+    def where(self, keep: Bools) -> Ragged:
+        """The values for which ``keep`` holds, in the same lists."""
+        return Ragged(self.values[keep], np.bincount(self.rows[keep], minlength=len(self.lengths)))
+
+    def padded(self) -> tuple[Ints, Bools]:
+        """A matrix (lists, longest) filled up with 0 on the right, and where it holds values."""
+        width = int(self.lengths.max(initial=0))
+        filled = np.arange(width) < self.lengths[:, None]
+        matrix = np.zeros(filled.shape, dtype=np.int64)
+        matrix[filled] = self.values
+        return matrix, filled
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Which items belong to what. All are bool arrays of shape (items,)."""
+
+    is_target: Bools
+    trained: Bools
+    """Items that the training part of some history holds; the others are cold."""
+
+
+@dataclass(frozen=True)
+class Histories:
+    """All users' interactions, oldest first, and what is asked of them."""
+
+    items: Ragged
+    """Each user's item indices."""
+    train_lengths: Ints
+    """How many of them, from the first, may be trained on; shape (users,)."""
+    tags: Ragged
+    """Each user's tag indices."""
+    domain: Domain
+
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self.train_lengths)
+
+    @cached_property
+    def training(self) -> Ragged:
+        """The training part of every history."""
+        return self.items.take(np.arange(self.users), self.train_lengths)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Held-out questions: given the first part of this user's history, which items come?"""
+
+    users: Ints
+    history_lengths: Ints
+    truth: Ragged
+    """The items to be found, one list a case."""
+
+    @property
+    def count(self) -> int:
+        """Number of cases."""
+        return len(self.users)
+
+
+def load_histories(interactions: pa.Table, items: pa.Table, users: pa.Table, tag_names: list[str]) -> Histories:
+    """Arrays from preprocess's tables, which are sorted by user and position.
+
+    Args:
+        interactions: as ``tables.INTERACTIONS``.
+        items: as ``tables.ITEMS``.
+        users: as ``tables.USERS``.
+        tag_names: the tags that the model knows; others are passed over.
+    """
+    user, item = _ints(interactions, t.USER_INDEX), _ints(interactions, t.ITEM_INDEX)
+    trains = pc.equal(interactions[t.SPLIT], t.TRAIN).to_numpy()
+    is_target = pc.equal(items[t.DOMAIN], t.TARGET).to_numpy()
+    trained = np.zeros(items.num_rows, dtype=np.bool_)
+    trained[item[trains]] = True
+    return Histories(
+        items=Ragged(item, np.bincount(user, minlength=users.num_rows)),
+        train_lengths=np.bincount(user[trains], minlength=users.num_rows),
+        tags=_tag_indices(users[t.TAGS], tag_names),
+        domain=Domain(is_target, trained),
+    )
+
+
+def load_cases(cases: pa.Table, split: str) -> Cases:
+    """One split's cases; a user's held-out items with one given history are one case."""
+    cases = cases.filter(pc.equal(cases[t.SPLIT], split))
+    users, first, lengths = np.unique(_ints(cases, t.USER_INDEX), return_index=True, return_counts=True)
+    return Cases(users, _ints(cases, t.HISTORY_LENGTH)[first], Ragged(_ints(cases, t.ITEM_INDEX), lengths))
+
+
+def tag_vocabulary(users: pa.Table) -> list[str]:
+    """Every tag that some user bears, sorted."""
+    return sorted(pc.unique(pc.list_flatten(users[t.TAGS])).to_pylist())
+
+
+def _ints(table: pa.Table, column: str) -> Ints:
+    values: Ints = table[column].to_numpy().astype(np.int64)
+    return values
+
+
+def _tag_indices(tags: pa.ChunkedArray, names: list[str]) -> Ragged:
+    number = {name: index for index, name in enumerate(names)}
+    lists = [[number[tag] for tag in user if tag in number] for user in tags.to_pylist()]
+    lengths = np.array([len(user) for user in lists], dtype=np.int64)
+    return Ragged(np.array([tag for user in lists for tag in user], dtype=np.int64), lengths)
+
+
+@dataclass(frozen=True)
+class SetExamples:
+    """Given a random half of each history, which items are in the other half?"""
+
+    given: Ragged
+    tags: Ragged
+    rows: torch.Tensor
+    """For each item to predict, the user (within the batch) whose it is; int64."""
+    items: torch.Tensor
+    """The items to predict; int64."""
+
+
+@dataclass(frozen=True)
+class NextExamples:
+    """Given a history up to each place in a window, which item comes next?"""
+
+    before: Ragged
+    """What lies before the window, oldest first."""
+    window: Ints
+    """The window's items, shape (users, width), filled up with 0 on the right."""
+    tags: Ragged
+    asked: torch.Tensor
+    """Where the window holds an item to predict; bool, shape (users, width)."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Cuts training examples from histories."""
+
+    histories: Ragged
+    tags: Ragged
+    predict: Bools
+    """Items that may be asked for; shape (items,)."""
+    batch_size: int
+    window: int
+
+    @cached_property
+    def users(self) -> Ints:
+        """Users with something to ask for."""
+        return np.unique(self.histories.rows[self.predict[self.histories.values]])
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.users) // self.batch_size)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Ints]:
+        """All users once, in random order, batch by batch."""
+        order = rng.permutation(self.users)
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    def set_examples(self, users: Ints, rng: np.random.Generator) -> SetExamples:
+        """Halve each history at random."""
+        whole = self.histories.take(users)
+        given = rng.random(len(whole.values)) < 0.5
+        asked = whole.where(~given & self.predict[whole.values])
+        return SetExamples(
+            whole.where(given),
+            self.tags.take(users),
+            torch.from_numpy(asked.rows),
+            torch.from_numpy(asked.values),
+        )
+
+    def next_examples(self, users: Ints, rng: np.random.Generator) -> NextExamples:
+        """The whole of a short history; of a long one, a window that ends in an item that may be asked for."""
+        whole = self.histories.take(users)
+        asked = whole.where(self.predict[whole.values])
+        places = np.flatnonzero(self.predict[whole.values]) - np.repeat(whole.starts, asked.lengths)
+        chosen = places[asked.starts + rng.integers(0, asked.lengths)]
+        ends = np.where(whole.lengths <= self.window, whole.lengths, np.maximum(chosen + 1, self.window))
+        begins = np.maximum(ends - self.window, 0)
+        lists = np.arange(len(users))
+        window, filled = whole.slice(lists, begins, ends).padded()
+        asked_here = torch.from_numpy(filled & self.predict[window])
+        return NextExamples(whole.take(lists, begins), window, self.tags.take(users), asked_here)

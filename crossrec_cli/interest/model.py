@@ -1,0 +1,244 @@
+"""The interest model: an item tower, user encoders over whole histories, and σ(u·v(i) + b(i)).
+
+Shapes: I items, B users, d dimensions. Item and tag indices are those of preprocess's tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's usual name
+from torch import Tensor, nn
+
+from crossrec_cli.config.schema import Interest
+from crossrec_cli.interest.batches import NextExamples, Ragged
+
+WHITENED_WIDTH = 256
+"""Directions kept of the text embedding: the rest of all-MiniLM-L6-v2's 384 carry under 2 % of its variance."""
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """x → (x − mean) · matrix. float32 of shape (width,) and (width, r)."""
+
+    mean: Tensor
+    matrix: Tensor
+
+
+def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
+    """The linear map that turns text embeddings into uncorrelated directions of equal variance.
+
+    A language model's embeddings crowd into a narrow cone; whitening spreads them
+    (Su et al. 2021, https://arxiv.org/abs/2103.15316). Vectors come out with a norm of about 1.
+
+    Args:
+        embeddings: float32 of shape (I, width).
+
+    Returns:
+        A map to r directions, with r at most 256 and at most the rank.
+    """
+    exact = embeddings.astype(np.float64)
+    mean = exact.mean(axis=0)
+    _, spread, directions = np.linalg.svd(exact - mean, full_matrices=False)
+    kept = min(WHITENED_WIDTH, max(int((spread > 1e-4 * max(spread[0], 1e-12)).sum()), 1))
+    deviation = np.maximum(spread[:kept], 1e-12) / math.sqrt(len(exact))
+    matrix = directions[:kept].T / (deviation * math.sqrt(kept))
+    return Whitening(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)))
+
+
+class ItemTower(nn.Module):
+    """v(i) = adaptor(whitened text embedding) + id embedding, and the bias b(i).
+
+    While training, an item's id embedding and bias are dropped together at random, so that text by itself learns to
+    place an item; an item without training interactions has neither, and b(i) = 0 cannot bury it.
+    """
+
+    text_mean: Tensor
+    text_matrix: Tensor
+    trained: Tensor
+    text: Tensor
+
+    def __init__(self, config: Interest, embeddings: Tensor, white: Whitening, trained: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("text_mean", white.mean)
+        self.register_buffer("text_matrix", white.matrix)
+        self.register_buffer("trained", trained)
+        self.register_buffer("text", (embeddings - white.mean) @ white.matrix, persistent=False)
+        width = white.matrix.shape[1]
+        self.adaptor = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.dim))
+        self.id_embedding = nn.Embedding(len(embeddings), config.dim)
+        nn.init.normal_(self.id_embedding.weight, std=0.02)  # small, so that text leads at first
+        self.bias = nn.Parameter(torch.zeros(len(embeddings)))
+        self.dropout = nn.Dropout(config.dropout)
+        self.id_dropout = config.id_dropout
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """All items' vectors (I, d) and biases (I,)."""
+        has_id = self.trained
+        if self.training:
+            has_id = has_id * (torch.rand_like(has_id) >= self.id_dropout)
+        vectors = self.adaptor(self.dropout(self.text)) + self.dropout(self.id_embedding.weight) * has_id.unsqueeze(1)
+        return vectors, self.bias * has_id
+
+
+class BagEncoder(nn.Module):
+    """The direction of the summed history, scaled and turned: no order, every interaction counts alike.
+
+    It is linear up to one factor per user, so a score falls apart into what each history item brought.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.turn = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.turn.weight)
+
+    def forward(self, total: Tensor) -> Tensor:
+        """Sums of prefix and item vectors (..., d) to user vectors (..., d)."""
+        users: Tensor = self.turn(F.normalize(total, dim=-1) * self.log_scale.exp())
+        return users
+
+
+class SequenceEncoder(nn.Module):
+    """A causal transformer over the latest interactions (Kang & McAuley 2018, https://arxiv.org/abs/1808.09781)."""
+
+    def __init__(self, config: Interest) -> None:
+        super().__init__()
+        self.places = nn.Embedding(config.max_sequence + 1, config.dim)
+        nn.init.normal_(self.places.weight, std=0.02)
+        layer = nn.TransformerEncoderLayer(
+            config.dim,
+            config.heads,
+            4 * config.dim,
+            config.dropout,
+            "gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        norm = nn.LayerNorm(config.dim)
+        self.layers = nn.TransformerEncoder(layer, config.layers, norm, enable_nested_tensor=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Prefix and item vectors (B, n, d) to states (B, n, d); each state knows what stands up to its place."""
+        length = tokens.shape[1]
+        later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
+        states: Tensor = self.layers(tokens + self.places.weight[:length], mask=later, is_causal=True)
+        return states
+
+
+class InterestModel(nn.Module):
+    """Users and items in one space; interest is σ(scale · (u·v(i) + b(i)) + shift).
+
+    ``score_scale`` and ``score_shift`` are fitted on validation after training, so that the score is a probability.
+    """
+
+    score_scale: Tensor
+    score_shift: Tensor
+
+    def __init__(self, config: Interest, embeddings: Tensor, white: Whitening, trained: Tensor, tags: int) -> None:
+        """Build a model; ``create`` and ``restore`` are the usual ways.
+
+        Args:
+            config: sizes and the kind of user encoder.
+            embeddings: the items' text embeddings, float32 (I, width).
+            white: how they are whitened.
+            trained: 1.0 for items with training interactions, else 0.0, float32 (I,).
+            tags: number of distinct user tags.
+        """
+        super().__init__()
+        self.tower = ItemTower(config, embeddings, white, trained)
+        self.nobody = nn.Parameter(torch.zeros(config.dim))  # the prefix of a user without tags
+        self.tags = nn.EmbeddingBag(tags, config.dim, mode="sum")
+        nn.init.zeros_(self.tags.weight)
+        self.bag = BagEncoder(config.dim) if config.user_encoder != "sequence" else None
+        self.sequence = SequenceEncoder(config) if config.user_encoder != "bag" else None
+        self.max_sequence = config.max_sequence
+        self.register_buffer("score_scale", torch.ones(()))
+        self.register_buffer("score_shift", torch.zeros(()))
+
+    @classmethod
+    def create(
+        cls, config: Interest, embeddings: npt.NDArray[np.float32], trained: npt.NDArray[np.bool_], tags: int
+    ) -> InterestModel:
+        """An untrained model for a catalogue: embeddings float32 (I, width), trained bool (I,)."""
+        known = torch.from_numpy(trained.astype(np.float32))
+        return cls(config, torch.from_numpy(embeddings), whitening(embeddings), known, tags)
+
+    @classmethod
+    def restore(
+        cls, config: Interest, embeddings: npt.NDArray[np.float32], weights: Mapping[str, Tensor]
+    ) -> InterestModel:
+        """The model whose ``state_dict`` this is, over the same catalogue."""
+        white = Whitening(weights["tower.text_mean"], weights["tower.text_matrix"])
+        tags = len(weights["tags.weight"])
+        model = cls(config, torch.from_numpy(embeddings), white, weights["tower.trained"], tags)
+        model.load_state_dict(dict(weights))
+        return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.nobody.device
+
+    def user_vectors(self, vectors: Tensor, histories: Ragged, tags: Ragged) -> Tensor:
+        """What users want, from all that they did.
+
+        Args:
+            vectors: the item tower's (I, d).
+            histories: each user's item indices, oldest first; may be empty.
+            tags: each user's tag indices; may be empty.
+
+        Returns:
+            Tensor of shape (B, d).
+        """
+        prefix = self._prefix(tags)
+        users = torch.zeros_like(prefix)
+        if self.bag is not None:
+            users = users + self.bag(prefix + self._sums(vectors, histories))
+        if self.sequence is not None:
+            lists = np.arange(len(histories.lengths))
+            begins = np.maximum(histories.lengths - self.max_sequence, 0)
+            latest, filled = histories.slice(lists, begins, histories.lengths).padded()
+            states = self.sequence(self._tokens(vectors, prefix, latest))
+            last = torch.from_numpy(filled.sum(axis=1)).to(self.device)
+            users = users + states[torch.arange(len(last), device=self.device), last]
+        return users
+
+    def bag_vectors(self, vectors: Tensor, histories: Ragged, tags: Ragged) -> Tensor:
+        """The bag's part of ``user_vectors`` alone, (B, d)."""
+        assert self.bag is not None
+        users: Tensor = self.bag(self._prefix(tags) + self._sums(vectors, histories))
+        return users
+
+    def next_vectors(self, vectors: Tensor, examples: NextExamples) -> Tensor:
+        """What users want before each item of a window, (B, width, d)."""
+        assert self.sequence is not None
+        prefix = self._prefix(examples.tags)
+        tokens = self._tokens(vectors, prefix, examples.window[:, :-1])
+        users: Tensor = self.sequence(tokens)
+        if self.bag is not None:
+            users = users + self.bag(tokens.cumsum(dim=1) + self._sums(vectors, examples.before).unsqueeze(1))
+        return users
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Logits u·v(i) + b(i) to probabilities."""
+        return torch.sigmoid(self.score_scale * logits + self.score_shift)
+
+    def _prefix(self, tags: Ragged) -> Tensor:
+        prefix: Tensor = self.nobody + self.tags(*self._bags(tags))
+        return prefix
+
+    def _sums(self, vectors: Tensor, histories: Ragged) -> Tensor:
+        values, starts = self._bags(histories)
+        return F.embedding_bag(values, vectors, starts, mode="sum")
+
+    def _bags(self, ragged: Ragged) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(ragged.values).to(self.device), torch.from_numpy(ragged.starts).to(self.device)
+
+    def _tokens(self, vectors: Tensor, prefix: Tensor, items: npt.NDArray[np.int64]) -> Tensor:
+        return torch.cat([prefix.unsqueeze(1), vectors[torch.from_numpy(items).to(self.device)]], dim=1)

@@ -1,0 +1,224 @@
+"""The table of stages: what each reads, on which config fields it depends, and whether it has to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+from crossrec_cli import stages
+from crossrec_cli.artifacts.store import (
+    FORMAT_VERSION,
+    Artifact,
+    Manifest,
+    Store,
+    describe_files,
+    hash_file,
+    new_id,
+)
+from crossrec_cli.config.schema import Config
+from crossrec_cli.encoder.locate import fingerprint, locate
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.reporting import Reporter
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, Job
+
+LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "pyarrow", "numpy")
+
+
+def _data_files(config: Config) -> dict[str, str]:
+    from crossrec_cli.data.engine import input_files  # noqa: PLC0415  DuckDB takes a moment to import
+
+    sections = (s for p in config.data.platforms for s in (p.interactions, p.items, p.users) if s is not None)
+    return {str(path): hash_file(path) for section in sections for path in input_files(section.path)}
+
+
+def _language_model(config: Config) -> dict[str, str]:
+    return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
+
+
+def _nothing(config: Config) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline."""
+
+    name: str
+    version: int
+    """Goes up when the same config and inputs give other files than before."""
+    reads: tuple[str, ...]
+    """The stages whose artifacts it reads."""
+    fields: tuple[str, ...]
+    """The config fields, dotted, or sections that it depends on."""
+    outside: Callable[[Config], dict[str, str]] = _nothing
+    """Its files from outside the run directory, with the hash of their content."""
+
+    def run(self, job: Job) -> stages.Summary:
+        """Do the work. Only now is the stage's code imported."""
+        module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
+        summary: stages.Summary = module.run(job)
+        return summary
+
+
+STAGES = (
+    Stage(PREPROCESS, 1, (), ("data", "domains", "split"), _data_files),
+    Stage(
+        PRETRAIN_ADAPT,
+        1,
+        (PREPROCESS,),
+        ("seed", "encoder", "adapt", "interest", "runtime.precision"),
+        _language_model,
+    ),
+    Stage(FINETUNE, 1, (PREPROCESS, PRETRAIN_ADAPT), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(EVALUATE, 1, (PREPROCESS, PRETRAIN_ADAPT, FINETUNE), ("evaluate",)),
+    Stage(RECOMMEND, 1, (PREPROCESS, PRETRAIN_ADAPT, FINETUNE), ("recommend",)),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage."""
+
+    stage: str
+    artifact: Artifact
+    ran: bool
+    reason: str
+    """Why it ran, or why it did not need to."""
+
+
+def run_stages(config: Config, wanted: Collection[str], report: Reporter, force: bool = False) -> Iterator[Outcome]:
+    """Bring stages up to date, in order. The caller holds the run directory's lock.
+
+    Args:
+        config: the whole config.
+        wanted: names of the stages to run; what they read beside each other must be there.
+        report: told what happens.
+        force: run them even if they are up to date.
+
+    Raises:
+        ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
+    """
+    store = Store(config.run_path)
+    current: dict[str, Artifact] = {}
+    read = {name for stage in wanted for name in BY_NAME[stage].reads}
+    for stage in STAGES:
+        if stage.name in wanted:
+            report.begin(stage.name)
+            outcome = _bring_up_to_date(store, stage, config, current, report, force)
+            current[stage.name] = outcome.artifact
+            yield outcome
+        elif stage.name in read:
+            current[stage.name] = _require(store, stage, config, current)
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """All that a stage's files depend on."""
+
+    config: dict[str, Any]
+    inputs: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """A hash of it all."""
+        return hashlib.sha256(json.dumps([self.config, self.inputs], sort_keys=True).encode()).hexdigest()
+
+
+def _basis(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> _Basis:
+    leaves = dict(_leaves(config.model_dump(mode="json")))
+    declared = {
+        key: value
+        for key, value in leaves.items()
+        if any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in stage.fields)
+    }
+    inputs = {name: current[name].content for name in stage.reads} | stage.outside(config)
+    return _Basis(declared, inputs)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _leaves(child, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for index, child in enumerate(value):
+            yield from _leaves(child, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def _require(store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact]) -> Artifact:
+    """The artifact of a stage that is read, which must be there and fit the config."""
+    artifact = store.current(stage.name)
+    if artifact is None:
+        raise ArtifactError(f"{store.run_dir}: no {stage.name} artifact yet; run 'crossrec {stage.name}' first")
+    if reason := _out_of_date(stage, artifact, _basis(stage, config, current)):
+        raise ArtifactError(f"{artifact.path}: out of date ({reason}); run 'crossrec {stage.name}' first")
+    return artifact
+
+
+def _out_of_date(stage: Stage, artifact: Artifact, basis: _Basis) -> str | None:
+    """Why an artifact is not what its stage would make now; None if it is."""
+    manifest = artifact.manifest
+    if manifest.stage_version != stage.version:
+        return f"made by version {manifest.stage_version} of the stage, now {stage.version}"
+    for kind, before, now in (
+        ("config", manifest.config, basis.config),
+        ("input", manifest.inputs, basis.inputs),
+    ):
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                change = f" from {before.get(key)} to {now.get(key)}" if kind == "config" else ""
+                return f"{kind} {key} changed{change}"
+    return None
+
+
+def _bring_up_to_date(
+    store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact], report: Reporter, force: bool
+) -> Outcome:
+    basis = _basis(stage, config, current)
+    try:
+        artifact = store.current(stage.name)
+        reason = _out_of_date(stage, artifact, basis) if artifact else "not run yet"
+    except ArtifactError as error:
+        artifact, reason = None, str(error)
+    if artifact and not reason and not force:
+        return Outcome(stage.name, artifact, False, "config and inputs unchanged")
+    reason = reason or "--force"
+    report.log(f"{stage.name} runs: {reason}")
+    started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
+    with store.draft(stage.name) as draft:
+        summary = stage.run(Job(config, current, draft, report))
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            stage=stage.name,
+            stage_version=stage.version,
+            id=new_id(basis.digest),
+            config=basis.config,
+            inputs=basis.inputs,
+            files=describe_files(draft),
+            summary=summary,
+            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
+            seed=config.seed,
+            started=started.isoformat(timespec="seconds"),
+            wall_seconds=round(time.perf_counter() - wall, 3),
+            cpu_seconds=round(time.process_time() - cpu, 3),
+            peak_memory_bytes=_peak_memory(),
+        )
+        return Outcome(stage.name, store.commit(draft, manifest), True, reason)
+
+
+def _peak_memory() -> int:
+    """The most memory this process has held so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes

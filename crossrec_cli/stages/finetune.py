@@ -1,0 +1,76 @@
+"""finetune: go on from what the source taught, with what is bought in the target."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.interest.batches import Cases, Sampler
+from crossrec_cli.interest.calibrate import fit_platt
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.train import EarlyStopping, fit, learning_columns
+from crossrec_cli.ranking.topk import chunks, interest_scorer, truth_ranks
+from crossrec_cli.stages import PRETRAIN_ADAPT, Job, Summary
+from crossrec_cli.stages.files import LEARNING, World, load_model, load_world, save_model
+
+STOP_ON = metrics.name("ndcg", 10)
+CALIBRATION_USERS = 2_000
+"""Two numbers are fitted; more users than this would not move them."""
+
+
+def run(job: Job) -> Summary:
+    """Train on the target, keep the epoch that validation likes best, calibrate the score."""
+    config = job.config
+    compute = runtime.prepare(config.runtime, config.seed)
+    world = load_world(job)
+    model = load_model(job, PRETRAIN_ADAPT, config.interest).to(compute.device)
+    domain, valid = world.histories.domain, world.cases(t.VALID)
+    sampler = Sampler(
+        histories=world.histories.training,
+        tags=world.histories.tags,
+        predict=domain.is_target & domain.trained,
+        batch_size=config.finetune.batch_size,
+        window=config.interest.max_sequence + 1,
+    )
+    job.report.say(f"learning from {len(sampler.users):,} buyers of {int(sampler.predict.sum()):,} target items")
+    if not sampler.steps:
+        job.report.warn("no target purchase is left to train on; the model stays as the source taught it")
+
+    def validate(candidate: InterestModel) -> float:
+        scorer = interest_scorer(candidate, world.target_items)
+        ranks = truth_ranks(scorer, world.histories, valid, world.target_items, mask_seen=True)
+        return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
+
+    if not valid.count:
+        job.report.warn("no validation case: no early stopping, and scores are not calibrated")
+    stopping = EarlyStopping(validate, config.finetune.patience) if valid.count else None
+    epochs = []
+    if sampler.steps:
+        epochs = fit(model, sampler, config.finetune, config.seed + 1, compute, job.report, stopping)
+    if valid.count:
+        _calibrate(model, world, valid)
+    save_model(job, model)
+    t.write_table(job.out / LEARNING, t.LEARNING, learning_columns(epochs))
+    scores = [epoch.valid_ndcg for epoch in epochs if epoch.valid_ndcg is not None]
+    return {f"valid_{STOP_ON}": max(scores, default=None), "epochs": len(epochs)}
+
+
+def _calibrate(model: InterestModel, world: World, valid: Cases) -> None:
+    """Fit the score so that it is the probability that the user's next target purchase is this item."""
+    some = np.arange(valid.count)[:: max(valid.count // CALIBRATION_USERS, 1)]
+    users, lengths, truth = valid.users[some], valid.history_lengths[some], valid.truth.take(some)
+    scorer = interest_scorer(model, world.target_items)
+    logits, bought = [], []
+    for chunk in chunks(scorer, world.histories, users, lengths, world.target_items, mask_seen=False):
+        mine = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
+        hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
+        columns = np.searchsorted(world.target_items, mine.values)
+        hit[torch.from_numpy(mine.rows), torch.from_numpy(columns)] = 1.0
+        logits.append(chunk.scores[~chunk.seen].double())
+        bought.append(hit[~chunk.seen])
+    scale, shift = fit_platt(torch.cat(logits).numpy(), torch.cat(bought).numpy())
+    model.score_scale.fill_(scale)
+    model.score_shift.fill_(shift)

@@ -1,0 +1,58 @@
+"""pretrain-adapt: the language model reads every item, the interest model learns from the source domain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.encoder.embed import TextEncoder, distinct_texts
+from crossrec_cli.encoder.locate import locate
+from crossrec_cli.interest.batches import Sampler, tag_vocabulary
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.train import fit, learning_columns
+from crossrec_cli.stages import PREPROCESS, Job, Summary
+from crossrec_cli.stages.files import LEARNING, TAG_NAMES, TEXT_EMBEDDINGS, load_world, save_model
+from crossrec_cli.stages.preprocess import USERS
+
+
+def run(job: Job) -> Summary:
+    """Embed the item texts, then train on the source items of all histories."""
+    config = job.config
+    compute = runtime.prepare(config.runtime, config.seed)
+    tags = tag_vocabulary(t.read_table(job.inputs[PREPROCESS].file(USERS)))
+    world = load_world(job, tags)
+    embeddings = _embed(job, world.items[t.TEXT].to_pylist(), compute)
+    domain, training = world.histories.domain, world.histories.training
+    model = InterestModel.create(config.interest, embeddings, domain.trained, len(tags)).to(compute.device)
+    sampler = Sampler(
+        histories=training.where(~domain.is_target[training.values]),
+        tags=world.histories.tags,
+        predict=~domain.is_target & domain.trained,
+        batch_size=config.adapt.batch_size,
+        window=config.interest.max_sequence + 1,
+    )
+    job.report.say(f"learning from {len(sampler.users):,} buyers of {int(sampler.predict.sum()):,} source items")
+    epochs = fit(model, sampler, config.adapt, config.seed, compute, job.report)
+    save_model(job, model)
+    t.write_table(job.out / TAG_NAMES, t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
+    t.write_table(job.out / LEARNING, t.LEARNING, learning_columns(epochs))
+    return {
+        "loss": epochs[-1].loss if epochs else None,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _embed(job: Job, texts: list[str], compute: runtime.Compute) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Embed every item's text and write the embeddings down."""
+    encoder = TextEncoder(locate(job.config.encoder), job.config.encoder, compute)
+    with job.report.progress("reading item texts", distinct_texts(texts), "texts") as advance:
+        embeddings = encoder.embed(texts, advance)
+    width = embeddings.shape[1]
+    columns = {
+        t.ITEM_INDEX: np.arange(len(embeddings)),
+        t.EMBEDDING: pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), width),
+    }
+    t.write_table(job.out / TEXT_EMBEDDINGS, t.embeddings(width), columns)
+    return embeddings

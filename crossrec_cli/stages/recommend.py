@@ -1,0 +1,69 @@
+"""recommend: a ranked list of target items for every user."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.errors import InputError
+from crossrec_cli.interest.batches import Ints
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
+from crossrec_cli.stages import FINETUNE, Job, Summary
+from crossrec_cli.stages.files import World, load_model, load_world
+
+RECOMMENDATIONS = "recommendations.parquet"
+ALL_USERS = "all"
+
+
+def run(job: Job) -> Summary:
+    """Score every target item for every user from all that the user did, and keep the best k."""
+    config = job.config
+    compute = runtime.prepare(config.runtime, config.seed)
+    world = load_world(job)
+    model = load_model(job, FINETUNE, config.interest).to(compute.device)
+    users = _chosen_users(world, config.recommend.users)
+    lengths, items = world.histories.items.lengths[users], world.target_items
+    scorer, hide_seen, rows = interest_scorer(model, items), config.recommend.exclude_seen, 0
+    with (
+        pq.ParquetWriter(job.out / RECOMMENDATIONS, t.RECOMMENDATIONS, compression="zstd") as writer,
+        job.report.progress("ranking", len(users), "users") as advance,
+    ):
+        for chunk in chunks(scorer, world.histories, users, lengths, items, hide_seen, advance):
+            part = _lists(model, world, users, chunk, config.recommend.k)
+            writer.write_table(part)
+            rows += part.num_rows
+    return {"users": len(users), "recommendations": rows}
+
+
+def _chosen_users(world: World, wanted: tuple[str, ...]) -> Ints:
+    """Indices of the users to serve, in the users table's order."""
+    if wanted == (ALL_USERS,):
+        return np.arange(world.users.num_rows)
+    place = {user: index for index, user in enumerate(world.users[t.USER_ID].to_pylist())}
+    if unknown := [user for user in wanted if user not in place]:
+        raise InputError(f"recommend.users: no user '{unknown[0]}' in the data")
+    return np.array(sorted(place[user] for user in set(wanted)), dtype=np.int64)
+
+
+def _lists(model: InterestModel, world: World, users: Ints, chunk: Chunk, k: int) -> pa.Table:
+    """One chunk's lists as rows of ``tables.RECOMMENDATIONS``."""
+    scores, places = top_k(chunk, k)
+    shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
+    chunk_users = np.arange(chunk.begin, chunk.begin + len(scores))
+    who = np.broadcast_to(users[chunk_users][:, None], shown.shape)[shown]
+    ranks = np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown]
+    items = world.target_items[places.numpy()[shown]]
+    probability = model.calibrated(scores.to(model.device)).detach().cpu().numpy()[shown]
+    columns = {
+        t.USER_ID: pc.take(world.users[t.USER_ID], who),
+        t.RANK: ranks,
+        t.ITEM_ID: pc.take(world.items[t.ITEM_ID], items),
+        t.SCORE: probability,
+        t.TEXT: pc.take(world.items[t.TEXT], items),
+    }
+    return pa.table(columns).cast(t.RECOMMENDATIONS)
