@@ -60,7 +60,9 @@ def sample(purchases: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     By the households that buy most in the target, and by some that buy much but never in the target. Nothing in it is
     random: the same data gives the same sample.
     """
-    first = purchases.sort_values("transaction_timestamp", kind="stable").drop_duplicates(["household_id", "product_id"])
+    first = purchases.sort_values("transaction_timestamp", kind="stable").drop_duplicates(
+        ["household_id", "product_id"]
+    )
     first = first.merge(items[["product_id", "department"]], on="product_id")
     target = widest(first[first["department"].isin(TARGET)], TARGET_PRODUCTS)
     source = widest(first[first["department"].isin(SOURCE)], SOURCE_PRODUCTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -22,6 +22,12 @@ def _one_or_many(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not value:  # not Field(min_length=1): pydantic then also calls a list with one wrong entry too short
+        raise ValueError("needs at least one entry")
+    return value
+
+
 def _template(value: str) -> str:
     fields = template_fields(value)  # raises ValueError on an unbalanced brace
     if not fields:
@@ -36,8 +42,17 @@ def template_fields(template: str) -> list[str]:
     return [field for _, field, _, _ in Formatter().parse(template) if field is not None]
 
 
-OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+def _moment(value: Any) -> Any:
+    """ISO 8601 text, a date alone among it, to a time in UTC without a zone, as the tables hold it."""
+    if not isinstance(value, str):
+        return value
+    moment = datetime.fromisoformat(value)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(_some)]
 Template = Annotated[str, AfterValidator(_template)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -121,7 +136,7 @@ class MinInteractions(Section):
 class Data(Section):
     """The raw files and how they are cleaned."""
 
-    platforms: Annotated[tuple[Platform, ...], Field(min_length=1)]
+    platforms: Annotated[tuple[Platform, ...], AfterValidator(_some)]
     repeats: Literal["first", "keep"] = "first"
     """``first``: a user's later purchases of the same item are dropped."""
     min_interactions: MinInteractions = MinInteractions()
@@ -164,8 +179,8 @@ class Split(Section):
     strategy: Literal["leave_last_out", "time"] = "leave_last_out"
     """``leave_last_out``: each user's last target interaction is the test, the one before it validation.
     ``time``: target interactions from ``valid_from`` on are validation, from ``test_from`` on test."""
-    valid_from: datetime | None = None
-    test_from: datetime | None = None
+    valid_from: Moment | None = None
+    test_from: Moment | None = None
 
     @model_validator(mode="after")
     def _dates(self) -> Split:
@@ -244,7 +259,7 @@ class Interest(Section):
 class Evaluate(Section):
     """How the test is scored."""
 
-    k: Annotated[tuple[Count, ...], Field(min_length=1)] = (5, 10, 50)
+    k: Annotated[tuple[Count, ...], AfterValidator(_some)] = (5, 10, 50)
     mask_seen: bool = True
     """Items already in the history are not ranked."""
 

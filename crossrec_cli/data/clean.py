@@ -126,8 +126,10 @@ def _interactions(connection: Backend, data: Data) -> ir.Table:
 def _timestamp(column: ir.Column) -> ir.TimestampValue:
     """Microseconds in UTC, from a time, ISO text, or whole seconds or milliseconds since 1970."""
     if column.type().is_numeric():
-        seconds = ibis.ifelse(column.abs() >= EPOCH_MILLISECONDS_FROM, column / 1000.0, column.cast("float64"))
-        return (seconds * 1_000_000).round().cast("int64").as_timestamp("us").cast("timestamp(6)")
+        milliseconds = ibis.ifelse(column.abs() >= EPOCH_MILLISECONDS_FROM, column, column * 1000)
+        return milliseconds.round().cast("int64").as_timestamp("ms").cast("timestamp(6)")
+    if column.type().is_string():
+        column = column.try_cast("timestamp('UTC', 6)")  # a text without a zone is UTC, as the engine's own zone is
     return column.try_cast("timestamp(6)")
 
 

@@ -31,6 +31,7 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Backend]:
     if runtime.memory_limit:
         settings["memory_limit"] = runtime.memory_limit
     connection = ibis.duckdb.connect(":memory:", **settings)
+    connection.raw_sql("SET TimeZone = 'UTC'")  # not this machine's: times without a zone are UTC everywhere
     try:
         yield connection
     finally:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from crossrec_cli.config.schema import Encoder
 from crossrec_cli.errors import UnavailableError
@@ -32,6 +33,7 @@ class TextEncoder:
         """
         self.config = config
         self.compute = compute
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
         try:
             self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
             self.model: PreTrainedModel = AutoModel.from_pretrained(folder, use_safetensors=True)

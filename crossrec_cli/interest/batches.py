@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,12 @@ class Ragged:
 
     values: Ints
     lengths: Ints
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
+        """From plain lists."""
+        flat = np.fromiter(chain.from_iterable(lists), dtype=np.int64)
+        return cls(flat, np.array([len(values) for values in lists], dtype=np.int64))
 
     @cached_property
     def starts(self) -> Ints:
@@ -150,9 +157,7 @@ def _ints(table: pa.Table, column: str) -> Ints:
 
 def _tag_indices(tags: pa.ChunkedArray, names: list[str]) -> Ragged:
     number = {name: index for index, name in enumerate(names)}
-    lists = [[number[tag] for tag in user if tag in number] for user in tags.to_pylist()]
-    lengths = np.array([len(user) for user in lists], dtype=np.int64)
-    return Ragged(np.array([tag for user in lists for tag in user], dtype=np.int64), lengths)
+    return Ragged.of([[number[tag] for tag in user if tag in number] for user in tags.to_pylist()])
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class ItemTower(nn.Module):
         self.register_buffer("trained", trained)
         self.register_buffer("text", (embeddings - white.mean) @ white.matrix, persistent=False)
         width = white.matrix.shape[1]
-        self.adaptor = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.dim))
+        self.adaptor = nn.Linear(width, config.dim)  # a hidden layer here learned slower and ranked no better
         self.id_embedding = nn.Embedding(len(embeddings), config.dim)
         nn.init.normal_(self.id_embedding.weight, std=0.02)  # small, so that text leads at first
         self.bias = nn.Parameter(torch.zeros(len(embeddings)))

@@ -61,7 +61,7 @@ def load_model(job: Job, trained_by: str, interest: Interest) -> InterestModel:
     """
     table = t.read_table(job.inputs[PRETRAIN_ADAPT].file(TEXT_EMBEDDINGS), [t.EMBEDDING])
     column = table[t.EMBEDDING].combine_chunks()
-    embeddings = column.flatten().to_numpy().reshape(len(column), -1)
+    embeddings = column.flatten().to_numpy().reshape(len(column), -1).copy()  # Arrow's own memory is read-only
     path = job.inputs[trained_by].file(WEIGHTS)
     try:
         return InterestModel.restore(interest, embeddings, safetensors.torch.load_file(path))

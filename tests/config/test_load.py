@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import pytest
+
+from crossrec_cli.config.load import load_config
+from crossrec_cli.errors import ConfigError
+
+GOOD = """\
+run_dir: runs/x
+data:
+  platforms:
+    - name: shop
+      interactions:
+        path: i.parquet
+        columns: {user_id: u, item_id: i, timestamp: t}
+      items:
+        path: items.parquet
+        columns: {item_id: i, category: c}
+        text: "{title}"
+domains:
+  target: {category: books}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "c.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def problems(path: Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_the_shortest_config_gets_the_defaults(write):
+    config = load_config(write(GOOD))
+    assert config.seed == 7
+    assert config.domains.source.category == ("*",)
+    assert config.domains.target.category == ("books",)
+    assert config.interest.user_encoder == "hybrid"
+
+
+def test_scientific_notation_is_a_number(write):
+    assert load_config(write(GOOD + "adapt: {lr: 1e-4}\n")).adapt.lr == 1e-4
+
+
+@pytest.mark.parametrize("word", ["off", "no", "on", "yes", "2024-01-01", "12:30"])
+def test_a_word_that_yaml_1_1_would_convert_stays_a_string(write, word):
+    config = load_config(write(GOOD.replace("run_dir: runs/x", f"run_dir: {word}")))
+    assert config.run_dir == word
+
+
+def test_every_problem_is_told_at_once_with_its_place(write):
+    text = GOOD.replace("name: shop", "nam: shop") + "adapt: {epohcs: 3, lr: fast}\nrecommend: {k: 0}\n"
+    found = problems(write(text))
+    assert found == [
+        "4:7: missing key 'name' in data.platforms[0]",
+        "4:7: unknown key 'nam' in data.platforms[0]; did you mean 'name'?",
+        "14:9: unknown key 'epohcs' in adapt; did you mean 'epochs'?",
+        '14:20: adapt.lr: input should be a valid number, not "fast"',
+        "15:13: recommend.k: input should be greater than or equal to 1, not 0",
+    ]
+
+
+def test_a_duplicate_key_is_an_error(write):
+    found = problems(write(GOOD + "seed: 1\nseed: 2\n"))
+    assert found == ["15:1: duplicate key 'seed', already given on line 14"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed: '3'", '14:1: seed: input should be a valid integer, not "3"'),
+        ("seed: true", "14:1: seed: input should be a valid integer, not true"),
+        ("evaluate: {mask_seen: off}", '14:12: evaluate.mask_seen: input should be a valid boolean, not "off"'),
+        ("interest: {loss: hinge}", "14:12: interest.loss: 'hinge' is not one of 'softmax'"),
+        ("interest: {dim: 10, heads: 4}", "14:1: interest: dim (10) must be a multiple of heads (4)"),
+        ("runtime: {device: gpu}", "14:11: runtime.device: 'gpu' has not the form ^(auto|cpu|mps|cuda(:\\d+)?)$"),
+        ("split: {strategy: time}", "14:1: split: 'strategy: time' needs valid_from and test_from"),
+    ],
+)
+def test_wrong_values(write, line, message):
+    assert problems(write(f"{GOOD}{line}\n")) == [message]
+
+
+def test_a_text_template_must_name_columns(write):
+    assert "names no column" in problems(write(GOOD.replace("{title}", "title")))[0]
+    assert "11:9" in problems(write(GOOD.replace("{title}", "{title")))[0]
+
+
+def test_timestamp_and_order_exclude_each_other(write):
+    both = GOOD.replace("timestamp: t", "timestamp: t, order: o")
+    assert "exactly one of 'timestamp' and 'order'" in problems(write(both))[0]
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\t- x", "&a [*b]"])
+def test_broken_yaml_is_one_line_with_its_place(write, text):
+    (found,) = problems(write(text))
+    assert found[0].isdigit()
+    assert "not valid YAML" in found
+
+
+def test_an_alias_that_contains_itself_is_an_error_not_a_crash(write):
+    assert "contains itself" in problems(write("run_dir: &a [*a]\n"))[0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "word"])
+def test_a_config_must_be_a_mapping(write, text):
+    assert "mapping" in problems(write(text))[0]
+
+
+def test_a_missing_file_and_a_binary_file(tmp_path):
+    assert "No such file" in problems(tmp_path / "none.yaml")[0]
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in problems(tmp_path / "b.yaml")[0]
+
+
+def test_set_reaches_into_lists_and_creates_sections(write):
+    config = load_config(write(GOOD), ["data.platforms[0].items.path=x.parquet", "adapt.lr=1e-3", "evaluate.k=[3]"])
+    assert config.data.platforms[0].items.path == "x.parquet"
+    assert config.adapt.lr == 1e-3
+    assert config.evaluate.k == (3,)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("adapt.epohcs=3", "--set adapt.epohcs=3: unknown key 'epohcs' in adapt; did you mean 'epochs'?"),
+        ("seed=x", '--set seed=x: seed: input should be a valid integer, not "x"'),
+        ("data.platforms[1].name=b", "--set data.platforms[1].name=b: data.platforms has only 1 entries"),
+        ("run_dir.x=1", "--set run_dir.x=1: run_dir is not a mapping"),
+        ("data[0]=1", "--set data[0]=1: data is not a list"),
+        ("seed", "--set seed: write it as key=value or list[0].key=value"),
+        ("a..b=1", "--set a..b=1: write it as key=value or list[0].key=value"),
+        ("seed=[1", "--set seed=[1: '[1' is not valid YAML"),
+    ],
+)
+def test_a_wrong_set_is_told_as_such(write, override, message):
+    assert problems(write(GOOD), override) == [message]
+
+
+def test_the_shipped_configs_load():
+    configs = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    assert len(configs) >= 2
+    for path in configs:
+        load_config(path)

@@ -1,0 +1,141 @@
+"""Shared fixtures: a tiny random BERT, a planted shop, and a way to run the real command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from click.testing import Result
+from transformers import BertConfig, BertModel, BertTokenizerFast
+from typer.testing import CliRunner
+
+from crossrec_cli.cli import app
+
+WORDS = ["jazz", "metal", "record", "book", "red", "blue", "green", "old", "new", "rare", "live", "studio"]
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with random weights: texts that share words lie close, nothing else is in it."""
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *map(str, range(100))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(folder)
+    return folder
+
+
+@dataclass
+class Shop:
+    """A shop's tables and a config that reads them."""
+
+    folder: Path
+    config: dict
+
+    @property
+    def path(self) -> Path:
+        """The config file, as it stands now."""
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return path
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.config["run_dir"])
+
+    def table(self, stage: str, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.run_dir / stage / "current" / f"{name}.parquet")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, tiny_bert: Path) -> Shop:
+    """Two tastes, jazz and metal, over records (the source) and books (the target)."""
+    return make_shop(tmp_path, tiny_bert)
+
+
+def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
+    """Write a planted shop.
+
+    Jazz people buy jazz records and jazz books. Metal people buy metal records, and only in the test a metal book:
+    no metal book stands in training beside a metal record. It is bought there by people who buy nothing else. What
+    links metal records to metal books is the word in their titles.
+    """
+    items, rows = planted_tables()
+    pd.DataFrame(items).to_parquet(folder / "items.parquet")
+    pd.DataFrame(rows).to_parquet(folder / "interactions.parquet")
+    tags = pd.DataFrame({"user": [f"jazz{i}" for i in range(40)] + ["new"], "club": ["a"] * 40 + ["a"]})
+    tags.to_parquet(folder / "users.parquet")
+    platform = {
+        "name": "shop",
+        "interactions": {
+            "path": str(folder / "interactions.parquet"),
+            "columns": {"user_id": "user", "item_id": "item", "timestamp": "time"},
+        },
+        "items": {
+            "path": str(folder / "items.parquet"),
+            "columns": {"item_id": "item", "category": "kind"},
+            "text": text,
+        },
+        "users": {"path": str(folder / "users.parquet"), "columns": {"user_id": "user"}, "tags": ["club"]},
+    }
+    config = {
+        "run_dir": str(folder / "run"),
+        "data": {"platforms": [platform], "min_interactions": {"user": 1, "item": 1}},
+        "domains": {"target": {"category": "book"}},
+        "encoder": {"model": str(model)},
+        "adapt": {"epochs": 15, "lr": 0.01, "batch_size": 32},
+        "finetune": {"epochs": 5, "lr": 0.003, "batch_size": 32},
+        "interest": {"dim": 16, "user_encoder": "bag"},
+        "evaluate": {"k": [5]},
+        "recommend": {"k": 5},
+        "runtime": {"device": "cpu", "num_threads": 1},
+    }
+    return Shop(folder, config)
+
+
+def planted_tables() -> tuple[list[dict], list[dict]]:
+    """Items (item, kind, title) and purchases (user, item, time) of the planted shop."""
+    adjectives = WORDS[4:]
+    items = [
+        {
+            "item": f"{taste}-{kind}-{number}",
+            "kind": kind,
+            "title": f"{taste} {kind} {adjectives[number % len(adjectives)]} {number}",
+        }
+        for kind, count in (("record", 40), ("book", 12))
+        for taste in ("jazz", "metal")
+        for number in range(count)
+    ]
+    rng = np.random.default_rng(0)
+    rows = []
+
+    def buy(user: str, kind: str, count: int, of: int, first_day: int = 0) -> None:
+        for day, number in enumerate(rng.choice(of, count, replace=False)):
+            time = pd.Timestamp("2024-01-01") + pd.Timedelta(days=first_day + day)
+            rows.append({"user": user, "item": f"{kind}-{number}", "time": time})
+
+    for taste, books in (("jazz", 4), ("metal", 1)):
+        for person in range(40):
+            buy(f"{taste}{person}", f"{taste}-record", count=12, of=40)
+            buy(f"{taste}{person}", f"{taste}-book", count=books, of=12, first_day=20)
+    for person in range(30):  # they buy metal books and nothing else
+        buy(f"reader{person}", "metal-book", count=4, of=12)
+    return items, rows
+
+
+@pytest.fixture
+def crossrec() -> Callable[..., Result]:
+    """Run the command in this process: ``crossrec("run", path, "--json")``."""
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crossrec_cli.interest.batches import Ragged, Sampler
+
+LISTS = [[3, 1, 4], [], [1, 5, 9, 2, 6], [5]]
+
+
+def lists(of: Ragged) -> list[list[int]]:
+    return [part.tolist() for part in np.split(of.values, np.cumsum(of.lengths)[:-1])]
+
+
+def test_take_reorders_repeats_and_cuts():
+    whole = Ragged.of(LISTS)
+    assert lists(whole.take(np.array([2, 0, 1, 2]))) == [LISTS[2], LISTS[0], [], LISTS[2]]
+    assert lists(whole.take(np.array([2, 0]), np.array([2, 9]))) == [[1, 5], [3, 1, 4]]
+
+
+def test_slice_where_and_padded():
+    whole = Ragged.of(LISTS)
+    assert lists(whole.slice(np.array([2, 0]), np.array([1, 3]), np.array([4, 3]))) == [[5, 9, 2], []]
+    assert lists(whole.where(whole.values > 3)) == [[4], [], [5, 9, 6], [5]]
+    matrix, filled = whole.take(np.array([0, 1, 3])).padded()
+    assert matrix.tolist() == [[3, 1, 4], [0, 0, 0], [5, 0, 0]]
+    assert filled.sum(axis=1).tolist() == [3, 0, 1]
+
+
+def test_no_list_at_all():
+    nothing = np.empty(0, dtype=np.int64)
+    assert Ragged.of(LISTS).take(nothing).padded()[0].shape == (0, 0)
+
+
+@pytest.fixture
+def sampler() -> Sampler:
+    predict = np.array([False, True] * 5)  # odd items
+    histories = Ragged.of([[1, 2, 3, 4], [2, 4, 6], list(range(10)), [9]])
+    return Sampler(histories, Ragged.of([[]] * 4), predict, batch_size=2, window=3)
+
+
+def test_an_epoch_is_every_user_with_something_to_ask_for_once(sampler):
+    batches = list(sampler.epoch(np.random.default_rng(0)))
+    assert [len(batch) for batch in batches] == [2, 1]
+    assert sorted(np.concatenate(batches)) == [0, 2, 3]
+    assert sampler.steps == 2
+
+
+def test_halves_share_nothing_and_ask_for_predictable_items_alone(sampler):
+    users = np.array([2, 0])
+    asked_for, given_items = set(), set()
+    for seed in range(50):
+        halves = sampler.set_examples(users, np.random.default_rng(seed))
+        given = lists(halves.given)
+        for row, item in zip(halves.rows.tolist(), halves.items.tolist(), strict=True):
+            assert item not in given[row]
+            assert item % 2 == 1
+            asked_for.add((row, item))
+        given_items |= {(row, item) for row, items in enumerate(given) for item in items}
+    assert asked_for == {(0, i) for i in (1, 3, 5, 7, 9)} | {(1, 1), (1, 3)}
+    assert len(given_items) == 14, "sooner or later everything is given"
+
+
+def test_windows_are_consecutive_and_end_in_something_to_ask_for(sampler):
+    ends = set()
+    for seed in range(50):
+        nexts = sampler.next_examples(np.array([2]), np.random.default_rng(seed))
+        before, window = nexts.before.values.tolist(), nexts.window[0].tolist()
+        assert before + window == list(range(len(before) + 3))
+        assert nexts.asked[0].tolist() == [item % 2 == 1 for item in window]
+        ends.add(window[-1])
+    assert ends == {2, 3, 5, 7, 9}, "an end before the window is full becomes the first full window"
+
+
+def test_a_short_history_is_one_window(sampler):
+    nexts = sampler.next_examples(np.array([3, 0]), np.random.default_rng(0))
+    assert nexts.window[0].tolist() == [9, 0, 0]
+    assert nexts.asked[0].tolist() == [True, False, False]
+    assert nexts.before.lengths[0] == 0

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from crossrec_cli.config.schema import Interest
+from crossrec_cli.interest.batches import NextExamples, Ragged
+from crossrec_cli.interest.model import InterestModel, whitening
+
+ENCODERS = ["bag", "sequence", "hybrid"]
+
+
+def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> InterestModel:
+    torch.manual_seed(0)
+    embeddings = np.random.default_rng(0).normal(size=(items, 12)).astype(np.float32)
+    config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
+    model = InterestModel.create(config, embeddings, np.ones(items, bool) if trained is None else trained, tags=3)
+    torch.nn.init.normal_(model.tags.weight)
+    torch.nn.init.normal_(model.nobody)
+    return model.eval()
+
+
+def ragged(*lists: list[int]) -> Ragged:
+    return Ragged.of(lists)
+
+
+def users_of(model: InterestModel, histories: Ragged, tags: Ragged | None = None) -> torch.Tensor:
+    with torch.no_grad():
+        vectors, _ = model.tower()
+        return model.user_vectors(vectors, histories, tags or ragged(*[[]] * len(histories.lengths)))
+
+
+def test_whitened_directions_are_uncorrelated_and_alike():
+    rng = np.random.default_rng(0)
+    skewed = (rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) + 5).astype(np.float32)
+    white = whitening(skewed)
+    after = ((torch.from_numpy(skewed) - white.mean) @ white.matrix).numpy()
+    np.testing.assert_allclose(np.cov(after.T, bias=True), np.eye(6) / 6, atol=1e-4)
+
+
+@pytest.mark.parametrize("items", [1, 2, 5])
+def test_whitening_stands_few_or_equal_texts(items):
+    white = whitening(np.ones((items, 4), np.float32))
+    assert torch.isfinite(white.matrix).all()
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_users_in_a_batch_do_not_touch_each_other(kind):
+    model = model_of(kind)
+    together = users_of(model, ragged([1, 2, 3], [], list(range(20))), ragged([0], [1, 2], []))
+    alone = [users_of(model, ragged(h), ragged(g)) for h, g in (([1, 2, 3], [0]), ([], [1, 2]), (list(range(20)), []))]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_a_bag_has_no_order_and_a_sequence_has_one():
+    for kind, same in (("bag", True), ("sequence", False), ("hybrid", False)):
+        model = model_of(kind)
+        there, back = users_of(model, ragged([1, 2, 3])), users_of(model, ragged([3, 2, 1]))
+        assert torch.allclose(there, back, atol=1e-5) == same
+
+
+def test_a_bag_reads_all_and_a_sequence_the_latest():
+    for kind, same in (("bag", False), ("sequence", True), ("hybrid", False)):
+        model = model_of(kind)
+        latest = [4, 5, 6, 7, 8]
+        assert torch.allclose(users_of(model, ragged([1, *latest])), users_of(model, ragged([2, *latest]))) == same
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_tags_tell_apart_users_without_history(kind):
+    users = users_of(model_of(kind), ragged([], [], []), ragged([0], [1], []))
+    assert torch.isfinite(users).all()
+    assert torch.pdist(users).min() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["sequence", "hybrid"])
+def test_what_is_asked_in_training_is_what_is_asked_later(kind):
+    """The vector before a window's item is the user vector of the history up to it, and no later item moves it."""
+    model = model_of(kind)
+    history = [7, 3, 9, 1, 12]
+    examples = NextExamples(ragged([]), np.array([history]), ragged([1]), torch.ones(1, 5, dtype=torch.bool))
+    with torch.no_grad():
+        asked = model.next_vectors(model.tower()[0], examples)[0]
+    for place in range(5):
+        later = users_of(model, ragged(history[:place]), ragged([1]))[0]
+        torch.testing.assert_close(asked[place], later, atol=1e-5, rtol=1e-5)
+
+
+def test_the_bag_in_a_window_knows_what_lies_before_it():
+    model = model_of("hybrid")
+    model.sequence.requires_grad_(False)
+    window = np.array([[3, 9, 1]])
+    with torch.no_grad():
+        vectors, _ = model.tower()
+        short = NextExamples(ragged([]), window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
+        long = NextExamples(ragged([7, 8]), window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
+        difference = model.next_vectors(vectors, long) - model.next_vectors(vectors, short)
+        long_bag, short_bag = (model.bag_vectors(vectors, ragged(h), ragged([])) for h in ([7, 8, 3], [3]))
+    torch.testing.assert_close(difference[0, 1], (long_bag - short_bag)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_cold_item_stands_by_its_text_alone():
+    trained = np.arange(30) != 4
+    model = model_of("bag", trained)
+    with torch.no_grad():
+        before = [part[4].clone() for part in model.tower()]
+        model.tower.id_embedding.weight[4] += 100
+        model.tower.bias[4] -= 100
+        after = [part[4] for part in model.tower()]
+    torch.testing.assert_close(before, after)
+    assert after[1] == 0
+
+
+def test_dropping_an_id_drops_its_bias_too():
+    torch.manual_seed(0)
+    config = Interest(dim=8, id_dropout=0.5, dropout=0.0, user_encoder="bag")
+    model = InterestModel.create(config, np.zeros((2000, 4), np.float32), np.ones(2000, bool), tags=0)
+    with torch.no_grad():
+        model.tower.bias += 1
+        model.tower.adaptor.bias.zero_()
+        vectors, bias = model.train().tower()
+    dropped = vectors.abs().sum(dim=1) == 0
+    assert 0.4 < dropped.float().mean() < 0.6
+    assert torch.equal(dropped, bias == 0)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_restore_gives_the_same_model(kind):
+    model = model_of(kind)
+    embeddings = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+    config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
+    again = InterestModel.restore(config, embeddings, model.state_dict()).eval()
+    histories = ragged([1, 2], [])
+    assert torch.equal(users_of(model, histories), users_of(again, histories))

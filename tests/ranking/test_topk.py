@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.ranking import topk
+
+ITEMS, USERS = 40, 25
+
+
+@pytest.fixture
+def histories() -> Histories:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 12, USERS)
+    items = np.concatenate([rng.choice(ITEMS, n, replace=False) for n in lengths])
+    is_target = np.arange(ITEMS) % 2 == 0
+    nobody = Ragged(np.empty(0, np.int64), np.zeros(USERS, np.int64))
+    return Histories(Ragged(items, lengths), lengths // 2, nobody, Domain(is_target, np.ones(ITEMS, bool)))
+
+
+@pytest.fixture
+def candidates(histories: Histories) -> np.ndarray:
+    return np.flatnonzero(histories.domain.is_target)
+
+
+def scorer_with(table: np.ndarray):
+    """Scores by a table; it is told nothing of the users, so it counts the rows that were asked for."""
+    served = 0
+
+    def score(histories: Ragged, tags: Ragged) -> torch.Tensor:
+        nonlocal served
+        rows = table[served : served + len(histories.lengths)]
+        served += len(rows)
+        return torch.from_numpy(rows)
+
+    return score
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+@pytest.mark.parametrize("cells", [1, 64, 10**6])
+def test_ranks_against_a_plain_loop_whatever_the_chunks(histories, candidates, mask_seen, cells, monkeypatch):
+    monkeypatch.setattr(topk, "CHUNK_CELLS", cells)
+    rng = np.random.default_rng(1)
+    table = rng.integers(0, 6, (USERS, len(candidates))).astype(np.float32)  # few values, so many ties
+    lengths = histories.items.lengths // 2
+    truth = np.array([rng.choice(candidates, 2, replace=False) for _ in range(USERS)])
+    cases = Cases(np.arange(USERS), lengths, Ragged(truth.reshape(-1), np.full(USERS, 2)))
+    found = topk.truth_ranks(scorer_with(table), histories, cases, candidates, mask_seen)
+    expected = []
+    for user in range(USERS):
+        seen = set(histories.items.take(np.array([user]), lengths[[user]]).values) if mask_seen else set()
+        pool = {item: table[user, place] for place, item in enumerate(candidates) if item not in seen}
+        for item in truth[user]:
+            if item in pool:
+                better = sum(score > pool[item] for score in pool.values())
+                equal = sum(score == pool[item] for score in pool.values())
+                expected.append((user, better + (equal + 1) / 2))
+    assert list(zip(found.case.tolist(), found.rank.tolist(), strict=True)) == expected
+    assert found.cases == USERS
+
+
+def test_top_k_is_a_sort_without_what_was_seen(histories, candidates):
+    rng = np.random.default_rng(2)
+    table = rng.random((USERS, len(candidates)), dtype=np.float32)
+    users = np.arange(USERS)
+    (chunk,) = topk.chunks(scorer_with(table), histories, users, histories.items.lengths, candidates, mask_seen=True)
+    scores, places = topk.top_k(chunk, 5)
+    for user in users:
+        seen = histories.items.take(np.array([user])).values
+        order = [p for p in np.argsort(-table[user]) if candidates[p] not in seen][:5]
+        assert places[user].tolist() == order
+        np.testing.assert_array_equal(scores[user], table[user, order])
+
+
+def test_k_beyond_the_catalogue(histories, candidates):
+    table = np.zeros((1, len(candidates)), np.float32)
+    one = np.array([0])
+    (chunk,) = topk.chunks(scorer_with(table), histories, one, one, candidates, mask_seen=False)
+    assert topk.top_k(chunk, 1000)[0].shape == (1, len(candidates))
