@@ -43,6 +43,7 @@ class Console:
         self.logger = logging.getLogger("crossrec")
         self.logger.setLevel(logging.INFO)
         self.logger.propagate = False
+        self.logger.handlers = [logging.NullHandler()]
 
     def open_log(self, run_dir: Path) -> None:
         """From now on, write a log file in the run directory."""
@@ -118,10 +119,14 @@ class Console:
         self.out.print(table)
         self.out.print()
 
-    def result(self, line: str | Text = "") -> None:
-        """A line of a result on stdout."""
-        if not self.as_json:
+    def result(self, line: Text, wanted: bool) -> None:
+        """A line of a result on stdout. Quiet leaves it out unless it was asked for."""
+        if not self.as_json and (wanted or not self.quiet):
             self.out.print(line, soft_wrap=True)
+
+    def remark(self, line: str) -> None:
+        """A line between results on stdout, unless quiet."""
+        self.result(Text(line, style="dim"), wanted=False)
 
     def document(self, document: dict[str, Any]) -> None:
         """With ``--json``: the one document on stdout."""

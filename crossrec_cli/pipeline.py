@@ -29,7 +29,22 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import fingerprint, locate
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.reporting import Reporter
-from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, Job
+from crossrec_cli.stages import (
+    ADAPTED,
+    CASES,
+    EVALUATE,
+    FINETUNE,
+    FINETUNED,
+    INTERACTIONS,
+    ITEM_TEXT,
+    ITEMS,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    RECOMMEND,
+    TAG_NAMES,
+    USERS,
+    Job,
+)
 
 LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "pyarrow", "numpy")
 
@@ -57,11 +72,16 @@ class Stage:
     version: int
     """Goes up when the same config and inputs give other files than before."""
     reads: tuple[str, ...]
-    """The stages whose artifacts it reads."""
+    """The earlier stages' files that it reads, as stage/name."""
     fields: tuple[str, ...]
     """The config fields, dotted, or sections that it depends on."""
     outside: Callable[[Config], dict[str, str]] = _nothing
     """Its files from outside the run directory, with the hash of their content."""
+
+    @property
+    def upstream(self) -> set[str]:
+        """The stages whose files it reads."""
+        return {file.partition("/")[0] for file in self.reads}
 
     def run(self, job: Job) -> stages.Summary:
         """Do the work. Only now is the stage's code imported."""
@@ -70,18 +90,14 @@ class Stage:
         return summary
 
 
+_TABLES = (INTERACTIONS, ITEMS, USERS)
+_MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 1, (), ("data", "domains", "split"), _data_files),
-    Stage(
-        PRETRAIN_ADAPT,
-        1,
-        (PREPROCESS,),
-        ("seed", "encoder", "adapt", "interest", "runtime.precision"),
-        _language_model,
-    ),
-    Stage(FINETUNE, 1, (PREPROCESS, PRETRAIN_ADAPT), ("seed", "finetune", "interest", "runtime.precision")),
-    Stage(EVALUATE, 1, (PREPROCESS, PRETRAIN_ADAPT, FINETUNE), ("evaluate",)),
-    Stage(RECOMMEND, 1, (PREPROCESS, PRETRAIN_ADAPT, FINETUNE), ("recommend",)),
+    Stage(PRETRAIN_ADAPT, 1, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(FINETUNE, 1, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(EVALUATE, 1, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
+    Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest")),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -111,7 +127,7 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
     """
     store = Store(config.run_path)
     current: dict[str, Artifact] = {}
-    read = {name for stage in wanted for name in BY_NAME[stage].reads}
+    read = {name for stage in wanted for name in BY_NAME[stage].upstream}
     for stage in STAGES:
         if stage.name in wanted:
             report.begin(stage.name)
@@ -142,7 +158,7 @@ def _basis(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> _Ba
         for key, value in leaves.items()
         if any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in stage.fields)
     }
-    inputs = {name: current[name].content for name in stage.reads} | stage.outside(config)
+    inputs = {file: current[file.partition("/")[0]].sha256(file) for file in stage.reads} | stage.outside(config)
     return _Basis(declared, inputs)
 
 
@@ -198,7 +214,8 @@ def _bring_up_to_date(
     report.log(f"{stage.name} runs: {reason}")
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
-        summary = stage.run(Job(config, current, draft, report))
+        paths = {file: current[file.partition("/")[0]].file(file) for file in stage.reads}
+        summary = stage.run(Job(config, paths, draft, report))
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             stage=stage.name,

@@ -14,9 +14,7 @@ from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
 from crossrec_cli.pipeline import Outcome
-from crossrec_cli.stages import EVALUATE, PREPROCESS, RECOMMEND
-
-SHOWN_USERS = 3
+from crossrec_cli.stages import EVALUATE, METRICS, PREPROCESS, QUALITY, RECOMMEND, RECOMMENDATIONS
 
 
 def outcome(console: Console, outcome: Outcome) -> None:
@@ -31,42 +29,46 @@ def outcome(console: Console, outcome: Outcome) -> None:
 
 
 def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | None) -> dict[str, Any]:
-    """Print the lists of the users asked for, or of a few.
+    """Print the lists of the users asked for, or of one user of each kind.
+
+    Returns:
+        The lists printed, by user id.
 
     Raises:
         InputError: if a user has no list.
     """
     artifact = next(outcome.artifact for outcome in outcomes if outcome.stage == RECOMMEND)
-    path = artifact.file("recommendations.parquet")
+    path = artifact.file(RECOMMENDATIONS)
     table = t.read_table(path)
-    if users is None:
-        users = [] if console.quiet else pc.unique(table[t.USER_ID]).to_pylist()[:SHOWN_USERS]
-    found = {user: table.filter(pc.equal(table[t.USER_ID], user)) for user in users}
+    examples = {user: kind for kind, user in artifact.manifest.summary["examples"].items()} if users is None else {}
+    found = {user: table.filter(pc.equal(table[t.USER_ID], user)) for user in users or examples}
     for user, rows in found.items():
         if not rows.num_rows:
             raise InputError(f"--user {user}: no such user in {path}; look at the ids and at recommend.users")
-        _one_list(console, user, rows)
-    if not console.quiet:
-        console.result(f"All lists: {path}")
-    drop = [t.USER_ID]
-    return {user: rows.drop_columns(drop).to_pylist() for user, rows in found.items()}
+        _one_list(console, user, rows, examples.get(user))
+    if users is None:
+        console.remark(f"All lists: {path}")
+    return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
 
 
-def _one_list(console: Console, user: str, rows: pa.Table) -> None:
-    console.result(Text(f"User {user}:", style="bold"))
+def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> None:
+    if kind:
+        console.remark(f"Somebody who {kind}:")
+    console.result(Text(f"User {user}:", style="bold"), wanted=kind is None)
     for row in rows.to_pylist():
-        console.result(f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {row[t.TEXT] or row[t.ITEM_ID]}")
-    console.result()
+        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {row[t.TEXT] or row[t.ITEM_ID]}"
+        console.result(Text(line), wanted=kind is None)
+    console.result(Text(), wanted=kind is None)
 
 
 def _quality(console: Console, artifact: Artifact) -> None:
-    table = t.read_table(artifact.file("quality.parquet"))
+    table = t.read_table(artifact.file(QUALITY))
     rows = [[row[t.STEP], *(f"{row[name]:,}" for name in t.QUALITY.names[1:])] for row in table.to_pylist()]
     console.table("What is left after each step", ["step", *t.QUALITY.names[1:]], rows)
 
 
 def _metrics(console: Console, artifact: Artifact) -> None:
-    table = t.read_table(artifact.file("metrics.parquet")).to_pylist()
+    table = t.read_table(artifact.file(METRICS)).to_pylist()
     values = {(row[t.MODEL], f"{row[t.METRIC]}@{row[t.K]}"): row[t.VALUE] for row in table}
     models = list(dict.fromkeys(model for model, _ in values))
     names = list(dict.fromkeys(name for _, name in values))

@@ -12,24 +12,23 @@ import pytest
 import torch
 import yaml
 from click.testing import Result
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, BertTokenizer
 from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
 
-WORDS = ["jazz", "metal", "record", "book", "red", "blue", "green", "old", "new", "rare", "live", "studio"]
+WORDS = ["jazz", "metal", "blues", "record", "book", "red", "blue", "green", "old", "new", "rare", "live", "studio"]
 
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with random weights: texts that share words lie close, nothing else is in it."""
     folder = tmp_path_factory.mktemp("tiny-bert")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *map(str, range(100))]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *map(str, range(100))]
+    BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
     return folder
 
 
@@ -57,7 +56,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, tiny_bert: Path) -> Shop:
-    """Two tastes, jazz and metal, over records (the source) and books (the target)."""
+    """Three tastes over records (the source) and books (the target)."""
     return make_shop(tmp_path, tiny_bert)
 
 
@@ -66,7 +65,8 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
 
     Jazz people buy jazz records and jazz books. Metal people buy metal records, and only in the test a metal book:
     no metal book stands in training beside a metal record. It is bought there by people who buy nothing else. What
-    links metal records to metal books is the word in their titles.
+    links metal records to metal books is the word in their titles. Blues people are to blues what metal people are
+    to metal, so that metal books cannot be found by leaving out the jazz.
     """
     items, rows = planted_tables()
     pd.DataFrame(items).to_parquet(folder / "items.parquet")
@@ -91,9 +91,9 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
         "data": {"platforms": [platform], "min_interactions": {"user": 1, "item": 1}},
         "domains": {"target": {"category": "book"}},
         "encoder": {"model": str(model)},
-        "adapt": {"epochs": 15, "lr": 0.01, "batch_size": 32},
-        "finetune": {"epochs": 5, "lr": 0.003, "batch_size": 32},
-        "interest": {"dim": 16, "user_encoder": "bag"},
+        "adapt": {"epochs": 30, "lr": 0.01, "batch_size": 32},
+        "finetune": {"epochs": 10, "lr": 0.01, "batch_size": 32, "patience": 10},
+        "interest": {"dim": 16, "user_encoder": "bag", "id_dropout": 0.3},
         "evaluate": {"k": [5]},
         "recommend": {"k": 5},
         "runtime": {"device": "cpu", "num_threads": 1},
@@ -103,7 +103,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
 
 def planted_tables() -> tuple[list[dict], list[dict]]:
     """Items (item, kind, title) and purchases (user, item, time) of the planted shop."""
-    adjectives = WORDS[4:]
+    adjectives = WORDS[5:]
     items = [
         {
             "item": f"{taste}-{kind}-{number}",
@@ -111,7 +111,7 @@ def planted_tables() -> tuple[list[dict], list[dict]]:
             "title": f"{taste} {kind} {adjectives[number % len(adjectives)]} {number}",
         }
         for kind, count in (("record", 40), ("book", 12))
-        for taste in ("jazz", "metal")
+        for taste in ("jazz", "metal", "blues")
         for number in range(count)
     ]
     rng = np.random.default_rng(0)
@@ -122,12 +122,12 @@ def planted_tables() -> tuple[list[dict], list[dict]]:
             time = pd.Timestamp("2024-01-01") + pd.Timedelta(days=first_day + day)
             rows.append({"user": user, "item": f"{kind}-{number}", "time": time})
 
-    for taste, books in (("jazz", 4), ("metal", 1)):
+    for taste, books in (("jazz", 4), ("metal", 1), ("blues", 1)):
         for person in range(40):
             buy(f"{taste}{person}", f"{taste}-record", count=12, of=40)
             buy(f"{taste}{person}", f"{taste}-book", count=books, of=12, first_day=20)
-    for person in range(30):  # they buy metal books and nothing else
-        buy(f"reader{person}", "metal-book", count=4, of=12)
+        for person in range(0 if taste == "jazz" else 30):  # they buy books of a taste and nothing else
+            buy(f"{taste}-reader{person}", f"{taste}-book", count=4, of=12)
     return items, rows
 
 

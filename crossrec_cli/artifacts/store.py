@@ -8,7 +8,6 @@ symlink is replaced. Whatever moment a process dies at, ``current`` names a whol
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -71,21 +70,23 @@ class Artifact:
     path: Path
     manifest: Manifest
 
-    def file(self, name: str) -> Path:
-        """The path of one of its files.
+    def file(self, file: str) -> Path:
+        """The path of one of its files, given as stage/name.
 
         Raises:
             ArtifactError: if it has no such file.
         """
+        return self.path / self._entry(file)[0]
+
+    def sha256(self, file: str) -> str:
+        """The hash of one of its files, given as stage/name."""
+        return self._entry(file)[1].sha256
+
+    def _entry(self, file: str) -> tuple[str, FileEntry]:
+        name = Path(file).name
         if name not in self.manifest.files:
             raise ArtifactError(f"{self.path}: holds no {name}; run the stage again with --force")
-        return self.path / name
-
-    @property
-    def content(self) -> str:
-        """A hash of what is in the files, whatever made them and whenever."""
-        entries = sorted((name, entry.sha256) for name, entry in self.manifest.files.items())
-        return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+        return name, self.manifest.files[name]
 
 
 class Store:
@@ -115,8 +116,6 @@ class Store:
         directory = self.run_dir / stage
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            for stale in directory.glob(".draft-*"):  # of a killed run; the lock says that nobody writes there now
-                shutil.rmtree(stale)
             draft = directory / f".draft-{os.getpid()}"
             draft.mkdir()
         except OSError as error:
@@ -162,6 +161,8 @@ class Store:
             raise ArtifactError(f"{error.filename or self.run_dir}: cannot write: {error.strerror}") from None
         try:
             (self.run_dir / ".holder").write_text(str(os.getpid()))
+            for stale in self.run_dir.glob("*/.draft-*"):  # of a killed run: nobody else can be writing there
+                shutil.rmtree(stale, ignore_errors=True)
             yield
         finally:
             (self.run_dir / ".holder").unlink(missing_ok=True)

@@ -15,6 +15,9 @@ import torch
 
 from crossrec_cli.artifacts import tables as t
 
+WITHOUT_HISTORY = 0.1
+"""Share of users in a step whose interest must be told from their tags alone, as a new user's is."""
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -213,9 +216,10 @@ class Sampler:
             yield order[start : start + self.batch_size]
 
     def set_examples(self, users: Ints, rng: np.random.Generator) -> SetExamples:
-        """Halve each history at random."""
+        """Halve each history at random; of some users give nothing, so that tags alone learn to speak."""
         whole = self.histories.take(users)
-        given = rng.random(len(whole.values)) < 0.5
+        share = np.where(rng.random(len(users)) < WITHOUT_HISTORY, 0.0, 0.5)
+        given = rng.random(len(whole.values)) < np.repeat(share, whole.lengths)
         asked = whole.where(~given & self.predict[whole.values])
         return SetExamples(
             whole.where(given),

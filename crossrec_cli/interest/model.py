@@ -21,6 +21,9 @@ from crossrec_cli.interest.batches import NextExamples, Ragged
 WHITENED_WIDTH = 256
 """Directions kept of the text embedding: the rest of all-MiniLM-L6-v2's 384 carry under 2 % of its variance."""
 
+SHRINKAGE = 1.0
+"""How much of the mean variance each direction's variance gains before it is divided by."""
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -31,10 +34,12 @@ class Whitening:
 
 
 def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
-    """The linear map that turns text embeddings into uncorrelated directions of equal variance.
+    """The linear map that turns text embeddings into uncorrelated directions of more equal variance.
 
     A language model's embeddings crowd into a narrow cone; whitening spreads them
-    (Su et al. 2021, https://arxiv.org/abs/2103.15316). Vectors come out with a norm of about 1.
+    (Su et al. 2021, https://arxiv.org/abs/2103.15316). Full whitening of a catalogue hardly larger than the embedding
+    makes all items equally far from each other and texts worthless, so the variances are first moved towards their
+    mean (Ledoit & Wolf 2004, https://doi.org/10.1016/S0047-259X(03)00096-4). The mean square of a vector's norm is 1.
 
     Args:
         embeddings: float32 of shape (I, width).
@@ -45,9 +50,11 @@ def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
     exact = embeddings.astype(np.float64)
     mean = exact.mean(axis=0)
     _, spread, directions = np.linalg.svd(exact - mean, full_matrices=False)
-    kept = min(WHITENED_WIDTH, max(int((spread > 1e-4 * max(spread[0], 1e-12)).sum()), 1))
-    deviation = np.maximum(spread[:kept], 1e-12) / math.sqrt(len(exact))
-    matrix = directions[:kept].T / (deviation * math.sqrt(kept))
+    variance = spread**2 / len(exact)
+    kept = min(WHITENED_WIDTH, max(int((spread > 1e-4 * spread[0]).sum()), 1))
+    matrix = directions[:kept].T / np.sqrt(variance[:kept] + SHRINKAGE * variance.mean() + 1e-12)
+    norm = math.sqrt((variance[:kept] / (variance[:kept] + SHRINKAGE * variance.mean() + 1e-12)).sum())
+    matrix /= max(norm, 1e-6)
     return Whitening(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)))
 
 

@@ -5,11 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.schema import Config
 from crossrec_cli.reporting import Reporter
+
+PREPROCESS: Final = "preprocess"
+PRETRAIN_ADAPT: Final = "pretrain-adapt"
+FINETUNE: Final = "finetune"
+EVALUATE: Final = "evaluate"
+RECOMMEND: Final = "recommend"
+
+# Every file that a stage writes, as stage/name.
+INTERACTIONS: Final = "preprocess/interactions.parquet"
+ITEMS: Final = "preprocess/items.parquet"
+USERS: Final = "preprocess/users.parquet"
+CASES: Final = "preprocess/cases.parquet"
+QUALITY: Final = "preprocess/quality.parquet"
+ITEM_TEXT: Final = "pretrain-adapt/item_text.parquet"
+TAG_NAMES: Final = "pretrain-adapt/tags.parquet"
+ADAPTED: Final = "pretrain-adapt/model.safetensors"
+ADAPT_LEARNING: Final = "pretrain-adapt/history.parquet"
+FINETUNED: Final = "finetune/model.safetensors"
+FINETUNE_LEARNING: Final = "finetune/history.parquet"
+METRICS: Final = "evaluate/metrics.parquet"
+PER_USER: Final = "evaluate/per_user.parquet"
+RECOMMENDATIONS: Final = "recommend/recommendations.parquet"
 
 Summary = dict[str, Any]
 """A stage's own figures, as JSON values, for the manifest and the screen."""
@@ -20,15 +41,12 @@ class Job:
     """What a stage is given."""
 
     config: Config
-    inputs: Mapping[str, Artifact]
-    """The artifacts of the stages that it reads, by stage name."""
+    inputs: Mapping[str, Path]
+    """The files that the pipeline's table says it reads, by stage/name; it can reach no others."""
     out: Path
     """An empty directory for its files; what is in it when it returns becomes the artifact."""
     report: Reporter
 
-
-PREPROCESS = "preprocess"
-PRETRAIN_ADAPT = "pretrain-adapt"
-FINETUNE = "finetune"
-EVALUATE = "evaluate"
-RECOMMEND = "recommend"
+    def output(self, file: str) -> Path:
+        """Where to write one of its own files."""
+        return self.out / Path(file).name

@@ -10,13 +10,11 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import popularity_scorer
-from crossrec_cli.interest.batches import Cases
+from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
-from crossrec_cli.stages import FINETUNE, Job, Summary
-from crossrec_cli.stages.files import World, load_model, load_world
+from crossrec_cli.stages import CASES, FINETUNED, METRICS, PER_USER, Job, Summary
+from crossrec_cli.stages.load import World, load_model, load_world
 
-METRICS = "metrics.parquet"
-PER_USER = "per_user.parquet"
 CROSSREC = "crossrec"
 POPULARITY = "popularity"
 
@@ -25,9 +23,9 @@ def run(job: Job) -> Summary:
     """Rank every target item for every test case, by the model and by popularity."""
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
-    world = load_world(job)
-    model = load_model(job, FINETUNE, config.interest).to(compute.device)
-    cases = world.cases(t.TEST)
+    world = load_world(job.inputs)
+    model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
+    cases = load_cases(t.read_table(job.inputs[CASES]), t.TEST)
     if not cases.count:
         raise InputError("the split holds out no test interaction; look at split and data.min_interactions")
     scorers = {
@@ -57,7 +55,7 @@ def _write_metrics(job: Job, rows: list[tuple[str, str, float]], scores: dict[st
         t.VALUE: [value for _, _, value in rows],
         "cases": [int(np.isfinite(scores[name][key]).sum()) for name, key, _ in rows],
     }
-    t.write_table(job.out / METRICS, t.METRICS, columns)
+    t.write_table(job.output(METRICS), t.METRICS, columns)
 
 
 def _write_per_user(job: Job, world: World, cases: Cases, scores: dict[str, dict[str, metrics.Floats]]) -> None:
@@ -72,4 +70,4 @@ def _write_per_user(job: Job, world: World, cases: Cases, scores: dict[str, dict
     }
     for name in names:
         columns[name] = np.concatenate([columns_of[name] for columns_of in scores.values()])
-    t.write_table(job.out / PER_USER, t.per_user(names), columns)
+    t.write_table(job.output(PER_USER), t.per_user(names), columns)

@@ -8,13 +8,13 @@ import torch
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.evaluation import metrics
-from crossrec_cli.interest.batches import Cases, Sampler
+from crossrec_cli.interest.batches import Cases, Sampler, load_cases
 from crossrec_cli.interest.calibrate import fit_platt
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, fit, learning_columns
 from crossrec_cli.ranking.topk import chunks, interest_scorer, truth_ranks
-from crossrec_cli.stages import PRETRAIN_ADAPT, Job, Summary
-from crossrec_cli.stages.files import LEARNING, World, load_model, load_world, save_model
+from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, Job, Summary
+from crossrec_cli.stages.load import World, load_model, load_world, save_model
 
 STOP_ON = metrics.name("ndcg", 10)
 CALIBRATION_USERS = 2_000
@@ -25,9 +25,9 @@ def run(job: Job) -> Summary:
     """Train on the target, keep the epoch that validation likes best, calibrate the score."""
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
-    world = load_world(job)
-    model = load_model(job, PRETRAIN_ADAPT, config.interest).to(compute.device)
-    domain, valid = world.histories.domain, world.cases(t.VALID)
+    world = load_world(job.inputs)
+    model = load_model(job.inputs, ADAPTED, config.interest).to(compute.device)
+    domain, valid = world.histories.domain, load_cases(t.read_table(job.inputs[CASES]), t.VALID)
     sampler = Sampler(
         histories=world.histories.training,
         tags=world.histories.tags,
@@ -52,8 +52,8 @@ def run(job: Job) -> Summary:
         epochs = fit(model, sampler, config.finetune, config.seed + 1, compute, job.report, stopping)
     if valid.count:
         _calibrate(model, world, valid)
-    save_model(job, model)
-    t.write_table(job.out / LEARNING, t.LEARNING, learning_columns(epochs))
+    save_model(job.output(FINETUNED), model)
+    t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
     scores = [epoch.valid_ndcg for epoch in epochs if epoch.valid_ndcg is not None]
     return {f"valid_{STOP_ON}": max(scores, default=None), "epochs": len(epochs)}
 

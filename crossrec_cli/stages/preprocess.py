@@ -6,13 +6,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.data import engine
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.split import split
-from crossrec_cli.stages import Job, Summary
-
-INTERACTIONS = "interactions.parquet"
-ITEMS = "items.parquet"
-USERS = "users.parquet"
-CASES = "cases.parquet"
-QUALITY = "quality.parquet"
+from crossrec_cli.stages import CASES, INTERACTIONS, ITEMS, QUALITY, USERS, Job, Summary
 
 
 def run(job: Job) -> Summary:
@@ -20,11 +14,13 @@ def run(job: Job) -> Summary:
     with engine.connect(job.out / ".scratch", job.config.runtime) as connection:
         rows, items, users, funnel = clean(connection, job.config)
         rows, cases, items, users = split(connection, rows, items, users, job.config.split)
-        engine.write(connection, rows, job.out / INTERACTIONS, t.INTERACTIONS)
-        engine.write(connection, items, job.out / ITEMS, t.ITEMS)
-        engine.write(connection, users, job.out / USERS, t.USERS)
-        engine.write(connection, cases, job.out / CASES, t.CASES)
-        t.write_table(job.out / QUALITY, t.QUALITY, {name: [r[name] for r in funnel.rows] for name in t.QUALITY.names})
+        engine.write(connection, rows, job.output(INTERACTIONS), t.INTERACTIONS)
+        engine.write(connection, items, job.output(ITEMS), t.ITEMS)
+        engine.write(connection, users, job.output(USERS), t.USERS)
+        engine.write(connection, cases, job.output(CASES), t.CASES)
+        t.write_table(
+            job.output(QUALITY), t.QUALITY, {name: [r[name] for r in funnel.rows] for name in t.QUALITY.names}
+        )
         by_domain = rows.group_by(t.DOMAIN).aggregate(n=rows.count(), items=rows[t.ITEM_ID].nunique())
         domains = {row[t.DOMAIN]: row for row in by_domain.to_pyarrow().to_pylist()}
         held_out = cases.group_by(t.SPLIT).aggregate(users=cases[t.USER_INDEX].nunique()).to_pyarrow().to_pylist()

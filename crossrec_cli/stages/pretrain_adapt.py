@@ -12,17 +12,16 @@ from crossrec_cli.encoder.locate import locate
 from crossrec_cli.interest.batches import Sampler, tag_vocabulary
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import fit, learning_columns
-from crossrec_cli.stages import PREPROCESS, Job, Summary
-from crossrec_cli.stages.files import LEARNING, TAG_NAMES, TEXT_EMBEDDINGS, load_world, save_model
-from crossrec_cli.stages.preprocess import USERS
+from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, TAG_NAMES, USERS, Job, Summary
+from crossrec_cli.stages.load import load_world, save_model
 
 
 def run(job: Job) -> Summary:
     """Embed the item texts, then train on the source items of all histories."""
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
-    tags = tag_vocabulary(t.read_table(job.inputs[PREPROCESS].file(USERS)))
-    world = load_world(job, tags)
+    tags = tag_vocabulary(t.read_table(job.inputs[USERS]))
+    world = load_world(job.inputs, tags)
     embeddings = _embed(job, world.items[t.TEXT].to_pylist(), compute)
     domain, training = world.histories.domain, world.histories.training
     model = InterestModel.create(config.interest, embeddings, domain.trained, len(tags)).to(compute.device)
@@ -35,9 +34,9 @@ def run(job: Job) -> Summary:
     )
     job.report.say(f"learning from {len(sampler.users):,} buyers of {int(sampler.predict.sum()):,} source items")
     epochs = fit(model, sampler, config.adapt, config.seed, compute, job.report)
-    save_model(job, model)
-    t.write_table(job.out / TAG_NAMES, t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
-    t.write_table(job.out / LEARNING, t.LEARNING, learning_columns(epochs))
+    save_model(job.output(ADAPTED), model)
+    t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
+    t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(epochs))
     return {
         "loss": epochs[-1].loss if epochs else None,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -54,5 +53,5 @@ def _embed(job: Job, texts: list[str], compute: runtime.Compute) -> np.ndarray[t
         t.ITEM_INDEX: np.arange(len(embeddings)),
         t.EMBEDDING: pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), width),
     }
-    t.write_table(job.out / TEXT_EMBEDDINGS, t.embeddings(width), columns)
+    t.write_table(job.output(ITEM_TEXT), t.embeddings(width), columns)
     return embeddings

@@ -13,10 +13,9 @@ from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Ints
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
-from crossrec_cli.stages import FINETUNE, Job, Summary
-from crossrec_cli.stages.files import World, load_model, load_world
+from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS, Job, Summary
+from crossrec_cli.stages.load import World, load_model, load_world
 
-RECOMMENDATIONS = "recommendations.parquet"
 ALL_USERS = "all"
 
 
@@ -24,20 +23,20 @@ def run(job: Job) -> Summary:
     """Score every target item for every user from all that the user did, and keep the best k."""
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
-    world = load_world(job)
-    model = load_model(job, FINETUNE, config.interest).to(compute.device)
+    world = load_world(job.inputs)
+    model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
     users = _chosen_users(world, config.recommend.users)
     lengths, items = world.histories.items.lengths[users], world.target_items
     scorer, hide_seen, rows = interest_scorer(model, items), config.recommend.exclude_seen, 0
     with (
-        pq.ParquetWriter(job.out / RECOMMENDATIONS, t.RECOMMENDATIONS, compression="zstd") as writer,
+        pq.ParquetWriter(job.output(RECOMMENDATIONS), t.RECOMMENDATIONS, compression="zstd") as writer,
         job.report.progress("ranking", len(users), "users") as advance,
     ):
         for chunk in chunks(scorer, world.histories, users, lengths, items, hide_seen, advance):
             part = _lists(model, world, users, chunk, config.recommend.k)
             writer.write_table(part)
             rows += part.num_rows
-    return {"users": len(users), "recommendations": rows}
+    return {"users": len(users), "recommendations": rows, "examples": _examples(world, users)}
 
 
 def _chosen_users(world: World, wanted: tuple[str, ...]) -> Ints:
@@ -48,6 +47,18 @@ def _chosen_users(world: World, wanted: tuple[str, ...]) -> Ints:
     if unknown := [user for user in wanted if user not in place]:
         raise InputError(f"recommend.users: no user '{unknown[0]}' in the data")
     return np.array(sorted(place[user] for user in set(wanted)), dtype=np.int64)
+
+
+def _examples(world: World, users: Ints) -> dict[str, str]:
+    """The first user of each kind, to be shown."""
+    bought = world.histories.items.take(users)
+    in_target = bought.where(world.histories.domain.is_target[bought.values]).lengths
+    kinds = {
+        "bought in the target before": in_target > 0,
+        "bought in the source alone": (in_target == 0) & (bought.lengths > 0),
+        "bought nothing yet": bought.lengths == 0,
+    }
+    return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
 
 
 def _lists(model: InterestModel, world: World, users: Ints, chunk: Chunk, k: int) -> pa.Table:

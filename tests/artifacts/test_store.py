@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -40,7 +41,7 @@ def store(tmp_path: Path) -> Store:
 def content(store: Store) -> str:
     artifact = store.current("stage")
     assert artifact is not None
-    return artifact.file("data.txt").read_text()
+    return artifact.file("stage/data.txt").read_text()
 
 
 def test_nothing_is_current_before_the_first_commit(store):
@@ -68,8 +69,8 @@ def test_a_draft_of_a_killed_process_is_swept_away(store):
     stale = store.run_dir / "stage" / ".draft-1"
     stale.mkdir(parents=True)
     (stale / "data.txt").write_text("half")
-    commit(store, "new")
-    assert not stale.exists()
+    with store.lock():
+        assert not stale.exists()
 
 
 @pytest.mark.parametrize("call", range(1, 12))
@@ -130,8 +131,11 @@ def test_a_manifest_cannot_name_files_elsewhere(store):
         store.current("stage")
 
 
-def test_content_depends_on_the_files_alone(store):
-    assert commit(store, "a").content == commit(store, "a").content != commit(store, "b").content
+def test_a_file_that_is_not_there_is_an_artifact_error(store):
+    artifact = commit(store, "hello")
+    assert artifact.sha256("stage/data.txt") == hashlib.sha256(b"hello").hexdigest()
+    with pytest.raises(ArtifactError, match=r"holds no other\.txt"):
+        artifact.file("stage/other.txt")
 
 
 def test_a_second_process_is_locked_out_and_told_by_whom(store):

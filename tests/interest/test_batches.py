@@ -61,6 +61,14 @@ def test_halves_share_nothing_and_ask_for_predictable_items_alone(sampler):
     assert len(given_items) == 14, "sooner or later everything is given"
 
 
+def test_of_some_users_nothing_is_given(sampler):
+    long = Sampler(Ragged.of([list(range(10))] * 2000), Ragged.of([[]] * 2000), sampler.predict, 2000, window=3)
+    halves = long.set_examples(np.arange(2000), np.random.default_rng(0))
+    assert 0.08 < (halves.given.lengths == 0).mean() < 0.12
+    asked = np.bincount(halves.rows.numpy(), minlength=2000)
+    assert (asked[halves.given.lengths == 0] == 5).all(), "then everything is asked for"
+
+
 def test_windows_are_consecutive_and_end_in_something_to_ask_for(sampler):
     ends = set()
     for seed in range(50):

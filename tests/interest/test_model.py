@@ -31,18 +31,34 @@ def users_of(model: InterestModel, histories: Ragged, tags: Ragged | None = None
         return model.user_vectors(vectors, histories, tags or ragged(*[[]] * len(histories.lengths)))
 
 
-def test_whitened_directions_are_uncorrelated_and_alike():
+def test_whitened_directions_are_uncorrelated_and_more_alike():
     rng = np.random.default_rng(0)
-    skewed = (rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) + 5).astype(np.float32)
+    skewed = (rng.normal(size=(5000, 6)) * [100, 30, 10, 3, 1, 0.3] + 5).astype(np.float32)
     white = whitening(skewed)
     after = ((torch.from_numpy(skewed) - white.mean) @ white.matrix).numpy()
-    np.testing.assert_allclose(np.cov(after.T, bias=True), np.eye(6) / 6, atol=1e-4)
+    covariance = np.cov(after.T, bias=True)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-4)
+    assert np.diag(covariance).sum() == pytest.approx(1, abs=1e-3)
+    assert np.linalg.cond(covariance) < np.linalg.cond(np.cov(skewed.T)) / 5
+
+
+def test_whitening_a_small_catalogue_keeps_alike_texts_near_each_other():
+    """With as many directions as items, full whitening would make all distances equal."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(4), 10)
+    embeddings = (3 * rng.normal(size=(4, 64))[group] + rng.normal(size=(40, 64))).astype(np.float32)
+    white = whitening(embeddings)
+    after = torch.nn.functional.normalize((torch.from_numpy(embeddings) - white.mean) @ white.matrix)
+    alike = (after @ after.T).numpy()
+    same = group[:, None] == group
+    assert alike[same & ~np.eye(40, dtype=bool)].min() > alike[~same].max()
 
 
 @pytest.mark.parametrize("items", [1, 2, 5])
 def test_whitening_stands_few_or_equal_texts(items):
     white = whitening(np.ones((items, 4), np.float32))
     assert torch.isfinite(white.matrix).all()
+    assert torch.equal((torch.ones(items, 4) - white.mean) @ white.matrix, torch.zeros(items, white.matrix.shape[1]))
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

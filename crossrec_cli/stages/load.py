@@ -1,0 +1,62 @@
+"""How the model's stages get from files to arrays and models, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import safetensors.torch
+from safetensors import SafetensorError
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Interest
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.interest.batches import Histories, Ints, load_histories
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.stages import INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, USERS
+
+
+@dataclass(frozen=True)
+class World:
+    """preprocess's tables, ready for the model."""
+
+    items: pa.Table
+    users: pa.Table
+    histories: Histories
+
+    @property
+    def target_items(self) -> Ints:
+        """Indices of the items to recommend, sorted, int64."""
+        return np.flatnonzero(self.histories.domain.is_target)
+
+
+def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None) -> World:
+    """Read preprocess's tables; the model's tags come from pretrain-adapt unless they are given."""
+    if tag_names is None:
+        tag_names = t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist()
+    items, users = t.read_table(inputs[ITEMS]), t.read_table(inputs[USERS])
+    interactions = t.read_table(inputs[INTERACTIONS], [t.USER_INDEX, t.ITEM_INDEX, t.SPLIT])
+    return World(items, users, load_histories(interactions, items, users, tag_names))
+
+
+def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> InterestModel:
+    """The model with the weights that a stage left.
+
+    Raises:
+        ArtifactError: if they cannot be read, or are another model's.
+    """
+    column = t.read_table(inputs[ITEM_TEXT], [t.EMBEDDING])[t.EMBEDDING].combine_chunks()
+    embeddings = column.flatten().to_numpy().reshape(len(column), -1).copy()  # Arrow's own memory is read-only
+    try:
+        return InterestModel.restore(interest, embeddings, safetensors.torch.load_file(inputs[weights]))
+    except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+        raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
+
+
+def save_model(path: Path, model: InterestModel) -> None:
+    """Write a model's weights as safetensors."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    safetensors.torch.save_file(weights, path)

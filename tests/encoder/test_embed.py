@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+
+from crossrec_cli.config.schema import Encoder, Runtime
+from crossrec_cli.encoder.embed import TextEncoder, pool
+from crossrec_cli.encoder.locate import locate
+from crossrec_cli.errors import UnavailableError
+from crossrec_cli.runtime import Compute, prepare
+
+FP32 = Compute(torch.device("cpu"), torch.float32)
+TEXTS = ["jazz record red", "metal", "", "jazz book old rare live", "metal", "jazz record red"]
+
+
+def ignore(done: int, detail: str = "") -> None:
+    pass
+
+
+def test_order_batches_and_repeats_do_not_matter(tiny_bert):
+    once = TextEncoder(tiny_bert, Encoder(batch_size=64), FP32).embed(TEXTS, ignore)
+    one_by_one = TextEncoder(tiny_bert, Encoder(batch_size=1), FP32).embed(TEXTS, ignore)
+    assert once.shape == (6, 32)
+    np.testing.assert_allclose(once, one_by_one, atol=1e-5)
+    assert np.array_equal(once[0], once[5])
+    assert not np.allclose(once[0], once[1])
+
+
+def test_each_distinct_text_is_encoded_once(tiny_bert):
+    counted = []
+    TextEncoder(tiny_bert, Encoder(batch_size=2), FP32).embed(TEXTS, lambda done, detail="": counted.append(done))
+    assert sum(counted) == 4
+
+
+def test_long_texts_are_cut(tiny_bert):
+    encoder = TextEncoder(tiny_bert, Encoder(max_tokens=4), FP32)
+    long, cut = encoder.embed(["jazz metal red blue green", "jazz metal"], ignore)
+    np.testing.assert_allclose(long, cut, atol=1e-5)  # two words and the two marks around them
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_pooling_sees_no_padding(pooling):
+    states = torch.arange(24.0).reshape(2, 4, 3)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    expected = {"mean": states[0, :2].mean(0), "cls": states[0, 0], "last": states[0, 1]}[pooling]
+    assert torch.equal(pool(states, mask, pooling)[0], expected)
+
+
+def test_a_causal_model_without_a_pad_token(tmp_path: Path, tiny_bert):
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_bert)
+    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="[SEP]", unk_token="[UNK]")
+    plain.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(tokenizer), "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    GPT2Model(GPT2Config(**sizes)).save_pretrained(tmp_path)
+    config = Encoder(model=str(tmp_path), pooling="last")
+    together = TextEncoder(locate(config), config, FP32).embed(["jazz", "jazz record red blue"], ignore)
+    alone = TextEncoder(locate(config), config, FP32).embed(["jazz"], ignore)
+    np.testing.assert_allclose(together[0], alone[0], atol=1e-5)
+
+
+def test_a_folder_that_transformers_cannot_load(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-type"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UnavailableError) as caught:
+        TextEncoder(tmp_path, Encoder(), FP32)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives(tiny_bert):
+    gpu = TextEncoder(tiny_bert, Encoder(), prepare(Runtime(device="cuda", precision="fp32"), 0)).embed(TEXTS, ignore)
+    np.testing.assert_allclose(gpu, TextEncoder(tiny_bert, Encoder(), FP32).embed(TEXTS, ignore), atol=1e-3)

