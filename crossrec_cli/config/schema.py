@@ -213,7 +213,7 @@ class Training(Section):
     """One run of the training loop."""
 
     epochs: Annotated[int, Field(ge=0)] = 20
-    lr: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Learning rate at the start; it falls to zero along a straight line."""
     batch_size: Count = 256
     """Users per step."""
@@ -230,8 +230,8 @@ class Finetune(Training):
     """finetune: go on with what the buyers of the target domain buy there."""
 
     epochs: Annotated[int, Field(ge=0)] = 40
-    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    patience: Count = 5
+    lr: Annotated[float, Field(gt=0, le=1)] = 5e-4
+    patience: Count = 10
     """Epochs without a better validation NDCG@10 before it stops; the best epoch's weights are kept."""
 
 
@@ -241,7 +241,7 @@ class Interest(Section):
     user_encoder: Literal["bag", "sequence", "hybrid"] = "hybrid"
     dim: Annotated[int, Field(ge=4, le=4096)] = 128
     loss: Literal["softmax"] = "softmax"
-    dropout: Fraction = 0.1
+    dropout: Fraction = 0.3
     id_dropout: Fraction = 0.1
     """Share of items that must do without their id in a step, so that text alone finds its place."""
     max_sequence: Annotated[int, Field(ge=2, le=4096)] = 50

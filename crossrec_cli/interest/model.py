@@ -21,8 +21,10 @@ from crossrec_cli.interest.batches import NextExamples, Ragged
 WHITENED_WIDTH = 256
 """Directions kept of the text embedding: the rest of all-MiniLM-L6-v2's 384 carry under 2 % of its variance."""
 
-SHRINKAGE = 1.0
-"""How much of the mean variance each direction's variance gains before it is divided by."""
+SHRINKAGE = 0.1
+"""Share of the mean variance that each direction's variance gains before it is divided by; a small catalogue adds
+width/items to it, since that is how unsure its small variances are. Validation NDCG@10 on the Complete Journey, mean of
+three seeds: .0799 with 0.1, .0779 with 1, .0743 with 5."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
     mean = exact.mean(axis=0)
     _, spread, directions = np.linalg.svd(exact - mean, full_matrices=False)
     variance = spread**2 / len(exact)
+    floor = (SHRINKAGE + exact.shape[1] / len(exact)) * variance.mean() + 1e-12
     kept = min(WHITENED_WIDTH, max(int((spread > 1e-4 * spread[0]).sum()), 1))
-    matrix = directions[:kept].T / np.sqrt(variance[:kept] + SHRINKAGE * variance.mean() + 1e-12)
-    norm = math.sqrt((variance[:kept] / (variance[:kept] + SHRINKAGE * variance.mean() + 1e-12)).sum())
+    matrix = directions[:kept].T / np.sqrt(variance[:kept] + floor)
+    norm = math.sqrt((variance[:kept] / (variance[:kept] + floor)).sum())
     matrix /= max(norm, 1e-6)
     return Whitening(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)))
 
