@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.artifacts.store import Artifact
+from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
 from crossrec_cli.pipeline import Outcome
@@ -47,7 +47,7 @@ def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | 
             raise InputError(f"--user {user}: no such user in {path}; look at the ids and at recommend.users")
         _one_list(console, user, rows, examples.get(user))
     if users is None:
-        console.remark(f"All lists: {path}")
+        console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
     return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
 
 

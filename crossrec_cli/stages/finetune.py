@@ -17,8 +17,8 @@ from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, Jo
 from crossrec_cli.stages.load import World, load_model, load_world, save_model
 
 STOP_ON = metrics.name("ndcg", 10)
-CALIBRATION_USERS = 2_000
-"""Two numbers are fitted; more users than this would not move them."""
+CALIBRATION_SCORES = 2_000_000
+"""Two numbers are fitted; more scores than about this many would not move them."""
 
 
 def run(job: Job) -> Summary:
@@ -60,7 +60,7 @@ def run(job: Job) -> Summary:
 
 def _calibrate(model: InterestModel, world: World, valid: Cases) -> None:
     """Fit the score so that it is the probability that the user's next target purchase is this item."""
-    some = np.arange(valid.count)[:: max(valid.count // CALIBRATION_USERS, 1)]
+    some = np.arange(valid.count)[:: max(valid.count * len(world.target_items) // CALIBRATION_SCORES, 1)]
     users, lengths, truth = valid.users[some], valid.history_lengths[some], valid.truth.take(some)
     scorer = interest_scorer(model, world.target_items)
     logits, bought = [], []

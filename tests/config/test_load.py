@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
 GOOD = """\
 run_dir: runs/x
 data:
@@ -145,8 +147,21 @@ def test_a_wrong_set_is_told_as_such(write, override, message):
     assert problems(write(GOOD), override) == [message]
 
 
+def test_the_readme_shows_every_field_with_its_default(write):
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = load_config(write(block)).model_dump()
+    default = load_config(write(GOOD)).model_dump()
+    assert {key: value for key, value in shown.items() if key not in {"run_dir", "data", "domains"}} == {
+        key: value for key, value in default.items() if key not in {"run_dir", "data", "domains"}
+    }
+    leaves = re.findall(r"[a-z_]+(?=:)", re.sub(r"#.*", "", block))
+    assert set(default) <= set(leaves)
+    for section in ("encoder", "adapt", "finetune", "interest", "evaluate", "recommend", "runtime"):
+        assert set(default[section]) <= set(leaves), section
+
+
 def test_the_shipped_configs_load():
-    configs = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    configs = sorted((ROOT / "configs").glob("*.yaml"))
     assert len(configs) >= 2
     for path in configs:
         load_config(path)
