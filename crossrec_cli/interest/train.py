@@ -15,6 +15,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Training
 from crossrec_cli.errors import CrossrecError
 from crossrec_cli.interest.batches import Ints, Sampler
+from crossrec_cli.interest.loss import softmax_loss
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.reporting import Reporter
 from crossrec_cli.runtime import Compute
@@ -149,24 +150,6 @@ def _loss(model: InterestModel, sampler: Sampler, users: Ints, candidates: Tenso
         rows = torch.arange(len(items), device=bias.device)
         loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items)
     return loss
-
-
-def softmax_loss(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor) -> Tensor:
-    """Mean of −log softmax(u·v + b) over all candidate items.
-
-    Args:
-        users: user vectors, (Q, d).
-        vectors: the candidates' vectors, (C, d).
-        bias: the candidates' biases, (C,).
-        rows: for each item to predict, whose it is, int64 (T,).
-        items: its number among the candidates, int64 (T,).
-
-    Returns:
-        A scalar; 0 if there is nothing to predict.
-    """
-    logits = (users @ vectors.T + bias).float()
-    losses = logits.logsumexp(dim=1)[rows] - logits[rows, items]
-    return losses.sum() / max(len(losses), 1)
 
 
 def learning_columns(epochs: list[Epoch]) -> dict[str, list[object]]:
