@@ -1,5 +1,18 @@
-"""``python -m crossrec_cli`` is the ``crossrec`` command."""
+"""The entry point of ``crossrec`` and of ``python -m crossrec_cli``."""
 
-from crossrec_cli.cli import main
+import os
+import signal
 
-main()
+
+def main() -> None:
+    """Be ready for Ctrl-C and SIGTERM before anything that takes time to import."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job is not for Ctrl-C
+            signal.signal(number, lambda *_: os._exit(130))
+    from crossrec_cli import cli  # noqa: PLC0415
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

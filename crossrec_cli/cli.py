@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from crossrec_cli import __version__, show
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
-from crossrec_cli.console import LOG_FILE, Console
-from crossrec_cli.errors import CrossrecError, ExitCode
+from crossrec_cli.console import Console
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode
 from crossrec_cli.pipeline import BY_NAME, Outcome, run_stages
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
+
+INTERRUPTED = threading.Event()
+"""Set by Ctrl-C and by SIGTERM."""
 
 app = typer.Typer(
     name="crossrec",
@@ -109,14 +115,22 @@ def _execute(
             if RECOMMEND in stages:
                 document["lists"] = show.lists(console, outcomes, users)
             console.document(document)
-    except CrossrecError as error:
-        _fail(console, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail(console, "interrupted; the artifacts of finished stages are whole", ExitCode.INTERRUPTED)
-    except Exception as error:
-        console.logger.error(traceback.format_exc())
-        where = f"{config.run_path / LOG_FILE}" if "config" in locals() else "the log file"
-        _fail(console, f"unexpected {type(error).__name__}: {error}; details are in {where}", ExitCode.INTERNAL)
+    except (Exception, KeyboardInterrupt) as error:
+        _fail(console, *_explain(error, console))
+
+
+def _explain(error: BaseException, console: Console) -> tuple[list[str], ExitCode]:
+    """What to tell of whatever ended the command, and its exit code."""
+    if INTERRUPTED.is_set():  # a library may have turned the interrupt into an error of its own
+        return ["interrupted; the artifacts of finished stages are whole"], ExitCode.INTERRUPTED
+    if isinstance(error, ConfigError):
+        return error.problems, error.exit_code
+    if isinstance(error, CrossrecError):
+        return [str(error)], error.exit_code
+    if isinstance(error, OSError):
+        return [f"{error.filename or 'run directory'}: {error.strerror or error}"], ExitCode.ARTIFACT
+    console.logger.error(traceback.format_exc())
+    return [f"unexpected {type(error).__name__}: {error}; details: {console.log_file}"], ExitCode.INTERNAL
 
 
 def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -134,18 +148,27 @@ def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:
     return {"run_dir": config.run_dir, "stages": stages}
 
 
-def _fail(console: Console, message: str, code: ExitCode) -> NoReturn:
-    console.error(message)
-    console.document({"error": message, "exit_code": code.value})
-    raise typer.Exit(code.value)
+def _fail(console: Console, problems: list[str], code: ExitCode) -> NoReturn:
+    console.error(problems)
+    console.document({"error": problems, "exit_code": code.value})
+    raise SystemExit(code.value)
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    INTERRUPTED.set()
     raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Entry point of the ``crossrec`` script."""
-    signal.signal(signal.SIGTERM, _terminated)
-    app(prog_name="crossrec")
-    sys.exit(0)
+    """Run the command that the shell gave."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode is no reason to fail
+    try:
+        sys.exit(app(prog_name="crossrec", standalone_mode=False))
+    except TyperException as error:
+        wrong = error.format_message() if isinstance(error, typer.BadParameter.__bases__) else str(error)
+        _fail(Console(as_json="--json" in sys.argv), [wrong], ExitCode.CONFIG)

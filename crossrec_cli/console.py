@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +33,14 @@ PLAIN_SECONDS = 5.0
 """Where there is no terminal, a line of progress at most this often: a night of cron stays readable."""
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def visible(text: str) -> str:
+    """Text from data or config with control characters written out: they must not steer a terminal or break a line."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
 class Console:
     """Implements ``Reporter``, and shows results."""
 
@@ -38,8 +48,9 @@ class Console:
         self.quiet = quiet
         self.as_json = as_json
         self.err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
-        self.out = RichConsole(highlight=False)
+        self.out = _Out(highlight=False)
         self.stage = ""
+        self.log_file = "no log file"
         self.logger = logging.getLogger("crossrec")
         self.logger.setLevel(logging.INFO)
         self.logger.propagate = False
@@ -47,6 +58,7 @@ class Console:
 
     def open_log(self, run_dir: Path) -> None:
         """From now on, write a log file in the run directory."""
+        self.log_file = str(run_dir / LOG_FILE)
         handler = logging.FileHandler(run_dir / LOG_FILE, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         for old in self.logger.handlers:
@@ -59,24 +71,24 @@ class Console:
 
     def log(self, message: str) -> None:
         """To the log file alone."""
-        self.logger.info("%s: %s", self.stage, message)
+        self.logger.info("%s: %s", self.stage, visible(message))
 
     def say(self, message: str) -> None:
         """A line on stderr, unless quiet."""
         self.log(message)
         if not self.quiet:
-            self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), message))
+            self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), visible(message)))
 
     def warn(self, message: str) -> None:
         """A line on stderr, quiet or not."""
-        self.logger.warning("%s: %s", self.stage, message)
-        self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), ("warning: ", "yellow"), message))
+        self.logger.warning("%s: %s", self.stage, visible(message))
+        self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), ("warning: ", "yellow"), visible(message)))
 
-    def error(self, message: str) -> None:
-        """What ended the command, on stderr."""
-        self.logger.error(message)
-        for line in message.splitlines():
-            self.err.print(Text.assemble(("error: ", "bold red"), line))
+    def error(self, problems: Sequence[str]) -> None:
+        """What ended the command, a line each, on stderr."""
+        for problem in problems:
+            self.logger.error(visible(problem))
+            self.err.print(Text.assemble(("error: ", "bold red"), visible(problem)))
 
     @contextmanager
     def progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
@@ -117,7 +129,7 @@ class Console:
         for row in rows:
             table.add_row(*row)
         self.out.print(table)
-        self.out.print()
+        self.out.print(Text())
 
     def result(self, line: Text, wanted: bool) -> None:
         """A line of a result on stdout. Quiet leaves it out unless it was asked for."""
@@ -131,7 +143,16 @@ class Console:
     def document(self, document: dict[str, Any]) -> None:
         """With ``--json``: the one document on stdout."""
         if self.as_json:
-            print(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2), file=sys.stdout)
+            self.out.print(Text(json.dumps(document, allow_nan=False, indent=2)), soft_wrap=True)
+
+
+class _Out(RichConsole):
+    """stdout. When nobody reads on, as in ``crossrec run … | head -1``, the work goes on all the same."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process here."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _RateColumn(ProgressColumn):

@@ -31,12 +31,17 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
     Raises:
         UnavailableError: if the device is not there, or cannot compute in the precision.
     """
-    torch.set_num_threads(runtime.num_threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(runtime.num_threads or _cores())
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device(_device(runtime.device))
     return Compute(device, _dtype(runtime.precision, device))
+
+
+def _cores() -> int:
+    """The cores that this process may use; macOS tells only those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_devices() -> list[str]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact
-from crossrec_cli.console import Console
+from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
 from crossrec_cli.pipeline import Outcome
 from crossrec_cli.stages import EVALUATE, METRICS, PREPROCESS, QUALITY, RECOMMEND, RECOMMENDATIONS
@@ -40,11 +40,13 @@ def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | 
     artifact = next(outcome.artifact for outcome in outcomes if outcome.stage == RECOMMEND)
     path = artifact.file(RECOMMENDATIONS)
     table = t.read_table(path)
-    examples = {user: kind for kind, user in artifact.manifest.summary["examples"].items()} if users is None else {}
+    kinds = artifact.manifest.summary.get("examples", {}) if users is None else {}
+    examples = {user: kind for kind, user in kinds.items()}
     found = {user: table.filter(pc.equal(table[t.USER_ID], user)) for user in users or examples}
     for user, rows in found.items():
         if not rows.num_rows:
-            raise InputError(f"--user {user}: no such user in {path}; look at the ids and at recommend.users")
+            why = "not in the data, not in recommend.users, or owning all there is"
+            raise InputError(f"--user {user}: has no list in {path}: {why}")
         _one_list(console, user, rows, examples.get(user))
     if users is None:
         console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
@@ -54,9 +56,9 @@ def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | 
 def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> None:
     if kind:
         console.remark(f"Somebody who {kind}:")
-    console.result(Text(f"User {user}:", style="bold"), wanted=kind is None)
+    console.result(Text(f"User {visible(user)}:", style="bold"), wanted=kind is None)
     for row in rows.to_pylist():
-        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {row[t.TEXT] or row[t.ITEM_ID]}"
+        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {visible(row[t.TEXT] or row[t.ITEM_ID])}"
         console.result(Text(line), wanted=kind is None)
     console.result(Text(), wanted=kind is None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from click.testing import Result
 from transformers import BertConfig, BertModel, BertTokenizer
 from typer.testing import CliRunner
 
@@ -132,10 +130,10 @@ def planted_tables() -> tuple[list[dict], list[dict]]:
 
 
 @pytest.fixture
-def crossrec() -> Callable[..., Result]:
+def crossrec():
     """Run the command in this process: ``crossrec("run", path, "--json")``."""
 
-    def run(*arguments: object) -> Result:
+    def run(*arguments: object):
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     return run

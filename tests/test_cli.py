@@ -99,7 +99,12 @@ def test_a_held_run_directory_is_exit_code_5(shop):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_exit_code_130_and_leaves_no_draft(shop, number):
     shop.config["adapt"]["epochs"] = 100_000
-    process = subprocess.Popen([*COMMAND, "run", str(shop.path)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(shop.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+    )
     wait_for(shop.run_dir / "pretrain-adapt")
     time.sleep(1)
     process.send_signal(number)
@@ -124,6 +129,47 @@ def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(shop):
     assert done.returncode == 0
     assert len(json.loads(done.stdout)["stages"]) == len(stages)
     assert not list(shop.run_dir.glob("*/.draft-*"))
+
+
+def heed_ctrl_c() -> None:
+    """A background job's children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_importing_is_quiet(shop, number):
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(shop.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+    )
+    time.sleep(0.15)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in errors
+
+
+def test_wrong_usage_with_json_is_one_document():
+    done = run("run", "--json", "--nope")
+    assert done.returncode == ExitCode.CONFIG
+    assert json.loads(done.stdout)["exit_code"] == ExitCode.CONFIG
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_work(shop):
+    process = subprocess.Popen([*COMMAND, "run", str(shop.path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.close()
+    assert process.wait() == 0
+    assert Store(shop.run_dir).current("recommend")
+
+
+def test_a_run_directory_that_cannot_be_written_is_exit_code_4(shop):
+    shop.run_dir.write_text("a file")
+    done = run("run", shop.path)
+    assert done.returncode == ExitCode.ARTIFACT
+    assert len(done.stderr.splitlines()) == 1
 
 
 def wait_for(path, seconds: float = 30) -> None:

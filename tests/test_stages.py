@@ -152,7 +152,6 @@ def test_a_second_run_does_nothing_and_says_so(trained, crossrec):
         ("data.repeats=keep", ["preprocess"]),  # the planted shop has no repeats: the tables stay, and all that follows
         ("data.min_interactions.user=8", STAGES),
         ("adapt.epochs=2", STAGES[1:]),
-        ("finetune.lr=0.002", STAGES[2:]),
         ("evaluate.k=[1]", ["evaluate"]),
         ("recommend.k=2", ["recommend"]),
         ("runtime.num_threads=2", []),
@@ -161,6 +160,13 @@ def test_a_second_run_does_nothing_and_says_so(trained, crossrec):
 )
 def test_exactly_what_depends_on_a_field_runs_again(trained, crossrec, override, expected):
     assert stages_that_ran(crossrec("run", trained.path, "--json", "--set", override).stdout) == expected
+
+
+def test_another_finetune_reruns_what_follows_only_if_its_weights_changed(trained, crossrec):
+    weights = trained.run_dir / "finetune" / "current" / "model.safetensors"
+    before = weights.read_bytes()
+    ran = stages_that_ran(crossrec("run", trained.path, "--json", "--set", "finetune.lr=0.5").stdout)
+    assert ran == (["finetune"] if weights.read_bytes() == before else STAGES[2:])
 
 
 def test_a_comment_reruns_nothing_and_force_reruns(trained, crossrec):
@@ -210,7 +216,7 @@ def test_a_damaged_artifact_stops_its_readers_and_is_made_again(trained, crossre
         ("data.platforms[0].items.path=no.parquet", ExitCode.INPUT, "no.parquet: no such file"),
         ("data.platforms[0].items.columns.category=knd", ExitCode.INPUT, "has no column 'knd'"),
         ("domains.target.category=[boook]", ExitCode.INPUT, "did you mean 'book'?"),
-        ("data.min_interactions.item=1000", ExitCode.INPUT, "no interaction with book is left"),
+        ("data.min_interactions.item=1000", ExitCode.INPUT, "no interaction is left after"),
         ("adapt.epochs=-1", ExitCode.CONFIG, "greater than or equal to 0"),
     ],
 )
@@ -310,6 +316,47 @@ def test_a_target_without_training_purchases_warns_and_still_recommends(shop, cr
     assert done.exit_code == 0, done.output
     assert "warning: no target purchase is left to train on" in done.stderr
     assert right_taste_share(shop) > 0.7, "cold books are ranked by their text"
+
+
+def test_a_split_before_all_data_is_an_input_error(shop, crossrec):
+    shop.config["split"] = {"strategy": "time", "valid_from": "2001-01-01", "test_from": "2024-01-23"}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == ExitCode.INPUT
+    assert "no source purchase lies before the held-out ones" in done.stderr
+
+
+def test_an_item_bought_twice_in_the_test_is_one_item_to_find(shop, crossrec):
+    path = shop.folder / "interactions.parquet"
+    rows = pd.read_parquet(path)
+    pd.concat([rows, rows.assign(time=rows["time"] + pd.Timedelta(hours=1))]).to_parquet(path)
+    shop.config["data"]["repeats"] = "keep"
+    shop.config["split"] = {"strategy": "time", "valid_from": "2024-01-21", "test_from": "2024-01-23"}
+    shop.config["evaluate"] = {"mask_seen": False, "k": [1, 5]}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    scores = shop.table("evaluate", "per_user").filter(regex="@")
+    assert scores.max().max() <= 1
+
+
+def test_one_target_item_that_everybody_owns(shop, crossrec):
+    path = shop.folder / "interactions.parquet"
+    rows = pd.read_parquet(path)
+    rows["item"] = rows["item"].where(rows["item"].str.contains("record"), "jazz-book-0")
+    rows.to_parquet(path)
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert np.isfinite(shop.table("recommend", "recommendations")["score"]).all()
+
+
+def test_control_characters_in_texts_do_not_reach_the_terminal(shop, crossrec):
+    path = shop.folder / "items.parquet"
+    items = pd.read_parquet(path)
+    items["title"] = "\x1b[31m" + items["title"] + "\nline"
+    items.to_parquet(path)
+    done = crossrec("run", shop.path)
+    assert "\x1b" not in done.stdout
+    assert "\\x1b[31m" in done.stdout
+    assert "\\nline" in done.stdout
 
 
 def test_learning_is_written_down(trained):

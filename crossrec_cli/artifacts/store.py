@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CURRENT = "current"
 KEEP = 2
+_ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 
 
 class FileEntry(BaseModel):
@@ -114,6 +116,9 @@ class Store:
     def draft(self, stage: str) -> Iterator[Path]:
         """A hidden directory to write a stage's files into; gone afterwards unless it was committed."""
         directory = self.run_dir / stage
+        link = directory / CURRENT
+        if link.exists() and not link.is_symlink():
+            raise ArtifactError(f"{link}: is not crossrec's symlink; move it away")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             draft = directory / f".draft-{os.getpid()}"
@@ -124,6 +129,8 @@ class Store:
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+            with suppress(OSError):  # it holds artifacts
+                directory.rmdir()
 
     def commit(self, draft: Path, manifest: Manifest) -> Artifact:
         """Make a draft the stage's current artifact, and drop all but the newest two."""
@@ -140,7 +147,8 @@ class Store:
         link.symlink_to(final.name)
         link.replace(stage_dir / CURRENT)
         _sync(stage_dir)
-        for old in sorted(path for path in stage_dir.iterdir() if path.is_dir() and not path.is_symlink())[:-KEEP]:
+        others = sorted(path for path in stage_dir.iterdir() if _ID.fullmatch(path.name) and path != final)
+        for old in others[: 1 - KEEP]:
             shutil.rmtree(old, ignore_errors=True)
         return Artifact(final, manifest)
 
@@ -185,7 +193,7 @@ def describe_files(directory: Path) -> dict[str, FileEntry]:
     """Hash, size and (for Parquet) rows of every file in a directory."""
     return {
         path.name: FileEntry(
-            sha256=hash_file(path),
+            sha256=_sha256(path),
             bytes=path.stat().st_size,
             rows=pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None,
         )
@@ -201,10 +209,14 @@ def hash_file(path: Path) -> str:
         InputError: if it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -223,7 +235,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _check_file(path: Path, entry: FileEntry) -> None:
     try:
-        damaged = path.stat().st_size != entry.bytes or hash_file(path) != entry.sha256
+        damaged = path.stat().st_size != entry.bytes or _sha256(path) != entry.sha256
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror or error}") from None
     if damaged:

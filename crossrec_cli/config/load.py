@@ -23,7 +23,7 @@ from crossrec_cli.errors import ConfigError
 Key = str | int
 KeyPath = tuple[Key, ...]
 
-_SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d+\])*")
+_SET_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[[0-9]{1,9}\])*")
 _SET_KEY = re.compile(r"(\w+)(\])?")
 
 
@@ -50,6 +50,9 @@ def _core_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 
 _CoreLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
+_CORE_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "null", "int", "float", "str", "seq", "map")}
+MAX_NODES = 100_000
+"""More than any config needs; aliases of aliases would otherwise grow without end."""
 
 
 @dataclass
@@ -77,19 +80,22 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: with every problem, one line each.
     """
-    source = _read(path)
-    for override in overrides:
-        _override(source, override)
-    if source.problems:
-        raise ConfigError(source.problems)
     try:
-        return Config.model_validate_json(json.dumps(source.data))
+        source = _read(path)
+        for override in overrides:
+            _override(source, override)
+        config = Config.model_validate_json(json.dumps(source.data))
     except ValidationError as error:
-        raise ConfigError(sorted(set(_explain(error, source)), key=_by_line)) from None
+        source.problems += _explain(error, source)
+    except RecursionError:
+        raise ConfigError([f"{path}: nested too deep"]) from None
+    if source.problems:
+        raise ConfigError(sorted(set(source.problems), key=_by_line))
+    return config
 
 
 def _by_line(problem: str) -> list[int | str]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", problem)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]{1,9})", problem)]
 
 
 def _read(path: Path) -> _Source:
@@ -118,6 +124,11 @@ def _build(
     """Plain data of a node, noting places and duplicate keys on the way."""
     place = f"{file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
     source.places.setdefault(path, place)
+    if len(source.places) > MAX_NODES:
+        raise ConfigError([f"{file}: has more than {MAX_NODES:,} keys and values"])
+    if node.tag not in _CORE_TAGS:
+        source.problems.append(f"{place}: the tag {node.tag} is not for configs")
+        return None
     if id(node) in inside:
         source.problems.append(f"{place}: this alias contains itself")
         return None
@@ -127,7 +138,7 @@ def _build(
     if not isinstance(node, yaml.MappingNode):
         try:
             return loader.construct_object(node)
-        except (yaml.constructor.ConstructorError, ValueError):
+        except (yaml.constructor.ConstructorError, ValueError, KeyError):
             source.problems.append(f"{place}: cannot read {node.value!r} as {node.tag}")
             return None
     data: dict[str, Any] = {}

@@ -32,7 +32,9 @@ def _template(value: str) -> str:
     fields = template_fields(value)  # raises ValueError on an unbalanced brace
     if not fields:
         raise ValueError("names no column; write columns in braces, as in '{brand} {title}'")
-    if not all(field.isidentifier() for field in fields):
+    literals = [literal for literal, *_ in Formatter().parse(value)]
+    plain = "".join(literals) + "".join(f"{{{field}}}" for field in fields)
+    if not all(fields) or sorted(plain) != sorted(value):
         raise ValueError("takes plain column names in braces, nothing else")
     return value
 
@@ -46,15 +48,19 @@ def _moment(value: Any) -> Any:
     """ISO 8601 text, a date alone among it, to a time in UTC without a zone, as the tables hold it."""
     if not isinstance(value, str):
         return value
-    moment = datetime.fromisoformat(value)
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        raise ValueError(f"{value!r} is no date or time in ISO 8601, such as 2024-05-01") from None
 
 
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(_some)]
 Template = Annotated[str, AfterValidator(_template)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 
 
 class InteractionColumns(Section):
@@ -94,7 +100,7 @@ class UserColumns(Section):
 class Interactions(Section):
     """Who bought what, when."""
 
-    path: str
+    path: FilePath
     """Parquet, CSV, TSV or JSON lines; a glob; ``.gz`` and ``.zst`` for the text formats."""
     columns: InteractionColumns
 
@@ -102,7 +108,7 @@ class Interactions(Section):
 class Items(Section):
     """What is for sale."""
 
-    path: str
+    path: FilePath
     columns: ItemColumns
     text: Template
     """What the language model reads; ``{column}`` is replaced, and an empty one drops its punctuation."""
@@ -111,7 +117,7 @@ class Items(Section):
 class Users(Section):
     """What is known of the users beside their purchases."""
 
-    path: str
+    path: FilePath
     columns: UserColumns
     tags: tuple[str, ...] = ()
     """Columns whose values say something of the user; each distinct value is one tag."""
@@ -129,8 +135,8 @@ class Platform(Section):
 class MinInteractions(Section):
     """Users and items with fewer are left out, repeated until none is left to leave out."""
 
-    user: Annotated[int, Field(ge=0)] = 5
-    item: Annotated[int, Field(ge=0)] = 5
+    user: Annotated[int, Field(ge=0, lt=2**31)] = 5
+    item: Annotated[int, Field(ge=0, lt=2**31)] = 5
 
 
 class Data(Section):
@@ -212,7 +218,7 @@ class Encoder(Section):
 class Training(Section):
     """One run of the training loop."""
 
-    epochs: Annotated[int, Field(ge=0)] = 20
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 20
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Learning rate at the start; it falls to zero along a straight line."""
     batch_size: Count = 256
@@ -229,7 +235,7 @@ class Adapt(Training):
 class Finetune(Training):
     """finetune: go on with what the buyers of the target domain buy there."""
 
-    epochs: Annotated[int, Field(ge=0)] = 40
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 40
     lr: Annotated[float, Field(gt=0, le=1)] = 5e-4
     patience: Count = 10
     """Epochs without a better validation NDCG@10 before it stops; the best epoch's weights are kept."""
@@ -278,8 +284,8 @@ class Runtime(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    num_threads: Annotated[int, Field(ge=0)] = 0
-    """0: as many as the machine has cores."""
+    num_threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """0: as many as this process may use cores."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
     """Memory that preprocess's tables may take before they spill to disk, as in ``4GB``."""
 
@@ -287,7 +293,7 @@ class Runtime(Section):
 class Config(Section):
     """The whole config file."""
 
-    run_dir: str
+    run_dir: FilePath
     """Where artifacts go. This and every other relative path starts at the current directory."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
     data: Data

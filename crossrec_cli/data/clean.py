@@ -17,9 +17,7 @@ from crossrec_cli.data import engine
 from crossrec_cli.errors import InputError
 
 CLOCK = "clock"
-"""When an interaction happened: its timestamp, or an order (int64) that only compares within a user."""
-EPOCH_MILLISECONDS_FROM = 10**11
-"""Whole-number times at or above this are milliseconds: as seconds they would lie beyond the year 5000."""
+"""When an interaction happened: its timestamp, or an order that only compares within a user."""
 
 
 @dataclass
@@ -28,14 +26,20 @@ class Funnel:
 
     rows: list[dict[str, str | int]] = field(default_factory=list)
 
-    def count(self, step: str, interactions: ir.Table) -> ir.Table:
-        """Note a table's size under a step's name and hand the table on."""
+    def count(self, step: str, interactions: ir.Table, if_none: str) -> ir.Table:
+        """Note a table's size under a step's name and hand the table on.
+
+        Raises:
+            InputError: with ``if_none``, if the table is empty.
+        """
         size = interactions.aggregate(
             interactions=interactions.count(),
             users=interactions[t.USER_ID].nunique(),
             items=interactions[t.ITEM_ID].nunique(),
         ).to_pyarrow()
         self.rows.append({t.STEP: step, **size.to_pylist()[0]})
+        if not self.interactions:
+            raise InputError(if_none)
         return interactions
 
     @property
@@ -57,9 +61,11 @@ def clean(connection: Backend, config: Config) -> tuple[ir.Table, ir.Table, ir.T
     funnel = Funnel()
     items = _assign_domains(_items(connection, config.data), config.domains)
     users = _users(connection, config.data)
-    rows = funnel.count("read", _interactions(connection, config.data))
-    rows = funnel.count("with user, item and time", rows.drop_null([t.USER_ID, t.ITEM_ID, CLOCK]))
-    rows = funnel.count("item is known", rows.semi_join(items, t.ITEM_ID))
+    rows = funnel.count("read", _interactions(connection, config.data), "the interaction files hold no row")
+    complete = rows.drop_null([t.USER_ID, t.ITEM_ID, CLOCK])
+    why = "no interaction has a user, an item and a readable time; look at data.platforms[0].interactions.columns"
+    rows = funnel.count("with user, item and time", complete, why)
+    rows = funnel.count("item is known", rows.semi_join(items, t.ITEM_ID), _no_item_known(rows, items))
     in_domain = items.filter(items[t.DOMAIN].notnull())
     rows = rows.inner_join(in_domain.select(t.ITEM_ID, t.DOMAIN), t.ITEM_ID)
     rows = _keep(connection, funnel, "in source or target", _one_clock(rows, config.data))
@@ -71,19 +77,36 @@ def clean(connection: Backend, config: Config) -> tuple[ir.Table, ir.Table, ir.T
     return rows, catalogue, _all_users(users, rows), funnel
 
 
+def _no_item_known(rows: ir.Table, items: ir.Table) -> str:
+    bought, known = rows[t.ITEM_ID].min().to_pyarrow().as_py(), items[t.ITEM_ID].min().to_pyarrow().as_py()
+    return f"no interaction's item id is among the items' ids; compare '{bought}' with '{known}'"
+
+
 def _keep(connection: Backend, funnel: Funnel, step: str, rows: ir.Table) -> ir.Table:
     name = f"interactions_{len(funnel.rows)}"
-    return funnel.count(step, engine.materialize(connection, name, rows, "interactions"))
+    why = f"no interaction is left after '{step}'; look at domains and at data.min_interactions"
+    return funnel.count(step, engine.materialize(connection, name, rows, "interactions"), why)
 
 
 def _union(parts: Sequence[ir.Table]) -> ir.Table:
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 
-def _id(column: ir.Column, platform: Platform, data: Data) -> ir.Column:
+def _id(column: ir.Column, platform: Platform, data: Data) -> ir.StringValue:
     """An id as text; with several platforms each keeps its own, marked by the platform's name."""
-    text = column.cast("string").strip().nullif("")
+    text = _words(column)
     return text if len(data.platforms) == 1 else ibis.literal(f"{platform.name}:") + text
+
+
+def _words(column: ir.Column) -> ir.StringValue:
+    """Text without space around it, null where there is none; 1.0 is 1, as it was before a missing value beside it."""
+    text = column.cast("string")
+    if column.type().is_floating():
+        whole = column.isnan().fill_null(False).ifelse(ibis.null("float64"), column.cast("float64"))
+        as_integer = whole.try_cast("int64")
+        text = ibis.ifelse(whole == as_integer.cast("float64"), as_integer.cast("string"), text)
+        text = column.isnan().ifelse(ibis.null("string"), text)
+    return text.strip().nullif("")
 
 
 def _column(table: ir.Table, name: str | None, dtype: str, key: str, path: str) -> ir.Column:
@@ -107,7 +130,7 @@ def _interactions(connection: Backend, data: Data) -> ir.Table:
             return _column(raw, getattr(spec.columns, name), dtype, f"{key}.{name}", spec.path)  # noqa: B023
 
         timestamp = _timestamp(column(t.TIMESTAMP, "timestamp(6)"))
-        order = column(t.ORDER, "int64").try_cast("int64")
+        order = column(t.ORDER, "int64").try_cast("float64")
         part = raw.select(
             **{
                 t.USER_ID: _id(column(t.USER_ID), platform, data),
@@ -115,7 +138,7 @@ def _interactions(connection: Backend, data: Data) -> ir.Table:
                 t.PLATFORM: ibis.literal(platform.name),
                 t.TIMESTAMP: timestamp,
                 CLOCK: order if spec.columns.timestamp is None else timestamp,
-                t.EVENT: column(t.EVENT).cast("string"),
+                t.EVENT: _words(column(t.EVENT)),
                 t.VALUE: column(t.VALUE, "float64").try_cast("float64"),
             }
         )
@@ -124,13 +147,23 @@ def _interactions(connection: Backend, data: Data) -> ir.Table:
 
 
 def _timestamp(column: ir.Column) -> ir.TimestampValue:
-    """Microseconds in UTC, from a time, ISO text, or whole seconds or milliseconds since 1970."""
+    """UTC, from a time, ISO text, or a number of seconds, milli-, micro- or nanoseconds since 1970."""
     if column.type().is_numeric():
-        milliseconds = ibis.ifelse(column.abs() >= EPOCH_MILLISECONDS_FROM, column, column * 1000)
-        return milliseconds.round().cast("int64").as_timestamp("ms").cast("timestamp(6)")
+        return _since_1970(column.cast("float64"))
     if column.type().is_string():
-        column = column.try_cast("timestamp('UTC', 6)")  # a text without a zone is UTC, as the engine's own zone is
+        # A text without a zone is UTC, as the engine's own zone is.
+        moment = column.try_cast("timestamp('UTC', 6)").try_cast("timestamp(6)")
+        return ibis.coalesce(moment, _since_1970(column.try_cast("float64")))
     return column.try_cast("timestamp(6)")
+
+
+def _since_1970(number: ir.FloatingValue) -> ir.TimestampValue:
+    """The unit shows in the size: seconds reach 10^11 in the year 5138, milliseconds passed it in 1973."""
+    size = number.abs()
+    milliseconds = ibis.cases(
+        (size < 1e11, number * 1000), (size < 1e14, number), (size < 1e17, number / 1e3), else_=number / 1e6
+    )
+    return milliseconds.round().try_cast("int64").as_timestamp("ms").cast("timestamp(6)")
 
 
 def _items(connection: Backend, data: Data) -> ir.Table:
@@ -148,10 +181,10 @@ def _items(connection: Backend, data: Data) -> ir.Table:
             **{
                 t.ITEM_ID: _id(column(t.ITEM_ID), platform, data),
                 t.PLATFORM: ibis.literal(platform.name),
-                t.CATEGORY: column(t.CATEGORY).cast("string"),
-                t.BRAND: column(t.BRAND).cast("string"),
+                t.CATEGORY: _words(column(t.CATEGORY)),
+                t.BRAND: _words(column(t.BRAND)),
                 t.PRICE: column(t.PRICE, "float64").try_cast("float64"),
-                t.LANGUAGE: column(t.LANGUAGE).cast("string"),
+                t.LANGUAGE: _words(column(t.LANGUAGE)),
                 t.TEXT: _text(raw, spec.text),
             }
         )
@@ -170,8 +203,8 @@ def _text(raw: ir.Table, template: str) -> ir.StringValue:
         literals.append("")
     text = ibis.literal(parts[0][0])
     for name, literal in zip(template_fields(template), literals, strict=True):
-        value = raw[name].cast("string").strip()
-        text = text + ibis.ifelse(value.isnull() | (value == ""), "", value + literal)
+        value = _words(raw[name])
+        text = text + ibis.ifelse(value.isnull(), "", value + literal)
     return text.strip()
 
 
@@ -183,11 +216,8 @@ def _users(connection: Backend, data: Data) -> ir.Table | None:
         spec, key = platform.users, f"data.platforms[{index}].users"
         raw = engine.read(connection, spec.path)
         user_id = _column(raw, spec.columns.user_id, "string", f"{key}.columns.user_id", spec.path)
-        tags = [_column(raw, tag, "string", f"{key}.tags", spec.path).cast("string").strip() for tag in spec.tags]
-        named = [
-            ibis.ifelse(value.notnull() & (value != ""), ibis.literal(f"{tag}=") + value, ibis.null("string"))
-            for tag, value in zip(spec.tags, tags, strict=True)
-        ]
+        tags = [_column(raw, tag, "string", f"{key}.tags", spec.path) for tag in spec.tags]
+        named = [ibis.literal(f"{tag}=") + _words(value) for tag, value in zip(spec.tags, tags, strict=True)]
         part = raw.select(
             **{
                 t.USER_ID: _id(user_id, platform, data),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,7 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ConfigError, InputError
 
 COMPRESSED = (".gz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -30,10 +30,16 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Backend]:
         settings["threads"] = runtime.num_threads
     if runtime.memory_limit:
         settings["memory_limit"] = runtime.memory_limit
-    connection = ibis.duckdb.connect(":memory:", **settings)
+    try:
+        connection = ibis.duckdb.connect(":memory:", **settings)
+    except duckdb.Error as error:
+        raise ConfigError([f"runtime: DuckDB does not take it: {_first_line(error)}"]) from None
     connection.raw_sql("SET TimeZone = 'UTC'")  # not this machine's: times without a zone are UTC everywhere
     try:
         yield connection
+    except duckdb.OutOfMemoryException:
+        limit = f"runtime.memory_limit: {runtime.memory_limit} is too little for these tables"
+        raise ConfigError([limit if runtime.memory_limit else "out of memory; set runtime.memory_limit"]) from None
     finally:
         connection.disconnect()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -45,6 +51,8 @@ def input_files(pattern: str) -> list[Path]:
     Raises:
         InputError: if there is none.
     """
+    if Path(pattern).is_file():
+        return [Path(pattern)]  # even if its name holds brackets
     files = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207  Path.glob takes no absolute pattern
     if not files:
         raise InputError(f"{Path(pattern).absolute()}: no such file")
@@ -61,7 +69,9 @@ def read(connection: Backend, pattern: str) -> ir.Table:
     form = _form(files[0])
     if any(_form(file) != form for file in files):
         raise InputError(f"{pattern}: names files of different forms")
-    paths = [str(file) for file in files]
+    if empty := next((file for file in files if not file.stat().st_size), None):
+        raise InputError(f"{empty}: is empty")
+    paths = [escape(str(file)) for file in files]
     try:
         if form == ".parquet":
             return connection.read_parquet(paths, union_by_name=True)
@@ -86,6 +96,8 @@ def materialize(connection: Backend, name: str, table: ir.Table, reading: str) -
     """
     try:
         return connection.create_table(name, table, temp=True)
+    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+        raise
     except duckdb.Error as error:
         raise InputError(f"{reading}: cannot be read: {_first_line(error)}") from None
 

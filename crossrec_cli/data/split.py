@@ -84,7 +84,8 @@ def _by_time(rows: ir.Table, config: Split) -> ir.Table:
     held_out = held_out.left_join(_lengths_before(rows, valid_from, "before_valid"), t.USER_INDEX)
     held_out = held_out.left_join(_lengths_before(rows, test_from, "before_test"), t.USER_INDEX, rname="{name}_test")
     length = ibis.ifelse(held_out[t.SPLIT] == t.TEST, held_out["before_test"], held_out["before_valid"])
-    return held_out.select(t.USER_INDEX, t.ITEM_INDEX, t.SPLIT, **{t.HISTORY_LENGTH: length.coalesce(0)})
+    cases = held_out.select(t.USER_INDEX, t.ITEM_INDEX, t.SPLIT, **{t.HISTORY_LENGTH: length.coalesce(0)})
+    return cases.distinct()  # bought twice in a period, an item is still one item to be found
 
 
 def _lengths_before(rows: ir.Table, moment: ir.Scalar, name: str) -> ir.Table:

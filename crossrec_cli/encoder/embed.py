@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from crossrec_cli.config.schema import Encoder
-from crossrec_cli.errors import UnavailableError
+from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.reporting import Advance
 from crossrec_cli.runtime import Compute
 
@@ -29,20 +30,29 @@ class TextEncoder:
             compute: where it runs.
 
         Raises:
-            UnavailableError: if transformers cannot load it.
+            UnavailableError: if transformers cannot load it, or not all of it.
+            ConfigError: if it cannot read texts as long as the config says.
         """
         self.config = config
         self.compute = compute
         disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
+        set_verbosity_error()  # type: ignore[no-untyped-call]  # what matters of its report becomes an error below
         try:
             self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-            self.model: PreTrainedModel = AutoModel.from_pretrained(folder, use_safetensors=True)
-        except (OSError, ValueError, KeyError) as error:
+            self.model: PreTrainedModel
+            self.model, report = AutoModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
             raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
+        missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # unused here
+        if missing:
+            raise UnavailableError(f"{folder}: its weights lack {len(missing)} of the model's, {missing[0]} first")
+        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 2**31))
+        if config.max_tokens > longest:
+            raise ConfigError([f"encoder.max_tokens: is {config.max_tokens}, but this model reads {longest} at most"])
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
         self.tokenizer.padding_side = "right"
-        self.model.to(compute.device).eval()
+        self.model.to(compute.device).eval()  # type: ignore[arg-type]
 
     def embed(self, texts: Sequence[str], advance: Advance) -> npt.NDArray[np.float32]:
         """Embed texts, each distinct one once, in batches of like length.

@@ -36,6 +36,9 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 """What a model folder holds that bears on its output: weights, config, tokenizer. Never pickled weights."""
 
 
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+
 def locate(encoder: Encoder) -> Path:
     """The folder with the model's files, fetched from the hub if need be.
 
@@ -46,8 +49,12 @@ def locate(encoder: Encoder) -> Path:
         return _packaged(encoder.model, package)
     folder = Path(encoder.model)
     if folder.is_dir():
-        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-            raise UnavailableError(f"{folder}: not a model folder; it needs config.json and *.safetensors")
+        tokenizer = any(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern))
+        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")) or not tokenizer:
+            raise UnavailableError(
+                f"{folder}: not a model folder; it needs config.json and *.safetensors, "
+                f"and one of {', '.join(TOKENIZER_FILES)}"
+            )
         return folder
     return _from_hub(encoder)
 

@@ -8,6 +8,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 Floats = npt.NDArray[np.float64]
+FLAT = 1e-4
+"""Logits that differ by less say nothing that a scale could be fitted to; then only the base rate is."""
 
 
 def fit_platt(logits: Floats, bought: Floats) -> tuple[float, float]:
@@ -15,12 +17,16 @@ def fit_platt(logits: Floats, bought: Floats) -> tuple[float, float]:
 
     Args:
         logits: float64 (n,).
-        bought: 1.0 or 0.0, float64 (n,).
+        bought: 1.0 or 0.0, float64 (n,); n is at least 1.
 
     Returns:
         Scale, at least a small positive number so that no ranking changes, and shift.
     """
-    center, spread = logits.mean(), max(logits.std(), 1e-9)
+    base_rate = (bought.sum() + 0.5) / (len(bought) + 1)  # never 0 or 1
+    log_odds = float(np.log(base_rate / (1 - base_rate)))
+    center, spread = logits.mean(), logits.std()
+    if spread < FLAT:
+        return 1.0, log_odds - float(center)
     standard = (logits - center) / spread
 
     def cost(parameters: Floats) -> tuple[float, Floats]:
@@ -29,8 +35,7 @@ def fit_platt(logits: Floats, bought: Floats) -> tuple[float, float]:
         loss = -(bought * log_expit(line) + (1 - bought) * log_expit(-line)).mean()
         return loss, np.array([(miss * standard).mean(), miss.mean()])
 
-    base_rate = np.clip(bought.mean(), 1e-9, 1 - 1e-9)
-    start = np.array([1.0, np.log(base_rate / (1 - base_rate))])
+    start = np.array([1.0, log_odds])
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[(1e-3, None), (None, None)])
     scale = float(found.x[0] / spread)
     return scale, float(found.x[1] - scale * center)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Training
-from crossrec_cli.errors import CrossrecError
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.interest.batches import Ints, Sampler
 from crossrec_cli.interest.loss import softmax_loss
 from crossrec_cli.interest.model import InterestModel
@@ -69,14 +69,14 @@ def fit(
         One row an epoch.
 
     Raises:
-        CrossrecError: if the loss is no longer a number.
+        ConfigError: if the loss is no longer a number.
     """
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), training.lr, weight_decay=training.weight_decay)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
     candidates = torch.from_numpy(np.flatnonzero(sampler.predict)).to(compute.device)
     epochs: list[Epoch] = []
-    best, best_epoch, best_state = -1.0, 0, copy.deepcopy(model.state_dict())
+    best = _Best(stopping, model) if stopping else None
     with report.progress("training", training.epochs * len(sampler.users), "users") as advance:
         for number in range(1, training.epochs + 1):
             rate = training.lr * (1 - (number - 1) / training.epochs)
@@ -87,27 +87,41 @@ def fit(
             for users in sampler.epoch(rng):
                 losses.append(_step(model, sampler, users, candidates, optimizer, scaler, rng, compute))
                 advance(len(users))
-            seconds = time.perf_counter() - started
-            loss = float(np.mean(losses))
+            seconds, loss = time.perf_counter() - started, float(np.mean(losses))
             if not np.isfinite(loss):
-                raise CrossrecError(
-                    f"epoch {number}: the loss is {loss}; lower lr ({training.lr}), or use precision fp32"
-                )
-            score = stopping.validate(model) if stopping else None
+                raise ConfigError([f"epoch {number}: the loss is {loss}; lower lr ({training.lr}) or weight_decay"])
+            score = best.consider(model, number) if best else None
             epochs.append(Epoch(number, loss, rate, score, seconds, len(sampler.users) / seconds))
             detail = f"epoch {number}, loss {loss:.4f}" + ("" if score is None else f", validation NDCG@10 {score:.4f}")
             report.log(detail)
             advance(0, detail)
-            if score is None or stopping is None:
-                continue
-            if score > best:
-                best, best_epoch, best_state = score, number, copy.deepcopy(model.state_dict())
-            elif number - best_epoch >= stopping.patience:
+            if best and number - best.epoch >= best.stopping.patience:
                 break
-    if stopping is not None:
-        model.load_state_dict(best_state)
-        report.say(f"epoch {best_epoch} of {len(epochs)} was best: validation NDCG@10 {best:.4f}")
+    if best:
+        model.load_state_dict(best.state)
+        report.say(f"{best.name} of {len(epochs)} ranks best: validation NDCG@10 {best.score:.4f}")
     return epochs
+
+
+class _Best:
+    """The best model so far; at first the one that training starts from."""
+
+    def __init__(self, stopping: EarlyStopping, model: InterestModel) -> None:
+        self.stopping = stopping
+        self.epoch = 0
+        self.score = stopping.validate(model)
+        self.state = copy.deepcopy(model.state_dict())
+
+    @property
+    def name(self) -> str:
+        return f"epoch {self.epoch}" if self.epoch else "epoch 0, before any training,"
+
+    def consider(self, model: InterestModel, epoch: int) -> float:
+        """Validate; remember the model if it ranks better."""
+        score = self.stopping.validate(model)
+        if score > self.score:
+            self.epoch, self.score, self.state = epoch, score, copy.deepcopy(model.state_dict())
+        return score
 
 
 def _step(

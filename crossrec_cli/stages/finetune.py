@@ -51,16 +51,20 @@ def run(job: Job) -> Summary:
     if sampler.steps:
         epochs = fit(model, sampler, config.finetune, config.seed + 1, compute, job.report, stopping)
     if valid.count:
-        _calibrate(model, world, valid)
+        _calibrate(job, model, world, valid)
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
     scores = [epoch.valid_ndcg for epoch in epochs if epoch.valid_ndcg is not None]
     return {f"valid_{STOP_ON}": max(scores, default=None), "epochs": len(epochs)}
 
 
-def _calibrate(model: InterestModel, world: World, valid: Cases) -> None:
-    """Fit the score so that it is the probability that the user's next target purchase is this item."""
-    some = np.arange(valid.count)[:: max(valid.count * len(world.target_items) // CALIBRATION_SCORES, 1)]
+def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> None:
+    """Fit the score so that it is the probability that this item is what validation asks for.
+
+    With ``leave_last_out`` that is the user's next new target purchase, with ``time`` any in the validation period.
+    """
+    step = -(-valid.count * len(world.target_items) // CALIBRATION_SCORES)
+    some = np.arange(valid.count)[:: max(step, 1)]
     users, lengths, truth = valid.users[some], valid.history_lengths[some], valid.truth.take(some)
     scorer = interest_scorer(model, world.target_items)
     logits, bought = [], []
@@ -71,6 +75,10 @@ def _calibrate(model: InterestModel, world: World, valid: Cases) -> None:
         hit[torch.from_numpy(mine.rows), torch.from_numpy(columns)] = 1.0
         logits.append(chunk.scores[~chunk.seen].double())
         bought.append(hit[~chunk.seen])
-    scale, shift = fit_platt(torch.cat(logits).numpy(), torch.cat(bought).numpy())
+    labels = torch.cat(bought).numpy()
+    if not labels.sum():
+        job.report.warn("validation buys nothing new: scores are not calibrated")
+        return
+    scale, shift = fit_platt(torch.cat(logits).numpy(), labels)
     model.score_scale.fill_(scale)
     model.score_shift.fill_(shift)

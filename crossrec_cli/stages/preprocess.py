@@ -6,6 +6,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.data import engine
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.split import split
+from crossrec_cli.errors import InputError
 from crossrec_cli.stages import CASES, INTERACTIONS, ITEMS, QUALITY, USERS, Job, Summary
 
 
@@ -24,6 +25,8 @@ def run(job: Job) -> Summary:
         by_domain = rows.group_by(t.DOMAIN).aggregate(n=rows.count(), items=rows[t.ITEM_ID].nunique())
         domains = {row[t.DOMAIN]: row for row in by_domain.to_pyarrow().to_pylist()}
         held_out = cases.group_by(t.SPLIT).aggregate(users=cases[t.USER_INDEX].nunique()).to_pyarrow().to_pylist()
+    if t.TEST not in {row[t.SPLIT] for row in held_out}:
+        raise InputError("split: holds out no test interaction; look at its dates and at data.min_interactions")
     return {
         "source_interactions": domains[t.SOURCE]["n"],
         "source_items": domains[t.SOURCE]["items"],

@@ -9,6 +9,7 @@ from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.encoder.embed import TextEncoder, distinct_texts
 from crossrec_cli.encoder.locate import locate
+from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Sampler, tag_vocabulary
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import fit, learning_columns
@@ -22,9 +23,7 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     tags = tag_vocabulary(t.read_table(job.inputs[USERS]))
     world = load_world(job.inputs, tags)
-    embeddings = _embed(job, world.items[t.TEXT].to_pylist(), compute)
     domain, training = world.histories.domain, world.histories.training
-    model = InterestModel.create(config.interest, embeddings, domain.trained, len(tags)).to(compute.device)
     sampler = Sampler(
         histories=training.where(~domain.is_target[training.values]),
         tags=world.histories.tags,
@@ -33,6 +32,10 @@ def run(job: Job) -> Summary:
         window=config.interest.max_sequence + 1,
     )
     job.report.say(f"learning from {len(sampler.users):,} buyers of {int(sampler.predict.sum()):,} source items")
+    if not sampler.steps:
+        raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
+    embeddings = _embed(job, world.items[t.TEXT].to_pylist(), compute)
+    model = InterestModel.create(config.interest, embeddings, domain.trained, len(tags)).to(compute.device)
     epochs = fit(model, sampler, config.adapt, config.seed, compute, job.report)
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})

@@ -27,16 +27,18 @@ def run(job: Job) -> Summary:
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
     users = _chosen_users(world, config.recommend.users)
     lengths, items = world.histories.items.lengths[users], world.target_items
-    scorer, hide_seen, rows = interest_scorer(model, items), config.recommend.exclude_seen, 0
+    scorer, hide_seen = interest_scorer(model, items), config.recommend.exclude_seen
+    listed = []
     with (
         pq.ParquetWriter(job.output(RECOMMENDATIONS), t.RECOMMENDATIONS, compression="zstd") as writer,
         job.report.progress("ranking", len(users), "users") as advance,
     ):
         for chunk in chunks(scorer, world.histories, users, lengths, items, hide_seen, advance):
-            part = _lists(model, world, users, chunk, config.recommend.k)
+            who, part = _lists(model, world, users, chunk, config.recommend.k)
             writer.write_table(part)
-            rows += part.num_rows
-    return {"users": len(users), "recommendations": rows, "examples": _examples(world, users)}
+            listed.append(who)
+    rows = np.concatenate([*listed, np.empty(0, np.int64)])
+    return {"users": len(users), "recommendations": len(rows), "examples": _examples(world, np.unique(rows))}
 
 
 def _chosen_users(world: World, wanted: tuple[str, ...]) -> Ints:
@@ -61,8 +63,8 @@ def _examples(world: World, users: Ints) -> dict[str, str]:
     return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
 
 
-def _lists(model: InterestModel, world: World, users: Ints, chunk: Chunk, k: int) -> pa.Table:
-    """One chunk's lists as rows of ``tables.RECOMMENDATIONS``."""
+def _lists(model: InterestModel, world: World, users: Ints, chunk: Chunk, k: int) -> tuple[Ints, pa.Table]:
+    """One chunk's lists as rows of ``tables.RECOMMENDATIONS``, and each row's user index."""
     scores, places = top_k(chunk, k)
     shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
     chunk_users = np.arange(chunk.begin, chunk.begin + len(scores))
@@ -77,4 +79,4 @@ def _lists(model: InterestModel, world: World, users: Ints, chunk: Chunk, k: int
         t.SCORE: probability,
         t.TEXT: pc.take(world.items[t.TEXT], items),
     }
-    return pa.table(columns).cast(t.RECOMMENDATIONS)
+    return who, pa.table(columns).cast(t.RECOMMENDATIONS)

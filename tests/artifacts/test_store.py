@@ -56,6 +56,19 @@ def test_the_newest_is_current_and_two_are_kept(store):
     assert len(kept) == 2
 
 
+def test_only_artifacts_are_swept_and_never_the_new_one(store):
+    commit(store, "a")
+    for name in ("mine", "zzz"):
+        (store.run_dir / "stage" / name).mkdir()
+    ahead = store.run_dir / "stage" / "20990101T000000.000000Z-00000000"
+    (store.run_dir / "stage" / "current").resolve().rename(ahead)
+    for text in "bc":
+        commit(store, text)
+        assert content(store) == text
+    assert (store.run_dir / "stage" / "mine").is_dir()
+    assert (store.run_dir / "stage" / "zzz").is_dir()
+
+
 def test_a_draft_that_fails_leaves_nothing(store):
     commit(store, "old")
     with pytest.raises(RuntimeError), store.draft("stage") as draft:

@@ -94,6 +94,8 @@ def test_wrong_values(write, line, message):
 def test_a_text_template_must_name_columns(write):
     assert "names no column" in problems(write(GOOD.replace("{title}", "title")))[0]
     assert "11:9" in problems(write(GOOD.replace("{title}", "{title")))[0]
+    for wrong in ("{{x}} {title}", "{title!r}", "{title:>10}", "{}"):
+        assert "plain column names" in problems(write(GOOD.replace("{title}", wrong)))[0]
 
 
 def test_timestamp_and_order_exclude_each_other(write):
@@ -109,7 +111,40 @@ def test_broken_yaml_is_one_line_with_its_place(write, text):
 
 
 def test_an_alias_that_contains_itself_is_an_error_not_a_crash(write):
-    assert "contains itself" in problems(write("run_dir: &a [*a]\n"))[0]
+    assert any("contains itself" in problem for problem in problems(write("run_dir: &a [*a]\n")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: !!binary aGk=", "is not for configs"),
+        ("seed: !!timestamp 2001-01-01", "is not for configs"),
+        ("seed: !!bool x", "cannot read 'x'"),
+        ("seed: !!python/object/apply:os.system [ls]", "is not for configs"),
+        ("m1²1: 3", "unknown key 'm1²1'"),
+        ("seed: " + "[" * 3000, "nested too deep"),
+        ('run_dir: "a\\0b"', "run_dir"),
+        ("split: {strategy: time, valid_from: 0001-01-01T00:00:00+10:00}", "no date or time"),
+        ("evaluate: {k: [3000000000]}", "less than"),
+    ],
+)
+def test_hostile_values_are_errors_not_crashes(write, text, message):
+    base = GOOD.replace("run_dir: runs/x\n", "") if text.startswith("run_dir") else GOOD
+    assert any(message in problem for problem in problems(write(f"{base}{text}\n")))
+
+
+def test_aliases_of_aliases_end_before_the_memory_does(write):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    assert "more than 100,000" in problems(write(bomb))[0]
+
+
+def test_a_duplicate_and_an_unknown_key_are_told_together(write):
+    found = problems(write(GOOD + "seed: 1\nseed: 2\nsede: 3\n"))
+    assert found == [
+        "15:1: duplicate key 'seed', already given on line 14",
+        "16:1: unknown key 'sede'; did you mean 'seed'?",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "word"])

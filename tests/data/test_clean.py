@@ -149,6 +149,50 @@ def test_times_with_a_zone_become_utc_wherever_it_runs(shop, zone, monkeypatch):
         assert found.sort_values(order)["timestamp"].tolist() == expected.sort_values(order)["timestamp"].tolist()
 
 
+def test_times_since_1970_in_text_and_in_narrow_integers(shop):
+    expected, *_ = run_clean(shop)
+    path = shop.folder / "interactions.parquet"
+    rows = pd.read_parquet(path)
+    seconds = (rows["time"] - pd.Timestamp(0)) // pd.Timedelta(1, "s")
+    order = ["user_id", "item_id"]
+    for column in (seconds.astype("int32"), seconds.astype(str), (seconds * 10**6).astype("int64")):
+        rows.assign(time=column).to_parquet(path)
+        found, *_ = run_clean(shop)
+        assert found.sort_values(order)["timestamp"].tolist() == expected.sort_values(order)["timestamp"].tolist()
+
+
+def test_ids_that_became_floats_beside_a_missing_one_are_still_the_same_ids(shop):
+    items = pd.read_parquet(shop.folder / "items.parquet")
+    rows = pd.read_parquet(shop.folder / "interactions.parquet")
+    number = {item: index for index, item in enumerate(items["item"])}
+    items.assign(item=items["item"].map(number)).to_parquet(shop.folder / "items.parquet")
+    rows["item"] = rows["item"].map(number).astype(float)
+    pd.concat([rows, rows.head(1).assign(item=np.nan)]).to_parquet(shop.folder / "interactions.parquet")
+    found, *_ = run_clean(shop)
+    assert len(found) == len(rows)
+    assert "3" in set(found["item_id"])
+
+
+def test_a_path_with_brackets(shop):
+    folder = shop.folder / "a[1]"
+    folder.mkdir()
+    (shop.folder / "interactions.parquet").rename(folder / "x.parquet")
+    shop.config["data"]["platforms"][0]["interactions"]["path"] = str(folder / "x.parquet")
+    found, *_ = run_clean(shop)
+    assert len(found)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("time", "soon", "a user, an item and a readable time"), ("item", "x", "compare 'x' with 'blues-book-0'")],
+)
+def test_a_column_that_fits_nothing_is_named(shop, column, value, message):
+    path = shop.folder / "interactions.parquet"
+    pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
+    with pytest.raises(InputError, match=message):
+        run_clean(shop)
+
+
 def test_an_empty_column_takes_its_punctuation_along(shop):
     path = shop.folder / "items.parquet"
     items = pd.read_parquet(path)
@@ -207,7 +251,7 @@ PLATFORM = ["data", "platforms", 0]
         ),
         ([*PLATFORM, "users", "tags"], ["age"], "has no column 'age'"),
         (["domains", "target", "category"], "boook", "no item is in category 'boook'; did you mean 'book'"),
-        (["data", "min_interactions", "user"], 10_000, "no interaction with book is left"),
+        (["data", "min_interactions", "user"], 10_000, "no interaction is left after 'enough interactions, round 1'"),
     ],
 )
 def test_what_is_missing_is_told(shop, keys, value, message):

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from crossrec_cli.config.schema import Encoder, Runtime
 from crossrec_cli.encoder.embed import TextEncoder, pool
 from crossrec_cli.encoder.locate import locate
-from crossrec_cli.errors import UnavailableError
+from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime import Compute, prepare
 
 FP32 = Compute(torch.device("cpu"), torch.float32)
@@ -69,6 +71,24 @@ def test_a_folder_that_transformers_cannot_load(tmp_path):
     with pytest.raises(UnavailableError) as caught:
         TextEncoder(tmp_path, Encoder(), FP32)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_missing_weights_are_refused(tiny_bert, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_bert, copy)
+    weights = safetensors.torch.load_file(copy / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.")}
+    safetensors.torch.save_file(kept, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UnavailableError, match="its weights lack"):
+        TextEncoder(copy, Encoder(), FP32)
+    (copy / "model.safetensors").write_bytes(b"garbage")
+    with pytest.raises(UnavailableError, match="cannot load it"):
+        TextEncoder(copy, Encoder(), FP32)
+
+
+def test_texts_longer_than_the_model_reads_are_refused_in_the_config(tiny_bert):
+    with pytest.raises(ConfigError, match="this model reads 512 at most"):
+        TextEncoder(tiny_bert, Encoder(max_tokens=513), FP32)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

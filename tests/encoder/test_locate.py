@@ -18,6 +18,15 @@ def test_a_folder_is_a_model(tiny_bert):
     assert locate(Encoder(model=str(tiny_bert))) == tiny_bert
 
 
+def test_a_folder_without_a_tokenizer_is_not(tiny_bert, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_bert, copy)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (copy / name).unlink(missing_ok=True)
+    with pytest.raises(UnavailableError, match="not a model folder"):
+        locate(Encoder(model=str(copy)))
+
+
 def test_a_folder_without_safetensors_is_not(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")

@@ -23,3 +23,9 @@ def test_a_ranking_never_turns_round():
 def test_nobody_bought_anything():
     scale, shift = fit_platt(np.arange(10.0), np.zeros(10))
     assert np.isfinite([scale, shift]).all()
+
+
+def test_logits_that_say_nothing_get_the_base_rate():
+    scale, shift = fit_platt(np.full(1000, 0.3), np.repeat([1.0, 0.0], [200, 800]))
+    assert abs(expit(scale * 0.3 + shift) - 0.2) < 0.01
+    assert abs(expit(scale * 0.3001 + shift) - 0.2) < 0.01
