@@ -171,4 +171,4 @@ def main() -> None:
         sys.exit(app(prog_name="crossrec", standalone_mode=False))
     except TyperException as error:
         wrong = error.format_message() if isinstance(error, typer.BadParameter.__bases__) else str(error)
-        _fail(Console(as_json="--json" in sys.argv), [wrong], ExitCode.CONFIG)
+        _fail(Console(as_json="--json" in sys.argv), [wrong] if wrong else [], ExitCode.CONFIG)

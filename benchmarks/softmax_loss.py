@@ -1,0 +1,51 @@
+"""Time the softmax loss in chunks beside the one that holds all scores at once: forward and backward, one process.
+
+python benchmarks/softmax_loss.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from crossrec_cli.interest.loss import softmax_loss
+
+USERS, ITEMS, DIM, ROUNDS = 6_500, 24_600, 128, 7
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def at_once(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+    """The plain way."""
+    logits = (users @ vectors.T + bias).float()
+    return (logits.logsumexp(dim=1)[rows] - logits[rows, items]).mean()
+
+
+def seconds(loss: Loss, dtype: torch.dtype) -> float:
+    """One forward and backward."""
+    parts = [torch.randn(USERS, DIM), torch.randn(ITEMS, DIM), torch.zeros(ITEMS)]
+    parts = [part.requires_grad_() for part in parts]
+    rows, items = torch.arange(USERS), torch.randint(0, ITEMS, (USERS,))
+    started = time.perf_counter()
+    with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+        value = loss(*parts, rows, items)
+    value.backward()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print the medians and their ratio, the two ways taking turns."""
+    torch.manual_seed(0)
+    print("| precision | at once | in chunks | ratio |\n|---|---|---|---|")  # noqa: T201
+    for dtype in (torch.float32, torch.bfloat16):
+        pairs = [(seconds(at_once, dtype), seconds(softmax_loss, dtype)) for _ in range(ROUNDS)][1:]
+        whole, chunked = (statistics.median(times) for times in zip(*pairs, strict=True))
+        name = str(dtype).removeprefix("torch.")
+        print(f"| {name} | {whole:.2f} s | {chunked:.2f} s | {whole / chunked:.1f} |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
