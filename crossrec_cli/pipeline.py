@@ -81,13 +81,18 @@ class Stage:
     @property
     def upstream(self) -> set[str]:
         """The stages whose files it reads."""
-        return {file.partition("/")[0] for file in self.reads}
+        return {_stage_of(file) for file in self.reads}
 
     def run(self, job: Job) -> stages.Summary:
         """Do the work. Only now is the stage's code imported."""
         module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: stages.Summary = module.run(job)
         return summary
+
+
+def _stage_of(file: str) -> str:
+    """The stage that writes a file."""
+    return file.partition("/")[0]
 
 
 _TABLES = (INTERACTIONS, ITEMS, USERS)
@@ -158,7 +163,7 @@ def _basis(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> _Ba
         for key, value in leaves.items()
         if any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in stage.fields)
     }
-    inputs = {file: current[file.partition("/")[0]].sha256(file) for file in stage.reads} | stage.outside(config)
+    inputs = {file: current[_stage_of(file)].sha256(file) for file in stage.reads} | stage.outside(config)
     return _Basis(declared, inputs)
 
 
@@ -214,7 +219,7 @@ def _bring_up_to_date(
     report.log(f"{stage.name} runs: {reason}")
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
-        paths = {file: current[file.partition("/")[0]].file(file) for file in stage.reads}
+        paths = {file: current[_stage_of(file)].file(file) for file in stage.reads}
         summary = stage.run(Job(config, paths, draft, report))
         manifest = Manifest(
             format_version=FORMAT_VERSION,

@@ -161,11 +161,13 @@ def _override(source: _Source, override: str) -> None:
     if not equals or not path:
         source.problems.append(f"{place}: write it as key=value or list[0].key=value")
         return
+    loader = _CoreLoader(text)
     try:
-        value = yaml.load(text, Loader=_CoreLoader)
-    except (yaml.YAMLError, ValueError):
+        node = loader.get_single_node()
+    except yaml.YAMLError:
         source.problems.append(f"{place}: '{text}' is not valid YAML")
         return
+    value = node and _build(loader, node, (), _Source(problems=source.problems), place, frozenset())
     parent: Any = source.data
     key: Any
     for here, (key, following) in enumerate(zip(path, (*path[1:], None), strict=True)):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import count
 from string import Formatter
 
 import ibis
@@ -12,7 +13,7 @@ import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Config, Data, Domains, Platform, template_fields
+from crossrec_cli.config.schema import Config, Data, Domains, Interactions, Items, Platform, template_fields
 from crossrec_cli.data import engine
 from crossrec_cli.errors import InputError
 
@@ -70,7 +71,8 @@ def clean(connection: Backend, config: Config) -> tuple[ir.Table, ir.Table, ir.T
     rows = rows.inner_join(in_domain.select(t.ITEM_ID, t.DOMAIN), t.ITEM_ID)
     rows = _keep(connection, funnel, "in source or target", _one_clock(rows, config.data))
     if config.data.repeats == "first":
-        rows = _keep(connection, funnel, "first of each user and item", _first_of_each(rows))
+        first = _one_per(rows, [t.USER_ID, t.ITEM_ID], [CLOCK, t.PLATFORM, t.EVENT, t.VALUE])
+        rows = _keep(connection, funnel, "first of each user and item", first)
     rows = _enough_interactions(connection, rows, config.data, funnel)
     _require_both_domains(rows, config.domains)
     catalogue = in_domain if config.data.min_interactions.item == 0 else in_domain.semi_join(rows, t.ITEM_ID)
@@ -102,10 +104,9 @@ def _words(column: ir.Column) -> ir.StringValue:
     """Text without space around it, null where there is none; 1.0 is 1, as it was before a missing value beside it."""
     text = column.cast("string")
     if column.type().is_floating():
-        whole = column.isnan().fill_null(False).ifelse(ibis.null("float64"), column.cast("float64"))
-        as_integer = whole.try_cast("int64")
-        text = ibis.ifelse(whole == as_integer.cast("float64"), as_integer.cast("string"), text)
-        text = column.isnan().ifelse(ibis.null("string"), text)
+        number = column.isnan().ifelse(ibis.null(column.type()), column)
+        integer = number.try_cast("int64")
+        text = ibis.ifelse(number == integer, integer.cast("string"), number.cast("string"))
     return text.strip().nullif("")
 
 
@@ -120,25 +121,42 @@ def _column(table: ir.Table, name: str | None, dtype: str, key: str, path: str) 
     return table[name]
 
 
+def _reader(raw: ir.Table, spec: Interactions | Items, key: str) -> Callable[[str, str], ir.Column]:
+    """Gives the file's column for one of ours, as the config's ``columns`` map it."""
+
+    def column(name: str, dtype: str) -> ir.Column:
+        return _column(raw, getattr(spec.columns, name), dtype, f"{key}.columns.{name}", spec.path)
+
+    return column
+
+
+def _one_per(table: ir.Table, keys: str | list[str], order: str | list[str]) -> ir.Table:
+    """The first row of each key in an order that does not depend on the file's."""
+    nth = ibis.row_number().over(group_by=keys, order_by=order)
+    return table.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
+
+
+def _tag_list(tags: Sequence[ir.Value]) -> ir.ArrayValue:
+    """A user's tags without the nulls among them; of no tag at all, an empty list of text."""
+    return ibis.array([*tags] or [ibis.null("string")]).filter(lambda tag: tag.notnull())
+
+
 def _interactions(connection: Backend, data: Data) -> ir.Table:
     parts = []
     for index, platform in enumerate(data.platforms):
-        spec, key = platform.interactions, f"data.platforms[{index}].interactions.columns"
+        spec = platform.interactions
         raw = engine.read(connection, spec.path)
-
-        def column(name: str, dtype: str = "string") -> ir.Column:
-            return _column(raw, getattr(spec.columns, name), dtype, f"{key}.{name}", spec.path)  # noqa: B023
-
+        column = _reader(raw, spec, f"data.platforms[{index}].interactions")
         timestamp = _timestamp(column(t.TIMESTAMP, "timestamp(6)"))
         order = column(t.ORDER, "int64").try_cast("float64")
         part = raw.select(
             **{
-                t.USER_ID: _id(column(t.USER_ID), platform, data),
-                t.ITEM_ID: _id(column(t.ITEM_ID), platform, data),
+                t.USER_ID: _id(column(t.USER_ID, "string"), platform, data),
+                t.ITEM_ID: _id(column(t.ITEM_ID, "string"), platform, data),
                 t.PLATFORM: ibis.literal(platform.name),
                 t.TIMESTAMP: timestamp,
                 CLOCK: order if spec.columns.timestamp is None else timestamp,
-                t.EVENT: _words(column(t.EVENT)),
+                t.EVENT: _words(column(t.EVENT, "string")),
                 t.VALUE: column(t.VALUE, "float64").try_cast("float64"),
             }
         )
@@ -169,30 +187,26 @@ def _since_1970(number: ir.FloatingValue) -> ir.TimestampValue:
 def _items(connection: Backend, data: Data) -> ir.Table:
     parts = []
     for index, platform in enumerate(data.platforms):
-        spec, key = platform.items, f"data.platforms[{index}].items.columns"
+        spec = platform.items
         raw = engine.read(connection, spec.path)
-
-        def column(name: str, dtype: str = "string") -> ir.Column:
-            return _column(raw, getattr(spec.columns, name), dtype, f"{key}.{name}", spec.path)  # noqa: B023
-
+        column = _reader(raw, spec, f"data.platforms[{index}].items")
         for name in template_fields(spec.text):
             _column(raw, name, "string", f"data.platforms[{index}].items.text", spec.path)
         part = raw.select(
             **{
-                t.ITEM_ID: _id(column(t.ITEM_ID), platform, data),
+                t.ITEM_ID: _id(column(t.ITEM_ID, "string"), platform, data),
                 t.PLATFORM: ibis.literal(platform.name),
-                t.CATEGORY: _words(column(t.CATEGORY)),
-                t.BRAND: _words(column(t.BRAND)),
+                t.CATEGORY: _words(column(t.CATEGORY, "string")),
+                t.BRAND: _words(column(t.BRAND, "string")),
                 t.PRICE: column(t.PRICE, "float64").try_cast("float64"),
-                t.LANGUAGE: _words(column(t.LANGUAGE)),
+                t.LANGUAGE: _words(column(t.LANGUAGE, "string")),
                 t.TEXT: _text(raw, spec.text),
             }
         )
         parts.append(engine.materialize(connection, f"raw_items_{index}", part, spec.path))
     items = _union(parts).drop_null(t.ITEM_ID)
     described = [t.TEXT, t.CATEGORY, t.BRAND, t.PRICE, t.LANGUAGE]
-    nth = ibis.row_number().over(group_by=t.ITEM_ID, order_by=described)  # one row an id, whatever the file's order
-    return items.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
+    return _one_per(items, t.ITEM_ID, described)
 
 
 def _text(raw: ir.Table, template: str) -> ir.StringValue:
@@ -222,24 +236,22 @@ def _users(connection: Backend, data: Data) -> ir.Table | None:
             **{
                 t.USER_ID: _id(user_id, platform, data),
                 t.PLATFORM: ibis.literal(platform.name),
-                t.TAGS: ibis.array(named or [ibis.null("string")]).filter(lambda tag: tag.notnull()),
+                t.TAGS: _tag_list(named),
             }
         )
         parts.append(engine.materialize(connection, f"raw_users_{index}", part, spec.path))
     if not parts:
         return None
-    users = _union(parts).drop_null(t.USER_ID)
-    nth = ibis.row_number().over(group_by=t.USER_ID, order_by=t.TAGS)
-    return users.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
+    return _one_per(_union(parts).drop_null(t.USER_ID), t.USER_ID, t.TAGS)
 
 
 def _all_users(users: ir.Table | None, rows: ir.Table) -> ir.Table:
     """The users file's users, and whoever bought something without standing in it."""
     buyers = rows.group_by(t.USER_ID).aggregate(**{t.PLATFORM: rows[t.PLATFORM].min()})
-    no_tags = ibis.array([ibis.null("string")]).filter(lambda tag: tag.notnull())
+    buyers = buyers.mutate(**{t.TAGS: _tag_list([])})
     if users is None:
-        return buyers.mutate(**{t.TAGS: no_tags})
-    return users.union(buyers.anti_join(users, t.USER_ID).mutate(**{t.TAGS: no_tags}).select(*users.columns))
+        return buyers
+    return users.union(buyers.anti_join(users, t.USER_ID).select(*users.columns))
 
 
 def _assign_domains(items: ir.Table, domains: Domains) -> ir.Table:
@@ -266,15 +278,9 @@ def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
     return rows.mutate(**{CLOCK: rows[CLOCK] + ibis.ifelse(rows[t.DOMAIN] == t.TARGET, span, 0)})
 
 
-def _first_of_each(rows: ir.Table) -> ir.Table:
-    order = [CLOCK, t.PLATFORM, t.EVENT, t.VALUE]
-    nth = ibis.row_number().over(group_by=[t.USER_ID, t.ITEM_ID], order_by=order)
-    return rows.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
-
-
 def _enough_interactions(connection: Backend, rows: ir.Table, data: Data, funnel: Funnel) -> ir.Table:
     """The k-core over users and items, taken away round by round until nothing more falls."""
-    for round_number in range(1, 1_000_000):
+    for round_number in count(1):
         before = funnel.interactions
         for key, minimum in (
             (t.USER_ID, data.min_interactions.user),

@@ -34,9 +34,8 @@ PACKAGES = {
 WEIGHTS = "model.safetensors"
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 """What a model folder holds that bears on its output: weights, config, tokenizer. Never pickled weights."""
-
-
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""A folder with none of these has no vocabulary, and transformers would make one up."""
 
 
 def locate(encoder: Encoder) -> Path:

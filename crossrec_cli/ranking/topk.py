@@ -93,13 +93,11 @@ def truth_ranks(scorer: Scorer, histories: Histories, cases: Cases, candidates: 
 
     A true item that the history already holds cannot be found where seen items are masked; it is not asked for.
     """
-    number = np.full(len(histories.domain.is_target), -1)
-    number[candidates] = np.arange(len(candidates))
     case, rank = [], []
     for chunk in chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen):
         lists = np.arange(chunk.begin, chunk.begin + len(chunk.scores))
         truth = cases.truth.take(lists)
-        rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(number[truth.values])
+        rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
         scores = chunk.scores[rows]
         own = scores.gather(1, columns.unsqueeze(1))
         ranks = 1 + (scores > own).sum(dim=1) + ((scores == own).sum(dim=1) - 1) / 2

@@ -34,25 +34,22 @@ def run(job: Job) -> Summary:
         ranks = truth_ranks(scorer, world.histories, cases, world.target_items, config.evaluate.mask_seen)
         scores[name] = metrics.per_case(ranks, config.evaluate.k)
     _write_per_user(job, world, cases, scores)
-    rows = [(name, key, float(values)) for name, columns in scores.items() for key, values in _means(columns).items()]
-    _write_metrics(job, rows, scores)
-    return {f"{name}_{key}": value for name, key, value in rows}
+    return _write_metrics(job, scores)
 
 
-def _means(columns: dict[str, metrics.Floats]) -> dict[str, float]:
-    return {name: metrics.mean(values) for name, values in columns.items()}
-
-
-def _write_metrics(job: Job, rows: list[tuple[str, str, float]], scores: dict[str, dict[str, metrics.Floats]]) -> None:
-    names = [key.split("@") for _, key, _ in rows]
+def _write_metrics(job: Job, scores: dict[str, dict[str, metrics.Floats]]) -> Summary:
+    """One row for each model, metric and k; the same as a summary."""
+    flat = {(model, name): values for model, columns in scores.items() for name, values in columns.items()}
+    means = {f"{model}_{name}": metrics.mean(values) for (model, name), values in flat.items()}
     columns = {
-        t.MODEL: [name for name, _, _ in rows],
-        t.METRIC: [metric for metric, _ in names],
-        t.K: [int(k) for _, k in names],
-        t.VALUE: [value for _, _, value in rows],
-        "cases": [int(np.isfinite(scores[name][key]).sum()) for name, key, _ in rows],
+        t.MODEL: [model for model, _ in flat],
+        t.METRIC: [name.partition("@")[0] for _, name in flat],
+        t.K: [int(name.partition("@")[2]) for _, name in flat],
+        t.VALUE: list(means.values()),
+        "cases": [int(np.isfinite(values).sum()) for values in flat.values()],
     }
     t.write_table(job.output(METRICS), t.METRICS, columns)
+    return means
 
 
 def _write_per_user(job: Job, world: World, cases: Cases, scores: dict[str, dict[str, metrics.Floats]]) -> None:

@@ -182,6 +182,15 @@ def test_a_wrong_set_is_told_as_such(write, override, message):
     assert problems(write(GOOD), override) == [message]
 
 
+def test_a_hostile_set_is_an_error_not_a_crash(write):
+    for value in ("!!binary aGk=", "!!set {a}", "&a {b: *a}", "[" * 3000, "!!bool x"):
+        assert problems(write(GOOD), f"seed={value}")
+
+
+def test_a_set_to_nothing_is_null(write):
+    assert load_config(write(GOOD), ["runtime.memory_limit="]).runtime.memory_limit is None
+
+
 def test_the_readme_shows_every_field_with_its_default(write):
     (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     shown = load_config(write(block)).model_dump()
