@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -50,10 +51,11 @@ LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "p
 
 
 def _data_files(config: Config) -> dict[str, str]:
-    from crossrec_cli.data.engine import input_files  # noqa: PLC0415  DuckDB takes a moment to import
+    from crossrec_cli.data.engine import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
 
-    sections = (s for p in config.data.platforms for s in (p.interactions, p.items, p.users) if s is not None)
-    return {str(path): hash_file(path) for section in sections for path in input_files(section.path)}
+    paths = sorted({path for source in config.data.sources for path in input_files(source.path)})
+    now = datetime.now(UTC).isoformat()  # what a network holds may change unseen, so it is read again each time
+    return {path: f"read at {now}" if is_address(path) else hash_file(Path(path)) for path in paths}
 
 
 def _language_model(config: Config) -> dict[str, str]:
@@ -98,7 +100,7 @@ def _stage_of(file: str) -> str:
 _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
-    Stage(PREPROCESS, 1, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 1, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(FINETUNE, 1, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 1, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),

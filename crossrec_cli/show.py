@@ -64,9 +64,20 @@ def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> 
 
 
 def _quality(console: Console, artifact: Artifact) -> None:
-    table = t.read_table(artifact.file(QUALITY))
-    rows = [[row[t.STEP], *(f"{row[name]:,}" for name in t.QUALITY.names[1:])] for row in table.to_pylist()]
-    console.table("What is left after each step", ["step", *t.QUALITY.names[1:]], rows)
+    """What each rule took, where it took anything, and what was left at each step."""
+    left: dict[str, dict[str, str]] = {}
+    rows: list[list[str]] = []
+    for row in t.read_table(artifact.file(QUALITY)).to_pylist():
+        measure, label, figure = row[t.MEASURE], row[t.LABEL], f"{row[t.VALUE]:,.0f}"
+        if measure == "removed" and row[t.VALUE]:
+            rows.append([f"  {row[t.OTHER]}: {label}", f"−{figure}", "", ""])
+        elif measure.endswith("_left"):
+            if label not in left:
+                rows.append([label])
+            left.setdefault(label, {})[measure] = figure
+    measures = ("interactions_left", "users_left", "items_left")
+    filled = [row if len(row) > 1 else row + [left[row[0]].get(name, "") for name in measures] for row in rows]
+    console.table("What was left out, and what is left", ["step", "interactions", "users", "items"], filled)
 
 
 def _metrics(console: Console, artifact: Artifact) -> None:

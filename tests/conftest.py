@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,3 +139,35 @@ def crossrec():
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     return run
+
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=5000",
+    "--dump-dom",
+]
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Open a page: ``browser(html)`` gives its elements after its scripts ran, and what these wrote to the console."""
+    if not (chromium := shutil.which("chromium")):
+        pytest.skip("chromium is not installed")
+    file = tmp_path / "page.html"
+
+    def opened(html: str, width: int = 1280) -> tuple[str, str]:
+        file.write_text(html, encoding="utf-8")
+        own = [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1000"]
+        command = [chromium, *CHROMIUM_FLAGS, *own, file.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+    return opened

@@ -23,6 +23,7 @@ ORDER = [
     "interest",
     "ranking",
     "evaluation",
+    "report",
     "stages",
     "pipeline",
     "console",

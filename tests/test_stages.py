@@ -353,6 +353,7 @@ def test_control_characters_in_texts_do_not_reach_the_terminal(shop, crossrec):
     items = pd.read_parquet(path)
     items["title"] = "\x1b[31m" + items["title"] + "\nline"
     items.to_parquet(path)
+    shop.config["data"]["clean"] = {"control_characters": False}
     done = crossrec("run", shop.path)
     assert "\x1b" not in done.stdout
     assert "\\x1b[31m" in done.stdout

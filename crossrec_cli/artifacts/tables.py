@@ -19,7 +19,12 @@ PLATFORM: Final = "platform"
 POSITION: Final = "position"
 TIMESTAMP: Final = "timestamp"
 ORDER: Final = "order"
+ORIGINAL_USER_ID: Final = "original_user_id"
+ORIGINAL_ITEM_ID: Final = "original_item_id"
 EVENT: Final = "event"
+QUANTITY: Final = "quantity"
+RATING: Final = "rating"
+WEIGHT: Final = "weight"
 VALUE: Final = "value"
 SPLIT: Final = "split"
 HISTORY_LENGTH: Final = "history_length"
@@ -28,14 +33,26 @@ DOMAIN: Final = "domain"
 CATEGORY: Final = "category"
 BRAND: Final = "brand"
 PRICE: Final = "price"
+PRICE_BAND: Final = "price_band"
 LANGUAGE: Final = "language"
 TEXT: Final = "text"
 TAGS: Final = "tags"
 TAG: Final = "tag"
+ACTIVITY: Final = "activity"
+RECENCY_DAYS: Final = "recency_days"
+COLD_USER: Final = "cold_user"
+COLD_ITEM: Final = "cold_item"
 EMBEDDING: Final = "embedding"
 RANK: Final = "rank"
 SCORE: Final = "score"
 STEP: Final = "step"
+REASON: Final = "reason"
+TABLE: Final = "table"
+FILE: Final = "file"
+ROW: Final = "row"
+MEASURE: Final = "measure"
+LABEL: Final = "label"
+OTHER: Final = "other"
 MODEL: Final = "model"
 METRIC: Final = "metric"
 K: Final = "k"
@@ -56,9 +73,13 @@ INTERACTIONS = pa.schema(
         POSITION: pa.int32(),  # place in the user's history, oldest first, from 0
         ITEM_INDEX: pa.int32(),
         PLATFORM: pa.string(),
+        ORIGINAL_USER_ID: pa.string(),  # the platform's own
+        ORIGINAL_ITEM_ID: pa.string(),
         TIMESTAMP: _time,  # null where only an order is known
         EVENT: pa.string(),
-        VALUE: pa.float64(),
+        QUANTITY: pa.float64(),
+        RATING: pa.float64(),
+        WEIGHT: pa.float32(),  # how much it counts, above 0
         SPLIT: pa.string(),  # train | held_out; the train rows are the beginning of each history
     }
 )
@@ -68,10 +89,11 @@ ITEMS = pa.schema(
         ITEM_ID: pa.string(),
         PLATFORM: pa.string(),
         DOMAIN: pa.string(),  # source | target
-        CATEGORY: pa.string(),
+        CATEGORY: pa.string(),  # from wide to narrow, with " > " between
         BRAND: pa.string(),
         PRICE: pa.float64(),
-        LANGUAGE: pa.string(),
+        PRICE_BAND: pa.string(),  # low | middle | high third of the prices in its widest category
+        LANGUAGE: pa.string(),  # as given, else as detected, ISO 639-1
         TEXT: pa.string(),
     }
 )
@@ -81,6 +103,8 @@ USERS = pa.schema(
         USER_ID: pa.string(),
         PLATFORM: pa.string(),
         TAGS: pa.list_(pa.string()),  # "column=value"
+        ACTIVITY: pa.int32(),  # interactions that train
+        RECENCY_DAYS: pa.float64(),  # from the latest of them to the latest of anybody's
     }
 )
 CASES = pa.schema(  # one row per held-out interaction: the history that is given, and the item to be found
@@ -89,9 +113,35 @@ CASES = pa.schema(  # one row per held-out interaction: the history that is give
         USER_INDEX: pa.int32(),
         ITEM_INDEX: pa.int32(),
         HISTORY_LENGTH: pa.int32(),  # the user's first so many interactions are given
+        TARGET_HISTORY_LENGTH: pa.int32(),  # so many of those in the target
+        COLD_USER: pa.bool_(),  # none of them is in the target
+        COLD_ITEM: pa.bool_(),  # nobody has the item in training
     }
 )
-QUALITY = pa.schema({STEP: pa.string(), "interactions": pa.int64(), "users": pa.int64(), "items": pa.int64()})
+QUALITY = pa.schema(  # one measure of the data a row; quality.py says which there are
+    {MEASURE: pa.string(), LABEL: pa.string(), OTHER: pa.string(), VALUE: pa.float64()}
+)
+REJECTED = pa.schema(
+    {
+        PLATFORM: pa.string(),
+        TABLE: pa.string(),  # interactions | items | users
+        FILE: pa.string(),
+        ROW: pa.int64(),  # of the file's data, from 1
+        REASON: pa.string(),
+        USER_ID: pa.string(),  # the platform's own
+        ITEM_ID: pa.string(),
+    }
+)
+ITEM_LINKS = pa.schema(
+    {
+        ITEM_ID: pa.string(),
+        "other_item_id": pa.string(),
+        "confidence": pa.float64(),  # 0 to 1
+        "applied": pa.bool_(),
+        TEXT: pa.string(),
+        "other_text": pa.string(),
+    }
+)
 TAG_NAMES = pa.schema({TAG: pa.string()})  # in the order of the model's tag vectors
 LEARNING = pa.schema(  # history.parquet, one row an epoch
     {

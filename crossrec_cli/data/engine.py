@@ -1,120 +1,224 @@
-"""The table engine: DuckDB in this process, reached through Ibis, spilling to disk beyond its memory limit."""
+"""The table engine: what the stages need of it, and how the raw files are found.
+
+All table work is written once, as Ibis expressions; ``duck.py`` runs them in this process, ``spark.py`` on Spark.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from glob import escape, glob
+import csv
+import gzip
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from glob import glob
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
+from typing import Any, TextIO
 
-import duckdb
-import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
-from crossrec_cli.config.schema import Runtime
-from crossrec_cli.errors import ConfigError, InputError
+from crossrec_cli.config.schema import Csv, Runtime, Source
+from crossrec_cli.errors import InputError
 
 COMPRESSED = (".gz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-JSON_LINES = (".jsonl", ".ndjson")
+RECBOLE = (".inter", ".item", ".user")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+SOURCE_ROW = "source_row"
+"""Where a row comes from: ``number of its file * FILE + row in it``, rows counted from 1."""
+FILE = 2**40
+KEYS_SEEN_IN = 10_000
+"""Lines of a JSON file that tell which keys it has."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one source, in one form."""
+
+    paths: list[str]
+    """Files, sorted, or one address on a network."""
+    form: str
+    """``parquet``, ``csv`` or ``json``."""
+    csv: Csv
+    columns: list[str] = field(default_factory=list)
+    """Of the text forms; Parquet files tell by themselves."""
+    has_header: bool = True
+
+
+class Engine(ABC):
+    """Reads, computes and writes tables that may be larger than memory."""
+
+    def __init__(self) -> None:
+        self.read_files: list[str] = []
+        """Every file that was read, by number."""
+
+    def read(self, source: Source, limit: int | None = None) -> ir.Table:
+        """Its rows as they stand in the files, with ``SOURCE_ROW``. Cells of text forms stay text: 00123 is an id.
+
+        Raises:
+            InputError: if the files cannot be read, or hold no column.
+        """
+        files = find(source)
+        rows = self._scan(files, len(self.read_files) * FILE, limit)
+        self.read_files += files.paths
+        return rows
+
+    @abstractmethod
+    def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:
+        """The files' columns and ``SOURCE_ROW``, counted from ``offset``."""
+
+    @abstractmethod
+    def keep(self, table: ir.Table, reading: str) -> ir.Table:
+        """Compute a table once and keep it, out of core where it is large.
+
+        Raises:
+            InputError: that ``reading`` cannot be read, if a file turns out to be unreadable on the way.
+        """
+
+    @abstractmethod
+    def fetch(self, table: ir.Table) -> pa.Table:
+        """A small table into this process."""
+
+    @abstractmethod
+    def write(self, table: ir.Table, path: Path, schema: pa.Schema) -> None:
+        """Stream a table into one Parquet file, in its order, with exactly the schema's columns and types."""
 
 
 @contextmanager
-def connect(scratch: Path, runtime: Runtime) -> Iterator[Backend]:
-    """A DuckDB for one stage; its temporary files lie in ``scratch``, which is removed afterwards."""
-    settings: dict[str, str | int] = {"temp_directory": str(scratch)}
-    if runtime.num_threads:
-        settings["threads"] = runtime.num_threads
-    if runtime.memory_limit:
-        settings["memory_limit"] = runtime.memory_limit
-    try:
-        connection = ibis.duckdb.connect(":memory:", **settings)
-    except duckdb.Error as error:
-        raise ConfigError([f"runtime: DuckDB does not take it: {_first_line(error)}"]) from None
-    connection.raw_sql("SET TimeZone = 'UTC'")  # not this machine's: times without a zone are UTC everywhere
-    try:
-        yield connection
-    except duckdb.OutOfMemoryException:
-        limit = f"runtime.memory_limit: {runtime.memory_limit} is too little for these tables"
-        raise ConfigError([limit if runtime.memory_limit else "out of memory; set runtime.memory_limit"]) from None
-    finally:
-        connection.disconnect()
-        shutil.rmtree(scratch, ignore_errors=True)
+def connect(kind: str, scratch: Path, runtime: Runtime) -> Iterator[Engine]:
+    """The engine of a stage; its temporary files lie in ``scratch``, which is removed afterwards.
+
+    Raises:
+        UnavailableError: if the engine is not installed.
+    """
+    module = {"duckdb": "duck", "spark": "spark"}[kind]
+    opened: AbstractContextManager[Engine] = import_module(f"crossrec_cli.data.{module}").connect(scratch, runtime)
+    with opened as engine:
+        yield engine
 
 
-def input_files(pattern: str) -> list[Path]:
-    """The files that a path or glob names, sorted.
+def is_address(path: str) -> bool:
+    """Whether it is for the engine to read, over a network."""
+    return "://" in path
+
+
+def input_files(pattern: str) -> list[str]:
+    """The files that a path, folder or glob names, sorted; an address is handed on as it is.
 
     Raises:
         InputError: if there is none.
     """
-    if Path(pattern).is_file():
-        return [Path(pattern)]  # even if its name holds brackets
-    files = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207  Path.glob takes no absolute pattern
+    if is_address(pattern) or Path(pattern).is_file():
+        return [pattern]  # even if its name holds brackets
+    inside = Path(pattern).is_dir()
+    names = Path(pattern).rglob("*.parquet") if inside else glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+    files = sorted(str(name) for name in names if Path(name).is_file())
     if not files:
-        raise InputError(f"{Path(pattern).absolute()}: no such file")
+        what = "no Parquet file in this folder" if inside else "no such file"
+        raise InputError(f"{Path(pattern).absolute()}: {what}")
     return files
 
 
-def read(connection: Backend, pattern: str) -> ir.Table:
-    """Files of one form as one table. CSV columns stay text: ``00123`` is an id, not 123.
+def find(source: Source) -> Files:
+    """A source's files, their form and, of text forms, their columns.
 
     Raises:
-        InputError: if they cannot be read, or hold no column.
+        InputError: if there is none, one is empty, or they are not alike.
     """
-    files = input_files(pattern)
-    form = _form(files[0])
-    if any(_form(file) != form for file in files):
-        raise InputError(f"{pattern}: names files of different forms")
-    if empty := next((file for file in files if not file.stat().st_size), None):
+    paths = input_files(source.path)
+    form, delimiter = _form(paths[0], source.csv)
+    if any(_form(path, source.csv) != (form, delimiter) for path in paths):
+        raise InputError(f"{source.path}: names files of different forms")
+    layout = source.csv or Csv(delimiter=delimiter or ",")
+    local = [path for path in paths if not is_address(path)]
+    if empty := next((path for path in local if not Path(path).stat().st_size), None):
         raise InputError(f"{empty}: is empty")
-    paths = [escape(str(file)) for file in files]
+    if form == "parquet" or not local:
+        return Files(paths, form, layout)
+    if form == "json":
+        return Files(paths, form, layout, list(dict.fromkeys(key for path in paths for key in _keys(path))))
+    if layout.names:
+        return Files(paths, form, layout, list(layout.names), has_header=False)
+    headers = [_header(path, layout) for path in paths]
+    if odd := next((path for path, header in zip(paths, headers, strict=True) if header != headers[0]), None):
+        raise InputError(f"{odd}: has other columns than {paths[0]}, or in another order")
+    return Files(paths, form, layout, headers[0])
+
+
+def _form(path: str, layout: Csv | None) -> tuple[str, str]:
+    """Form and delimiter, from the file's name unless the config says how it is written."""
+    file = Path(path)
+    suffix = file.with_suffix("").suffix if file.suffix in COMPRESSED else file.suffix
+    if layout is not None:
+        return "csv", layout.delimiter
+    if suffix in DELIMITERS or suffix in RECBOLE:
+        return "csv", DELIMITERS.get(suffix, "\t")
+    if suffix in JSON_LINES:
+        return "json", ""
+    if suffix == ".parquet":
+        return "parquet", ""
+    known = ", ".join([".parquet", *DELIMITERS, *JSON_LINES, *RECBOLE])
+    raise InputError(
+        f"{path}: unknown kind of file; known are {known}, the text forms also with .gz or .zst; else say "
+        "under 'csv' how it is written"
+    )
+
+
+def _open(path: str, encoding: str) -> TextIO:
+    if path.endswith(".gz"):
+        return gzip.open(path, "rt", encoding=encoding, newline="")
+    raw = pa.input_stream(path, compression="zstd" if path.endswith(".zst") else None)
+    return io.TextIOWrapper(raw, encoding=encoding, newline="")
+
+
+def _header(path: str, layout: Csv) -> list[str]:
+    """The first line's names; RecBole writes their types behind a colon."""
+    quoting = {"quotechar": layout.quote} if layout.quote else {"quoting": csv.QUOTE_NONE}
+    encoding = "utf-8-sig" if layout.encoding == "utf-8" else layout.encoding
     try:
-        if form == ".parquet":
-            return connection.read_parquet(paths, union_by_name=True)
-        if form in DELIMITERS:
-            return connection.read_csv(paths, all_varchar=True, header=True, delim=DELIMITERS[form])
-        return connection.read_json(paths, format="newline_delimited")
-    except duckdb.Error as error:
-        raise InputError(f"{pattern}: cannot be read: {_first_line(error)}") from None
+        with _open(path, encoding) as file:
+            line = file.readline(2**20)
+    except (OSError, EOFError, UnicodeError) as error:
+        raise InputError(f"{path}: cannot be read as {layout.encoding}, which csv.encoding changes: {error}") from None
+    if "\0" in line:
+        raise InputError(f"{path}: line 1: holds NUL bytes; if it is UTF-16, set csv.encoding to utf-16")
+    cells = next(_split(line, layout.delimiter, quoting), [])
+    names = [name.strip().partition(":")[0] if path.endswith(RECBOLE) else name.strip() for name in cells]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{path}: line 1: names the column '{twice}' twice")
+    if not any(names):
+        raise InputError(f"{path}: line 1: names no column")
+    return [name or f"column{place}" for place, name in enumerate(names, 1)]
 
 
-def materialize(connection: Backend, name: str, table: ir.Table, reading: str) -> ir.Table:
-    """Compute a table once and keep it, out of core where it is large.
+def _split(line: str, delimiter: str, quoting: Mapping[str, Any]) -> Iterator[list[str]]:
+    if len(delimiter) > 1:  # MovieLens writes "::"
+        return iter([line.rstrip("\r\n").split(delimiter)])
+    return csv.reader([line], delimiter=delimiter, **quoting)
 
-    Args:
-        connection: the engine.
-        name: what the table is called inside the engine.
-        table: the expression.
-        reading: what the user calls the data, for the error.
 
-    Raises:
-        InputError: if a file turns out to be unreadable on the way.
-    """
+def _keys(path: str) -> Iterator[str]:
+    """The keys of a JSON file's first lines."""
     try:
-        return connection.create_table(name, table, temp=True)
-    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
-        raise
-    except duckdb.Error as error:
-        raise InputError(f"{reading}: cannot be read: {_first_line(error)}") from None
+        with _open(path, "utf-8-sig") as file:
+            for number, line in enumerate(islice(file, KEYS_SEEN_IN), 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise InputError(f"{path}: line {number}: is not an object with keys; one is wanted on each line")
+                yield from row
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {number}: is not JSON: {error.msg} at column {error.colno}") from None
+    except (OSError, EOFError, UnicodeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
 
 
-def write(connection: Backend, table: ir.Table, path: Path, schema: pa.Schema) -> None:
-    """Stream a table into a Parquet file, in its order, with exactly the schema's columns and types."""
-    columns = table.select(*schema.names).cast(ibis.Schema.from_pyarrow(schema))
-    connection.to_parquet(columns, path, compression="zstd")
-
-
-def _form(file: Path) -> str:
-    name = file.with_suffix("") if file.suffix in COMPRESSED else file
-    if name.suffix in {".parquet", *DELIMITERS, *JSON_LINES}:
-        return name.suffix
-    known = ", ".join([".parquet", *DELIMITERS, *JSON_LINES])
-    raise InputError(f"{file}: unknown kind of file; known are {known}, the text forms also with .gz or .zst")
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]
+def places(engine: Engine, rows: Sequence[int]) -> list[tuple[str, int]]:
+    """File and row of each ``SOURCE_ROW``."""
+    return [(engine.read_files[row // FILE], row % FILE) for row in rows]

@@ -6,89 +6,206 @@ beginning too. That makes a leak a matter of comparing two numbers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import ibis
 import ibis.expr.types as ir
-from ibis.backends.duckdb import Backend
+import numpy as np
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Split
-from crossrec_cli.data import engine
-from crossrec_cli.data.clean import CLOCK
+from crossrec_cli.data.clean import CLOCK, ITEM, LISTING, USER, Cleaned
+from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.identity import ACCOUNT
+from crossrec_cli.errors import InputError
 
 EARLIER = "earlier"
 """How many of the user's interactions lie strictly before this one; a shared basket is not before itself."""
 
 
-def split(
-    connection: Backend, rows: ir.Table, items: ir.Table, users: ir.Table, config: Split
-) -> tuple[ir.Table, ir.Table, ir.Table, ir.Table]:
+@dataclass(frozen=True)
+class Tables:
+    """preprocess's tables, with the columns of ``artifacts.tables``, each in its final order."""
+
+    interactions: ir.Table
+    cases: ir.Table
+    items: ir.Table
+    users: ir.Table
+
+
+def split(engine: Engine, cleaned: Cleaned, config: Split) -> Tables:
     """Number users and items, order histories, and hold out the cases.
 
-    Returns:
-        interactions, cases, items, users, with the columns of ``artifacts.tables``, each in its final order.
+    Raises:
+        InputError: if nothing is held out for the test.
     """
-    items = items.mutate(**{t.ITEM_INDEX: ibis.row_number().over(order_by=t.ITEM_ID)})
-    users = users.mutate(**{t.USER_INDEX: ibis.row_number().over(order_by=t.USER_ID)})
-    items = engine.materialize(connection, "items", items, "items")
-    users = engine.materialize(connection, "users", users, "users")
-    rows = rows.inner_join(items.select(t.ITEM_ID, t.ITEM_INDEX), t.ITEM_ID)
-    rows = rows.inner_join(users.select(t.USER_ID, t.USER_INDEX), t.USER_ID)
-    in_time = ibis.window(group_by=t.USER_INDEX, order_by=CLOCK)
-    in_order = ibis.window(group_by=t.USER_INDEX, order_by=[CLOCK, t.ITEM_INDEX, t.PLATFORM, t.EVENT, t.VALUE])
-    rows = rows.mutate(**{EARLIER: ibis.rank().over(in_time), t.POSITION: ibis.row_number().over(in_order)})
-    rows = engine.materialize(connection, "ordered", rows, "interactions")
-    cases = _leave_last_out(rows) if config.strategy == "leave_last_out" else _by_time(rows, config)
-    cases = engine.materialize(connection, "cases", cases, "interactions")
-    trains = cases.group_by(t.USER_INDEX).aggregate(train_length=cases[t.HISTORY_LENGTH].min())
-    if config.strategy == "time":
-        trains = _lengths_before(rows, ibis.literal(config.valid_from), "train_length")
-    rows = rows.left_join(trains, t.USER_INDEX)
-    rows = rows.mutate(**{t.SPLIT: ibis.ifelse(_trains(rows, config), t.TRAIN, t.HELD_OUT)})
-    return (
-        rows.order_by(t.USER_INDEX, t.POSITION),
-        cases.order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
+    items = engine.keep(cleaned.items.mutate(**{t.ITEM_INDEX: ibis.row_number().over(order_by=ITEM)}), "items")
+    users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: ibis.row_number().over(order_by=USER)}), "users")
+    rows = engine.keep(_ordered(cleaned.rows, items, users), "interactions")
+    cases, train_lengths = _held_out(engine, rows, config)
+    cases = engine.keep(cases, "interactions")
+    if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
+        raise InputError("split: holds out no test interaction; look at its settings and at data.min_interactions")
+    rows = rows.left_join(train_lengths, t.USER_INDEX)
+    trains = (rows[t.POSITION] < rows["train_length"].coalesce(_untouched(rows, config))).ifelse(t.TRAIN, t.HELD_OUT)
+    rows = engine.keep(rows.mutate(**{t.SPLIT: trains}), "interactions")
+    return Tables(
+        _with_own_ids(rows, cleaned).order_by(t.USER_INDEX, t.POSITION),
+        _with_segments(cases, rows).order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
         items.order_by(t.ITEM_INDEX),
-        users.order_by(t.USER_INDEX),
+        _with_activity(users, rows).order_by(t.USER_INDEX),
     )
 
 
-def _trains(rows: ir.Table, config: Split) -> ir.BooleanValue:
-    """Whether a row lies before its user's first case; a user without cases trains whole, or not at all by time."""
-    everything = rows.count().over(ibis.window(group_by=t.USER_INDEX))
-    absent = ibis.literal(0) if config.strategy == "time" else everything
-    return rows[t.POSITION] < ibis.coalesce(rows["train_length"], absent)
+def _ordered(rows: ir.Table, items: ir.Table, users: ir.Table) -> ir.Table:
+    """Every user's interactions, oldest first; what happened at one time by item."""
+    rows = rows.inner_join(items.select(ITEM, t.ITEM_INDEX), ITEM)
+    rows = rows.inner_join(users.select(USER, t.USER_INDEX), USER)
+    order = [CLOCK, t.ITEM_INDEX, t.PLATFORM, t.EVENT, t.QUANTITY, t.RATING, SOURCE_ROW]
+    in_order = ibis.row_number().over(group_by=t.USER_INDEX, order_by=order)
+    in_time = ibis.window(group_by=t.USER_INDEX, order_by=CLOCK)
+    return rows.mutate(**{EARLIER: ibis.rank().over(in_time), t.POSITION: in_order})
 
 
-def _leave_last_out(rows: ir.Table) -> ir.Table:
+def _held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table]:
+    """The cases, and how much trains of the histories of users who have cases, or by time of all."""
+    if config.strategy == "time":
+        return _by_time(engine, rows, config)
+    strategies = {"leave_last_out": _leave_last_out, "cold_users": _cold_users, "cold_items": _cold_items}
+    cases = strategies[config.strategy](engine, rows, config)
+    lengths = cases.group_by(t.USER_INDEX).aggregate(train_length=cases[t.HISTORY_LENGTH].min())
+    return cases, lengths
+
+
+def _untouched(rows: ir.Table, config: Split) -> ir.IntegerValue:
+    """How much trains of a user without cases: everything, but by time nothing, as it all comes later."""
+    return ibis.literal(0) if config.strategy == "time" else rows[t.POSITION] + 1
+
+
+def _leave_last_out(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """The last target interaction is the test, the one before it validation."""
     target = rows.filter(rows[t.DOMAIN] == t.TARGET)
     from_the_end = ibis.window(group_by=t.USER_INDEX, order_by=ibis.desc(t.POSITION))
     target = target.mutate(from_the_end=ibis.row_number().over(from_the_end))
-    held_out = target.filter(target.from_the_end < 2)
+    held_out = target.filter(target["from_the_end"] < 2)
+    return _cases(held_out, ibis.ifelse(held_out["from_the_end"] == 0, t.TEST, t.VALID))
+
+
+def _cold_users(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
+    """All target interactions of some users; they are given what comes before the first of these."""
+    target = rows.filter(rows[t.DOMAIN] == t.TARGET)
+    firsts = target.group_by(t.USER_INDEX).aggregate(first=target[EARLIER].min())
+    firsts = engine.keep(firsts, "interactions")
+    with_source = firsts.filter(firsts["first"] > 0)
+    chosen = _choose(engine, with_source, t.USER_INDEX, config, "bought in the source before the target")
+    held_out = target.inner_join(chosen, t.USER_INDEX).inner_join(firsts, t.USER_INDEX)
+    held_out = held_out.mutate(**{EARLIER: held_out["first"]})
+    return _cases(held_out, held_out[t.SPLIT]).distinct()
+
+
+def _cold_items(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
+    """All interactions with some target items. Nothing from a user's first one of them on trains."""
+    target = rows.filter(rows[t.DOMAIN] == t.TARGET)
+    chosen = _choose(engine, target.select(t.ITEM_INDEX).distinct(), t.ITEM_INDEX, config, "is bought in the target")
+    held_out = target.inner_join(chosen, t.ITEM_INDEX)
+    before = ibis.window(group_by=[t.USER_INDEX, t.SPLIT])
+    # One history for all that a user is asked in a split, as with a user who is cold.
+    held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].min().over(before)})
+    return _cases(held_out, held_out[t.SPLIT]).distinct()
+
+
+def _choose(engine: Engine, of: ir.Table, key: str, config: Split, who: str) -> ir.Table:
+    """A random share for the test and as many for validation."""
+    numbers = np.sort(engine.fetch(of.select(key))[key].to_numpy())
+    size = round(config.share * len(numbers)) if config.share else 0
+    if not size:
+        raise InputError(
+            f"split.share: {config.share} of {len(numbers):,} {key.partition('_')[0]}s who {who} is none"
+            if key == t.USER_INDEX
+            else f"split.share: {config.share} of the {len(numbers):,} items that anybody {who[3:]} is none"
+        )
+    chosen = np.random.default_rng(config.seed).permutation(numbers)[: 2 * size]
+    splits = [t.TEST] * size + [t.VALID] * (len(chosen) - size)
+    return ibis.memtable({key: chosen.tolist(), t.SPLIT: splits}, schema={key: "int64", t.SPLIT: "string"})
+
+
+def _cases(held_out: ir.Table, name: ir.Value) -> ir.Table:
     return held_out.select(
         t.USER_INDEX,
         t.ITEM_INDEX,
-        **{
-            t.SPLIT: ibis.ifelse(held_out.from_the_end == 0, t.TEST, t.VALID),
-            t.HISTORY_LENGTH: held_out[EARLIER],
-        },
+        **{t.SPLIT: name, t.HISTORY_LENGTH: held_out[EARLIER]},
     )
 
 
-def _by_time(rows: ir.Table, config: Split) -> ir.Table:
+def _by_time(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table]:
     """Target interactions of the last period are the test, of the one before it validation."""
-    valid_from, test_from = ibis.literal(config.valid_from), ibis.literal(config.test_from)
-    held_out = rows.filter((rows[t.DOMAIN] == t.TARGET) & (rows[t.TIMESTAMP] >= valid_from))
-    is_test = held_out[t.TIMESTAMP] >= test_from
-    held_out = held_out.mutate(**{t.SPLIT: ibis.ifelse(is_test, t.TEST, t.VALID)})
-    held_out = held_out.left_join(_lengths_before(rows, valid_from, "before_valid"), t.USER_INDEX)
-    held_out = held_out.left_join(_lengths_before(rows, test_from, "before_test"), t.USER_INDEX, rname="{name}_test")
-    length = ibis.ifelse(held_out[t.SPLIT] == t.TEST, held_out["before_test"], held_out["before_valid"])
-    cases = held_out.select(t.USER_INDEX, t.ITEM_INDEX, t.SPLIT, **{t.HISTORY_LENGTH: length.coalesce(0)})
-    return cases.distinct()  # bought twice in a period, an item is still one item to be found
+    valid_from, test_from = _cut_offs(engine, rows, config)
+    held_out = rows.filter((rows[t.DOMAIN] == t.TARGET) & (rows[CLOCK] >= valid_from))
+    held_out = held_out.mutate(**{t.SPLIT: (held_out[CLOCK] >= test_from).ifelse(t.TEST, t.VALID)})
+    valid, test = (_lengths_before(rows, moment) for moment in (valid_from, test_from))
+    given = valid.mutate(**{t.SPLIT: ibis.literal(t.VALID)}).union(test.mutate(**{t.SPLIT: ibis.literal(t.TEST)}))
+    held_out = held_out.drop(EARLIER).left_join(given, [t.USER_INDEX, t.SPLIT])
+    held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].coalesce(0)})
+    # Bought twice in a period, an item is still one item to be found.
+    return _cases(held_out, held_out[t.SPLIT]).distinct(), valid.select(t.USER_INDEX, train_length=valid[EARLIER])
 
 
-def _lengths_before(rows: ir.Table, moment: ir.Scalar, name: str) -> ir.Table:
+def _cut_offs(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Scalar, ir.Scalar]:
+    """The dates, or the moments before which those shares of all interactions lie."""
+    moments = (
+        _moment_of_share(engine, rows, cut_off) if isinstance(cut_off, float) else cut_off
+        for cut_off in (config.valid_from, config.test_from)
+    )
+    valid_from, test_from = (ibis.literal(moment, "timestamp(6)") for moment in moments)
+    return valid_from, test_from
+
+
+def _moment_of_share(engine: Engine, rows: ir.Table, share: float) -> datetime:
+    """The first moment until which more than that share of all interactions happened."""
+    times = rows.group_by(CLOCK).aggregate(n=rows.count())
+    times = times.mutate(until=times["n"].sum().over(ibis.window(order_by=CLOCK, rows=(None, 0))))
+    total = rows.count().as_scalar()
+    first = times.filter(times["until"] > total * share)
+    moment: datetime = engine.fetch(first.aggregate(moment=first[CLOCK].min()))["moment"][0].as_py()
+    return moment
+
+
+def _lengths_before(rows: ir.Table, moment: ir.Scalar) -> ir.Table:
     """How many of each user's interactions lie before a moment."""
-    earlier = rows.filter(rows[t.TIMESTAMP] < moment)
-    return earlier.group_by(t.USER_INDEX).aggregate(**{name: earlier.count()})
+    earlier = rows.filter(rows[CLOCK] < moment)
+    return earlier.group_by(t.USER_INDEX).aggregate(**{EARLIER: earlier.count()})
+
+
+def _with_own_ids(rows: ir.Table, cleaned: Cleaned) -> ir.Table:
+    """With the ids that the platform itself uses."""
+    accounts, listings = cleaned.accounts, cleaned.listings
+    rows = rows.inner_join(accounts.select(ACCOUNT, **{t.ORIGINAL_USER_ID: accounts[t.USER_ID]}), ACCOUNT)
+    return rows.inner_join(listings.select(LISTING, **{t.ORIGINAL_ITEM_ID: listings[t.ITEM_ID]}), LISTING)
+
+
+def _with_segments(cases: ir.Table, rows: ir.Table) -> ir.Table:
+    """With what evaluate can report apart: users without target history, items that nobody has in training."""
+    trained = rows.filter(rows[t.SPLIT] == t.TRAIN).select(t.ITEM_INDEX).distinct().mutate(trained=True)
+    target = rows.filter(rows[t.DOMAIN] == t.TARGET).select(t.USER_INDEX, t.POSITION)
+    given = cases.select(t.USER_INDEX, t.HISTORY_LENGTH).distinct().inner_join(target, t.USER_INDEX)
+    given = given.filter(given[t.POSITION] < given[t.HISTORY_LENGTH])
+    given = given.group_by(t.USER_INDEX, t.HISTORY_LENGTH).aggregate(given=given.count())
+    cases = cases.left_join(trained, t.ITEM_INDEX).left_join(given, [t.USER_INDEX, t.HISTORY_LENGTH])
+    return cases.mutate(
+        **{
+            t.TARGET_HISTORY_LENGTH: cases["given"].coalesce(0),
+            t.COLD_USER: cases["given"].isnull(),
+            t.COLD_ITEM: cases["trained"].isnull(),
+        }
+    )
+
+
+def _with_activity(users: ir.Table, rows: ir.Table) -> ir.Table:
+    """With how much of each user trains, and how long before the end of training that ends."""
+    trains = rows.filter(rows[t.SPLIT] == t.TRAIN)
+    theirs = trains.group_by(t.USER_INDEX).aggregate(n=trains.count(), latest=trains[t.TIMESTAMP].max())
+    end = trains[t.TIMESTAMP].max().as_scalar()
+    users = users.left_join(theirs, t.USER_INDEX)
+    days = (end.epoch_seconds() - users["latest"].epoch_seconds()) / 86400
+    return users.mutate(**{t.ACTIVITY: users["n"].coalesce(0), t.RECENCY_DAYS: days})

@@ -20,17 +20,20 @@ WITHOUT_HISTORY = 0.1
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Weights = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Ragged:
     """Lists of different lengths, one after the other.
 
-    ``values`` int64 (sum of lengths,), ``lengths`` int64 (lists,).
+    ``values`` int64 (sum of lengths,), ``lengths`` int64 (lists,), ``weights`` float32 (sum of lengths,).
     """
 
     values: Ints
     lengths: Ints
+    weights: Weights | None = None
+    """How much each value counts, above 0; None: 1 each."""
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
@@ -48,6 +51,11 @@ class Ragged:
         """For each value, the list that it is in."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
+    @property
+    def weights_or_ones(self) -> Weights:
+        """How much each value counts, float32 (sum of lengths,)."""
+        return np.ones(len(self.values), np.float32) if self.weights is None else self.weights
+
     def take(self, lists: Ints, first: Ints | None = None) -> Ragged:
         """Some of the lists, each cut to its ``first`` values where that is given."""
         lengths = self.lengths[lists] if first is None else np.minimum(first, self.lengths[lists])
@@ -57,11 +65,15 @@ class Ragged:
         """Values ``begins`` (included) to ``ends`` (not included) of some of the lists."""
         lengths = ends - begins
         skip = self.starts[lists] + begins - (np.cumsum(lengths) - lengths)
-        return Ragged(self.values[np.arange(lengths.sum()) + np.repeat(skip, lengths)], lengths)
+        return self._pick(np.arange(lengths.sum()) + np.repeat(skip, lengths), lengths)
 
     def where(self, keep: Bools) -> Ragged:
         """The values for which ``keep`` holds, in the same lists."""
-        return Ragged(self.values[keep], np.bincount(self.rows[keep], minlength=len(self.lengths)))
+        return self._pick(keep, np.bincount(self.rows[keep], minlength=len(self.lengths)))
+
+    def _pick(self, places: Ints | Bools, lengths: Ints) -> Ragged:
+        """Some of the values with their weights, in new lists."""
+        return Ragged(self.values[places], lengths, None if self.weights is None else self.weights[places])
 
     def padded(self) -> tuple[Ints, Bools]:
         """A matrix (lists, longest) filled up with 0 on the right, and where it holds values."""
@@ -86,7 +98,7 @@ class Histories:
     """All users' interactions, oldest first, and what is asked of them."""
 
     items: Ragged
-    """Each user's item indices."""
+    """Each user's item indices, with how much each interaction counts."""
     train_lengths: Ints
     """How many of them, from the first, may be trained on; shape (users,)."""
     tags: Ragged
@@ -130,11 +142,12 @@ def load_histories(interactions: pa.Table, items: pa.Table, users: pa.Table, tag
     """
     user, item = _ints(interactions, t.USER_INDEX), _ints(interactions, t.ITEM_INDEX)
     trains = pc.equal(interactions[t.SPLIT], t.TRAIN).to_numpy()
+    weight = interactions[t.WEIGHT].to_numpy().astype(np.float32)
     is_target = pc.equal(items[t.DOMAIN], t.TARGET).to_numpy()
     trained = np.zeros(items.num_rows, dtype=np.bool_)
     trained[item[trains]] = True
     return Histories(
-        items=Ragged(item, np.bincount(user, minlength=users.num_rows)),
+        items=Ragged(item, np.bincount(user, minlength=users.num_rows), weight),
         train_lengths=np.bincount(user[trains], minlength=users.num_rows),
         tags=_tag_indices(users[t.TAGS], tag_names),
         domain=Domain(is_target, trained),
@@ -173,6 +186,8 @@ class SetExamples:
     """For each item to predict, the user (within the batch) whose it is; int64."""
     items: torch.Tensor
     """The items to predict; int64."""
+    weights: torch.Tensor
+    """How much each of them counts; float32."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,8 @@ class NextExamples:
     """What lies before the window, oldest first."""
     window: Ints
     """The window's items, shape (users, width), filled up with 0 on the right."""
+    weights: torch.Tensor
+    """How much each of them counts; float32, shape (users, width), filled up with 0."""
     tags: Ragged
     asked: torch.Tensor
     """Where the window holds an item to predict; bool, shape (users, width)."""
@@ -226,6 +243,7 @@ class Sampler:
             self.tags.take(users),
             torch.from_numpy(asked.rows),
             torch.from_numpy(asked.values),
+            torch.from_numpy(asked.weights_or_ones),
         )
 
     def next_examples(self, users: Ints, rng: np.random.Generator) -> NextExamples:
@@ -237,6 +255,14 @@ class Sampler:
         ends = np.where(whole.lengths <= self.window, whole.lengths, np.maximum(chosen + 1, self.window))
         begins = np.maximum(ends - self.window, 0)
         lists = np.arange(len(users))
-        window, filled = whole.slice(lists, begins, ends).padded()
-        asked_here = torch.from_numpy(filled & self.predict[window])
-        return NextExamples(whole.take(lists, begins), window, self.tags.take(users), asked_here)
+        inside = whole.slice(lists, begins, ends)
+        window, filled = inside.padded()
+        weights = np.zeros(window.shape, np.float32)
+        weights[filled] = inside.weights_or_ones
+        return NextExamples(
+            whole.take(lists, begins),
+            window,
+            torch.from_numpy(weights),
+            self.tags.take(users),
+            torch.from_numpy(filled & self.predict[window]),
+        )

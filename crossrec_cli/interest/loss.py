@@ -12,8 +12,8 @@ CHUNK_CELLS = 2**22
 fresh memory (benchmarks/softmax_loss.py)."""
 
 
-def softmax_loss(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor) -> Tensor:
-    """Mean of −log softmax(u·v + b) over all candidate items.
+def softmax_loss(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of −log softmax(u·v + b), the softmax over all candidate items.
 
     Args:
         users: user vectors, (Q, d).
@@ -21,11 +21,13 @@ def softmax_loss(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, ite
         bias: the candidates' biases, (C,).
         rows: for each item to predict, whose it is, int64 (T,), ascending.
         items: its number among the candidates, int64 (T,).
+        weights: how much it counts, above 0, float32 (T,).
 
     Returns:
-        A scalar; 0 if there is nothing to predict.
+        A scalar, Σ weight · loss / Σ weight; 0 if there is nothing to predict.
     """
-    loss: Tensor = _SummedLoss.apply(users, vectors, bias, rows, items)  # type: ignore[no-untyped-call]
+    weights = weights / weights.mean()  # around 1 whatever their unit, so that float16 holds the summed gradients
+    loss: Tensor = _SummedLoss.apply(users, vectors, bias, rows, items, weights)  # type: ignore[no-untyped-call]
     return loss / max(len(items), 1)
 
 
@@ -36,7 +38,9 @@ class _SummedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor, weights: Tensor
+    ) -> Tensor:
         gradients = torch.zeros_like(users), torch.zeros_like(vectors), torch.zeros_like(bias)
         loss = torch.zeros((), device=users.device)
         size = max(CHUNK_CELLS // len(vectors), 1)
@@ -45,28 +49,34 @@ class _SummedLoss(torch.autograd.Function):
         begin = 0
         for start, end in zip(starts.tolist(), ends, strict=True):
             chunk = slice(start, min(start + size, len(users)))
-            row, item = rows[begin:end] - start, items[begin:end]
-            loss += _chunk(users[chunk], vectors, bias, row, item, (gradients[0][chunk], *gradients[1:]))
+            asked = rows[begin:end] - start, items[begin:end], weights[begin:end]
+            loss += _chunk(users[chunk], vectors, bias, *asked, (gradients[0][chunk], *gradients[1:]))
             begin = end
         ctx.save_for_backward(*gradients)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *outer: Any) -> Any:
-        return *(gradient * outer[0] for gradient in ctx.saved_tensors), None, None
+        return *(gradient * outer[0] for gradient in ctx.saved_tensors), None, None, None
 
 
 def _chunk(
-    users: Tensor, vectors: Tensor, bias: Tensor, row: Tensor, item: Tensor, gradients: tuple[Tensor, Tensor, Tensor]
+    users: Tensor,
+    vectors: Tensor,
+    bias: Tensor,
+    row: Tensor,
+    item: Tensor,
+    weight: Tensor,
+    gradients: tuple[Tensor, Tensor, Tensor],
 ) -> Tensor:
     """Some users' summed loss; adds its gradients to those given."""
     product = users @ vectors.T
     scores = product.float() + bias
     total = scores.logsumexp(dim=1)
-    wanted = torch.bincount(row, minlength=len(users)).float()
-    loss = (total * wanted).sum() - scores[row, item].sum()
+    wanted = torch.zeros_like(total).index_add_(0, row, weight)  # on a GPU a weighted bincount is not deterministic
+    loss = (total * wanted).sum() - (scores[row, item] * weight).sum()
     slope = (scores - total.unsqueeze(1)).exp_().mul_(wanted.unsqueeze(1))
-    slope.index_put_((row, item), torch.full_like(row, -1, dtype=slope.dtype), accumulate=True)
+    slope.index_put_((row, item), -weight, accumulate=True)
     # bfloat16 has float32's range; a slope of 1/C would vanish in float16.
     low = torch.bfloat16 if product.dtype is torch.bfloat16 else torch.float32
     with torch.autocast(users.device.type, enabled=False):

@@ -97,7 +97,7 @@ class ItemTower(nn.Module):
 
 
 class BagEncoder(nn.Module):
-    """The direction of the summed history, scaled and turned: no order, every interaction counts alike.
+    """The direction of the summed history, scaled and turned: no order, every interaction counts by its weight.
 
     It is linear up to one factor per user, so a score falls apart into what each history item brought.
     """
@@ -109,13 +109,16 @@ class BagEncoder(nn.Module):
         nn.init.eye_(self.turn.weight)
 
     def forward(self, total: Tensor) -> Tensor:
-        """Sums of prefix and item vectors (..., d) to user vectors (..., d)."""
+        """Prefix plus weighted sum of item vectors (..., d) to user vectors (..., d)."""
         users: Tensor = self.turn(F.normalize(total, dim=-1) * self.log_scale.exp())
         return users
 
 
 class SequenceEncoder(nn.Module):
-    """A causal transformer over the latest interactions (Kang & McAuley 2018, https://arxiv.org/abs/1808.09781)."""
+    """A causal transformer over the latest interactions (Kang & McAuley 2018, https://arxiv.org/abs/1808.09781).
+
+    It reads what was bought in which order and not how much that counts: weights act on the bag and on the loss alone.
+    """
 
     def __init__(self, config: Interest) -> None:
         super().__init__()
@@ -200,7 +203,7 @@ class InterestModel(nn.Module):
 
         Args:
             vectors: the item tower's (I, d).
-            histories: each user's item indices, oldest first; may be empty.
+            histories: each user's item indices with their weights, oldest first; may be empty.
             tags: each user's tag indices; may be empty.
 
         Returns:
@@ -232,7 +235,9 @@ class InterestModel(nn.Module):
         tokens = self._tokens(vectors, prefix, examples.window[:, :-1])
         users: Tensor = self.sequence(tokens)
         if self.bag is not None:
-            users = users + self.bag(tokens.cumsum(dim=1) + self._sums(vectors, examples.before).unsqueeze(1))
+            weights = F.pad(examples.weights[:, :-1].to(self.device), (1, 0), value=1.0)  # the prefix counts once
+            inside = (tokens * weights.unsqueeze(2)).cumsum(dim=1)
+            users = users + self.bag(inside + self._sums(vectors, examples.before).unsqueeze(1))
         return users
 
     def calibrated(self, logits: Tensor) -> Tensor:
@@ -245,7 +250,8 @@ class InterestModel(nn.Module):
 
     def _sums(self, vectors: Tensor, histories: Ragged) -> Tensor:
         values, starts = self._bags(histories)
-        return F.embedding_bag(values, vectors, starts, mode="sum")
+        weights = torch.from_numpy(histories.weights_or_ones).to(self.device)
+        return F.embedding_bag(values, vectors, starts, mode="sum", per_sample_weights=weights)
 
     def _bags(self, ragged: Ragged) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(ragged.values).to(self.device), torch.from_numpy(ragged.starts).to(self.device)

@@ -146,7 +146,10 @@ def _step(
 
 
 def _loss(model: InterestModel, sampler: Sampler, users: Ints, candidates: Tensor, rng: np.random.Generator) -> Tensor:
-    """Each user encoder learns from the question that suits it: a bag from halves, a sequence from what comes next."""
+    """Each user encoder learns from the question that suits it: a bag from halves, a sequence from what comes next.
+
+    An item to predict counts by its interaction's weight.
+    """
     vectors, bias = model.tower()
     number = torch.full((len(bias),), -1, device=bias.device)
     number[candidates] = torch.arange(len(candidates), device=bias.device)
@@ -155,14 +158,15 @@ def _loss(model: InterestModel, sampler: Sampler, users: Ints, candidates: Tenso
         halves = sampler.set_examples(users, rng)
         wanted = model.bag_vectors(vectors, halves.given, halves.tags)
         rows, items = halves.rows.to(bias.device), number[halves.items.to(bias.device)]
-        loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items)
+        weights = halves.weights.to(bias.device)
+        loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items, weights)
     if model.sequence is not None:
         nexts = sampler.next_examples(users, rng)
         asked = nexts.asked.to(bias.device)
         wanted = model.next_vectors(vectors, nexts)[asked]
         items = number[torch.from_numpy(nexts.window).to(bias.device)[asked]]
-        rows = torch.arange(len(items), device=bias.device)
-        loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items)
+        rows, weights = torch.arange(len(items), device=bias.device), nexts.weights.to(bias.device)[asked]
+        loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items, weights)
     return loss
 
 

@@ -38,7 +38,7 @@ def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None) -
     if tag_names is None:
         tag_names = t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist()
     items, users = t.read_table(inputs[ITEMS]), t.read_table(inputs[USERS])
-    interactions = t.read_table(inputs[INTERACTIONS], [t.USER_INDEX, t.ITEM_INDEX, t.SPLIT])
+    interactions = t.read_table(inputs[INTERACTIONS], [t.USER_INDEX, t.ITEM_INDEX, t.WEIGHT, t.SPLIT])
     return World(items, users, load_histories(interactions, items, users, tag_names))
 
 

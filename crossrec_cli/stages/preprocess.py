@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.data import engine
+from crossrec_cli.data import engine, leaks, quality
 from crossrec_cli.data.clean import clean
+from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import split
-from crossrec_cli.errors import InputError
-from crossrec_cli.stages import CASES, INTERACTIONS, ITEMS, QUALITY, USERS, Job, Summary
+from crossrec_cli.report.quality import page
+from crossrec_cli.stages import (
+    CASES,
+    INTERACTIONS,
+    ITEM_LINKS,
+    ITEMS,
+    QUALITY,
+    QUALITY_PAGE,
+    REJECTED,
+    USERS,
+    Job,
+    Summary,
+)
 
 
 def run(job: Job) -> Summary:
-    """Read, clean, split, write."""
-    with engine.connect(job.out / ".scratch", job.config.runtime) as connection:
-        rows, items, users, funnel = clean(connection, job.config)
-        rows, cases, items, users = split(connection, rows, items, users, job.config.split)
-        engine.write(connection, rows, job.output(INTERACTIONS), t.INTERACTIONS)
-        engine.write(connection, items, job.output(ITEMS), t.ITEMS)
-        engine.write(connection, users, job.output(USERS), t.USERS)
-        engine.write(connection, cases, job.output(CASES), t.CASES)
-        t.write_table(
-            job.output(QUALITY), t.QUALITY, {name: [r[name] for r in funnel.rows] for name in t.QUALITY.names}
-        )
-        by_domain = rows.group_by(t.DOMAIN).aggregate(n=rows.count(), items=rows[t.ITEM_ID].nunique())
-        domains = {row[t.DOMAIN]: row for row in by_domain.to_pyarrow().to_pylist()}
-        held_out = cases.group_by(t.SPLIT).aggregate(users=cases[t.USER_INDEX].nunique()).to_pyarrow().to_pylist()
-    if t.TEST not in {row[t.SPLIT] for row in held_out}:
-        raise InputError("split: holds out no test interaction; look at its dates and at data.min_interactions")
-    return {
-        "source_interactions": domains[t.SOURCE]["n"],
-        "source_items": domains[t.SOURCE]["items"],
-        "target_interactions": domains[t.TARGET]["n"],
-        "target_items": domains[t.TARGET]["items"],
-        **{f"{row[t.SPLIT]}_users": row["users"] for row in held_out},
-    }
+    """Read, clean, split, write, and look at what was written for leaks."""
+    data = job.config.data
+    with engine.connect(data.engine, job.out / ".scratch", job.config.runtime) as tables:
+        ledger = Ledger(tables, data.clean)
+        cleaned = clean(tables, job.config, ledger)
+        done = split(tables, cleaned, job.config.split)
+        tables.write(done.interactions, job.output(INTERACTIONS), t.INTERACTIONS)
+        tables.write(done.items, job.output(ITEMS), t.ITEMS)
+        tables.write(done.users, job.output(USERS), t.USERS)
+        tables.write(done.cases, job.output(CASES), t.CASES)
+        ledger.write(job.output(REJECTED))
+        if cleaned.item_links is None:
+            t.write_table(job.output(ITEM_LINKS), t.ITEM_LINKS, t.ITEM_LINKS.empty_table().to_pydict())
+        else:
+            tables.write(cleaned.item_links, job.output(ITEM_LINKS), t.ITEM_LINKS)
+        leaks.check(tables, job.output(INTERACTIONS), job.output(CASES), job.output(ITEMS), job.config.split)
+        measured = quality.measure(tables, cleaned, ledger)
+    t.write_table(job.output(QUALITY), t.QUALITY, measured.to_pydict())
+    job.output(QUALITY_PAGE).write_text(page(measured), encoding="utf-8")
+    return _summary(measured, t.read_table(job.output(CASES), [t.SPLIT, t.USER_INDEX]))
+
+
+def _summary(measured: pa.Table, cases: pa.Table) -> Summary:
+    sizes = {(row[t.MEASURE], row[t.LABEL]): row[t.VALUE] for row in measured.to_pylist()}
+    wanted = [(domain, name) for domain in (t.SOURCE, t.TARGET) for name in ("interactions", "items")]
+    summary = {f"{domain}_{name}": int(sizes[name, domain]) for domain, name in wanted}
+    for name in (t.VALID, t.TEST):
+        users = cases.filter(pc.equal(cases[t.SPLIT], name))[t.USER_INDEX]
+        summary[f"{name}_users"] = pc.count_distinct(users).as_py()
+    return summary

@@ -12,13 +12,23 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.data import engine
 from crossrec_cli.data.clean import clean
+from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import InputError
 
 
 def run_clean(shop):
-    with engine.connect(shop.folder / "scratch", Runtime()) as connection:
-        *tables, funnel = clean(connection, load_config(shop.path))
-        return (*(table.to_pyarrow().to_pandas() for table in tables), funnel)
+    """Interactions with ids, the catalogue, users, and the ledger."""
+    config = load_config(shop.path)
+    with engine.connect(config.data.engine, shop.folder / "scratch", Runtime()) as tables:
+        ledger = Ledger(tables, config.data.clean)
+        cleaned = clean(tables, config, ledger)
+        named = cleaned.rows.inner_join(cleaned.accounts, "account").inner_join(cleaned.listings, "listing")
+        found = (tables.fetch(table).to_pandas() for table in (named, cleaned.items, cleaned.users))
+        return (*found, ledger)
+
+
+def counts(ledger, measure="removed"):
+    return {label: value for name, label, _, value in ledger.measures if name == measure}
 
 
 def test_k_core_against_a_plain_loop(shop):
@@ -30,7 +40,7 @@ def test_k_core_against_a_plain_loop(shop):
     items = pd.DataFrame({"item": range(80), "title": "x", "kind": ["book" if i % 2 else "record" for i in range(80)]})
     items.to_parquet(shop.folder / "items.parquet")
     shop.config["data"]["min_interactions"] = {"user": 4, "item": 6}
-    found, kept_items, _, funnel = run_clean(shop)
+    found, kept_items, _, ledger = run_clean(shop)
     expected = rows.drop_duplicates(["user", "item"])
     while True:
         before = len(expected)
@@ -41,7 +51,9 @@ def test_k_core_against_a_plain_loop(shop):
     pairs = set(zip(found["user_id"], found["item_id"], strict=True))
     assert pairs == set(zip(expected["user"].astype(str), expected["item"].astype(str), strict=True))
     assert set(kept_items["item_id"]) == {item for _, item in pairs}
-    assert funnel.rows[-1]["interactions"] == len(expected) < len(rows)
+    left = list(counts(ledger, "interactions_left").values())
+    assert left[-1] == left[-2] == len(expected) < len(rows)
+    assert counts(ledger, "users_left")["enough interactions, round 1"] > found["user_id"].nunique()
 
 
 def test_every_step_is_counted(shop):
@@ -55,19 +67,28 @@ def test_every_step_is_counted(shop):
         }
     )
     pd.concat([rows, rows.head(7), extra]).to_parquet(path)
-    *_, funnel = run_clean(shop)
-    counts = [row["interactions"] for row in funnel.rows]
-    assert counts[:5] == [len(rows) + 11, len(rows) + 8, len(rows) + 7, len(rows) + 7, len(rows)]
+    shop.config["data"]["clean"] = {"items_without_text": "keep"}
+    *_, ledger = run_clean(shop)
+    removed = counts(ledger)
+    expected = {"missing user id": 1, "missing item id": 1, "unreadable time": 1, "unknown item": 1, "duplicate": 7}
+    assert {rule: n for rule, n in removed.items() if n} == expected
+    assert {"in the future", "near duplicate", "by a bot", "repeat of user and item"} <= set(removed)
+    assert counts(ledger, "interactions_left") == {
+        "readable": len(rows) + 8,
+        "known item": len(rows) + 7,
+        "one of each user and item": len(rows),
+        "enough interactions, round 1": len(rows),
+    }
 
 
 def test_repeats_first_keeps_the_earliest_and_keep_keeps_all(shop):
     path = shop.folder / "interactions.parquet"
     rows = pd.read_parquet(path)
-    later = rows.head(20).assign(time=pd.Timestamp("2030-01-01"))
+    later = rows.head(20).assign(time=pd.Timestamp("2025-01-01"))
     pd.concat([later, rows]).to_parquet(path)
     found, *_ = run_clean(shop)
     assert len(found) == len(rows)
-    assert found["timestamp"].max() < pd.Timestamp("2030")
+    assert found["timestamp"].max() < pd.Timestamp("2025")
     shop.config["data"]["repeats"] = "keep"
     found, *_ = run_clean(shop)
     assert len(found) == len(rows) + 20
@@ -184,7 +205,10 @@ def test_a_path_with_brackets(shop):
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("time", "soon", "a user, an item and a readable time"), ("item", "x", "compare 'x' with 'blues-book-0'")],
+    [
+        ("time", "soon", r"row 1: 1,920 of 1,920 rows are unusable \(unreadable time 1,920\)"),
+        ("item", "x", "compare the items' ids: 'x' in the interactions, '.*-[0-9]+' in the items"),
+    ],
 )
 def test_a_column_that_fits_nothing_is_named(shop, column, value, message):
     path = shop.folder / "interactions.parquet"

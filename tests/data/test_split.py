@@ -12,6 +12,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config, Runtime
 from crossrec_cli.data import engine
 from crossrec_cli.data.clean import clean
+from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import split
 
 
@@ -37,12 +38,18 @@ def random_shop(shop, seed: int, users: int = 60, order: bool = False):
 
 def run_split(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Interactions (with user, item, time, domain) and cases, both with ids."""
-    with engine.connect(Path(config.run_dir) / "scratch", Runtime()) as connection:
-        rows, items, users, _ = clean(connection, config)
-        rows, cases, items, users = split(connection, rows, items, users, config.split)
-        names = items.select("item_index", "item_id"), users.select("user_index", "user_id")
-        cases = cases.inner_join(names[0], "item_index").inner_join(names[1], "user_index")
-        return rows.to_pyarrow().to_pandas(), cases.to_pyarrow().to_pandas()
+    with engine.connect(config.data.engine, Path(config.run_dir) / "scratch", Runtime()) as tables:
+        cleaned = clean(tables, config, Ledger(tables, config.data.clean))
+        done = split(tables, cleaned, config.split)
+        rows, cases, items, users = map(tables.fetch, (done.interactions, done.cases, done.items, done.users))
+    items, users = items.to_pandas(), users.to_pandas()
+    rows = (
+        rows.drop_columns(["source_row"])
+        .to_pandas()
+        .rename(columns={"original_user_id": "user_id", "original_item_id": "item_id"})
+    )
+    cases = cases.to_pandas().merge(items[["item_index", "item_id"]]).merge(users[["user_index", "user_id"]])
+    return rows, cases
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from crossrec_cli.interest.batches import Ragged, Sampler
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.interest.batches import Ragged, Sampler, load_histories
 
 LISTS = [[3, 1, 4], [], [1, 5, 9, 2, 6], [5]]
 
@@ -25,6 +27,31 @@ def test_slice_where_and_padded():
     matrix, filled = whole.take(np.array([0, 1, 3])).padded()
     assert matrix.tolist() == [[3, 1, 4], [0, 0, 0], [5, 0, 0]]
     assert filled.sum(axis=1).tolist() == [3, 0, 1]
+
+
+def weighted(of: Ragged) -> Ragged:
+    """Each value weighs a tenth more than itself, so that a weight tells whose it is."""
+    return Ragged(of.values, of.lengths, of.values.astype(np.float32) + np.float32(0.1))
+
+
+def test_weights_stay_with_their_values():
+    whole, order = weighted(Ragged.of(LISTS)), np.array([2, 0, 1, 2])
+    for part in (
+        whole.take(order),
+        whole.take(order, np.array([2, 9, 0, 1])),
+        whole.slice(order, np.array([1, 3, 0, 0]), np.array([4, 3, 0, 5])),
+        whole.where(whole.values > 3),
+        whole.where(whole.values > 3).take(order),
+    ):
+        assert part.weights.dtype == np.float32
+        np.testing.assert_array_equal(part.weights, weighted(part).weights)
+
+
+def test_without_weights_each_value_counts_one():
+    part = Ragged.of(LISTS).take(np.array([2, 0]))
+    assert part.weights is None
+    assert part.weights_or_ones.dtype == np.float32
+    assert part.weights_or_ones.tolist() == [1.0] * 8
 
 
 def test_no_list_at_all():
@@ -85,3 +112,36 @@ def test_a_short_history_is_one_window(sampler):
     assert nexts.window[0].tolist() == [9, 0, 0]
     assert nexts.asked[0].tolist() == [True, False, False]
     assert nexts.before.lengths[0] == 0
+
+
+def test_examples_carry_the_weights_of_their_items(sampler):
+    heavy = Sampler(weighted(sampler.histories), sampler.tags, sampler.predict, batch_size=3, window=3)
+    users = np.array([2, 3, 0])
+    for seed in range(20):
+        halves = heavy.set_examples(users, np.random.default_rng(seed))
+        np.testing.assert_array_equal(halves.given.weights, weighted(halves.given).weights)
+        np.testing.assert_array_equal(halves.weights, halves.items.numpy().astype(np.float32) + np.float32(0.1))
+        nexts = heavy.next_examples(users, np.random.default_rng(seed))
+        np.testing.assert_array_equal(nexts.before.weights, weighted(nexts.before).weights)
+        filled = np.arange(3) < np.array([[3], [1], [3]])
+        own = nexts.window.astype(np.float32) + np.float32(0.1)
+        np.testing.assert_array_equal(nexts.weights, np.where(filled, own, 0))
+
+
+def test_histories_are_read_with_their_weights():
+    interactions = pa.table(
+        {
+            t.USER_INDEX: pa.array([0, 0, 2, 2, 2], pa.int32()),
+            t.ITEM_INDEX: pa.array([1, 0, 2, 1, 0], pa.int32()),
+            t.WEIGHT: pa.array([0.5, 3, 1, 20, 0.25], pa.float32()),
+            t.SPLIT: [t.TRAIN, t.HELD_OUT, t.TRAIN, t.TRAIN, t.HELD_OUT],
+        }
+    )
+    items = pa.table({t.DOMAIN: [t.SOURCE, t.TARGET, t.TARGET]})
+    users = pa.table({t.TAGS: pa.array([[], ["a"], []], pa.list_(pa.string()))})
+    histories = load_histories(interactions, items, users, ["a"])
+    assert lists(histories.items) == [[1, 0], [], [2, 1, 0]]
+    assert histories.items.weights.dtype == np.float32
+    assert histories.items.weights.tolist() == [0.5, 3, 1, 20, 0.25]
+    assert lists(histories.training) == [[1], [], [2, 1]]
+    assert histories.training.weights.tolist() == [0.5, 1, 20]

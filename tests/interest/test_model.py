@@ -25,6 +25,10 @@ def ragged(*lists: list[int]) -> Ragged:
     return Ragged.of(lists)
 
 
+def weighted(items: list[int], weights: list[float]) -> Ragged:
+    return Ragged(np.array(items, np.int64), np.array([len(items)]), np.array(weights, np.float32))
+
+
 def users_of(model: InterestModel, histories: Ragged, tags: Ragged | None = None) -> torch.Tensor:
     with torch.no_grad():
         vectors, _ = model.tower()
@@ -83,6 +87,30 @@ def test_a_bag_reads_all_and_a_sequence_the_latest():
         assert torch.allclose(users_of(model, ragged([1, *latest])), users_of(model, ragged([2, *latest]))) == same
 
 
+def test_the_stronger_interaction_draws_the_user_nearer():
+    model = model_of("bag")
+    vectors = model.tower()[0].detach()
+    for weights in ([9.0, 0.1], [0.1, 9.0]):
+        strong, weak = (4, 17) if weights[0] > weights[1] else (17, 4)
+        user = users_of(model, weighted([4, 17], weights))
+        near = torch.nn.functional.cosine_similarity(user, vectors[[strong, weak]])
+        assert near[0] > near[1]
+
+
+def test_a_bag_takes_a_weight_of_two_as_two_purchases_and_a_sequence_takes_no_notice():
+    for kind, twice, same in (("bag", True, False), ("sequence", False, True), ("hybrid", False, False)):
+        model = model_of(kind)
+        heavy, plain = users_of(model, weighted([4, 17], [2, 1])), users_of(model, ragged([4, 17]))
+        assert torch.allclose(heavy, users_of(model, ragged([4, 4, 17])), atol=1e-5) == twice
+        assert torch.equal(heavy, plain) == same
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_weights_of_one_change_nothing(kind):
+    model, history = model_of(kind), list(range(20))
+    assert torch.equal(users_of(model, weighted(history, [1.0] * 20)), users_of(model, ragged(history)))
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_tags_tell_apart_users_without_history(kind):
     users = users_of(model_of(kind), ragged([], [], []), ragged([0], [1], []))
@@ -94,25 +122,28 @@ def test_tags_tell_apart_users_without_history(kind):
 def test_what_is_asked_in_training_is_what_is_asked_later(kind):
     """The vector before a window's item is the user vector of the history up to it, and no later item moves it."""
     model = model_of(kind)
-    history = [7, 3, 9, 1, 12]
-    examples = NextExamples(ragged([]), np.array([history]), ragged([1]), torch.ones(1, 5, dtype=torch.bool))
+    history, weights = [7, 3, 9, 1, 12], [0.5, 4, 1, 0.1, 2]
+    everywhere = torch.ones(1, 5, dtype=torch.bool)
+    examples = NextExamples(ragged([]), np.array([history]), torch.tensor([weights]), ragged([1]), everywhere)
     with torch.no_grad():
         asked = model.next_vectors(model.tower()[0], examples)[0]
     for place in range(5):
-        later = users_of(model, ragged(history[:place]), ragged([1]))[0]
+        later = users_of(model, weighted(history[:place], weights[:place]), ragged([1]))[0]
         torch.testing.assert_close(asked[place], later, atol=1e-5, rtol=1e-5)
 
 
 def test_the_bag_in_a_window_knows_what_lies_before_it():
     model = model_of("hybrid")
     model.sequence.requires_grad_(False)
-    window = np.array([[3, 9, 1]])
+    window = np.array([[3, 9, 1]]), torch.tensor([[2.0, 1.0, 1.0]])
     with torch.no_grad():
         vectors, _ = model.tower()
-        short = NextExamples(ragged([]), window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
-        long = NextExamples(ragged([7, 8]), window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
+        short = NextExamples(ragged([]), *window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
+        before = weighted([7, 8], [0.5, 3])
+        long = NextExamples(before, *window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
         difference = model.next_vectors(vectors, long) - model.next_vectors(vectors, short)
-        long_bag, short_bag = (model.bag_vectors(vectors, ragged(h), ragged([])) for h in ([7, 8, 3], [3]))
+        upto = weighted([7, 8, 3], [0.5, 3, 2]), weighted([3], [2])
+        long_bag, short_bag = (model.bag_vectors(vectors, history, ragged([])) for history in upto)
     torch.testing.assert_close(difference[0, 1], (long_bag - short_bag)[0], atol=1e-5, rtol=1e-5)
 
 

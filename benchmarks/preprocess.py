@@ -1,0 +1,173 @@
+"""Time `crossrec preprocess` beside a pandas script that does the same: seconds and peak memory, as Markdown.
+
+    python benchmarks/preprocess.py
+    python benchmarks/preprocess.py --rows 1e6 3e6 10e6 --repeats 3 --memory-limit 2GB
+    python benchmarks/preprocess.py --rows 30e6 --only crossrec --folder /data/benchmark
+
+Each runs in a process of its own, in turns. When their results differ, that is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+from preprocess_data import TARGET_CATEGORIES, generate
+
+CROSSREC, PANDAS = "crossrec", "pandas"
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+FIGURES = """
+SELECT
+    (SELECT count(*) FROM interactions) AS "kept interactions",
+    (SELECT count(*) FROM users) AS users,
+    (SELECT count(*) FROM items) AS items,
+    (SELECT count(*) FROM interactions WHERE split = 'train') AS "train rows",
+    (SELECT count(*) FROM cases WHERE split = 'test') AS "test cases",
+    (SELECT count(*) FROM cases WHERE split = 'valid') AS "validation cases",
+    (SELECT count(*) FROM rejected WHERE "table" = 'interactions') AS "rejected interactions",
+    (SELECT sum(hash("row"::BIGINT)) FROM rejected WHERE "table" = 'interactions') AS "rejected interactions' hash",
+    (SELECT sum(hash(item_id, domain, price, text)) FROM items) AS "items' hash",
+    (SELECT sum(hash(user_index::INT, position::INT, item_index::INT, split)) FROM interactions) AS "histories' hash",
+    (SELECT sum(hash(split, user_index::INT, item_index::INT, history_length::INT)) FROM cases) AS "cases' hash"
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: wall-clock seconds, and the most memory that it held at once."""
+
+    seconds: float
+    megabytes: float
+
+
+def main() -> None:
+    """Read the command line, measure every size, print the table."""
+    parser = argparse.ArgumentParser(description="Time crossrec preprocess beside pandas.")
+    parser.add_argument("--rows", type=lambda text: int(float(text)), nargs="+", default=[1_000_000, 3_000_000])
+    parser.add_argument("--repeats", type=int, default=1, help="print the median of so many runs")
+    parser.add_argument("--memory-limit", default="2GB", help="crossrec's runtime.memory_limit")
+    parser.add_argument("--only", choices=[CROSSREC, PANDAS], help="run this one alone, and compare nothing")
+    parser.add_argument("--folder", type=Path, help="for data and results, which stay there; default: a temporary one")
+    arguments = parser.parse_args()
+    names = [arguments.only] if arguments.only else [CROSSREC, PANDAS]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (arguments.folder or Path(temporary)).resolve()
+        print_header(names)
+        for rows in arguments.rows:
+            print_row(rows, measure(rows, names, folder / str(rows), arguments.repeats, arguments.memory_limit))
+
+
+def print_header(names: list[str]) -> None:
+    """The head of the Markdown table."""
+    columns = ["rows", *(f"{name}, {unit}" for name in names for unit in ("s", "MB"))]
+    if len(names) == 2:
+        columns += [f"{what}, {PANDAS} / {CROSSREC}" for what in ("seconds", "memory")]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)  # noqa: T201
+
+
+def print_row(rows: int, costs: dict[str, Cost]) -> None:
+    """A size's line of the Markdown table."""
+    cells = [f"{rows:,}"]
+    for cost in costs.values():
+        cells += [f"{cost.seconds:.1f}", f"{cost.megabytes:,.0f}"]
+    if len(costs) == 2:
+        ours, theirs = costs[CROSSREC], costs[PANDAS]
+        cells += [f"{theirs.seconds / ours.seconds:.2f}", f"{theirs.megabytes / ours.megabytes:.2f}"]
+    print(f"| {' | '.join(cells)} |", flush=True)  # noqa: T201
+
+
+def measure(rows: int, names: list[str], folder: Path, repeats: int, memory_limit: str) -> dict[str, Cost]:
+    """The median cost of each at one size."""
+    apart(generate, folder, rows)
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(crossrec_config(folder, memory_limit)))
+    script = Path(__file__).with_name("preprocess_in_pandas.py")
+    commands = {
+        CROSSREC: ["-m", "crossrec_cli", "preprocess", str(config), "--quiet", "--json"],
+        PANDAS: [str(script), str(folder), str(folder / PANDAS)],
+    }
+    costs: dict[str, list[Cost]] = {name: [] for name in names}
+    for _ in range(repeats):
+        for name in names:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            costs[name].append(run([sys.executable, *commands[name]], folder / f"{name}.log"))
+    if len(names) == 2:
+        check(rows, apart(figures, folder / CROSSREC / "preprocess/current"), apart(figures, folder / PANDAS))
+    return {name: median(runs) for name, runs in costs.items()}
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it in a process of its own: on Linux, a child's peak memory begins at that of the process that starts it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def run(command: list[str], log: Path) -> Cost:
+    """Run a command to its end."""
+    started = time.perf_counter()
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}\nended with {process.returncode}:\n{log.read_text()[-2000:]}")
+    return Cost(seconds, usage.ru_maxrss * MAXRSS_UNIT / 1e6)
+
+
+def median(costs: list[Cost]) -> Cost:
+    """Of the seconds and of the memory."""
+    return Cost(statistics.median(cost.seconds for cost in costs), statistics.median(cost.megabytes for cost in costs))
+
+
+def figures(result: Path) -> dict[str, int]:
+    """What the two have to agree on."""
+    with duckdb.connect() as connection:
+        for table in ("interactions", "items", "users", "cases", "rejected"):
+            connection.read_parquet(str(result / f"{table}.parquet")).create_view(table)
+        found = connection.sql(FIGURES)
+        return dict(zip(found.columns, found.fetchall()[0], strict=True))
+
+
+def check(rows: int, ours: dict[str, int], theirs: dict[str, int]) -> None:
+    """End with an error when the two did not do the same work."""
+    names = [name for name in ours if ours[name] != theirs[name]]
+    if names:
+        lines = [f"{name}: {CROSSREC} {ours[name]}, {PANDAS} {theirs[name]}" for name in names]
+        raise SystemExit("\n".join([f"error: different results at {rows:,} rows", *lines]))
+
+
+def crossrec_config(folder: Path, memory_limit: str) -> dict[str, Any]:
+    """What crossrec is told to do."""
+    interactions = {name: name for name in ("user_id", "item_id", "timestamp")}
+    items = {name: name for name in ("item_id", "category", "brand", "price")}
+    shop = {
+        "name": "shop",
+        "interactions": {"path": str(folder / "interactions.parquet"), "columns": interactions},
+        "items": {"path": str(folder / "items.parquet"), "columns": items, "text": "{title}. {brand}"},
+    }
+    return {
+        "run_dir": str(folder / CROSSREC),
+        "data": {"platforms": [shop], "detect_language": False, "min_interactions": {"user": 5, "item": 5}},
+        "domains": {"source": {"category": "*"}, "target": {"category": TARGET_CATEGORIES}},
+        "split": {"strategy": "leave_last_out"},
+        "runtime": {"memory_limit": memory_limit},
+    }
+
+
+if __name__ == "__main__":
+    main()

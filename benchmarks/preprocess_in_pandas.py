@@ -1,0 +1,142 @@
+"""What `crossrec preprocess` does with the data of benchmarks/preprocess.py, as a pandas script.
+
+python benchmarks/preprocess_in_pandas.py FOLDER_WITH_THE_DATA FOLDER_FOR_THE_RESULT
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+TARGET = ["t1", "t2", "t3"]
+
+
+class Log:
+    """The rows that were dropped and why, and how many were left after each step."""
+
+    def __init__(self) -> None:
+        self.rejected: list[pd.DataFrame] = []
+        self.left: list[tuple[str, int]] = []
+
+    def drop(self, rows: pd.DataFrame, bad: pd.Series, reason: str, table: str = "interactions") -> pd.DataFrame:
+        """The other rows; the bad ones are noted, with their row in the file, counted from 1."""
+        ids = rows.loc[bad, [name for name in ("user_id", "item_id") if name in rows]]
+        self.rejected.append(ids.assign(table=table, row=ids.index + 1, reason=reason))
+        rows = rows[~bad]
+        self.left.append((f"{table}: {reason}", len(rows)))
+        return rows
+
+
+def main() -> None:
+    """Read, clean, split, write."""
+    data, out = Path(sys.argv[1]), Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    log = Log()
+    items = clean_items(pd.read_parquet(data / "items.parquet"), log)
+    rows = clean_interactions(pd.read_parquet(data / "interactions.parquet"), items, log)
+    rows = enough_interactions(rows, log)
+    rows, items, users = number(rows, items)
+    rows, cases = leave_last_out(rows)
+    tables = {
+        "interactions": rows[["user_index", "position", "item_index", "user_id", "item_id", "timestamp", "split"]],
+        "items": items,
+        "users": users,
+        "cases": cases,
+        "rejected": pd.concat(log.rejected),
+        "quality": pd.DataFrame(log.left, columns=["step", "rows"]),
+    }
+    for name, table in tables.items():
+        table.to_parquet(out / f"{name}.parquet", compression="zstd", index=False)
+
+
+def clean_items(items: pd.DataFrame, log: Log) -> pd.DataFrame:
+    """One row an item, with its text, price, price band and domain."""
+    items = log.drop(items, items["item_id"].isna(), "missing id", "items")
+    title, brand = clean_text(items["title"]), clean_text(items["brand"])
+    items = items[["item_id", "category"]].assign(
+        domain=items["category"].isin(TARGET).map({True: "target", False: "source"}),
+        brand=brand,
+        price=parse_price(items["price"]),
+        text=((title + ". ").where(title != "", "") + brand).str.strip(),
+    )
+    items = log.drop(items, items["text"] == "", "no text", "items")
+    items = log.drop(items, items["item_id"].duplicated(), "duplicate", "items")
+    place = items.groupby("category")["price"].rank(pct=True)
+    band = pd.cut(place, [0, 1 / 3, 2 / 3, 1], labels=["low", "middle", "high"])
+    return items.assign(price_band=band.astype("str"))
+
+
+def clean_text(text: pd.Series) -> pd.Series:
+    """Without markup, control characters and needless space; empty where there is none."""
+    text = text.fillna("").map(html.unescape).str.replace(r"</?[A-Za-z][^<>]*>", " ", regex=True)
+    text = text.str.normalize("NFKC").str.replace(r"[\x00-\x1f\x7f-\x9f]", " ", regex=True)
+    return text.str.replace(r"\s+", " ", regex=True).str.strip()
+
+
+def parse_price(price: pd.Series) -> pd.Series:
+    """Numbers from "$1,234.56", "12,99 €" and the like."""
+    digits = price.str.replace(r"[^0-9.,]", "", regex=True)
+    european = digits.str.replace(".", "").str.replace(",", ".")
+    plain = digits.str.replace(",", "")
+    return pd.to_numeric(european.where(digits.str.contains(r",\d\d?$"), plain), errors="coerce")
+
+
+def clean_interactions(rows: pd.DataFrame, items: pd.DataFrame, log: Log) -> pd.DataFrame:
+    """The first purchase of each user and item, without what is damaged, clicked twice or done by a machine."""
+    rows = log.drop(rows, rows["user_id"].isna() | rows["item_id"].isna(), "missing id")
+    rows = log.drop(rows, rows["timestamp"].isna(), "missing time")
+    tomorrow = pd.Timestamp.now("UTC").tz_localize(None) + pd.Timedelta(days=1)
+    rows = log.drop(rows, rows["timestamp"] > tomorrow, "future")
+    rows = log.drop(rows, ~rows["item_id"].isin(items["item_id"]), "unknown item")
+    rows = rows.astype({"user_id": "category", "item_id": "category"})
+    rows = rows.sort_values(["user_id", "item_id", "timestamp"])
+    rows = log.drop(rows, rows.duplicated(["user_id", "item_id", "timestamp"]), "duplicate")
+    since_same = rows.groupby(["user_id", "item_id"], observed=True)["timestamp"].diff()
+    rows = log.drop(rows, since_same <= pd.Timedelta(seconds=5), "near-duplicate")
+    a_day = rows.groupby(["user_id", rows["timestamp"].dt.floor("D")], observed=True)["item_id"].transform("size")
+    machines = rows.loc[a_day > 1000, "user_id"].unique()
+    rows = log.drop(rows, rows["user_id"].isin(machines), "bot")
+    return log.drop(rows, rows.duplicated(["user_id", "item_id"]), "repeat of user and item")
+
+
+def enough_interactions(rows: pd.DataFrame, log: Log, minimum: int = 5) -> pd.DataFrame:
+    """The rows of users and items with enough of them, repeated until nothing more falls."""
+    before = -1
+    while len(rows) != before:
+        before = len(rows)
+        for key in ("user_id", "item_id"):
+            of_key = rows.groupby(key, observed=True)[key].transform("size")
+            rows = log.drop(rows, of_key < minimum, f"too few of {key}")
+    return rows
+
+
+def number(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Users and items numbered in the order of their ids, and each history in the order of time."""
+    rows = rows.assign(**{key: rows[key].cat.remove_unused_categories() for key in ("user_id", "item_id")})
+    users = pd.DataFrame({"user_id": rows["user_id"].cat.categories})
+    items = items.set_index("item_id").loc[rows["item_id"].cat.categories].reset_index(names="item_id")
+    rows["user_index"], rows["item_index"] = rows["user_id"].cat.codes, rows["item_id"].cat.codes
+    rows["is_target"] = rows["item_index"].isin(items.index[items["domain"] == "target"])
+    rows = rows.sort_values(["user_index", "timestamp", "item_index"], ignore_index=True)
+    rows["position"] = rows.groupby("user_index").cumcount()
+    return rows, items.rename_axis("item_index").reset_index(), users.rename_axis("user_index").reset_index()
+
+
+def leave_last_out(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Each user's last target purchase is the test, the one before it validation; what is before both trains."""
+    rows["history_length"] = rows.groupby(["user_index", "timestamp"])["position"].transform("min")
+    target = rows[rows["is_target"]]
+    from_the_end = target.groupby("user_index").cumcount(ascending=False)
+    cases = target[from_the_end < 2].assign(split=from_the_end.map({0: "test", 1: "valid"}))
+    cases = cases[["split", "user_index", "item_index", "history_length"]]
+    train_length = rows["user_index"].map(cases.groupby("user_index")["history_length"].min())
+    trains = train_length.isna() | (rows["position"] < train_length)
+    rows["split"] = trains.map({True: "train", False: "held_out"})
+    return rows, cases.sort_values(["split", "user_index", "item_index"])
+
+
+if __name__ == "__main__":
+    main()

