@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from transformers import BertConfig, BertModel, BertTokenizer
 from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
+from crossrec_cli.config.load import load_config
+from crossrec_cli.stages import Job
+from crossrec_cli.stages import preprocess as stage
 
 WORDS = ["jazz", "metal", "blues", "record", "book", "red", "blue", "green", "old", "new", "rare", "live", "studio"]
 
@@ -129,6 +133,17 @@ def planted_tables() -> tuple[list[dict], list[dict]]:
         for person in range(0 if taste == "jazz" else 30):  # they buy books of a taste and nothing else
             buy(f"{taste}-reader{person}", f"{taste}-book", count=4, of=12)
     return items, rows
+
+
+def preprocess(shop: Shop) -> dict[str, pd.DataFrame]:
+    """The stage's tables by name; interactions and cases with the platforms' ids and the domain."""
+    out = Path(tempfile.mkdtemp(dir=shop.folder))
+    stage.run(Job(load_config(shop.path), {}, out, None))
+    found = {file.stem: pd.read_parquet(file) for file in out.glob("*.parquet")}
+    items, users = found["items"][["item_index", "item_id", "domain"]], found["users"][["user_index", "user_id"]]
+    for name in ("interactions", "cases"):
+        found[name] = found[name].merge(items, how="left").merge(users, how="left")
+    return found
 
 
 @pytest.fixture

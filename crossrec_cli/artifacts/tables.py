@@ -123,13 +123,10 @@ QUALITY = pa.schema(  # one measure of the data a row; quality.py says which the
 )
 REJECTED = pa.schema(
     {
-        PLATFORM: pa.string(),
         TABLE: pa.string(),  # interactions | items | users
         FILE: pa.string(),
         ROW: pa.int64(),  # of the file's data, from 1
         REASON: pa.string(),
-        USER_ID: pa.string(),  # the platform's own
-        ITEM_ID: pa.string(),
     }
 )
 ITEM_LINKS = pa.schema(

@@ -234,7 +234,7 @@ class Clean(Section):
     """Interactions with items that are not in the items file."""
     duplicates: DropOrKeep = "drop"
     """Rows alike in user, item, time, event, quantity and rating."""
-    near_duplicates: Annotated[float, Field(ge=0)] = 5.0
+    near_duplicates: Annotated[int, Field(ge=0, lt=2**31)] = 5
     """Seconds after an event within which the same one on the same item is dropped as a double click; 0: none."""
     returns: Literal["cancel", "drop", "keep"] = "cancel"
     """``cancel``: who gave back as many as they bought never bought; ``drop``: the return alone goes; ``keep``: a

@@ -15,7 +15,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Clean, Data, Domains, Interactions, Items, Platform, template_fields
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.ledger import Ledger, Reason
-from crossrec_cli.data.values import BETWEEN, PATH, entries, number, path, plain, text_function, words
+from crossrec_cli.data.values import BETWEEN, PATH, entries, number, path, plain, text_function, trimmed, words
 from crossrec_cli.errors import InputError
 
 BANDS = ("low", "middle", "high")
@@ -49,8 +49,7 @@ def file_column(raw: ir.Table, name: str, key: str, path: str) -> ir.Column:
 def one_per(table: ir.Table, keys: Sequence[str], order: Sequence[Any]) -> ir.Table:
     """With ``REASON`` on all rows but the first of each key, in an order that does not depend on the file's."""
     nth = ibis.row_number().over(group_by=list(keys), order_by=[*order, SOURCE_ROW])
-    repeated = ibis.ifelse(nth > 0, Reason.SAME_ID.value, ibis.null("string"))
-    return table.mutate(**{t.REASON: ibis.coalesce(table[t.REASON], repeated)})
+    return table.mutate(**{t.REASON: ibis.coalesce(table[t.REASON], Reason.first((nth > 0, Reason.SAME_ID)))})
 
 
 def union(parts: Sequence[ir.Table]) -> ir.Table:
@@ -64,8 +63,14 @@ def read_items(engine: Engine, data: Data, ledger: Ledger, limit: int | None) ->
     for index, platform in enumerate(data.platforms):
         spec, key = platform.items, f"data.platforms[{index}].items"
         raw = engine.read(spec, limit)
+        names = template_fields(spec.text)
+        for name in names:
+            file_column(raw, name, f"{key}.text", spec.path)
+        mapped = [name for name in spec.columns.model_dump().values() if name in raw.columns]
+        # Kept, since a Parquet file of one row group would be worked on by one thread.
+        raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys([*names, *mapped])), spec.path)
         column = reader(raw, spec, key)
-        texts = {name: file_column(raw, name, f"{key}.text", spec.path) for name in template_fields(spec.text)}
+        texts = {name: raw[name] for name in names}
         language = column(t.LANGUAGE, "string")
         part = raw.select(
             SOURCE_ROW,
@@ -79,14 +84,13 @@ def read_items(engine: Engine, data: Data, ledger: Ledger, limit: int | None) ->
                 t.TEXT: _filled(spec.text, texts, data.clean),
             },
         )
-        missing = part[t.ITEM_ID].isnull().ifelse(Reason.NO_ITEM.value, ibis.null("string"))
+        missing = Reason.first((part[t.ITEM_ID].isnull(), Reason.NO_ITEM))
         part = one_per(part.mutate(**{t.REASON: missing}), [t.ITEM_ID], DESCRIBED)
+        if data.detect_language:
+            part = part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], _language(part[t.TEXT]))})
         part = ledger.sort_out(engine.keep(part, spec.path), [Reason.NO_ITEM, Reason.SAME_ID], "items", first=True)
         parts.append(part)
-    items = union(parts)
-    if data.detect_language:
-        items = items.mutate(**{t.LANGUAGE: ibis.coalesce(items[t.LANGUAGE], _language(items[t.TEXT]))})
-    return items
+    return union(parts)
 
 
 def _filled(template: str, columns: dict[str, ir.Column], clean: Clean) -> ir.StringValue:
@@ -97,7 +101,7 @@ def _filled(template: str, columns: dict[str, ir.Column], clean: Clean) -> ir.St
     text = ibis.literal(pieces[0][0])
     for name, literal in zip(template_fields(template), behind, strict=True):
         text = text + ibis.ifelse(values[name].isnull(), "", values[name] + literal)
-    return ibis.coalesce(*values.values()).isnull().ifelse(ibis.null("string"), text.strip())
+    return ibis.coalesce(*values.values()).isnull().ifelse(ibis.null("string"), trimmed(text))
 
 
 def _detect(text: Any) -> Any:
@@ -108,7 +112,7 @@ def _detect(text: Any) -> Any:
     return pa.array(found, pa.string())
 
 
-_language = text_function(_detect)
+_language = text_function("language", _detect)
 
 
 def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Table:
@@ -162,7 +166,7 @@ def read_users(engine: Engine, data: Data, ledger: Ledger, limit: int | None) ->
             SOURCE_ROW,
             **{t.USER_ID: words(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
         )
-        missing = part[t.USER_ID].isnull().ifelse(Reason.NO_USER.value, ibis.null("string"))
+        missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))
         part = one_per(part.mutate(**{t.REASON: missing}), [t.USER_ID], [t.TAGS])
         kept = engine.keep(part, spec.path)
         parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))

@@ -23,7 +23,7 @@ from crossrec_cli.data.catalogue import (
 )
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
-from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.ledger import COLUMNS, Ledger, Reason
 from crossrec_cli.data.values import moment, words
 from crossrec_cli.data.values import number as number_in
 from crossrec_cli.errors import InputError
@@ -35,10 +35,6 @@ USER, ITEM = "user", "item"
 LISTING = "listing"
 """Number of the item on its platform, as ``ACCOUNT`` is of the user."""
 IS_RETURN = "is_return"
-TELLS_APART = [CLOCK, t.PLATFORM, t.EVENT, t.QUANTITY, t.RATING]
-"""Rows of one user and item that agree in these are the same row twice."""
-
-
 PURCHASE = "purchase"
 WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
 """Whether the file says something there, readable or not."""
@@ -52,6 +48,9 @@ ROW_RULES = [
     Reason.UNKNOWN_EVENT,
     Reason.LOW_RATING,
     Reason.NOTHING,
+    Reason.UNKNOWN_ITEM,
+    Reason.NO_TEXT,
+    Reason.OUTSIDE,
 ]
 SMALLEST_WEIGHT = 1e-6
 """However old: a weight of 0 would take the interaction away."""
@@ -62,15 +61,19 @@ class Cleaned:
     """What can be learned from."""
 
     rows: ir.Table
-    """user, item, account, listing, platform, domain, clock, timestamp, event, quantity, rating, weight."""
+    """user, item, clock, source_row, and what ``varying`` names."""
+    left_users: ir.Table
+    """Users with enough interactions; the others' rows are still among ``rows``."""
+    left_items: ir.Table
+    """Items with enough interactions, likewise."""
     items: ir.Table
     """The catalogue: item, item_id, platform, domain, category, brand, price, price_band, language, text."""
     users: ir.Table
     """user, user_id, platform, tags."""
     accounts: ir.Table
-    """The platforms' own user ids: account, user_id."""
+    """The platforms' own user ids: platform, own id, account, user."""
     listings: ir.Table
-    """The platforms' own item ids: listing, item_id."""
+    """The platforms' own item ids: platform, own id, listing, item."""
     item_links: ir.Table | None
     """Items whose texts say that they are the same."""
 
@@ -89,49 +92,52 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
             left of source or target.
     """
     data = config.data
-    listings, item_links = _listings(engine, data, ledger, limit)
-    items = price_bands(assign_domains(engine, _one_listing_each(listings, data), config.domains))
-    items = engine.keep(items, "items")
+    items, listings, item_links = _items(engine, config, ledger, limit)
     files_users = read_users(engine, data, ledger, limit)
-    raw = [_read_interactions(engine, data, index, ledger, limit) for index in range(len(data.platforms))]
-    accounts = _accounts(engine, raw, files_users, data, ledger, limit)
-    rows = _known(engine, raw, accounts, listings, items, config, ledger)
-    names = (
-        accounts.select(ACCOUNT, **{t.USER_ID: accounts[OWN]}),
-        listings.select(LISTING, **{t.ITEM_ID: listings[OWN]}),
-    )
-    ledger.names = {ACCOUNT: names[0], LISTING: names[1]}
-    for rule in (_no_duplicates, _no_returns, _no_bots, _no_repeats):
+    parts = [_read_interactions(engine, data, index, limit) for index in range(len(data.platforms))]
+    accounts = _accounts(engine, parts, files_users, data, ledger, limit)
+    rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
+    for rule in (_no_returns, _no_repeats, _no_bots):
         rows = rule(engine, rows, data, ledger)
-    rows = _enough_interactions(engine, _decayed(engine, rows, data), data, ledger)
-    _require_both_domains(engine, rows, config.domains)
+    ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
+    rows, left = _enough_interactions(engine, _decayed(engine, rows, data), data, ledger)
     catalogue = items.filter(items[t.DOMAIN].notnull() & _has_text(items, data))
+    bought = catalogue.semi_join(left[ITEM], ITEM)
+    _require_both_domains(engine, bought, config.domains)
     if data.min_interactions.item:
-        catalogue = catalogue.semi_join(rows, ITEM)
-    return Cleaned(rows, catalogue, _users(files_users, accounts, rows), *names, item_links)
+        catalogue = bought
+    users = _users(files_users, accounts, left[USER])
+    return Cleaned(rows, left[USER], left[ITEM], catalogue, users, accounts, listings, item_links)
 
 
-def _listings(engine: Engine, data: Data, ledger: Ledger, limit: int | None) -> tuple[ir.Table, ir.Table | None]:
-    """Every platform's items with ``LISTING``, ``ITEM`` and ``ID``; and what text matching proposes."""
-    own = read_items(engine, data, ledger, limit).rename({OWN: t.ITEM_ID})
-    own = engine.keep(with_id(own.drop(SOURCE_ROW), data), "items")
+def _items(
+    engine: Engine, config: Config, ledger: Ledger, limit: int | None
+) -> tuple[ir.Table, ir.Table, ir.Table | None]:
+    """The items with domain and price band; the platforms' ids and whose they are; what text matching proposes."""
+    data = config.data
+    own = with_id(read_items(engine, data, ledger, limit).rename({OWN: t.ITEM_ID}), data)
     links = read_links(engine, data.identity.items, "data.identity.items", limit)
     match, proposed = data.identity.match_items, None
     if match is not None:
         proposed = propose(engine, own, match)
         if match.apply is not None:
             links.append(as_links(own, proposed.filter(proposed["confidence"] >= match.apply)))
-    numbers = number(engine, own, data, links, ledger, "items").rename({LISTING: ACCOUNT, ITEM: KEY, t.ITEM_ID: ID})
-    listings = engine.keep(own.inner_join(numbers, [t.PLATFORM, OWN]), "items")
-    return listings, None if match is None or proposed is None else _with_texts(proposed, listings)
+    listings = number(engine, own, data, links, ledger, "items").rename({LISTING: ACCOUNT, ITEM: KEY, t.ITEM_ID: ID})
+    items = own.inner_join(listings, [t.PLATFORM, OWN])
+    if len(data.platforms) > 1 or links:
+        items = _one_listing_each(items, data)
+    items = price_bands(assign_domains(engine, items.drop(SOURCE_ROW, LISTING, OWN, ID), config.domains))
+    item_links = None if proposed is None else _with_texts(proposed, own, listings)
+    return engine.keep(items, "items"), listings, item_links
 
 
-def _with_texts(proposed: ir.Table, listings: ir.Table) -> ir.Table:
+def _with_texts(proposed: ir.Table, own: ir.Table, listings: ir.Table) -> ir.Table:
     """Proposed pairs in the form of ``tables.ITEM_LINKS``; applied are those that are one item by now."""
+    known = own.select(t.PLATFORM, OWN, ID, t.TEXT).inner_join(
+        listings.select(t.PLATFORM, OWN, ITEM), [t.PLATFORM, OWN]
+    )
     for name, prefix in ((ID, ""), (f"other_{ID}", "other_")):
-        end = listings.select(
-            **{name: listings[ID], f"{prefix}{t.TEXT}": listings[t.TEXT], f"{prefix}{ITEM}": listings[ITEM]}
-        )
+        end = known.select(**{name: known[ID], f"{prefix}{t.TEXT}": known[t.TEXT], f"{prefix}{ITEM}": known[ITEM]})
         proposed = proposed.inner_join(end, name)
     return proposed.mutate(
         applied=proposed[ITEM] == proposed[f"other_{ITEM}"],
@@ -139,12 +145,11 @@ def _with_texts(proposed: ir.Table, listings: ir.Table) -> ir.Table:
     ).order_by(ibis.desc("confidence"), t.ITEM_ID)
 
 
-def _one_listing_each(listings: ir.Table, data: Data) -> ir.Table:
+def _one_listing_each(items: ir.Table, data: Data) -> ir.Table:
     """Of an item on several platforms the listing that has a text, on the platform that the config names first."""
-    place = ibis.cases(*((listings[t.PLATFORM] == shop.name, nth) for nth, shop in enumerate(data.platforms)), else_=-1)
-    order = [listings[t.TEXT].isnull(), place, listings[LISTING]]
-    nth = ibis.row_number().over(group_by=ITEM, order_by=order)
-    return listings.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth", LISTING, OWN, ID)
+    place = ibis.cases(*((items[t.PLATFORM] == shop.name, nth) for nth, shop in enumerate(data.platforms)), else_=-1)
+    nth = ibis.row_number().over(group_by=ITEM, order_by=[items[t.TEXT].isnull(), place, items[LISTING]])
+    return items.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
 
 
 def _has_text(items: ir.Table, data: Data) -> ir.BooleanValue:
@@ -152,13 +157,13 @@ def _has_text(items: ir.Table, data: Data) -> ir.BooleanValue:
     return items[t.TEXT].notnull() | (data.clean.items_without_text == "keep")
 
 
-def _read_interactions(engine: Engine, data: Data, index: int, ledger: Ledger, limit: int | None) -> ir.Table:
-    """One platform's rows that can be read, with its own user and item ids."""
+def _read_interactions(engine: Engine, data: Data, index: int, limit: int | None) -> ir.Table:
+    """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used."""
     platform, key = data.platforms[index], f"data.platforms[{index}].interactions"
     spec = platform.interactions
     raw = engine.read(spec, limit)
     column = reader(raw, spec, key)
-    timestamp = moment(column(t.TIMESTAMP, "timestamp(6)"))
+    timed = spec.columns.timestamp is not None
     kind = words(column(t.EVENT, "string"))
     if spec.columns.event is None:
         kind = ibis.literal(t.RATING if spec.columns.rating else PURCHASE)
@@ -168,8 +173,7 @@ def _read_interactions(engine: Engine, data: Data, index: int, ledger: Ledger, l
             t.USER_ID: words(column(t.USER_ID, "string")),
             t.ITEM_ID: words(column(t.ITEM_ID, "string")),
             t.PLATFORM: ibis.literal(platform.name),
-            t.TIMESTAMP: timestamp,
-            CLOCK: number_in(column(t.ORDER, "float64")) if spec.columns.timestamp is None else timestamp,
+            CLOCK: moment(column(t.TIMESTAMP, "string")) if timed else number_in(column(t.ORDER, "string")),
             t.EVENT: kind,
             t.QUANTITY: number_in(column(t.QUANTITY, "float64")),
             t.RATING: number_in(column(t.RATING, "float64")),
@@ -178,10 +182,31 @@ def _read_interactions(engine: Engine, data: Data, index: int, ledger: Ledger, l
         },
     )
     part = part.mutate(**_worth(part, spec), **{t.REASON: _unusable(part, spec, data)})
-    kept = engine.keep(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec.path)
-    readable = ledger.sort_out(kept, ROW_RULES, "interactions", first=True)
-    _note_left(engine, ledger, "readable", readable, f"{spec.path}: no row is readable")
-    return readable
+    return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
+
+
+def varying(data: Data) -> list[str]:
+    """Columns that tell more than the others do; the rest is not carried along, but filled in at the end.
+
+    Without links, the platforms' own ids follow from the user and the item.
+    """
+    specs = [platform.interactions for platform in data.platforms]
+    weights = {event.weight for spec in specs for event in spec.events.values()} | {1.0}
+    differ = {
+        t.EVENT: any(spec.columns.event for spec in specs) or len({bool(spec.columns.rating) for spec in specs}) > 1,
+        t.QUANTITY: any(spec.columns.quantity for spec in specs),
+        t.RATING: any(spec.columns.rating for spec in specs),
+        t.WEIGHT: len(weights) > 1,
+        IS_RETURN: _may_return(data),
+        ACCOUNT: bool(data.identity.users),
+        LISTING: bool(data.identity.items or data.identity.match_items),
+    }
+    return [name for name, differs in differ.items() if differs]
+
+
+def _may_return(data: Data) -> bool:
+    specs = [platform.interactions for platform in data.platforms]
+    return any(spec.columns.quantity or any(event.returns for event in spec.events.values()) for spec in specs)
 
 
 def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
@@ -195,7 +220,7 @@ def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
     }
 
 
-def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.StringValue:
+def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue:
     """The first reason why a row cannot be used; null if it can."""
     rules = [
         (part[t.USER_ID].isnull(), Reason.NO_USER),
@@ -206,7 +231,8 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.StringValue:
     ]
     if data.clean.future != "keep":
         latest = data.clean.latest or datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
-        rules.append((part[t.TIMESTAMP] > ibis.literal(latest), Reason.FUTURE))
+        if spec.columns.timestamp is not None:
+            rules.append((part[CLOCK] > ibis.literal(latest), Reason.FUTURE))
     if spec.events and spec.columns.event:
         known = part[t.EVENT].isin(list(spec.events)).fill_null(False)
         rules.append((~known, Reason.UNKNOWN_EVENT))
@@ -215,64 +241,62 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.StringValue:
             enough = (part[t.RATING] >= event.at_least).fill_null(False)
             rules.append(((part[t.EVENT] == name) & ~enough, Reason.LOW_RATING))
     rules.append((part[t.QUANTITY] == 0, Reason.NOTHING))
-    return ibis.cases(*((test.fill_null(False), reason.value) for test, reason in rules), else_=ibis.null("string"))
+    return Reason.first(*rules)
 
 
 def _accounts(
-    engine: Engine, raw: Sequence[ir.Table], users: ir.Table | None, data: Data, ledger: Ledger, limit: int | None
+    engine: Engine, parts: Sequence[ir.Table], users: ir.Table | None, data: Data, ledger: Ledger, limit: int | None
 ) -> ir.Table:
     """Every platform's user ids, of whoever did something or stands in a users file, and whose they are."""
-    own = [part.select(t.PLATFORM, **{OWN: part[t.USER_ID]}).distinct() for part in raw]
+    own = [part.select(t.PLATFORM, **{OWN: part[t.USER_ID]}).drop_null(OWN).distinct() for part in parts]
     if users is not None:
         own.append(users.select(t.PLATFORM, **{OWN: users[t.USER_ID]}))
     links = read_links(engine, data.identity.users, "data.identity.users", limit)
     return number(engine, union(own), data, links, ledger, "users").rename({USER: KEY, t.USER_ID: ID})
 
 
-def _known(
+def _numbered(
     engine: Engine,
-    raw: Sequence[ir.Table],
+    parts: Sequence[ir.Table],
     accounts: ir.Table,
     listings: ir.Table,
     items: ir.Table,
-    config: Config,
+    data: Data,
     ledger: Ledger,
 ) -> ir.Table:
-    """Rows by number, of items that are in the items file, in source or target."""
-    data = config.data
+    """The usable rows of items in source or target, with numbers in place of ids, and none of them twice."""
     domains = items.select(ITEM, t.DOMAIN, has_text=_has_text(items, data))
     known = listings.select(t.PLATFORM, OWN, LISTING, ITEM).inner_join(domains, ITEM)
-    parts = []
-    for platform, part in zip(data.platforms, raw, strict=True):
+    joined = []
+    for platform, part in zip(data.platforms, parts, strict=True):
         user = accounts.filter(accounts[t.PLATFORM] == platform.name)
         user = user.select(ACCOUNT, USER, **{t.USER_ID: user[OWN]})
         item = known.filter(known[t.PLATFORM] == platform.name)
         item = item.select(LISTING, ITEM, t.DOMAIN, "has_text", **{t.ITEM_ID: item[OWN]})
-        numbered = part.inner_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
-        parts.append(numbered.drop(f"{t.ITEM_ID}_right"))
-    rows = union(parts)
-    reason = ibis.cases(
-        (rows[ITEM].isnull(), Reason.UNKNOWN_ITEM.value),
-        (~rows["has_text"], Reason.NO_TEXT.value),
-        (rows[t.DOMAIN].isnull(), Reason.OUTSIDE.value),
-        else_=ibis.null("string"),
+        numbered = part.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
+        joined.append(numbered.drop(t.USER_ID, f"{t.USER_ID}_right", t.ITEM_ID, f"{t.ITEM_ID}_right"))
+    rows = _one_clock(union(joined), data)
+    of_item = Reason.first(
+        (rows[ITEM].isnull(), Reason.UNKNOWN_ITEM),
+        (~rows["has_text"], Reason.NO_TEXT),
+        (rows[t.DOMAIN].isnull(), Reason.OUTSIDE),
     )
-    # The platforms' own ids are long; from here on only rows that are left out have them.
-    ids = {name: reason.notnull().ifelse(rows[name], ibis.null("string")) for name in (t.USER_ID, t.ITEM_ID)}
-    rows = engine.keep(rows.mutate(**ids, **{t.REASON: reason}).drop("has_text"), "interactions")
-    hint = _ids_to_compare(engine, raw, listings)
-    left = ledger.sort_out(rows, [Reason.UNKNOWN_ITEM, Reason.NO_TEXT, Reason.OUTSIDE], "interactions", hint=hint)
-    left = _one_clock(left.drop(t.USER_ID, t.ITEM_ID), data)
-    _note_left(
-        engine, ledger, "known item", left, "no interaction is left whose item is in source or target; look at domains"
-    )
-    return left
+    carried = [SOURCE_ROW, USER, ITEM, CLOCK, *varying(data)]
+    rows = rows.select(*carried, **{t.REASON: ibis.coalesce(rows[t.REASON], of_item)})
+    rows = engine.keep(rows, "interactions")  # joining and sorting at once takes too much memory
+    rows, repeats = _duplicates(rows, data)
+    rows = engine.keep(rows, "interactions")
+    ledger.note("interactions_left", "read", engine.count(rows))
+    hint = _ids_to_compare(engine, parts[0], listings)
+    return ledger.sort_out(rows, [*ROW_RULES, *repeats], "interactions", first=True, hint=hint)
 
 
-def _ids_to_compare(engine: Engine, raw: Sequence[ir.Table], listings: ir.Table) -> str:
-    bought = engine.fetch(raw[0].limit(1).select(t.ITEM_ID))[t.ITEM_ID][0].as_py()
-    known = engine.fetch(listings.limit(1).select(OWN))[OWN][0].as_py()
-    return f"compare the items' ids: '{bought}' in the interactions, '{known}' in the items"
+def _ids_to_compare(engine: Engine, part: ir.Table, listings: ir.Table) -> str:
+    bought = engine.fetch(part.select(t.ITEM_ID).limit(1))[t.ITEM_ID].to_pylist()
+    known = engine.fetch(listings.select(OWN).limit(1))[OWN].to_pylist()
+    return (
+        f"{COLUMNS}; an item's id is '{bought[0] if bought else ''}' there, '{known[0] if known else ''}' in the items"
+    )
 
 
 def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
@@ -284,73 +308,79 @@ def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
     return rows.mutate(**{CLOCK: rows[CLOCK] + ibis.ifelse(rows[t.DOMAIN] == t.TARGET, span, 0)})
 
 
-def _no_duplicates(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
-    """Rows that stand there twice, and double clicks."""
-    rules = data.clean
-    in_time = ibis.window(group_by=[USER, ITEM], order_by=[*TELLS_APART, SOURCE_ROW])
-    before = {name: rows[name].lag().over(in_time) for name in TELLS_APART}
-    again = ibis.and_(*(rows[name].identical_to(before[name]) for name in TELLS_APART))
-    tests = [(again, Reason.DUPLICATE)] if rules.duplicates == "drop" else []
-    if rules.near_duplicates and data.platforms[0].interactions.columns.timestamp:
-        seconds = (rows[CLOCK].epoch_seconds() - before[CLOCK].epoch_seconds()) <= rules.near_duplicates
-        alike = ibis.and_(*(rows[name].identical_to(before[name]) for name in (t.PLATFORM, t.EVENT)))
-        tests.append((alike & seconds & ~again, Reason.NEAR_DUPLICATE))
-    if not tests:
-        return rows
-    reason = ibis.cases(*((test.fill_null(False), why.value) for test, why in tests), else_=ibis.null("string"))
-    marked = engine.keep(rows.mutate(**{t.REASON: reason}), "interactions")
-    return ledger.sort_out(marked, [why for _, why in tests], "interactions")
-
-
-def _no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
-    """Returns, and with ``cancel`` the purchases that they take back."""
-    specs = [platform.interactions for platform in data.platforms]
-    possible = any(spec.columns.quantity or any(event.returns for event in spec.events.values()) for spec in specs)
-    if not possible or data.clean.returns == "keep":
-        return rows
-    reason = rows[IS_RETURN].ifelse(Reason.RETURN.value, ibis.null("string"))
-    if data.clean.returns == "cancel":
-        units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0)
-        pair = ibis.window(group_by=[USER, ITEM])
-        back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
-        bought = rows[IS_RETURN].ifelse(0.0, units).sum().over(pair)
-        reason = ibis.coalesce(reason, (back >= bought).ifelse(Reason.RETURNED.value, ibis.null("string")))
-    marked = engine.keep(rows.mutate(**{t.REASON: reason}), "interactions")
-    return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
-
-
 def _no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
     """All that a user did who did too much on some day."""
     if data.clean.bots is None or data.platforms[0].interactions.columns.timestamp is None:
         return rows
     days = rows.group_by(USER, day=rows[CLOCK].truncate("D")).aggregate(n=rows.count())
     bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(USER).distinct(), "interactions")
-    if not engine.fetch(bots.aggregate(n=bots.count()))["n"][0].as_py():
-        ledger.note("removed", Reason.BOT, 0, "interactions")
+    theirs = rows.semi_join(bots, USER).mutate(**{t.REASON: ibis.literal(Reason.BOT.code, "int8")})
+    ledger.sort_out(theirs, [Reason.BOT], "interactions")
+    return rows.anti_join(bots, USER) if engine.count(bots) else rows
+
+
+def in_time(rows: ir.Table) -> list[str]:
+    """The order of one user's rows of one item; those that agree in all of it stand there twice."""
+    return [name for name in (CLOCK, LISTING, t.EVENT, t.QUANTITY, t.RATING) if name in rows.columns]
+
+
+def _duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
+    """Mark rows that stand there twice and double clicks; and repeats, where the first of all is to stay anyway."""
+    usable = rows[t.REASON].isnull()
+    pair = ibis.window(group_by=[rows[USER], rows[ITEM], usable], order_by=[*in_time(rows), SOURCE_ROW])
+    same = {name: rows[name].identical_to(rows[name].lag().over(pair)) for name in in_time(rows)}
+    nth = ibis.row_number().over(pair)
+    twice = (nth > 0) & ibis.and_(*same.values())
+    tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
+    if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
+        until = rows[CLOCK].lag().over(pair) + ibis.interval(seconds=data.clean.near_duplicates)
+        alike = ibis.and_(*(same[name] for name in (LISTING, t.EVENT) if name in same))
+        tests.append(((rows[CLOCK] <= until) & alike & ~twice, Reason.NEAR_DUPLICATE))
+    if _first_stays(data):
+        tests.append((nth > 0, Reason.REPEAT))
+    if not tests:
+        return rows, []
+    return rows.mutate(**{t.REASON: ibis.coalesce(rows[t.REASON], Reason.first(*tests))}), [why for _, why in tests]
+
+
+def _first_stays(data: Data) -> bool:
+    """Whether the first of a user's interactions with an item is the one to keep, whatever returns there are."""
+    by_weight = data.repeats == "strongest" and t.WEIGHT in varying(data)
+    return data.repeats in ("first", "strongest") and not by_weight and not _may_return(data)
+
+
+def _no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
+    """Returns, and with ``cancel`` the purchases that they take back."""
+    if not _may_return(data) or data.clean.returns == "keep":
         return rows
-    bots = bots.mutate(**{t.REASON: ibis.literal(Reason.BOT.value)})
-    marked = engine.keep(rows.left_join(bots, USER).drop(f"{USER}_right"), "interactions")
-    return ledger.sort_out(marked, [Reason.BOT], "interactions")
+    reason = Reason.first((rows[IS_RETURN], Reason.RETURN))
+    if data.clean.returns == "cancel":
+        units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
+        pair = ibis.window(group_by=[USER, ITEM])
+        back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
+        bought = rows[IS_RETURN].ifelse(0.0, units).sum().over(pair)
+        reason = ibis.coalesce(reason, Reason.first((back >= bought, Reason.RETURNED)))
+    marked = engine.keep(rows.mutate(**{t.REASON: reason}), "interactions")
+    return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
 
 
 def _no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
     """One row for a user and item, as ``data.repeats`` says."""
-    if data.repeats == "keep":
+    if data.repeats == "keep" or _first_stays(data):
         return rows
-    order = [*TELLS_APART, SOURCE_ROW]
-    if data.repeats == "strongest":
+    order = [*in_time(rows), SOURCE_ROW]
+    if data.repeats == "strongest" and t.WEIGHT in rows.columns:
         order = [ibis.desc(t.WEIGHT), *order]
     if data.repeats == "last":
         order = [ibis.desc(CLOCK), *order[1:]]
     nth = ibis.row_number().over(group_by=[USER, ITEM], order_by=order)
-    marked = {t.REASON: (nth > 0).ifelse(Reason.REPEAT.value, ibis.null("string"))}
+    marked = {t.REASON: Reason.first((nth > 0, Reason.REPEAT))}
     if data.repeats == "sum":
-        counted = rows[t.WEIGHT] * ibis.coalesce(rows[t.QUANTITY].abs(), 1.0)
-        marked[t.WEIGHT] = counted.sum().over(group_by=[USER, ITEM])
+        weight = rows[t.WEIGHT] if t.WEIGHT in rows.columns else ibis.literal(1.0)
+        units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
+        marked[t.WEIGHT] = (weight * units).sum().over(group_by=[USER, ITEM])
     rows = engine.keep(rows.mutate(**marked), "interactions")
-    rows = ledger.sort_out(rows, [Reason.REPEAT], "interactions")
-    _note_left(engine, ledger, "one of each user and item", rows, "no interaction is left; look at data.clean")
-    return rows
+    return ledger.sort_out(rows, [Reason.REPEAT], "interactions")
 
 
 def _decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
@@ -359,17 +389,24 @@ def _decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
         return rows
     latest = engine.fetch(rows.aggregate(latest=rows[CLOCK].max().epoch_seconds()))["latest"][0].as_py()
     halvings = (latest - rows[CLOCK].epoch_seconds()) / (86400 * data.half_life_days)
-    weight = rows[t.WEIGHT] * ibis.literal(0.5) ** halvings
+    weight = ibis.literal(0.5) ** halvings
+    if t.WEIGHT in rows.columns:
+        weight = rows[t.WEIGHT] * weight
     return rows.mutate(**{t.WEIGHT: ibis.greatest(weight, SMALLEST_WEIGHT)})
 
 
-def _enough_interactions(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
+def _enough_interactions(
+    engine: Engine, rows: ir.Table, data: Data, ledger: Ledger
+) -> tuple[ir.Table, dict[str, ir.Table]]:
     """The k-core over users and items, taken away round by round until nothing more falls.
 
     Only the counts are rewritten in a round, not the interactions: a round costs two scans.
+
+    Returns:
+        The interactions, and the users and the items that stay.
     """
     least = {USER: data.min_interactions.user, ITEM: data.min_interactions.item}
-    left = engine.fetch(rows.aggregate(n=rows.count()))["n"][0].as_py()
+    total = left = engine.count(rows)
     counts = {key: engine.keep(rows.group_by(key).aggregate(n=rows.count()), "interactions") for key in least}
     for nth in count(1):
         before = left
@@ -385,38 +422,26 @@ def _enough_interactions(engine: Engine, rows: ir.Table, data: Data, ledger: Led
         _note_core(engine, ledger, nth, left, counts)
         if left == before:
             break
-    reason = ibis.cases(
-        (rows[USER].notin(counts[USER][USER]), Reason.FEW_OF_USER.value),
-        (rows[ITEM].notin(counts[ITEM][ITEM]), Reason.FEW_OF_ITEM.value),
-        else_=ibis.null("string"),
-    )
-    rows = engine.keep(rows.mutate(**{t.REASON: reason}), "interactions")
-    return ledger.sort_out(rows, [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
+    if left == total:
+        return rows, counts
+    of_user = rows.anti_join(counts[USER], USER).mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
+    of_item = rows.semi_join(counts[USER], USER).anti_join(counts[ITEM], ITEM)
+    of_item = of_item.mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
+    ledger.sort_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
+    return rows, counts
 
 
 def _note_core(engine: Engine, ledger: Ledger, nth: int, left: int, counts: dict[str, ir.Table]) -> None:
     step = f"enough interactions, round {nth}"
     ledger.note("interactions_left", step, left)
     for key, measure in ((USER, "users_left"), (ITEM, "items_left")):
-        ledger.note(measure, step, engine.fetch(counts[key].aggregate(n=counts[key].count()))["n"][0].as_py())
+        ledger.note(measure, step, engine.count(counts[key]))
     if not left:
         raise InputError(f"no interaction is left after '{step}'; look at data.min_interactions")
 
 
-def _note_left(engine: Engine, ledger: Ledger, step: str, rows: ir.Table, if_none: str) -> None:
-    """Write down what is left, and stop if that is nothing."""
-    wanted = {"interactions_left": rows.count()}
-    if USER in rows.columns:
-        wanted |= {"users_left": rows[USER].nunique(), "items_left": rows[ITEM].nunique()}
-    for measure, value in engine.fetch(rows.aggregate(**wanted)).to_pylist()[0].items():
-        ledger.note(measure, step, value)
-        if not value:
-            raise InputError(if_none)
-
-
-def _require_both_domains(engine: Engine, rows: ir.Table, domains: Domains) -> None:
-    counted = engine.fetch(rows.group_by(t.DOMAIN).aggregate(n=rows.count())).to_pylist()
-    there = {row[t.DOMAIN] for row in counted}
+def _require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> None:
+    there = engine.fetch(bought.select(t.DOMAIN).distinct())[t.DOMAIN].to_pylist()
     for name, domain in ((t.TARGET, domains.target), (t.SOURCE, domains.source)):
         if name not in there:
             raise InputError(
@@ -425,9 +450,9 @@ def _require_both_domains(engine: Engine, rows: ir.Table, domains: Domains) -> N
             )
 
 
-def _users(files_users: ir.Table | None, accounts: ir.Table, rows: ir.Table) -> ir.Table:
+def _users(files_users: ir.Table | None, accounts: ir.Table, left: ir.Table) -> ir.Table:
     """Whoever has an interaction or stands in a users file; of several platforms, with the tags of all."""
-    there = rows.select(USER).distinct()
+    there = left.select(USER)
     tagged = None
     if files_users is not None:
         theirs = files_users.rename({OWN: t.USER_ID}).inner_join(accounts, [t.PLATFORM, OWN])

@@ -48,6 +48,8 @@ class Files:
     columns: list[str] = field(default_factory=list)
     """Of the text forms; Parquet files tell by themselves."""
     has_header: bool = True
+    folder: str = ""
+    """Where Parquet parts lie whose folders' names are columns, as in ``year=2024/``."""
 
 
 class Engine(ABC):
@@ -79,6 +81,14 @@ class Engine(ABC):
         Raises:
             InputError: that ``reading`` cannot be read, if a file turns out to be unreadable on the way.
         """
+
+    def read_once(self, table: ir.Table, source: Source) -> ir.Table:
+        """A table that is used twice: text files are parsed once; Parquet is read faster than it is kept."""
+        return table if find(source).form == "parquet" else self.keep(table, source.path)
+
+    def count(self, table: ir.Table) -> int:
+        """How many rows it has."""
+        return int(self.fetch(table.aggregate(n=table.count()))["n"][0].as_py())
 
     @abstractmethod
     def fetch(self, table: ir.Table) -> pa.Table:
@@ -139,7 +149,7 @@ def find(source: Source) -> Files:
     if empty := next((path for path in local if not Path(path).stat().st_size), None):
         raise InputError(f"{empty}: is empty")
     if form == "parquet" or not local:
-        return Files(paths, form, layout)
+        return Files(paths, form, layout, folder=source.path if Path(source.path).is_dir() else "")
     if form == "json":
         return Files(paths, form, layout, list(dict.fromkeys(key for path in paths for key in _keys(path))))
     if layout.names:

@@ -23,7 +23,7 @@ COLUMNS = "look at the columns that the config names"
 
 
 class Reason(StrEnum):
-    """Why a row is left out."""
+    """Why a row is left out. Tables hold its ``code``: a byte a row instead of sixteen."""
 
     NO_USER = "missing user id"
     NO_ITEM = "missing item id"
@@ -47,8 +47,20 @@ class Reason(StrEnum):
     FEW_OF_ITEM = "item with too few interactions"
     SAME_ID = "repeat of an id"
 
+    @property
+    def code(self) -> int:
+        """Its number, from 1."""
+        return REASONS.index(self) + 1
 
-UNUSABLE = frozenset(list(Reason)[:8])
+    @classmethod
+    def first(cls, *tests: tuple[ir.BooleanValue, Reason]) -> ir.IntegerValue:
+        """The code of the first test that holds; null if none does."""
+        branches = ((test.fill_null(False), ibis.literal(reason.code, "int8")) for test, reason in tests)
+        return ibis.cases(*branches, else_=ibis.null("int8"))
+
+
+REASONS = list(Reason)
+UNUSABLE = frozenset(REASONS[:8])
 """What counts towards ``clean.max_rejected``: faults of the file, not choices of the config."""
 
 
@@ -62,8 +74,6 @@ class Ledger:
     def __init__(self, engine: Engine, clean: Clean) -> None:
         self.engine = engine
         self.measures: list[tuple[str, str, str | None, float]] = []
-        self.names: dict[str, ir.Table] = {}
-        """For each number that stands for a platform's own id from here on, the table that tells the id."""
         self._clean = clean
         self._fails = _fails(clean)
         self._rejected: list[ir.Table] = []
@@ -74,13 +84,27 @@ class Ledger:
         """Write down a figure for quality.parquet."""
         self.measures.append((measure, label, other, float(value)))
 
+    def note_left(self, step: str, rows: ir.Table, if_none: str) -> None:
+        """Write down how many interactions, users and items are left.
+
+        Raises:
+            InputError: ``if_none``, if that is nothing.
+        """
+        sizes = rows.aggregate(
+            interactions_left=rows.count(), users_left=rows["user"].nunique(), items_left=rows["item"].nunique()
+        )
+        for measure, value in self.engine.fetch(sizes).to_pylist()[0].items():
+            self.note(measure, step, value)
+            if not value:
+                raise InputError(if_none)
+
     def sort_out(
         self, table: ir.Table, rules: Sequence[Reason], of: str, first: bool = False, hint: str = COLUMNS
     ) -> ir.Table:
         """Take out the rows that bear a reason.
 
         Args:
-            table: with ``REASON``, ``SOURCE_ROW`` and ``PLATFORM``; kept by the engine, as it is read three times.
+            table: with ``REASON`` and ``SOURCE_ROW``; kept by the engine, as it is read three times.
             rules: the reasons that it may bear, for the count.
             of: interactions, items or users.
             first: whether these are all rows of their files.
@@ -91,6 +115,8 @@ class Ledger:
         """
         by_file = table.group_by(t.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
         counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
+        for row in counted:
+            row[t.REASON] = row[t.REASON] and REASONS[row[t.REASON] - 1]
         for rule in rules:
             met = [row for row in counted if row[t.REASON] == rule]
             self.note("removed", rule, sum(row["n"] for row in met), of)
@@ -104,10 +130,7 @@ class Ledger:
             self._unusable[row["file"]] += row["n"] if row[t.REASON] in UNUSABLE else 0
         self._check_share(counted, hint)
         out = table.filter(table[t.REASON].notnull())
-        for number, own_ids in self.names.items():
-            out = out.left_join(own_ids, number)
-        ids = {name: out[name] if name in out.columns else ibis.null("string") for name in (t.USER_ID, t.ITEM_ID)}
-        self._rejected.append(out.select(t.PLATFORM, t.REASON, SOURCE_ROW, **ids).mutate(**{t.TABLE: ibis.literal(of)}))
+        self._rejected.append(out.select(SOURCE_ROW, t.REASON).mutate(**{t.TABLE: ibis.literal(of)}))
         return table.filter(table[t.REASON].isnull()).drop(t.REASON)
 
     def write(self, path: Path) -> None:
@@ -121,6 +144,8 @@ class Ledger:
             number=rejected[SOURCE_ROW] >> FILE_BITS, **{t.ROW: rejected[SOURCE_ROW] & (FILE - 1)}
         )
         rejected = rejected.inner_join(files, "number")
+        named = ibis.cases(*((rejected[t.REASON] == reason.code, reason.value) for reason in Reason), else_="")
+        rejected = rejected.mutate(**{t.REASON: named})
         self.engine.write(rejected.order_by(SOURCE_ROW, t.REASON), path, t.REJECTED)
 
     def _check_share(self, counted: Sequence[dict[str, Any]], hint: str) -> None:

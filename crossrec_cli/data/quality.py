@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.data.clean import ITEM, USER, Cleaned
+from crossrec_cli.config.schema import Data
+from crossrec_cli.data.clean import CLOCK
 from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.identity import ACCOUNT
 from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.split import Tables
 from crossrec_cli.data.values import PATH
 
 CATEGORIES = 15
@@ -19,69 +24,84 @@ YEARS_BY_MONTH = 6
 """Longer data is shown by the year."""
 
 
-def measure(engine: Engine, cleaned: Cleaned, ledger: Ledger) -> pa.Table:
+def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Table:
     """All measures, as ``tables.QUALITY``: those that the ledger noted on the way, then those of what is left."""
-    rows = cleaned.rows
-    _domains(engine, rows, ledger)
-    _popularity(engine, rows, ledger)
-    widest = cleaned.items.select(ITEM, category=cleaned.items[t.CATEGORY].re_replace(f"{PATH}.*$", ""))
-    _shared(engine, rows.inner_join(widest, ITEM).select(USER, group=ibis._["category"]), "shared_users", ledger)
-    if engine.fetch(rows.aggregate(n=rows[t.PLATFORM].nunique()))["n"][0].as_py() > 1:
-        _shared(engine, rows.select(USER, group=rows[t.PLATFORM]), "shared_platform_users", ledger)
-    _periods(engine, rows, ledger)
+    rows = tables.rows
+    widest = tables.items.select(t.ITEM_INDEX, t.DOMAIN, name=tables.items[t.CATEGORY].re_replace(f"{PATH}.*$", ""))
+    group = ibis.dense_rank().over(order_by=["name", t.DOMAIN]).cast("int32")  # numbers are compared faster than names
+    widest = engine.keep(widest.mutate(group=group), "items")
+    bought = rows.group_by(t.ITEM_INDEX).aggregate(n=rows.count())
+    bought = engine.keep(bought.inner_join(widest.select(t.ITEM_INDEX, t.DOMAIN), t.ITEM_INDEX), "interactions")
+    who = rows.select(t.USER_INDEX, t.ITEM_INDEX).inner_join(widest.select(t.ITEM_INDEX, "group"), t.ITEM_INDEX)
+    who = engine.keep(who.select(t.USER_INDEX, "group").distinct(), "interactions")
+    groups = widest.select("group", "name", t.DOMAIN).distinct()
+    _domains(engine, bought, who.inner_join(groups, "group"), ledger)
+    _popularity(engine, bought, ledger)
+    _shared(engine, who, groups, "shared_users", ledger)
+    if len(data.platforms) > 1:
+        number = ACCOUNT if ACCOUNT in rows.columns else t.USER_INDEX
+        rows = rows.inner_join(tables.accounts.select(number, t.PLATFORM), number)
+        pairs = rows.select(t.USER_INDEX, group=rows[t.PLATFORM]).distinct()
+        names = pairs.select("group", name=pairs["group"]).distinct()
+        _shared(engine, pairs, names, "shared_platform_users", ledger)
+    else:
+        rows = rows.mutate(**{t.PLATFORM: ibis.literal(data.platforms[0].name)})
+    if data.platforms[0].interactions.columns.timestamp is not None:
+        _periods(engine, rows, ledger)
     columns = zip(*ledger.measures, strict=True)
     return pa.table(dict(zip(t.QUALITY.names, map(list, columns), strict=True)), schema=t.QUALITY)
 
 
-def _domains(engine: Engine, rows: ir.Table, ledger: Ledger) -> None:
-    sizes = rows.group_by(t.DOMAIN).aggregate(
-        interactions=rows.count(), users=rows[USER].nunique(), items=rows[ITEM].nunique()
-    )
-    for row in engine.fetch(sizes.order_by(t.DOMAIN)).to_pylist():
+def _domains(engine: Engine, bought: ir.Table, who: ir.Table, ledger: Ledger) -> None:
+    users = who.group_by(t.DOMAIN).aggregate(users=who[t.USER_INDEX].nunique())
+    sizes = bought.group_by(t.DOMAIN).aggregate(interactions=bought["n"].sum(), items=bought.count())
+    for row in engine.fetch(sizes.inner_join(users, t.DOMAIN).order_by(t.DOMAIN)).to_pylist():
         for name in ("interactions", "users", "items"):
             ledger.note(name, row[t.DOMAIN], row[name])
         ledger.note("density", row[t.DOMAIN], row["interactions"] / (row["users"] * row["items"]))
-    both = rows.group_by(USER).aggregate(domains=rows[t.DOMAIN].nunique())
-    both = both.filter(both["domains"] == 2)
-    ledger.note("users", "both", engine.fetch(both.aggregate(n=both.count()))["n"][0].as_py())
+    both = who.group_by(t.USER_INDEX).aggregate(domains=who[t.DOMAIN].nunique())
+    ledger.note("users", "both", engine.count(both.filter(both["domains"] == 2)))
 
 
-def _popularity(engine: Engine, rows: ir.Table, ledger: Ledger) -> None:
+def _popularity(engine: Engine, bought: ir.Table, ledger: Ledger) -> None:
     """The share of the interactions that the most bought items take."""
-    bought = rows.group_by(t.DOMAIN, ITEM).aggregate(n=rows.count())
-    most = ibis.window(group_by=t.DOMAIN, order_by=[ibis.desc("n"), ITEM])
+    most = ibis.window(group_by=t.DOMAIN, order_by=[ibis.desc("n"), t.ITEM_INDEX])
     bought = bought.mutate(
         place=ibis.row_number().over(most) + 1,
         items=bought.count().over(group_by=t.DOMAIN),
-        all=bought["n"].sum().over(group_by=t.DOMAIN),
     )
-    bought = engine.keep(bought, "interactions")
-    for share in SHARES:
-        head = bought.filter(bought["place"] <= (bought["items"] * share).ceil())
-        taken = head.group_by(t.DOMAIN).aggregate(share=head["n"].sum() / head["all"].max())
-        for row in engine.fetch(taken.order_by(t.DOMAIN)).to_pylist():
-            ledger.note("popularity", str(share), row["share"], row[t.DOMAIN])
+    taken = {
+        str(share): (bought["place"] <= (bought["items"] * share).ceil()).ifelse(bought["n"], 0).sum()
+        for share in SHARES
+    }
+    heads = bought.group_by(t.DOMAIN).aggregate(all=bought["n"].sum(), **taken).order_by(t.DOMAIN)
+    for row in engine.fetch(heads).to_pylist():
+        for share in SHARES:
+            ledger.note("popularity", str(share), row[str(share)] / row["all"], row[t.DOMAIN])
 
 
-def _shared(engine: Engine, rows: ir.Table, name: str, ledger: Ledger) -> None:
-    """How many users each two groups share."""
-    pairs = engine.keep(rows.distinct(), "interactions")
+def _shared(engine: Engine, pairs: ir.Table, names: ir.Table, measure: str, ledger: Ledger) -> None:
+    """How many users each two of the largest groups share, of distinct users and groups."""
     largest = pairs.group_by("group").aggregate(n=pairs.count()).order_by(ibis.desc("n"), "group").limit(CATEGORIES)
     pairs = engine.keep(pairs.semi_join(largest, "group"), "interactions")
-    other = pairs.select(USER, other=pairs["group"])
-    both = pairs.inner_join(other, USER)
-    both = both.group_by("group", "other").aggregate(n=both.count()).order_by("group", "other")
-    for row in engine.fetch(both).to_pylist():
-        ledger.note(name, row["group"], row["n"], row["other"])
+    other = pairs.select(t.USER_INDEX, other=pairs["group"])
+    both = pairs.inner_join(other, t.USER_INDEX)
+    both = both.filter(both["group"] <= both["other"])
+    both = both.group_by("group", "other").aggregate(n=both.count())
+    name = {row["group"]: row["name"] for row in engine.fetch(names.select("group", "name")).to_pylist()}
+    found = {(row["group"], row["other"]): row["n"] for row in engine.fetch(both).to_pylist()}
+    found |= {(other, group): n for (group, other), n in found.items()}
+    for (group, other), n in sorted(found.items()):
+        ledger.note(measure, name[group], n, name[other])
 
 
 def _periods(engine: Engine, rows: ir.Table, ledger: Ledger) -> None:
-    timed = rows.drop_null(t.TIMESTAMP)
-    span = engine.fetch(timed.aggregate(first=timed[t.TIMESTAMP].min(), last=timed[t.TIMESTAMP].max())).to_pylist()[0]
-    if span["first"] is None:
-        return
-    by_month = span["last"].year - span["first"].year < YEARS_BY_MONTH
-    period = timed[t.TIMESTAMP].strftime("%Y-%m" if by_month else "%Y")
-    counted = timed.group_by(t.PLATFORM, period=period).aggregate(n=timed.count()).order_by("period", t.PLATFORM)
-    for row in engine.fetch(counted).to_pylist():
-        ledger.note("per_period", row["period"], row["n"], row[t.PLATFORM])
+    month = rows[CLOCK].truncate("M")
+    counted = rows.group_by(t.PLATFORM, month=month).aggregate(n=rows.count()).order_by("month", t.PLATFORM)
+    months = engine.fetch(counted).to_pylist()
+    by_month = months[-1]["month"].year - months[0]["month"].year < YEARS_BY_MONTH
+    periods: Counter[tuple[str, str]] = Counter()
+    for row in months:
+        periods[f"{row['month']:{'%Y-%m' if by_month else '%Y'}}", row[t.PLATFORM]] += row["n"]
+    for (period, platform), number in periods.items():
+        ledger.note("per_period", period, number, platform)

@@ -14,12 +14,13 @@ import ibis.expr.types as ir
 import numpy as np
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Split
-from crossrec_cli.data.clean import CLOCK, ITEM, LISTING, USER, Cleaned
+from crossrec_cli.config.schema import Config, Data, Split
+from crossrec_cli.data.clean import CLOCK, ITEM, LISTING, PURCHASE, USER, Cleaned, in_time
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
-from crossrec_cli.data.identity import ACCOUNT
+from crossrec_cli.data.identity import ACCOUNT, OWN
 from crossrec_cli.errors import InputError
 
+IN_TARGET = "in_target"
 EARLIER = "earlier"
 """How many of the user's interactions lie strictly before this one; a shared basket is not before itself."""
 
@@ -32,40 +33,57 @@ class Tables:
     cases: ir.Table
     items: ir.Table
     users: ir.Table
+    rows: ir.Table
+    """The interactions in fewer columns, and kept: user and item index, whether in the target, position, clock."""
+    accounts: ir.Table
+    """The platforms' own user ids: user index, account, platform, own id."""
 
 
-def split(engine: Engine, cleaned: Cleaned, config: Split) -> Tables:
+def split(engine: Engine, cleaned: Cleaned, config: Config) -> Tables:
     """Number users and items, order histories, and hold out the cases.
 
     Raises:
         InputError: if nothing is held out for the test.
     """
-    items = engine.keep(cleaned.items.mutate(**{t.ITEM_INDEX: ibis.row_number().over(order_by=ITEM)}), "items")
-    users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: ibis.row_number().over(order_by=USER)}), "users")
-    rows = engine.keep(_ordered(cleaned.rows, items, users), "interactions")
-    cases, train_lengths = _held_out(engine, rows, config)
+    data, chosen = config.data, config.split
+    items = engine.keep(cleaned.items.mutate(**{t.ITEM_INDEX: _nth(ITEM)}), "items")
+    users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: _nth(USER)}), "users")
+    rows = kept = engine.keep(_ordered(cleaned, items, users), "interactions")
+    cases, train_lengths = _held_out(engine, rows, chosen)
     cases = engine.keep(cases, "interactions")
     if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
         raise InputError("split: holds out no test interaction; look at its settings and at data.min_interactions")
-    rows = rows.left_join(train_lengths, t.USER_INDEX)
-    trains = (rows[t.POSITION] < rows["train_length"].coalesce(_untouched(rows, config))).ifelse(t.TRAIN, t.HELD_OUT)
-    rows = engine.keep(rows.mutate(**{t.SPLIT: trains}), "interactions")
+    rows = rows.left_join(engine.keep(train_lengths, "interactions"), t.USER_INDEX)
+    rows = rows.mutate(trains=rows[t.POSITION] < rows["train_length"].coalesce(_untouched(rows, chosen)))
     return Tables(
-        _with_own_ids(rows, cleaned).order_by(t.USER_INDEX, t.POSITION),
+        _whole(rows, cleaned, users, items, data),
         _with_segments(cases, rows).order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
         items.order_by(t.ITEM_INDEX),
-        _with_activity(users, rows).order_by(t.USER_INDEX),
+        _with_activity(users, rows, data).order_by(t.USER_INDEX),
+        kept,
+        _accounts(cleaned, users),
     )
 
 
-def _ordered(rows: ir.Table, items: ir.Table, users: ir.Table) -> ir.Table:
-    """Every user's interactions, oldest first; what happened at one time by item."""
-    rows = rows.inner_join(items.select(ITEM, t.ITEM_INDEX), ITEM)
-    rows = rows.inner_join(users.select(USER, t.USER_INDEX), USER)
-    order = [CLOCK, t.ITEM_INDEX, t.PLATFORM, t.EVENT, t.QUANTITY, t.RATING, SOURCE_ROW]
-    in_order = ibis.row_number().over(group_by=t.USER_INDEX, order_by=order)
-    in_time = ibis.window(group_by=t.USER_INDEX, order_by=CLOCK)
-    return rows.mutate(**{EARLIER: ibis.rank().over(in_time), t.POSITION: in_order})
+def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table) -> ir.Table:
+    """The histories of those who are left, oldest first; what happened at one time by item."""
+    in_target = (items[t.DOMAIN] == t.TARGET).name(IN_TARGET)
+    items = items.semi_join(cleaned.left_items, ITEM).select(ITEM, t.ITEM_INDEX, in_target)
+    users = users.semi_join(cleaned.left_users, USER).select(USER, t.USER_INDEX)
+    rows = cleaned.rows.drop(SOURCE_ROW).inner_join(items, ITEM).inner_join(users, USER).drop(ITEM, USER)
+    order = [CLOCK, t.ITEM_INDEX, *in_time(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
+    position = ibis.row_number().over(group_by=t.USER_INDEX, order_by=order).cast("int32")
+    return rows.mutate(**{t.POSITION: position})
+
+
+def _nth(order: str) -> ir.IntegerValue:
+    return ibis.row_number().over(order_by=order).cast("int32")
+
+
+def _with_earlier(held_out: ir.Table, rows: ir.Table) -> ir.Table:
+    """With ``EARLIER``: the place of the first of all that the user did at the same time."""
+    moments = rows.semi_join(held_out, [t.USER_INDEX, CLOCK]).group_by(t.USER_INDEX, CLOCK)
+    return held_out.inner_join(moments.aggregate(**{EARLIER: ibis._[t.POSITION].min()}), [t.USER_INDEX, CLOCK])
 
 
 def _held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table]:
@@ -85,16 +103,17 @@ def _untouched(rows: ir.Table, config: Split) -> ir.IntegerValue:
 
 def _leave_last_out(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """The last target interaction is the test, the one before it validation."""
-    target = rows.filter(rows[t.DOMAIN] == t.TARGET)
+    target = rows.filter(rows[IN_TARGET])
     from_the_end = ibis.window(group_by=t.USER_INDEX, order_by=ibis.desc(t.POSITION))
     target = target.mutate(from_the_end=ibis.row_number().over(from_the_end))
-    held_out = target.filter(target["from_the_end"] < 2)
+    held_out = engine.keep(target.filter(target["from_the_end"] < 2), "interactions")
+    held_out = _with_earlier(held_out, rows)
     return _cases(held_out, ibis.ifelse(held_out["from_the_end"] == 0, t.TEST, t.VALID))
 
 
 def _cold_users(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """All target interactions of some users; they are given what comes before the first of these."""
-    target = rows.filter(rows[t.DOMAIN] == t.TARGET)
+    target = _target(engine, rows)
     firsts = target.group_by(t.USER_INDEX).aggregate(first=target[EARLIER].min())
     firsts = engine.keep(firsts, "interactions")
     with_source = firsts.filter(firsts["first"] > 0)
@@ -106,13 +125,18 @@ def _cold_users(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
 
 def _cold_items(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """All interactions with some target items. Nothing from a user's first one of them on trains."""
-    target = rows.filter(rows[t.DOMAIN] == t.TARGET)
+    target = _target(engine, rows)
     chosen = _choose(engine, target.select(t.ITEM_INDEX).distinct(), t.ITEM_INDEX, config, "is bought in the target")
     held_out = target.inner_join(chosen, t.ITEM_INDEX)
     before = ibis.window(group_by=[t.USER_INDEX, t.SPLIT])
     # One history for all that a user is asked in a split, as with a user who is cold.
     held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].min().over(before)})
     return _cases(held_out, held_out[t.SPLIT]).distinct()
+
+
+def _target(engine: Engine, rows: ir.Table) -> ir.Table:
+    """The target's interactions with ``EARLIER``."""
+    return engine.keep(_with_earlier(rows.filter(rows[IN_TARGET]), rows), "interactions")
 
 
 def _choose(engine: Engine, of: ir.Table, key: str, config: Split, who: str) -> ir.Table:
@@ -141,11 +165,11 @@ def _cases(held_out: ir.Table, name: ir.Value) -> ir.Table:
 def _by_time(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table]:
     """Target interactions of the last period are the test, of the one before it validation."""
     valid_from, test_from = _cut_offs(engine, rows, config)
-    held_out = rows.filter((rows[t.DOMAIN] == t.TARGET) & (rows[CLOCK] >= valid_from))
+    held_out = rows.filter(rows[IN_TARGET] & (rows[CLOCK] >= valid_from))
     held_out = held_out.mutate(**{t.SPLIT: (held_out[CLOCK] >= test_from).ifelse(t.TEST, t.VALID)})
     valid, test = (_lengths_before(rows, moment) for moment in (valid_from, test_from))
     given = valid.mutate(**{t.SPLIT: ibis.literal(t.VALID)}).union(test.mutate(**{t.SPLIT: ibis.literal(t.TEST)}))
-    held_out = held_out.drop(EARLIER).left_join(given, [t.USER_INDEX, t.SPLIT])
+    held_out = held_out.left_join(given, [t.USER_INDEX, t.SPLIT])
     held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].coalesce(0)})
     # Bought twice in a period, an item is still one item to be found.
     return _cases(held_out, held_out[t.SPLIT]).distinct(), valid.select(t.USER_INDEX, train_length=valid[EARLIER])
@@ -177,17 +201,43 @@ def _lengths_before(rows: ir.Table, moment: ir.Scalar) -> ir.Table:
     return earlier.group_by(t.USER_INDEX).aggregate(**{EARLIER: earlier.count()})
 
 
-def _with_own_ids(rows: ir.Table, cleaned: Cleaned) -> ir.Table:
-    """With the ids that the platform itself uses."""
-    accounts, listings = cleaned.accounts, cleaned.listings
-    rows = rows.inner_join(accounts.select(ACCOUNT, **{t.ORIGINAL_USER_ID: accounts[t.USER_ID]}), ACCOUNT)
-    return rows.inner_join(listings.select(LISTING, **{t.ORIGINAL_ITEM_ID: listings[t.ITEM_ID]}), LISTING)
+def _accounts(cleaned: Cleaned, users: ir.Table) -> ir.Table:
+    of_users = users.select(USER, t.USER_INDEX).inner_join(cleaned.accounts, USER)
+    return of_users.select(t.USER_INDEX, ACCOUNT, t.PLATFORM, OWN)
+
+
+def _whole(rows: ir.Table, cleaned: Cleaned, users: ir.Table, items: ir.Table, data: Data) -> ir.Table:
+    """All columns of ``tables.INTERACTIONS``, in order."""
+    accounts = _accounts(cleaned, users).rename({t.ORIGINAL_USER_ID: OWN})
+    listings = items.select(ITEM, t.ITEM_INDEX).inner_join(cleaned.listings, ITEM)
+    listings = listings.select(t.ITEM_INDEX, LISTING, **{t.ORIGINAL_ITEM_ID: listings[OWN]})
+    for own, number, index in ((accounts, ACCOUNT, t.USER_INDEX), (listings, LISTING, t.ITEM_INDEX)):
+        linked = number in rows.columns
+        rows = rows.inner_join(own.drop(index if linked else number), number if linked else index)
+    alike = {
+        t.EVENT: ibis.literal(t.RATING if data.platforms[0].interactions.columns.rating else PURCHASE),
+        t.QUANTITY: ibis.null("float64"),
+        t.RATING: ibis.null("float64"),
+        t.WEIGHT: ibis.literal(1.0),
+    }
+    if len(data.platforms) == 1:
+        rows, alike[t.PLATFORM] = rows.drop(t.PLATFORM), ibis.literal(data.platforms[0].name)
+    wanted = [name for name in (*t.INTERACTIONS.names, "trains", CLOCK) if name in rows.columns]
+    rows = rows.select(wanted).order_by(t.USER_INDEX, t.POSITION)  # before it gets wider
+    missing = {name: value for name, value in alike.items() if name not in rows.columns}
+    missing[t.SPLIT] = rows["trains"].ifelse(t.TRAIN, t.HELD_OUT)
+    return rows.mutate(**missing, **{t.TIMESTAMP: _time(rows, data)})
+
+
+def _time(rows: ir.Table, data: Data) -> ir.Value:
+    timed = data.platforms[0].interactions.columns.timestamp is not None
+    return rows[CLOCK] if timed else ibis.null("timestamp(6)")
 
 
 def _with_segments(cases: ir.Table, rows: ir.Table) -> ir.Table:
     """With what evaluate can report apart: users without target history, items that nobody has in training."""
-    trained = rows.filter(rows[t.SPLIT] == t.TRAIN).select(t.ITEM_INDEX).distinct().mutate(trained=True)
-    target = rows.filter(rows[t.DOMAIN] == t.TARGET).select(t.USER_INDEX, t.POSITION)
+    trained = rows.filter(rows["trains"]).select(t.ITEM_INDEX).distinct().mutate(trained=True)
+    target = rows.filter(rows[IN_TARGET]).select(t.USER_INDEX, t.POSITION)
     given = cases.select(t.USER_INDEX, t.HISTORY_LENGTH).distinct().inner_join(target, t.USER_INDEX)
     given = given.filter(given[t.POSITION] < given[t.HISTORY_LENGTH])
     given = given.group_by(t.USER_INDEX, t.HISTORY_LENGTH).aggregate(given=given.count())
@@ -201,9 +251,10 @@ def _with_segments(cases: ir.Table, rows: ir.Table) -> ir.Table:
     )
 
 
-def _with_activity(users: ir.Table, rows: ir.Table) -> ir.Table:
+def _with_activity(users: ir.Table, rows: ir.Table, data: Data) -> ir.Table:
     """With how much of each user trains, and how long before the end of training that ends."""
-    trains = rows.filter(rows[t.SPLIT] == t.TRAIN)
+    trains = rows.filter(rows["trains"])
+    trains = trains.mutate(**{t.TIMESTAMP: _time(trains, data)})
     theirs = trains.group_by(t.USER_INDEX).aggregate(n=trains.count(), latest=trains[t.TIMESTAMP].max())
     end = trains[t.TIMESTAMP].max().as_scalar()
     users = users.left_join(theirs, t.USER_INDEX)

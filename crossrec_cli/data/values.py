@@ -31,7 +31,12 @@ def words(column: ir.Column) -> ir.StringValue:
         number = column.isnan().ifelse(ibis.null(column.type()), column)
         integer = number.try_cast("int64")
         text = ibis.ifelse(number == integer, integer.cast("string"), number.cast("string"))
-    return text.strip().nullif("")
+    return trimmed(text)
+
+
+def trimmed(text: ir.StringValue) -> ir.StringValue:
+    """Without space around it, null where there is nothing else. Most need nothing, and a look costs a fifth."""
+    return text.re_search(r"^\s|\s$|^$").ifelse(text.strip().nullif(""), text)
 
 
 def number(column: ir.Column) -> ir.FloatingValue:
@@ -40,21 +45,22 @@ def number(column: ir.Column) -> ir.FloatingValue:
     ``1,234`` and ``1.234.567`` are thousands, ``12,99`` and ``1.234,50`` have a decimal comma, ``1.234`` a decimal
     point. Null where there is none, and for what is infinite.
     """
-    value = (_number_in(column) if column.type().is_string() else column).try_cast("float64")
+    value = column.try_cast("float64")
+    if column.type().is_string():
+        value = ibis.coalesce(value, _figure(column).try_cast("float64"))
     return (value.isnan() | value.isinf()).ifelse(ibis.null("float64"), value)
 
 
-def _number_in(text: ir.StringValue) -> ir.StringValue:
-    """The digits, sign and decimal point of the number that a text begins with, past a currency."""
-    start = r"^\s*([-+]?)\s*(?:[^\d\s.,+-]{1,3}\.?\s?)?([-+]?)\s*(\d[\d.,'’  ]*|[.,]\d+)((?:[eE][-+]?\d+)?)"
-    sign = text.re_extract(start, 1) + text.re_extract(start, 2)
-    figure = text.re_extract(start, 3).re_replace(r"['’  ]", "").re_replace(r"[.,]$", "")
+def _figure(text: ir.StringValue) -> ir.StringValue:
+    """The sign, digits and decimal point of the number that a text begins with, past a currency."""
+    figure = text.re_extract(r"^\s*[-+]?\s*(?:[^\d\s.,+-]{1,3}\.?\s?)?[-+]?\s*(\d[\d.,'’ \x{a0}\x{202f}]*|[.,]\d+)", 1)
+    figure = figure.re_replace(r"['’ \x{a0}\x{202f}]|[.,]$", "")
     plain = ibis.cases(
         (figure.re_search(r"^\d{1,3}(,\d{3})+(\.\d*)?$"), figure.replace(",", "")),
         (figure.re_search(r"^\d{1,3}(\.\d{3})+,\d*$|^\d{1,3}(\.\d{3}){2,}$"), figure.replace(".", "")),
         else_=figure,
     )
-    return sign + plain.replace(",", ".") + text.re_extract(start, 4)
+    return text.re_search(r"^[^\d.,]*-").ifelse("-", "") + plain.replace(",", ".")
 
 
 def moment(column: ir.Column) -> ir.TimestampValue:
@@ -95,13 +101,18 @@ def path(column: ir.Column, clean: Clean) -> ir.StringValue:
 def entries(column: ir.Column) -> ir.StringValue:
     """``words``, of a list written in JSON as well."""
     text = words(column)
-    return _json_entries(text) if column.type().is_string() else text
+    return text.startswith("[").ifelse(_json_entries(text), text) if column.type().is_string() else text
 
 
 def plain(text: ir.StringValue, clean: Clean) -> ir.StringValue:
     """Text for people: without markup and control characters, in one form of Unicode, null where nothing is left."""
+    # Plain ASCII words need none of it, and are most of a catalogue.
+    return text.re_search(r"[^ -~]|  |[<&]|^ | $|^$").ifelse(_cleaned(text, clean), text)
+
+
+def _cleaned(text: ir.StringValue, clean: Clean) -> ir.StringValue:
     if clean.markup:
-        text = _unescaped(text)
+        text = text.contains("&").ifelse(_unescaped(text), text)
         # Not every "<": "3 < 4" and "<3" are no tags.
         text = text.re_replace(r"(?is)<(script|style)\b.*?</(script|style)\s*>|<!--.*?-->|</?[a-z][^<>]*>", " ")
     if clean.nfkc:
@@ -118,12 +129,13 @@ def _strings(column: Any) -> Any:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _where(column: Any, condition: Any, change: Callable[[str], str]) -> Any:
-    """A column with some of its texts changed, the others untouched, without a call for each of them."""
-    if not pc.any(condition).as_py():
-        return column
-    changed = pa.array([change(text) for text in column.filter(condition).to_pylist()], pa.string())
-    return pc.replace_with_mask(column, pc.fill_null(condition, False), changed)
+def _each(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    """A function of one text as a function of many."""
+
+    def changed(texts: Any) -> Any:
+        return pa.array([text if text is None else change(text) for text in texts.to_pylist()], pa.string())
+
+    return changed
 
 
 def _joined(text: str) -> str:
@@ -134,26 +146,24 @@ def _joined(text: str) -> str:
     return BETWEEN.join(str(value) for value in values if value is not None)
 
 
-def _list_entries(text: Any) -> Any:
-    text = _strings(text)
-    return _where(text, pc.starts_with(text, "["), _joined)
-
-
-def _unescape(text: Any) -> Any:
-    text = _strings(text)
-    return _where(text, pc.match_substring(text, "&"), html.unescape)
-
-
 def _nfkc(text: Any) -> Any:
     return pc.utf8_normalize(_strings(text), form="NFKC")
 
 
-def text_function(function: Callable[[Any], Any]) -> Callable[[ir.StringValue], ir.StringValue]:
-    """A function from Arrow text to Arrow text, for expressions."""
+def text_function(name: str, function: Callable[[Any], Any]) -> Callable[[ir.StringValue], ir.StringValue]:
+    """A function from Arrow text to Arrow text, for expressions; through Ibis, Spark hands it one text at a time."""
+
+    def called(text: Any) -> Any:
+        if text is None or isinstance(text, str):
+            return function(pa.array([text], pa.string()))[0].as_py()
+        return function(text)
+
     made: Callable[[ir.StringValue], ir.StringValue] = ibis.udf.scalar.pyarrow(
-        function, signature=((dt.string,), dt.string)
+        called, name=name, signature=((dt.string,), dt.string)
     )
     return made
 
 
-_json_entries, _unescaped, _compatible = map(text_function, (_list_entries, _unescape, _nfkc))
+_json_entries = text_function("json_entries", _each(_joined))
+_unescaped = text_function("unescaped", _each(html.unescape))
+_compatible = text_function("compatible", _nfkc)

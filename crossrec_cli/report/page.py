@@ -7,15 +7,21 @@ again. What comes from data is escaped here and nowhere else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import altair as alt
 import vl_convert
+from platformdirs import user_cache_path
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -148,7 +154,18 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 @cache
 def _script() -> str:
-    return vl_convert.javascript_bundle(_SCRIPT)
+    """Bundling takes a second and 130 MB, so the result is kept in the user's cache."""
+    key = hashlib.sha256(f"{version('vl-convert-python')} {_SCRIPT}".encode()).hexdigest()[:16]
+    kept = user_cache_path("crossrec") / f"charts-{key}.js"
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    script: str = vl_convert.javascript_bundle(_SCRIPT)
+    with suppress(OSError):  # a cache that cannot be written is no reason to fail
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", encoding="utf-8", dir=kept.parent, delete=False) as file:
+            file.write(script)
+        Path(file.name).replace(kept)
+    return script
 
 
 def _section(section: Section) -> str:

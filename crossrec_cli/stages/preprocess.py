@@ -31,7 +31,7 @@ def run(job: Job) -> Summary:
     with engine.connect(data.engine, job.out / ".scratch", job.config.runtime) as tables:
         ledger = Ledger(tables, data.clean)
         cleaned = clean(tables, job.config, ledger)
-        done = split(tables, cleaned, job.config.split)
+        done = split(tables, cleaned, job.config)
         tables.write(done.interactions, job.output(INTERACTIONS), t.INTERACTIONS)
         tables.write(done.items, job.output(ITEMS), t.ITEMS)
         tables.write(done.users, job.output(USERS), t.USERS)
@@ -42,7 +42,7 @@ def run(job: Job) -> Summary:
         else:
             tables.write(cleaned.item_links, job.output(ITEM_LINKS), t.ITEM_LINKS)
         leaks.check(tables, job.output(INTERACTIONS), job.output(CASES), job.output(ITEMS), job.config.split)
-        measured = quality.measure(tables, cleaned, ledger)
+        measured = quality.measure(tables, done, data, ledger)
     t.write_table(job.output(QUALITY), t.QUALITY, measured.to_pydict())
     job.output(QUALITY_PAGE).write_text(page(measured), encoding="utf-8")
     return _summary(measured, t.read_table(job.output(CASES), [t.SPLIT, t.USER_INDEX]))

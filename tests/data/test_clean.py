@@ -7,28 +7,20 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import preprocess
 
-from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Runtime
-from crossrec_cli.data import engine
-from crossrec_cli.data.clean import clean
-from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import InputError
 
 
 def run_clean(shop):
-    """Interactions with ids, the catalogue, users, and the ledger."""
-    config = load_config(shop.path)
-    with engine.connect(config.data.engine, shop.folder / "scratch", Runtime()) as tables:
-        ledger = Ledger(tables, config.data.clean)
-        cleaned = clean(tables, config, ledger)
-        named = cleaned.rows.inner_join(cleaned.accounts, "account").inner_join(cleaned.listings, "listing")
-        found = (tables.fetch(table).to_pandas() for table in (named, cleaned.items, cleaned.users))
-        return (*found, ledger)
+    """Interactions with ids, the catalogue, users, and what was counted."""
+    found = preprocess(shop)
+    return found["interactions"], found["items"], found["users"], found["quality"]
 
 
-def counts(ledger, measure="removed"):
-    return {label: value for name, label, _, value in ledger.measures if name == measure}
+def counts(quality, measure="removed"):
+    rows = quality[quality["measure"] == measure]
+    return rows.groupby("label", sort=False)["value"].sum().to_dict()
 
 
 def test_k_core_against_a_plain_loop(shop):
@@ -73,12 +65,8 @@ def test_every_step_is_counted(shop):
     expected = {"missing user id": 1, "missing item id": 1, "unreadable time": 1, "unknown item": 1, "duplicate": 7}
     assert {rule: n for rule, n in removed.items() if n} == expected
     assert {"in the future", "near duplicate", "by a bot", "repeat of user and item"} <= set(removed)
-    assert counts(ledger, "interactions_left") == {
-        "readable": len(rows) + 8,
-        "known item": len(rows) + 7,
-        "one of each user and item": len(rows),
-        "enough interactions, round 1": len(rows),
-    }
+    left = counts(ledger, "interactions_left")
+    assert left == {"read": len(rows) + 11, "clean": len(rows), "enough interactions, round 1": len(rows)}
 
 
 def test_repeats_first_keeps_the_earliest_and_keep_keeps_all(shop):
@@ -207,7 +195,7 @@ def test_a_path_with_brackets(shop):
     ("column", "value", "message"),
     [
         ("time", "soon", r"row 1: 1,920 of 1,920 rows are unusable \(unreadable time 1,920\)"),
-        ("item", "x", "compare the items' ids: 'x' in the interactions, '.*-[0-9]+' in the items"),
+        ("item", "x", "an item's id is 'x' there, '.*-[0-9]+' in the items"),
     ],
 )
 def test_a_column_that_fits_nothing_is_named(shop, column, value, message):

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-
-from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Config, Runtime
-from crossrec_cli.data import engine
-from crossrec_cli.data.clean import clean
-from crossrec_cli.data.ledger import Ledger
-from crossrec_cli.data.split import split
+from conftest import preprocess
 
 
 def random_shop(shop, seed: int, users: int = 60, order: bool = False):
@@ -36,25 +28,15 @@ def random_shop(shop, seed: int, users: int = 60, order: bool = False):
     return shop
 
 
-def run_split(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run_split(shop) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Interactions (with user, item, time, domain) and cases, both with ids."""
-    with engine.connect(config.data.engine, Path(config.run_dir) / "scratch", Runtime()) as tables:
-        cleaned = clean(tables, config, Ledger(tables, config.data.clean))
-        done = split(tables, cleaned, config.split)
-        rows, cases, items, users = map(tables.fetch, (done.interactions, done.cases, done.items, done.users))
-    items, users = items.to_pandas(), users.to_pandas()
-    rows = (
-        rows.drop_columns(["source_row"])
-        .to_pandas()
-        .rename(columns={"original_user_id": "user_id", "original_item_id": "item_id"})
-    )
-    cases = cases.to_pandas().merge(items[["item_index", "item_id"]]).merge(users[["user_index", "user_id"]])
-    return rows, cases
+    found = preprocess(shop)
+    return found["interactions"], found["cases"]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_leave_last_out_against_a_plain_loop(shop, seed):
-    rows, cases = run_split(load_config(random_shop(shop, seed).path))
+    rows, cases = run_split(random_shop(shop, seed))
     assert not rows.duplicated(["user_id", "item_id"]).any()
     for user, history in rows.groupby("user_id"):
         mine = cases[cases["user_id"] == user].set_index("split")
@@ -72,7 +54,7 @@ def test_leave_last_out_against_a_plain_loop(shop, seed):
 
 def test_nothing_held_out_or_later_trains(shop):
     """Fails if anything leaks: compares times alone, nothing that the split itself computed but the cases."""
-    rows, cases = run_split(load_config(random_shop(shop, 5).path))
+    rows, cases = run_split(random_shop(shop, 5))
     held_out = cases.merge(rows[["user_id", "item_id", "timestamp"]], on=["user_id", "item_id"])
     first = held_out.groupby("user_id")["timestamp"].min()
     trains = rows[rows["split"] == "train"]
@@ -85,7 +67,7 @@ def test_nothing_held_out_or_later_trains(shop):
 def test_time_against_a_plain_filter(shop, seed):
     shop = random_shop(shop, seed)
     shop.config["split"] = {"strategy": "time", "valid_from": "2024-01-20", "test_from": "2024-01-30"}
-    rows, cases = run_split(load_config(shop.path))
+    rows, cases = run_split(shop)
     trains = rows[rows["split"] == "train"]
     assert set(trains.index) == set(rows[rows["timestamp"] < "2024-01-20"].index)
     target = rows[rows["domain"] == "target"]
@@ -99,7 +81,7 @@ def test_time_against_a_plain_filter(shop, seed):
 
 
 def test_with_an_order_alone_source_comes_before_target(shop):
-    rows, cases = run_split(load_config(random_shop(shop, 1, order=True).path))
+    rows, cases = run_split(random_shop(shop, 1, order=True))
     for _, history in rows.groupby("user_id"):
         source = history.loc[history["domain"] == "source", "position"]
         target = history.loc[history["domain"] == "target", "position"]
@@ -113,9 +95,9 @@ def test_with_an_order_alone_source_comes_before_target(shop):
 
 def test_the_order_of_the_rows_in_the_file_does_not_matter(shop):
     shop = random_shop(shop, 2)
-    once = run_split(load_config(shop.path))
+    once = run_split(shop)
     path = shop.folder / "interactions.parquet"
     pd.read_parquet(path).sample(frac=1, random_state=0).to_parquet(path)
-    again = run_split(load_config(shop.path))
+    again = run_split(shop)
     for before, after in zip(once, again, strict=True):
         pd.testing.assert_frame_equal(before, after)
