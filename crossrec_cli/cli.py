@@ -20,7 +20,7 @@ from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError
 from crossrec_cli.pipeline import BY_NAME, Outcome, run_stages
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 
@@ -83,6 +83,25 @@ def recommend(
 ) -> None:
     """Write a ranked list of target items for every user."""
     _execute((RECOMMEND,), config, overrides or (), force, Console(quiet, as_json), user)
+
+
+data_app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("check", epilog=EXIT_CODES)
+def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Say what each column maps to, what would be left out, and whether transfer has a chance. Writes nothing."""
+    console = Console(quiet, as_json)
+    try:
+        from crossrec_cli.data.check import check  # noqa: PLC0415  DuckDB takes a moment to import
+
+        found = check(load_config(config, overrides or ()))
+        console.document(show.check(console, found))
+        if found.problem:
+            raise InputError(found.problem)
+    except (Exception, KeyboardInterrupt) as error:
+        _fail(console, *_explain(error, console))
 
 
 @app.callback(invoke_without_command=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,12 @@ from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
 from crossrec_cli.pipeline import Outcome
 from crossrec_cli.stages import EVALUATE, METRICS, PREPROCESS, QUALITY, RECOMMEND, RECOMMENDATIONS
+
+if TYPE_CHECKING:  # DuckDB takes a moment to import
+    from crossrec_cli.data.check import Check
+
+WIDTH = 80
+"""A screen's; longer values of a first row are cut."""
 
 
 def outcome(console: Console, outcome: Outcome) -> None:
@@ -61,6 +67,45 @@ def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> 
         line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {visible(row[t.TEXT] or row[t.ITEM_ID])}"
         console.result(Text(line), wanted=kind is None)
     console.result(Text(), wanted=kind is None)
+
+
+def check(console: Console, found: Check) -> dict[str, Any]:
+    """A look at the data, on one screen.
+
+    Returns:
+        The same for ``--json``.
+    """
+    for source in dict.fromkeys(source for source, *_ in found.columns):
+        console.result(Text(source, style="bold"), wanted=False)
+        for ours, theirs, value in (row[1:] for row in found.columns if row[0] == source):
+            line = f"  {ours:<10} {visible(theirs):<24} {visible(value)}"
+            console.result(Text(line[:WIDTH]), wanted=False)
+    out = [(label, other, value) for measure, label, other, value in found.measures if measure == "removed" and value]
+    rows = [[f"{other}: {label}", f"{value:,.0f}"] for label, other, value in out]
+    console.remark(f"Of the first {found.sample:,} interactions of each platform, and all items and users:")
+    if rows:
+        console.table("Would be left out", ["rule", "rows"], rows)
+    sizes = {(measure, label): value for measure, label, _, value in found.measures}
+    names = ("interactions", "users", "items", "density")
+    if all((name, domain) in sizes for name in names for domain in (t.SOURCE, t.TARGET)):
+        table = [
+            [domain, *(f"{sizes[name, domain]:,.0f}" for name in names[:3]), f"{sizes['density', domain]:.3%}"]
+            for domain in (t.SOURCE, t.TARGET)
+        ]
+        console.table("Would be left", ["domain", *names], table)
+        shared = (
+            f"Shared: {sizes['users', 'both']:,.0f} users; {found.words[1]:,} of the target's {found.words[0]:,} words"
+        )
+        console.result(Text(shared), wanted=False)
+    console.result(Text(f"Transfer {found.verdict}."), wanted=False)
+    return {
+        "columns": [dict(zip(("source", "name", "column", "first_value"), row, strict=True)) for row in found.columns],
+        "measures": [dict(zip(t.QUALITY.names, row, strict=True)) for row in found.measures],
+        "target_words": found.words[0],
+        "shared_words": found.words[1],
+        "transfer": found.verdict,
+        "problem": found.problem,
+    }
 
 
 def _quality(console: Console, artifact: Artifact) -> None:

@@ -57,18 +57,18 @@ def union(parts: Sequence[ir.Table]) -> ir.Table:
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 
-def read_items(engine: Engine, data: Data, ledger: Ledger, limit: int | None) -> ir.Table:
+def read_items(engine: Engine, data: Data, ledger: Ledger) -> ir.Table:
     """Every platform's items, one row an id: item_id (its own), platform, category, brand, price, language, text."""
     parts = []
     for index, platform in enumerate(data.platforms):
         spec, key = platform.items, f"data.platforms[{index}].items"
-        raw = engine.read(spec, limit)
+        raw = engine.read(spec)
         names = template_fields(spec.text)
-        for name in names:
-            file_column(raw, name, f"{key}.text", spec.path)
-        mapped = [name for name in spec.columns.model_dump().values() if name in raw.columns]
+        mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
+        for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
+            file_column(raw, name, place, spec.path)
         # Kept, since a Parquet file of one row group would be worked on by one thread.
-        raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys([*names, *mapped])), spec.path)
+        raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys([*names, *mapped.values()])), spec.path)
         column = reader(raw, spec, key)
         texts = {name: raw[name] for name in names}
         language = column(t.LANGUAGE, "string")
@@ -152,14 +152,14 @@ def price_bands(items: ir.Table) -> ir.Table:
     return items.mutate(**{t.PRICE_BAND: priced.ifelse(band, ibis.null("string"))})
 
 
-def read_users(engine: Engine, data: Data, ledger: Ledger, limit: int | None) -> ir.Table | None:
+def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
     """Every users file's users, one row an id: user_id (the platform's own), platform, tags; None without a file."""
     parts = []
     for index, platform in enumerate(data.platforms):
         if platform.users is None:
             continue
         spec, key = platform.users, f"data.platforms[{index}].users"
-        raw = engine.read(spec, limit)
+        raw = engine.read(spec)
         user_id = file_column(raw, spec.columns.user_id, f"{key}.columns.user_id", spec.path)
         named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
         part = raw.select(

@@ -85,17 +85,17 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
         engine: the engine.
         config: the whole config.
         ledger: told what became of every row.
-        limit: rows to read of each source, for a quick look; None for all.
+        limit: interactions to read of each platform, for a quick look; None for all.
 
     Raises:
         InputError: if a file, column or category is missing, a rule is set to fail and met something, or nothing is
             left of source or target.
     """
     data = config.data
-    items, listings, item_links = _items(engine, config, ledger, limit)
-    files_users = read_users(engine, data, ledger, limit)
+    items, listings, item_links = _items(engine, config, ledger)
+    files_users = read_users(engine, data, ledger)
     parts = [_read_interactions(engine, data, index, limit) for index in range(len(data.platforms))]
-    accounts = _accounts(engine, parts, files_users, data, ledger, limit)
+    accounts = _accounts(engine, parts, files_users, data, ledger)
     rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
     for rule in (_no_returns, _no_repeats, _no_bots):
         rows = rule(engine, rows, data, ledger)
@@ -110,13 +110,11 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     return Cleaned(rows, left[USER], left[ITEM], catalogue, users, accounts, listings, item_links)
 
 
-def _items(
-    engine: Engine, config: Config, ledger: Ledger, limit: int | None
-) -> tuple[ir.Table, ir.Table, ir.Table | None]:
+def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir.Table, ir.Table | None]:
     """The items with domain and price band; the platforms' ids and whose they are; what text matching proposes."""
     data = config.data
-    own = with_id(read_items(engine, data, ledger, limit).rename({OWN: t.ITEM_ID}), data)
-    links = read_links(engine, data.identity.items, "data.identity.items", limit)
+    own = with_id(read_items(engine, data, ledger).rename({OWN: t.ITEM_ID}), data)
+    links = read_links(engine, data.identity.items, "data.identity.items")
     match, proposed = data.identity.match_items, None
     if match is not None:
         proposed = propose(engine, own, match)
@@ -245,13 +243,13 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
 
 
 def _accounts(
-    engine: Engine, parts: Sequence[ir.Table], users: ir.Table | None, data: Data, ledger: Ledger, limit: int | None
+    engine: Engine, parts: Sequence[ir.Table], users: ir.Table | None, data: Data, ledger: Ledger
 ) -> ir.Table:
     """Every platform's user ids, of whoever did something or stands in a users file, and whose they are."""
     own = [part.select(t.PLATFORM, **{OWN: part[t.USER_ID]}).drop_null(OWN).distinct() for part in parts]
     if users is not None:
         own.append(users.select(t.PLATFORM, **{OWN: users[t.USER_ID]}))
-    links = read_links(engine, data.identity.users, "data.identity.users", limit)
+    links = read_links(engine, data.identity.users, "data.identity.users")
     return number(engine, union(own), data, links, ledger, "users").rename({USER: KEY, t.USER_ID: ID})
 
 

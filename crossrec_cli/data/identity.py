@@ -80,11 +80,11 @@ def with_id(own: ir.Table, data: Data) -> ir.Table:
     return own.mutate(**{ID: prefix + own[OWN]})
 
 
-def read_links(engine: Engine, tables: Sequence[Links], key: str, limit: int | None) -> list[ir.Table]:
+def read_links(engine: Engine, tables: Sequence[Links], key: str) -> list[ir.Table]:
     """The mapping tables: left and right id, each with its platform; rows that lack one are passed over."""
     found = []
     for index, spec in enumerate(tables):
-        raw = engine.read(spec, limit)
+        raw = engine.read(spec)
         ends = {
             side: words(file_column(raw, end.id, f"{key}[{index}].{side}.id", spec.path))
             for side, end in ((LEFT, spec.left), (RIGHT, spec.right))
@@ -187,8 +187,8 @@ def propose(engine: Engine, listings: ir.Table, match: ItemMatch) -> ir.Table:
     of = engine.keep(listings.drop_null(t.TEXT).select(t.PLATFORM, ID, word=word), "items")
     total = listings.count().as_scalar()
     common = of.group_by("word").aggregate(items=of.count())
-    of = of.inner_join(common, "word").mutate(weight=(total / ibis._["items"]).ln())
-    of = engine.keep(of, "items")
+    of = of.inner_join(common, "word")
+    of = engine.keep(of.mutate(weight=(total / of["items"]).ln()), "items")
     whole = of.group_by(ID).aggregate(whole=of["weight"].sum())
     rare = of.filter(of["items"] <= COMMON_WORD)
     other = rare.select("word", **{f"other_{t.PLATFORM}": rare[t.PLATFORM], f"other_{ID}": rare[ID]})

@@ -130,7 +130,9 @@ class Ledger:
             self._unusable[row["file"]] += row["n"] if row[t.REASON] in UNUSABLE else 0
         self._check_share(counted, hint)
         out = table.filter(table[t.REASON].notnull())
-        self._rejected.append(out.select(SOURCE_ROW, t.REASON).mutate(**{t.TABLE: ibis.literal(of)}))
+        self._rejected.append(
+            out.select(SOURCE_ROW, out[t.REASON].cast("int8").name(t.REASON), **{t.TABLE: ibis.literal(of)})
+        )
         return table.filter(table[t.REASON].isnull()).drop(t.REASON)
 
     def write(self, path: Path) -> None:

@@ -58,6 +58,7 @@ def _session(scratch: Path, runtime: Runtime) -> SparkSession:
     builder = SparkSession.builder.appName("crossrec")
     if not SparkConf().contains("spark.master"):
         builder = builder.master(f"local[{runtime.num_threads or '*'}]").config("spark.ui.enabled", "false")
+        builder = builder.config("spark.sql.shuffle.partitions", "8")  # not 200 tiny tasks on one machine
         builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
         if runtime.memory_limit:
             builder = builder.config("spark.driver.memory", _java_size(runtime.memory_limit))
@@ -91,6 +92,9 @@ class SparkEngine(Engine):
         self.connection = connection
         self._scratch = scratch
         self._names = (f"table_{number}" for number in count())
+        connection.raw_sql(
+            "CREATE TEMPORARY FUNCTION epoch_ms(number BIGINT) RETURNS TIMESTAMP RETURN timestamp_millis(number)"
+        )
         self._spark: SparkSession = connection._session
 
     def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:

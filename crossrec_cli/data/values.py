@@ -86,10 +86,19 @@ def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
     milliseconds = ibis.cases(
         (size < 1e11, value * 1000), (size < 1e14, value), (size < 1e17, value / 1e3), else_=value / 1e6
     )
-    since_1970 = milliseconds.round().try_cast("int64").as_timestamp("ms").cast("timestamp(6)")
+    since_1970 = _since_1970(milliseconds.round().try_cast("int64")).cast("timestamp(6)")
     digits = value.between(19000101, 21001231).ifelse(value.try_cast("int64").cast("string"), ibis.null("string"))
     date = digits.substr(0, 4) + "-" + digits.substr(4, 2) + "-" + digits.substr(6, 2)
     return ibis.coalesce(date.try_cast("timestamp(6)"), since_1970)
+
+
+def _milliseconds(number: Any) -> Any:
+    """DuckDB's own function; Spark, to which Ibis gives none, gets one of its name."""
+
+
+_since_1970: Callable[[ir.IntegerValue], ir.TimestampValue] = ibis.udf.scalar.builtin(
+    _milliseconds, name="epoch_ms", signature=((dt.int64,), dt.Timestamp(scale=6))
+)
 
 
 def path(column: ir.Column, clean: Clean) -> ir.StringValue:

@@ -1,0 +1,114 @@
+"""A look at the raw data: what the columns are, what would be left out, whether transfer has a chance."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ibis.expr.types as ir
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Config, Interactions, Items, Users, template_fields
+from crossrec_cli.data import engine, quality
+from crossrec_cli.data.clean import clean
+from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.split import split
+from crossrec_cli.errors import InputError
+
+SAMPLE = 1_000_000
+"""Interactions read of each platform: enough for any shop's columns, and a few seconds' work."""
+ENOUGH_USERS = 0.1
+"""Of the target's users; who bought in both teaches what goes with what."""
+ENOUGH_WORDS = 0.3
+"""Of the target's words; what the language model learns of the source's then says something of the target's."""
+
+
+@dataclass
+class Check:
+    """What was found. What could not be told, since an error came before it, is empty."""
+
+    columns: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """Source, our name, the file's column, its first value."""
+    measures: list[tuple[str, str, str | None, float]] = field(default_factory=list)
+    """As in ``tables.QUALITY``."""
+    words: tuple[int, int] = (0, 0)
+    """Distinct words of the target's texts, and how many of them are in the source's."""
+    sample: int = SAMPLE
+    problem: str = ""
+    """Why preprocess would fail; empty if it would not."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether transfer has a chance, in a sentence."""
+        users = {label: value for measure, label, _, value in self.measures if measure == "users"}
+        if not users.get(t.TARGET):
+            return "cannot be told"
+        by_users, by_words = users["both"] / users[t.TARGET], self.words[1] / max(self.words[0], 1)
+        ways = [f"{by_users:.0%} of the target's users bought in the source"] if by_users >= ENOUGH_USERS else []
+        ways += [f"{by_words:.0%} of its words are in the source's texts"] if by_words >= ENOUGH_WORDS else []
+        if ways:
+            return f"has a chance: {' and '.join(ways)}"
+        return (
+            f"has little chance: {by_users:.0%} of the target's users bought in the source, and {by_words:.0%} of its "
+            "words are in the source's texts"
+        )
+
+
+def check(config: Config) -> Check:
+    """Read a sample of the interactions, and all items and users, and do with it what preprocess would do."""
+    found = Check()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with engine.connect(config.data.engine, Path(folder) / "scratch", config.runtime) as tables:
+                found.columns = list(_columns(tables, config))
+                _rehearse(tables, config, found)
+        except InputError as error:
+            found.problem = str(error)
+    return found
+
+
+def _rehearse(tables: Engine, config: Config, found: Check) -> None:
+    ledger = Ledger(tables, config.data.clean)
+    found.measures = ledger.measures
+    cleaned = clean(tables, config, ledger, SAMPLE)
+    found.words = _words(tables, cleaned.items)
+    quality.measure(tables, split(tables, cleaned, config), config.data, ledger)
+
+
+def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, str]]:
+    """Every column that the config names, with what stands in its first row."""
+    for platform in config.data.platforms:
+        for part, spec in (
+            ("interactions", platform.interactions),
+            ("items", platform.items),
+            ("users", platform.users),
+        ):
+            if spec is None:
+                continue
+            raw = tables.read(spec, limit=1)
+            rows = tables.fetch(raw.drop(SOURCE_ROW)).to_pylist()
+            for ours, theirs in _mapped(spec):
+                there = "not in the file" if theirs not in raw.columns else "no row"
+                value = str(rows[0][theirs]) if rows and theirs in raw.columns else there
+                yield f"{platform.name} {part}", ours, theirs, value
+
+
+def _mapped(spec: Interactions | Items | Users) -> Iterator[tuple[str, str]]:
+    for ours, theirs in spec.columns.model_dump().items():
+        if theirs is not None:
+            yield ours, theirs
+    if isinstance(spec, Items):
+        yield from ((t.TEXT, name) for name in template_fields(spec.text))
+    if isinstance(spec, Users):
+        yield from (("tag", name) for name in spec.tags)
+
+
+def _words(tables: Engine, items: ir.Table) -> tuple[int, int]:
+    word = items[t.TEXT].lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip().split(" ").unnest()
+    words = items.drop_null(t.TEXT).select(t.DOMAIN, word=word).distinct()
+    of_target = words.filter(words[t.DOMAIN] == t.TARGET).select("word")
+    of_source = words.filter(words[t.DOMAIN] == t.SOURCE).select("word")
+    return tables.count(of_target), tables.count(of_target.semi_join(of_source, "word"))
