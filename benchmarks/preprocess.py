@@ -28,7 +28,7 @@ import duckdb
 import yaml
 from preprocess_data import TARGET_CATEGORIES, generate
 
-CROSSREC, PANDAS = "crossrec", "pandas"
+CROSSREC, PANDAS, CATEGORIES = "crossrec", "pandas", "pandas, categorical ids"
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 FIGURES = """
 SELECT
@@ -60,10 +60,10 @@ def main() -> None:
     parser.add_argument("--rows", type=lambda text: int(float(text)), nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--repeats", type=int, default=1, help="print the median of so many runs")
     parser.add_argument("--memory-limit", default="2GB", help="crossrec's runtime.memory_limit")
-    parser.add_argument("--only", choices=[CROSSREC, PANDAS], help="run this one alone, and compare nothing")
+    parser.add_argument("--only", choices=[CROSSREC, PANDAS, CATEGORIES], help="run this one alone, compare nothing")
     parser.add_argument("--folder", type=Path, help="for data and results, which stay there; default: a temporary one")
     arguments = parser.parse_args()
-    names = [arguments.only] if arguments.only else [CROSSREC, PANDAS]
+    names = [arguments.only] if arguments.only else [CROSSREC, PANDAS, CATEGORIES]
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         print_header(names)
@@ -73,9 +73,8 @@ def main() -> None:
 
 def print_header(names: list[str]) -> None:
     """The head of the Markdown table."""
-    columns = ["rows", *(f"{name}, {unit}" for name in names for unit in ("s", "MB"))]
-    if len(names) == 2:
-        columns += [f"{what}, {PANDAS} / {CROSSREC}" for what in ("seconds", "memory")]
+    columns = ["rows", *(f"{name}: {unit}" for name in names for unit in ("s", "MB"))]
+    columns += [f"{name} / {CROSSREC}: {what}" for name in names[1:] for what in ("seconds", "memory")]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)  # noqa: T201
 
 
@@ -84,8 +83,8 @@ def print_row(rows: int, costs: dict[str, Cost]) -> None:
     cells = [f"{rows:,}"]
     for cost in costs.values():
         cells += [f"{cost.seconds:.1f}", f"{cost.megabytes:,.0f}"]
-    if len(costs) == 2:
-        ours, theirs = costs[CROSSREC], costs[PANDAS]
+    ours, *others = costs.values()
+    for theirs in others:
         cells += [f"{theirs.seconds / ours.seconds:.2f}", f"{theirs.megabytes / ours.megabytes:.2f}"]
     print(f"| {' | '.join(cells)} |", flush=True)  # noqa: T201
 
@@ -99,14 +98,15 @@ def measure(rows: int, names: list[str], folder: Path, repeats: int, memory_limi
     commands = {
         CROSSREC: ["-m", "crossrec_cli", "preprocess", str(config), "--quiet", "--json"],
         PANDAS: [str(script), str(folder), str(folder / PANDAS)],
+        CATEGORIES: [str(script), str(folder), str(folder / CATEGORIES), "categories"],
     }
     costs: dict[str, list[Cost]] = {name: [] for name in names}
     for _ in range(repeats):
         for name in names:
             shutil.rmtree(folder / name, ignore_errors=True)
             costs[name].append(run([sys.executable, *commands[name]], folder / f"{name}.log"))
-    if len(names) == 2:
-        check(rows, apart(figures, folder / CROSSREC / "preprocess/current"), apart(figures, folder / PANDAS))
+    for name in names[1:]:
+        check(rows, name, apart(figures, folder / CROSSREC / "preprocess/current"), apart(figures, folder / name))
     return {name: median(runs) for name, runs in costs.items()}
 
 
@@ -143,11 +143,11 @@ def figures(result: Path) -> dict[str, int]:
         return dict(zip(found.columns, found.fetchall()[0], strict=True))
 
 
-def check(rows: int, ours: dict[str, int], theirs: dict[str, int]) -> None:
+def check(rows: int, name: str, ours: dict[str, int], theirs: dict[str, int]) -> None:
     """End with an error when the two did not do the same work."""
-    names = [name for name in ours if ours[name] != theirs[name]]
-    if names:
-        lines = [f"{name}: {CROSSREC} {ours[name]}, {PANDAS} {theirs[name]}" for name in names]
+    differ = [figure for figure in ours if ours[figure] != theirs[figure]]
+    if differ:
+        lines = [f"{figure}: {CROSSREC} {ours[figure]}, {name} {theirs[figure]}" for figure in differ]
         raise SystemExit("\n".join([f"error: different results at {rows:,} rows", *lines]))
 
 

@@ -1,6 +1,8 @@
 """What `crossrec preprocess` does with the data of benchmarks/preprocess.py, as a pandas script.
 
-python benchmarks/preprocess_in_pandas.py FOLDER_WITH_THE_DATA FOLDER_FOR_THE_RESULT
+python benchmarks/preprocess_in_pandas.py FOLDER_WITH_THE_DATA FOLDER_FOR_THE_RESULT [categories]
+
+With "categories", ids become categoricals before the heavy part: who knows pandas well does so.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 TARGET = ["t1", "t2", "t3"]
+CATEGORIES = "categories" in sys.argv
 
 
 class Log:
@@ -38,7 +41,7 @@ def main() -> None:
     items = clean_items(pd.read_parquet(data / "items.parquet"), log)
     rows = clean_interactions(pd.read_parquet(data / "interactions.parquet"), items, log)
     rows = enough_interactions(rows, log)
-    rows, items, users = number(rows, items)
+    rows, items, users = (number_categories if CATEGORIES else number)(rows, items)
     rows, cases = leave_last_out(rows)
     tables = {
         "interactions": rows[["user_index", "position", "item_index", "user_id", "item_id", "timestamp", "split"]],
@@ -91,15 +94,16 @@ def clean_interactions(rows: pd.DataFrame, items: pd.DataFrame, log: Log) -> pd.
     tomorrow = pd.Timestamp.now("UTC").tz_localize(None) + pd.Timedelta(days=1)
     rows = log.drop(rows, rows["timestamp"] > tomorrow, "future")
     rows = log.drop(rows, ~rows["item_id"].isin(items["item_id"]), "unknown item")
-    rows = rows.astype({"user_id": "category", "item_id": "category"})
+    if CATEGORIES:
+        rows = rows.astype({"user_id": "category", "item_id": "category"})
     rows = rows.sort_values(["user_id", "item_id", "timestamp"])
     rows = log.drop(rows, rows.duplicated(["user_id", "item_id", "timestamp"]), "duplicate")
     since_same = rows.groupby(["user_id", "item_id"], observed=True)["timestamp"].diff()
     rows = log.drop(rows, since_same <= pd.Timedelta(seconds=5), "near-duplicate")
+    rows = log.drop(rows, rows.duplicated(["user_id", "item_id"]), "repeat of user and item")
     a_day = rows.groupby(["user_id", rows["timestamp"].dt.floor("D")], observed=True)["item_id"].transform("size")
     machines = rows.loc[a_day > 1000, "user_id"].unique()
-    rows = log.drop(rows, rows["user_id"].isin(machines), "bot")
-    return log.drop(rows, rows.duplicated(["user_id", "item_id"]), "repeat of user and item")
+    return log.drop(rows, rows["user_id"].isin(machines), "bot")
 
 
 def enough_interactions(rows: pd.DataFrame, log: Log, minimum: int = 5) -> pd.DataFrame:
@@ -115,6 +119,18 @@ def enough_interactions(rows: pd.DataFrame, log: Log, minimum: int = 5) -> pd.Da
 
 def number(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Users and items numbered in the order of their ids, and each history in the order of time."""
+    items = items[items["item_id"].isin(rows["item_id"])].sort_values("item_id", ignore_index=True)
+    users = pd.DataFrame({"user_id": rows["user_id"].unique()}).sort_values("user_id", ignore_index=True)
+    items, users = items.assign(item_index=items.index), users.assign(user_index=users.index)
+    rows = rows.merge(users, on="user_id").merge(items[["item_id", "item_index", "domain"]], on="item_id")
+    rows["is_target"] = rows["domain"] == "target"
+    rows = rows.sort_values(["user_index", "timestamp", "item_index"], ignore_index=True)
+    rows["position"] = rows.groupby("user_index").cumcount()
+    return rows, items, users
+
+
+def number_categories(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The same, where the categories' codes are the numbers."""
     rows = rows.assign(**{key: rows[key].cat.remove_unused_categories() for key in ("user_id", "item_id")})
     users = pd.DataFrame({"user_id": rows["user_id"].cat.categories})
     items = items.set_index("item_id").loc[rows["item_id"].cat.categories].reset_index(names="item_id")

@@ -198,7 +198,10 @@ def test_the_readme_shows_every_field_with_its_default(write):
     assert {key: value for key, value in shown.items() if key not in {"run_dir", "data", "domains"}} == {
         key: value for key, value in default.items() if key not in {"run_dir", "data", "domains"}
     }
+    plain = {key: value for key, value in default["data"].items() if key != "platforms"}
+    assert {key: shown["data"][key] for key in plain} == plain
     leaves = re.findall(r"[a-z_]+(?=:)", re.sub(r"#.*", "", block))
+    assert set(default["data"]["clean"]) | set(default["data"]["identity"]) <= set(leaves)
     assert set(default) <= set(leaves)
     for section in ("encoder", "adapt", "finetune", "interest", "evaluate", "recommend", "runtime"):
         assert set(default[section]) <= set(leaves), section
