@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,7 +15,16 @@ from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
 from crossrec_cli.pipeline import Outcome
-from crossrec_cli.stages import EVALUATE, METRICS, PREPROCESS, QUALITY, RECOMMEND, RECOMMENDATIONS
+from crossrec_cli.stages import (
+    EVALUATE,
+    METRICS,
+    PREPROCESS,
+    QUALITY,
+    QUALITY_PAGE,
+    RECOMMEND,
+    RECOMMENDATIONS,
+    REJECTED,
+)
 
 if TYPE_CHECKING:  # DuckDB takes a moment to import
     from crossrec_cli.data.check import Check
@@ -123,6 +133,10 @@ def _quality(console: Console, artifact: Artifact) -> None:
     measures = ("interactions_left", "users_left", "items_left")
     filled = [row if len(row) > 1 else row + [left[row[0]].get(name, "") for name in measures] for row in rows]
     console.table("What was left out, and what is left", ["step", "interactions", "users", "items"], filled)
+    folder = artifact.path.parent / CURRENT
+    for file, what in ((QUALITY_PAGE, "The data in pictures"), (REJECTED, "Every row left out")):
+        console.remark(f"{what}: {folder / Path(file).name}")
+    console.result(Text(), wanted=False)
 
 
 def _metrics(console: Console, artifact: Artifact) -> None:

@@ -61,7 +61,8 @@ def number(engine: Engine, own: ir.Table, data: Data, links: Sequence[ir.Table],
         for side in (LEFT, RIGHT)
     ]
     ids = with_id(union([own.select(t.PLATFORM, OWN), *ends]).distinct(), data)
-    ids = ids.mutate(**{ACCOUNT: ibis.row_number().over(order_by=[ID, t.PLATFORM]).cast("int32")})
+    order = [ID] if len(data.platforms) == 1 else [ID, t.PLATFORM]  # "a:b" may be b of a, or a's own
+    ids = ids.mutate(**{ACCOUNT: ibis.row_number().over(order_by=order).cast("int32")})
     if not links:
         return engine.keep(ids.mutate(**{KEY: ids[ACCOUNT]}), of)
     ids = engine.keep(ids, of)
