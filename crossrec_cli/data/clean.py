@@ -120,7 +120,9 @@ def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir
         proposed = propose(engine, own, match)
         if match.apply is not None:
             links.append(as_links(own, proposed.filter(proposed["confidence"] >= match.apply)))
-    listings = number(engine, own, data, links, ledger, "items").rename({LISTING: ACCOUNT, ITEM: KEY, t.ITEM_ID: ID})
+    listings = number(engine, own, data, links, ledger, "items", repeats=False).rename(
+        {LISTING: ACCOUNT, ITEM: KEY, t.ITEM_ID: ID}
+    )
     items = own.inner_join(listings, [t.PLATFORM, OWN])
     if len(data.platforms) > 1 or links:
         items = _one_listing_each(items, data)
@@ -246,11 +248,16 @@ def _accounts(
     engine: Engine, parts: Sequence[ir.Table], users: ir.Table | None, data: Data, ledger: Ledger
 ) -> ir.Table:
     """Every platform's user ids, of whoever did something or stands in a users file, and whose they are."""
-    own = [part.select(t.PLATFORM, **{OWN: part[t.USER_ID]}).drop_null(OWN).distinct() for part in parts]
+    own = []
+    for platform, part in zip(data.platforms, parts, strict=True):
+        ids = part.select(**{OWN: part[t.USER_ID]}).drop_null(OWN).distinct()
+        own.append(ids.select(OWN, **{t.PLATFORM: ibis.literal(platform.name)}))
     if users is not None:
-        own.append(users.select(t.PLATFORM, **{OWN: users[t.USER_ID]}))
+        own.append(users.select(**{OWN: users[t.USER_ID]}, **{t.PLATFORM: users[t.PLATFORM]}))
     links = read_links(engine, data.identity.users, "data.identity.users")
-    return number(engine, union(own), data, links, ledger, "users").rename({USER: KEY, t.USER_ID: ID})
+    return number(engine, union(own), data, links, ledger, "users", repeats=len(own) > 1).rename(
+        {USER: KEY, t.USER_ID: ID}
+    )
 
 
 def _numbered(

@@ -41,16 +41,19 @@ COMMON_WORD = 100
 Ints = npt.NDArray[np.int64]
 
 
-def number(engine: Engine, own: ir.Table, data: Data, links: Sequence[ir.Table], ledger: Ledger, of: str) -> ir.Table:
+def number(
+    engine: Engine, own: ir.Table, data: Data, links: Sequence[ir.Table], ledger: Ledger, of: str, repeats: bool
+) -> ir.Table:
     """Number ids and the people or items that they belong to.
 
     Args:
         engine: the engine.
-        own: platform and own id of all there are; may repeat.
+        own: platform and own id of all there are.
         data: names the platforms, and says what to do with conflicts.
         links: pairs of ids that mean the same, as ``read_links`` gives them.
         ledger: told how many were joined, and of conflicts and cycles.
         of: users or items.
+        repeats: whether ``own`` may hold an id twice.
 
     Returns:
         platform, own id, ``ACCOUNT``, ``KEY``, ``ID``; kept.
@@ -60,7 +63,8 @@ def number(engine: Engine, own: ir.Table, data: Data, links: Sequence[ir.Table],
         for pairs in links
         for side in (LEFT, RIGHT)
     ]
-    ids = with_id(union([own.select(t.PLATFORM, OWN), *ends]).distinct(), data)
+    ids = union([own.select(t.PLATFORM, OWN), *ends])
+    ids = with_id(ids.distinct() if repeats or ends else ids, data)
     order = [ID] if len(data.platforms) == 1 else [ID, t.PLATFORM]  # "a:b" may be b of a, or a's own
     ids = ids.mutate(**{ACCOUNT: ibis.row_number().over(order_by=order).cast("int32")})
     if not links:

@@ -19,6 +19,7 @@ from crossrec_cli.errors import InputError
 FILE_BITS = FILE.bit_length() - 1
 
 
+TABLES = ["interactions", "items", "users"]
 COLUMNS = "look at the columns that the config names"
 
 
@@ -131,24 +132,28 @@ class Ledger:
         self._check_share(counted, hint)
         out = table.filter(table[t.REASON].notnull())
         self._rejected.append(
-            out.select(SOURCE_ROW, out[t.REASON].cast("int8").name(t.REASON), **{t.TABLE: ibis.literal(of)})
+            out.select(
+                SOURCE_ROW,
+                out[t.REASON].cast("int8").name(t.REASON),
+                **{t.TABLE: ibis.literal(TABLES.index(of), "int8")},
+            )
         )
         return table.filter(table[t.REASON].isnull()).drop(t.REASON)
 
     def write(self, path: Path) -> None:
         """rejected.parquet, by file and row."""
         rejected = ibis.union(*self._rejected) if len(self._rejected) > 1 else self._rejected[0]
-        files = ibis.memtable(
-            {"number": list(range(len(self.engine.read_files))), t.FILE: self.engine.read_files},
-            schema={"number": "int64", t.FILE: "string"},
-        )
-        rejected = rejected.mutate(
-            number=rejected[SOURCE_ROW] >> FILE_BITS, **{t.ROW: rejected[SOURCE_ROW] & (FILE - 1)}
-        )
-        rejected = rejected.inner_join(files, "number")
-        named = ibis.cases(*((rejected[t.REASON] == reason.code, reason.value) for reason in Reason), else_="")
-        rejected = rejected.mutate(**{t.REASON: named})
-        self.engine.write(rejected.order_by(SOURCE_ROW, t.REASON), path, t.REJECTED)
+        rejected = rejected.order_by(SOURCE_ROW)  # as numbers; only then in words
+        words = {
+            t.TABLE: (rejected[t.TABLE], TABLES),
+            t.REASON: (rejected[t.REASON] - 1, [reason.value for reason in REASONS]),
+            t.FILE: (rejected[SOURCE_ROW] >> FILE_BITS, self.engine.read_files),
+        }
+        named = {
+            name: ibis.literal(values, "array<string>")[place.cast("int32")] for name, (place, values) in words.items()
+        }
+        named[t.ROW] = rejected[SOURCE_ROW] & (FILE - 1)
+        self.engine.write(rejected.select(**named), path, t.REJECTED)
 
     def _check_share(self, counted: Sequence[dict[str, Any]], hint: str) -> None:
         for file in {row["file"] for row in counted}:
