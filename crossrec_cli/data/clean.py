@@ -272,15 +272,15 @@ def _numbered(
     """The usable rows of items in source or target, with numbers in place of ids, and none of them twice."""
     domains = items.select(ITEM, t.DOMAIN, has_text=_has_text(items, data))
     known = listings.select(t.PLATFORM, OWN, LISTING, ITEM).inner_join(domains, ITEM)
-    joined = []
+    numbered = []
     for platform, part in zip(data.platforms, parts, strict=True):
         user = accounts.filter(accounts[t.PLATFORM] == platform.name)
         user = user.select(ACCOUNT, USER, **{t.USER_ID: user[OWN]})
         item = known.filter(known[t.PLATFORM] == platform.name)
         item = item.select(LISTING, ITEM, t.DOMAIN, "has_text", **{t.ITEM_ID: item[OWN]})
-        numbered = part.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
-        joined.append(numbered.drop(t.USER_ID, f"{t.USER_ID}_right", t.ITEM_ID, f"{t.ITEM_ID}_right"))
-    rows = _one_clock(union(joined), data)
+        found = part.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
+        numbered.append(found.drop(t.USER_ID, f"{t.USER_ID}_right", t.ITEM_ID, f"{t.ITEM_ID}_right"))
+    rows = _one_clock(union(numbered), data)
     of_item = Reason.first(
         (rows[ITEM].isnull(), Reason.UNKNOWN_ITEM),
         (~rows["has_text"], Reason.NO_TEXT),
@@ -288,9 +288,10 @@ def _numbered(
     )
     carried = [SOURCE_ROW, USER, ITEM, CLOCK, *varying(data)]
     rows = rows.select(*carried, **{t.REASON: ibis.coalesce(rows[t.REASON], of_item)})
-    rows = engine.keep(rows, "interactions")  # joining and sorting at once takes too much memory
-    rows, repeats = _duplicates(rows, data)
+    joined = engine.keep(rows, "interactions")  # joining and sorting at once takes too much memory
+    rows, repeats = _duplicates(joined, data)
     rows = engine.keep(rows, "interactions")
+    engine.drop(joined)
     ledger.note("interactions_left", "read", engine.count(rows))
     hint = _ids_to_compare(engine, parts[0], listings)
     return ledger.sort_out(rows, [*ROW_RULES, *repeats], "interactions", first=True, hint=hint)

@@ -91,6 +91,10 @@ class Engine(ABC):
         return int(self.fetch(table.aggregate(n=table.count()))["n"][0].as_py())
 
     @abstractmethod
+    def drop(self, table: ir.Table) -> None:
+        """Let go of a kept table that nothing reads any more."""
+
+    @abstractmethod
     def fetch(self, table: ir.Table) -> pa.Table:
         """A small table into this process."""
 

@@ -165,6 +165,10 @@ class SparkEngine(Engine):
         except FAILURES as error:
             raise InputError(f"{reading}: cannot be read: {_cause(error)}") from None
 
+    def drop(self, table: ir.Table) -> None:
+        """As ``Engine.drop``."""
+        self.connection.raw_sql(f"DROP TABLE {table.get_name()}")
+
     def fetch(self, table: ir.Table) -> pa.Table:
         """As ``Engine.fetch``, past pandas, which Spark wants in an old version."""
         self.connection._run_pre_execute_hooks(table)
