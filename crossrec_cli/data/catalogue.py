@@ -15,7 +15,18 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Clean, Data, Domains, Interactions, Items, Platform, template_fields
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.ledger import Ledger, Reason
-from crossrec_cli.data.values import BETWEEN, PATH, entries, number, path, plain, text_function, trimmed, words
+from crossrec_cli.data.values import (
+    BETWEEN,
+    PATH,
+    entries,
+    identifier,
+    number,
+    path,
+    plain,
+    text_function,
+    trimmed,
+    words,
+)
 from crossrec_cli.errors import InputError
 
 SURE = 0.4
@@ -77,10 +88,10 @@ def read_items(engine: Engine, data: Data, ledger: Ledger) -> ir.Table:
         part = raw.select(
             SOURCE_ROW,
             **{
-                t.ITEM_ID: words(column(t.ITEM_ID, "string")),
+                t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
                 t.PLATFORM: ibis.literal(platform.name),
                 t.CATEGORY: path(column(t.CATEGORY, "string"), data.clean),
-                t.BRAND: plain(entries(column(t.BRAND, "string")), data.clean),
+                t.BRAND: plain(entries(column(t.BRAND, "string")).replace(BETWEEN, " "), data.clean),
                 t.PRICE: number(column(t.PRICE, "string")),
                 t.LANGUAGE: words(language).lower(),
                 t.TEXT: _filled(spec.text, texts, data.clean),
@@ -170,7 +181,7 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
         named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
         part = raw.select(
             SOURCE_ROW,
-            **{t.USER_ID: words(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
+            **{t.USER_ID: identifier(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
         )
         missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))
         part = one_per(part.mutate(**{t.REASON: missing}), [t.USER_ID], [t.TAGS])

@@ -24,7 +24,7 @@ from crossrec_cli.data.catalogue import (
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
 from crossrec_cli.data.ledger import COLUMNS, Ledger, Reason
-from crossrec_cli.data.values import moment, words
+from crossrec_cli.data.values import identifier, moment, words
 from crossrec_cli.data.values import number as number_in
 from crossrec_cli.errors import InputError
 
@@ -142,7 +142,7 @@ def _with_texts(proposed: ir.Table, own: ir.Table, listings: ir.Table) -> ir.Tab
     return proposed.mutate(
         applied=proposed[ITEM] == proposed[f"other_{ITEM}"],
         **{t.ITEM_ID: proposed[ID], f"other_{t.ITEM_ID}": proposed[f"other_{ID}"]},
-    ).order_by(ibis.desc("confidence"), t.ITEM_ID)
+    ).order_by(ibis.desc("confidence"), t.ITEM_ID, f"other_{t.ITEM_ID}")
 
 
 def _one_listing_each(items: ir.Table, data: Data) -> ir.Table:
@@ -170,8 +170,8 @@ def _read_interactions(engine: Engine, data: Data, index: int, limit: int | None
     part = raw.select(
         SOURCE_ROW,
         **{
-            t.USER_ID: words(column(t.USER_ID, "string")),
-            t.ITEM_ID: words(column(t.ITEM_ID, "string")),
+            t.USER_ID: identifier(column(t.USER_ID, "string")),
+            t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
             t.PLATFORM: ibis.literal(platform.name),
             CLOCK: moment(column(t.TIMESTAMP, "string")) if timed else number_in(column(t.ORDER, "string")),
             t.EVENT: kind,
@@ -339,9 +339,10 @@ def _duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
     twice = (nth > 0) & ibis.and_(*same.values())
     tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
     if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
-        until = rows[CLOCK].lag().over(pair) + ibis.interval(seconds=data.clean.near_duplicates)
-        alike = ibis.and_(*(same[name] for name in (LISTING, t.EVENT) if name in same))
-        tests.append(((rows[CLOCK] <= until) & alike & ~twice, Reason.NEAR_DUPLICATE))
+        kind = [rows[name] for name in (LISTING, t.EVENT, IS_RETURN) if name in rows.columns]
+        alike = ibis.window(group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*in_time(rows), SOURCE_ROW])
+        until = rows[CLOCK].lag().over(alike) + ibis.interval(seconds=data.clean.near_duplicates)
+        tests.append(((rows[CLOCK] <= until) & ~twice, Reason.NEAR_DUPLICATE))
     if _first_stays(data):
         tests.append((nth > 0, Reason.REPEAT))
     if not tests:
@@ -359,15 +360,29 @@ def _no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> i
     """Returns, and with ``cancel`` the purchases that they take back."""
     if not _may_return(data) or data.clean.returns == "keep":
         return rows
-    reason = Reason.first((rows[IS_RETURN], Reason.RETURN))
     if data.clean.returns == "cancel":
-        units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
-        pair = ibis.window(group_by=[USER, ITEM])
-        back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
-        bought = rows[IS_RETURN].ifelse(0.0, units).sum().over(pair)
-        reason = ibis.coalesce(reason, Reason.first((back >= bought, Reason.RETURNED)))
-    marked = engine.keep(rows.mutate(**{t.REASON: reason}), "interactions")
-    return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
+        marked = _given_back(rows)
+    else:
+        marked = rows.mutate(**{t.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
+    return ledger.sort_out(engine.keep(marked, "interactions"), [Reason.RETURN, Reason.RETURNED], "interactions")
+
+
+def _given_back(rows: ir.Table) -> ir.Table:
+    """Mark returns, and all that somebody did with an item of which they gave back as many as they bought.
+
+    Who viewed and bought bought once: what counts as bought is what weighs the most of it.
+    """
+    pair = ibis.window(group_by=[USER, ITEM])
+    if t.WEIGHT in rows.columns:
+        weight = rows[IS_RETURN].ifelse(0.0, rows[t.WEIGHT])
+        rows = rows.mutate(bought=weight == weight.max().over(pair))
+    else:
+        rows = rows.mutate(bought=~rows[IS_RETURN])
+    units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
+    back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
+    bought = (rows["bought"] & ~rows[IS_RETURN]).ifelse(units, 0.0).sum().over(pair)
+    why = Reason.first((rows[IS_RETURN], Reason.RETURN), (back >= bought, Reason.RETURNED))
+    return rows.mutate(**{t.REASON: why}).drop("bought")
 
 
 def _no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:

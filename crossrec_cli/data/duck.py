@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from glob import escape
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import duckdb
@@ -16,7 +18,7 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine, Files, is_address
+from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine, Files, alike, checked, header_names, is_address
 from crossrec_cli.errors import ConfigError, InputError
 
 LONGEST_LINE = 2**26
@@ -53,27 +55,67 @@ class DuckEngine(Engine):
         super().__init__()
         self.connection = connection
         self._names = (f"table_{number}" for number in count())
+        self._views: dict[str, str] = {}
+        """Of what is read anew each time: name and path."""
 
     def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:
         bound = "" if limit is None else f" LIMIT {limit}"
         name = next(self._names)
+        self._views[name] = files.folder or files.paths[0]
         try:
             self.connection.raw_sql(f"CREATE VIEW {name} AS {_query(files, offset)}{bound}")
         except duckdb.Error as error:
-            raise _unreadable(", ".join(files.paths[:1]), error) from None
-        return self.connection.table(name)
+            raise self._explained(error, name) from None
+        table = self.connection.table(name)
+        if files.form == "parquet":
+            _check_names(files.paths[0], table.columns)
+        return table
+
+    def _resolve(self, files: Files) -> Files:
+        """As ``Engine._resolve``: addresses with stars become files, and DuckDB looks up the columns of text forms."""
+        if not is_address(files.paths[0]):
+            return files
+        address = files.paths[0]
+        try:
+            found = self.connection.raw_sql(f"SELECT file FROM glob({_text(address)}) ORDER BY file").fetchall()
+            paths = [path for (path,) in found]
+            headers = [] if files.form == "parquet" or files.columns else [self._columns(files, path) for path in paths]
+        except duckdb.Error as error:
+            raise self._explained(error, "", address) from None
+        if not paths:
+            raise InputError(f"{address}: no such file")
+        if not headers:
+            return replace(files, paths=paths)
+        if files.form == "json":
+            return replace(files, paths=paths, columns=checked(address, list(dict.fromkeys(chain(*headers)))))
+        headers = [header_names(path, header) for path, header in zip(paths, headers, strict=True)]
+        return replace(files, paths=paths, columns=alike(paths, headers))
+
+    def _columns(self, files: Files, path: str) -> list[str]:
+        return [name for name, *_ in self.connection.raw_sql(f"DESCRIBE FROM {_reader(files, path)}").fetchall()]
+
+    def _explained(self, error: duckdb.Error, query: str, what: str = "") -> Exception:
+        """DuckDB's error as one of the input: of the file that it names, else of those that the query reads.
+
+        Whatever is nobody's fault but ours stays as it is.
+        """
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.InterruptException):
+            return error
+        named = max((path for path in self.read_files if path in str(error)), key=len, default="")
+        views = [path for name, path in self._views.items() if re.search(rf"\b{name}\b", query)]
+        where = named or ", ".join(views) or what
+        return _unreadable(where, error) if where else error
 
     def keep(self, table: ir.Table, reading: str) -> ir.Table:
         """As ``Engine.keep``."""
         name = next(self._names)
         self.connection._run_pre_execute_hooks(table)
+        query = self.connection.compile(table)
         try:
             # Ibis itself would create the table and then insert, in one thread and half as fast.
-            self.connection.raw_sql(f"CREATE TABLE {name} AS {self.connection.compile(table)}")
-        except (duckdb.OutOfMemoryException, duckdb.InterruptException):
-            raise
+            self.connection.raw_sql(f"CREATE TABLE {name} AS {query}")
         except duckdb.Error as error:
-            raise _unreadable(reading, error) from None
+            raise self._explained(error, query, reading) from None
         return self.connection.table(name)
 
     def drop(self, table: ir.Table) -> None:
@@ -82,12 +124,18 @@ class DuckEngine(Engine):
 
     def fetch(self, table: ir.Table) -> pa.Table:
         """As ``Engine.fetch``."""
-        return self.connection.to_pyarrow(table)
+        try:
+            return self.connection.to_pyarrow(table)
+        except duckdb.Error as error:
+            raise self._explained(error, self.connection.compile(table)) from None
 
     def write(self, table: ir.Table, path: Path, schema: pa.Schema) -> None:
         """As ``Engine.write``."""
         columns = table.select(*schema.names).cast(ibis.Schema.from_pyarrow(schema))
-        self.connection.to_parquet(columns, path, compression="zstd")
+        try:
+            self.connection.to_parquet(columns, path, compression="zstd")
+        except duckdb.Error as error:
+            raise self._explained(error, self.connection.compile(columns)) from None
 
 
 def _query(files: Files, offset: int) -> str:
@@ -105,11 +153,13 @@ def _query(files: Files, offset: int) -> str:
 
 
 def _reader(files: Files, path: str) -> str:
-    """The table function that reads a text file; of an address DuckDB finds the columns by itself."""
+    """The table function that reads a text file."""
     columns = "columns = {" + ", ".join(f"{_text(name)}: 'VARCHAR'" for name in files.columns) + "}, "
     if files.form == "json":
-        given = columns if files.columns else ""
-        return f"read_json({_list([path])}, {given}format = 'newline_delimited', maximum_object_size = {LONGEST_LINE})"
+        given = f"{columns}records = true" if files.columns else "auto_detect = true"
+        return (
+            f"read_json({_list([path])}, {given}, format = 'newline_delimited', maximum_object_size = {LONGEST_LINE})"
+        )
     given = f"{columns}auto_detect = false" if files.columns else "all_varchar = true"
     layout = files.csv
     return (
@@ -117,6 +167,13 @@ def _reader(files: Files, path: str) -> str:
         f"quote = {_text(layout.quote)}, escape = {_text(layout.quote)}, encoding = {_text(layout.encoding)}, "
         f"max_line_size = {LONGEST_LINE}, strict_mode = true)"
     )
+
+
+def _check_names(path: str, names: Sequence[str]) -> None:
+    """A Parquet file's columns must not be called as those by which DuckDB knows a row's place."""
+    checked(path, names[:-1])
+    if taken := {name.lower() for name in names[:-1]} & {"file_row_number", "file_index"}:
+        raise InputError(f"{path}: has a column '{min(taken)}', a name that DuckDB needs for itself; rename it")
 
 
 def _list(paths: list[str]) -> str:
@@ -138,7 +195,15 @@ def _unreadable(reading: str, error: duckdb.Error) -> InputError:
 
 
 def _cause(error: duckdb.Error) -> str:
-    """DuckDB's own words on one line, without the offending line itself, which may be megabytes long."""
-    noise = ("Original Line", "Possible", "Candidate", "LINE", "  ")
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(noise)]
-    return ". ".join(lines[:2])[:300]
+    """DuckDB's own words on one line, without its advice and the offending line, which may be megabytes long."""
+    words = str(error).partition("\n\nLINE ")[0].strip()
+    if line := re.match(r".*CSV Error on Line: (\d+)\n", words):
+        told = [one.strip() for one in words.rpartition("\n  file = ")[0].splitlines()]
+        why = next((one for one in reversed(told) if one and not one.startswith(("Possible ", "* "))), "")
+        quotes = "; if quotes mean nothing there, set csv.quote to ''" if "quote" in why else ""
+        encoding = "; csv.encoding changes that" if "encoded" in why else ""
+        return f"line {line[1]}: {why[:300].rstrip('.')}{quotes}{encoding}"
+    if "state machine" in words:
+        return "its lines end in different ways, or a quote is neither closed nor doubled"
+    words = re.sub(r" in file \".*?\"|^[A-Za-z ]+ Error: |\s*Try .*", "", words.splitlines()[0] if words else "")
+    return re.sub(r"at byte \d+ in line", "near line", words)[:300]  # DuckDB counts one too many there

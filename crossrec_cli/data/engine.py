@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -28,10 +29,15 @@ from crossrec_cli.errors import InputError
 COMPRESSED = (".gz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 RECBOLE = (".inter", ".item", ".user")
+_RECBOLE = Csv(delimiter="\t", quote="")
+_BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
+"""What Python's readers raise."""
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 SOURCE_ROW = "source_row"
 """Where a row comes from: ``number of its file * FILE + row in it``, rows counted from 1."""
 FILE = 2**40
+HEADER = 2**20
+"""Characters in which a header ends."""
 KEYS_SEEN_IN = 10_000
 """Lines of a JSON file that tell which keys it has."""
 
@@ -65,10 +71,16 @@ class Engine(ABC):
         Raises:
             InputError: if the files cannot be read, or hold no column.
         """
-        files = find(source)
-        rows = self._scan(files, len(self.read_files) * FILE, limit)
+        files = self._resolve(find(source))
+        if limit is None:
+            _check_whole(files.paths)
+        offset = len(self.read_files) * FILE
         self.read_files += files.paths
-        return rows
+        return self._scan(files, offset, limit)
+
+    def _resolve(self, files: Files) -> Files:
+        """With what only the engine can tell of files on a network."""
+        return files
 
     @abstractmethod
     def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:
@@ -84,7 +96,8 @@ class Engine(ABC):
 
     def read_once(self, table: ir.Table, source: Source) -> ir.Table:
         """A table that is used twice: text files are parsed once; Parquet is read faster than it is kept."""
-        return table if find(source).form == "parquet" else self.keep(table, source.path)
+        form, _ = _form(input_files(source.path)[0], source.csv)
+        return table if form == "parquet" else self.keep(table, source.path)
 
     def count(self, table: ir.Table) -> int:
         """How many rows it has."""
@@ -127,15 +140,27 @@ def input_files(pattern: str) -> list[str]:
     Raises:
         InputError: if there is none.
     """
-    if is_address(pattern) or Path(pattern).is_file():
-        return [pattern]  # even if its name holds brackets
-    inside = Path(pattern).is_dir()
-    names = Path(pattern).rglob("*.parquet") if inside else glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
-    files = sorted(str(name) for name in names if Path(name).is_file())
+    if is_address(pattern):
+        return [pattern]
+    try:
+        if Path(pattern).is_file():
+            return [pattern]  # even if its name holds brackets
+        inside = Path(pattern).is_dir()
+        names = _parts(Path(pattern)) if inside else glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+        files = sorted(str(name) for name in names if Path(name).is_file())
+    except OSError as error:
+        raise InputError(f"{Path(pattern).absolute()}: {error.strerror or error}") from None
     if not files:
         what = "no Parquet file in this folder" if inside else "no such file"
         raise InputError(f"{Path(pattern).absolute()}: {what}")
     return files
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    """Parquet files in a folder; what begins with a dot or a dash is no part, as Spark leaves it behind."""
+    for path in folder.rglob("*.parquet"):
+        if not any(name.startswith((".", "_")) for name in path.relative_to(folder).parts):
+            yield path
 
 
 def find(source: Source) -> Files:
@@ -148,26 +173,57 @@ def find(source: Source) -> Files:
     form, delimiter = _form(paths[0], source.csv)
     if any(_form(path, source.csv) != (form, delimiter) for path in paths):
         raise InputError(f"{source.path}: names files of different forms")
-    layout = source.csv or Csv(delimiter=delimiter or ",")
+    layout = source.csv or (_RECBOLE if _suffix(paths[0]) in RECBOLE else Csv(delimiter=delimiter or ","))
     local = [path for path in paths if not is_address(path)]
     if empty := next((path for path in local if not Path(path).stat().st_size), None):
         raise InputError(f"{empty}: is empty")
+    folder = source.path if Path(source.path).is_dir() else ""
+    if form == "csv" and layout.names:
+        for path in local:
+            _beginning(path, layout)
+        return Files(paths, form, layout, checked(paths[0], layout.names), has_header=False)
     if form == "parquet" or not local:
-        return Files(paths, form, layout, folder=source.path if Path(source.path).is_dir() else "")
+        return Files(paths, form, layout, folder=folder)
     if form == "json":
-        return Files(paths, form, layout, list(dict.fromkeys(key for path in paths for key in _keys(path))))
-    if layout.names:
-        return Files(paths, form, layout, list(layout.names), has_header=False)
-    headers = [_header(path, layout) for path in paths]
+        keys = dict.fromkeys(key for path in paths for key in _keys(path))
+        if not keys:
+            raise InputError(f"{source.path}: its first {KEYS_SEEN_IN:,} lines hold no keys")
+        return Files(paths, form, layout, checked(source.path, list(keys)))
+    return Files(paths, form, layout, alike(paths, [_header(path, layout) for path in paths]))
+
+
+def alike(paths: Sequence[str], headers: Sequence[list[str]]) -> list[str]:
+    """The one header of several files.
+
+    Raises:
+        InputError: if one has another.
+    """
     if odd := next((path for path, header in zip(paths, headers, strict=True) if header != headers[0]), None):
         raise InputError(f"{odd}: has other columns than {paths[0]}, or in another order")
-    return Files(paths, form, layout, headers[0])
+    return headers[0]
+
+
+def checked(path: str, names: Sequence[str]) -> list[str]:
+    """Column names, as engines take them, to which case means nothing.
+
+    Raises:
+        InputError: if two are alike, or one is ``SOURCE_ROW``.
+    """
+    seen: dict[str, str] = {SOURCE_ROW: ""}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if not other:
+            raise InputError(f"{path}: has a column '{name}', a name that crossrec needs for itself; rename it")
+        if other != name:
+            raise InputError(f"{path}: has columns '{other}' and '{name}', which differ in case alone; rename one")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{path}: names the column '{twice}' twice")
+    return list(names)
 
 
 def _form(path: str, layout: Csv | None) -> tuple[str, str]:
     """Form and delimiter, from the file's name unless the config says how it is written."""
-    file = Path(path)
-    suffix = file.with_suffix("").suffix if file.suffix in COMPRESSED else file.suffix
+    suffix = _suffix(path)
     if layout is not None:
         return "csv", layout.delimiter
     if suffix in DELIMITERS or suffix in RECBOLE:
@@ -183,6 +239,12 @@ def _form(path: str, layout: Csv | None) -> tuple[str, str]:
     )
 
 
+def _suffix(path: str) -> str:
+    """What its name ends with, before a compression's."""
+    file = Path(path)
+    return file.with_suffix("").suffix if file.suffix in COMPRESSED else file.suffix
+
+
 def _open(path: str, encoding: str) -> TextIO:
     if path.endswith(".gz"):
         return gzip.open(path, "rt", encoding=encoding, newline="")
@@ -190,30 +252,51 @@ def _open(path: str, encoding: str) -> TextIO:
     return io.TextIOWrapper(raw, encoding=encoding, newline="")
 
 
-def _header(path: str, layout: Csv) -> list[str]:
-    """The first line's names; RecBole writes their types behind a colon."""
-    quoting = {"quotechar": layout.quote} if layout.quote else {"quoting": csv.QUOTE_NONE}
-    encoding = "utf-8-sig" if layout.encoding == "utf-8" else layout.encoding
+def _beginning(path: str, layout: Csv) -> str:
+    """A text file's first characters; DuckDB itself looks at the encoding less closely."""
+    encoding = {"utf-8": "utf-8-sig", "utf-16": "utf-16-le"}.get(layout.encoding, layout.encoding)
     try:
         with _open(path, encoding) as file:
-            line = file.readline(2**20)
-    except (OSError, EOFError, UnicodeError) as error:
+            text = file.read(HEADER)
+    except UnicodeError as error:
         raise InputError(f"{path}: cannot be read as {layout.encoding}, which csv.encoding changes: {error}") from None
-    if "\0" in line:
+    except _BROKEN as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if text.startswith("\ufffe"):
+        raise InputError(f"{path}: is UTF-16 in big-endian order; only little-endian is read, so convert it")
+    if layout.encoding != "utf-16" and "\0" in text.partition("\n")[0]:
         raise InputError(f"{path}: line 1: holds NUL bytes; if it is UTF-16, set csv.encoding to utf-16")
-    cells = next(_split(line, layout.delimiter, quoting), [])
-    names = [name.strip().partition(":")[0] if path.endswith(RECBOLE) else name.strip() for name in cells]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"{path}: line 1: names the column '{twice}' twice")
+    return text.removeprefix("\ufeff")
+
+
+def _header(path: str, layout: Csv) -> list[str]:
+    """The names in the first row."""
+    quoting = {"quotechar": layout.quote} if layout.quote else {"quoting": csv.QUOTE_NONE}
+    try:
+        cells = next(_split(_beginning(path, layout), layout.delimiter, quoting), [])
+    except csv.Error as error:
+        raise InputError(f"{path}: line 1: is no header: {error}") from None
+    return header_names(path, cells)
+
+
+def header_names(path: str, cells: Sequence[str]) -> list[str]:
+    """Column names out of a header; RecBole writes their types behind a colon.
+
+    Raises:
+        InputError: if there is none, or one stands there twice.
+    """
+    is_recbole = _suffix(path) in RECBOLE
+    names = [name.strip().partition(":")[0] if is_recbole else name.strip() for name in cells]
     if not any(names):
         raise InputError(f"{path}: line 1: names no column")
-    return [name or f"column{place}" for place, name in enumerate(names, 1)]
+    return checked(path, [name or f"column{place}" for place, name in enumerate(names, 1)])
 
 
-def _split(line: str, delimiter: str, quoting: Mapping[str, Any]) -> Iterator[list[str]]:
+def _split(text: str, delimiter: str, quoting: Mapping[str, Any]) -> Iterator[list[str]]:
+    lines = io.StringIO(text, newline="")
     if len(delimiter) > 1:  # MovieLens writes "::"
-        return iter([line.rstrip("\r\n").split(delimiter)])
-    return csv.reader([line], delimiter=delimiter, **quoting)
+        return (line.rstrip("\r\n").split(delimiter) for line in lines)
+    return csv.reader(lines, delimiter=delimiter, **quoting)
 
 
 def _keys(path: str) -> Iterator[str]:
@@ -223,14 +306,26 @@ def _keys(path: str) -> Iterator[str]:
             for number, line in enumerate(islice(file, KEYS_SEEN_IN), 1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                row = json.loads(line, parse_int=str)
                 if not isinstance(row, dict):
                     raise InputError(f"{path}: line {number}: is not an object with keys; one is wanted on each line")
                 yield from row
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {number}: is not JSON: {error.msg} at column {error.colno}") from None
-    except (OSError, EOFError, UnicodeError, RecursionError) as error:
+    except (*_BROKEN, UnicodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def _check_whole(paths: Sequence[str]) -> None:
+    """Read Zstandard files through, as DuckDB takes one that was cut off for whole."""
+    for path in paths:
+        if path.endswith(".zst") and not is_address(path):
+            try:
+                with pa.input_stream(path, compression="zstd") as stream:
+                    while stream.read(2**20):
+                        pass
+            except _BROKEN as error:
+                raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 def places(engine: Engine, rows: Sequence[int]) -> list[tuple[str, int]]:

@@ -23,7 +23,7 @@ from crossrec_cli.config.schema import Data, ItemMatch, Links
 from crossrec_cli.data.catalogue import file_column, own_id, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
-from crossrec_cli.data.values import words
+from crossrec_cli.data.values import identifier
 from crossrec_cli.errors import InputError
 
 OWN = "own_id"
@@ -91,7 +91,7 @@ def read_links(engine: Engine, tables: Sequence[Links], key: str) -> list[ir.Tab
     for index, spec in enumerate(tables):
         raw = engine.read(spec)
         ends = {
-            side: words(file_column(raw, end.id, f"{key}[{index}].{side}.id", spec.path))
+            side: identifier(file_column(raw, end.id, f"{key}[{index}].{side}.id", spec.path))
             for side, end in ((LEFT, spec.left), (RIGHT, spec.right))
         }
         shops = {
@@ -189,7 +189,8 @@ def propose(engine: Engine, listings: ir.Table, match: ItemMatch) -> ir.Table:
         ``ID``, other id, ``confidence``; kept.
     """
     word = listings[t.TEXT].lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip().split(" ").unique().unnest()
-    of = engine.keep(listings.drop_null(t.TEXT).select(t.PLATFORM, ID, word=word), "items")
+    of = listings.drop_null(t.TEXT).select(t.PLATFORM, ID, word=word)
+    of = engine.keep(of.filter(of["word"] != ""), "items")
     total = listings.count().as_scalar()
     common = of.group_by("word").aggregate(items=of.count())
     of = of.inner_join(common, "word")
@@ -197,11 +198,13 @@ def propose(engine: Engine, listings: ir.Table, match: ItemMatch) -> ir.Table:
     whole = of.group_by(ID).aggregate(whole=of["weight"].sum())
     rare = of.filter(of["items"] <= COMMON_WORD)
     other = rare.select("word", **{f"other_{t.PLATFORM}": rare[t.PLATFORM], f"other_{ID}": rare[ID]})
+    ends = [ID, f"other_{ID}", t.PLATFORM, f"other_{t.PLATFORM}"]
     pairs = rare.inner_join(other, "word")
-    pairs = pairs.filter(pairs[t.PLATFORM] < pairs[f"other_{t.PLATFORM}"]).select(ID, f"other_{ID}").distinct()
+    pairs = pairs.filter(pairs[t.PLATFORM] < pairs[f"other_{t.PLATFORM}"]).select(ends).distinct()
     shared = pairs.inner_join(of.select(ID, "word", "weight"), ID)
     shared = shared.semi_join(of.select("word", **{f"other_{ID}": of[ID]}), ["word", f"other_{ID}"])
-    shared = shared.group_by(ID, f"other_{ID}").aggregate(shared=ibis._["weight"].sum())
+    shared = shared.group_by(ends).aggregate(shared=ibis._["weight"].sum())
+    shared = shared.filter(shared["shared"] > 0)  # a word that all items have says nothing
     shared = shared.inner_join(whole, ID)
     shared = shared.inner_join(whole.select(**{f"other_{ID}": whole[ID], "other_whole": whole["whole"]}), f"other_{ID}")
     confidence = shared["shared"] / (shared["whole"] + shared["other_whole"] - shared["shared"])
@@ -209,11 +212,11 @@ def propose(engine: Engine, listings: ir.Table, match: ItemMatch) -> ir.Table:
 
 
 def _mutual(pairs: ir.Table, match: ItemMatch) -> ir.Table:
-    """Each the other's best, ties by id."""
+    """Each the other's best on its platform, ties by id."""
     order = [ibis.desc("confidence"), ID, f"other_{ID}"]
     pairs = pairs.mutate(
-        best=ibis.row_number().over(group_by=ID, order_by=order),
-        best_of_other=ibis.row_number().over(group_by=f"other_{ID}", order_by=order),
+        best=ibis.row_number().over(group_by=[ID, f"other_{t.PLATFORM}"], order_by=order),
+        best_of_other=ibis.row_number().over(group_by=[f"other_{ID}", t.PLATFORM], order_by=order),
     )
     wanted = (pairs["best"] == 0) & (pairs["best_of_other"] == 0) & (pairs["confidence"] >= match.propose)
     return pairs.filter(wanted).select(ID, f"other_{ID}", "confidence")

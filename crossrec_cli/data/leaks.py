@@ -33,18 +33,44 @@ def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: 
         first=asked[t.POSITION].min(), since=asked[t.TIMESTAMP].min(), given=asked[t.HISTORY_LENGTH].min()
     )
     latest = trains.group_by(t.USER_INDEX).aggregate(place=trains[t.POSITION].max(), until=trains[t.TIMESTAMP].max())
+    latest = engine.keep(latest, "cases")
     beside = engine.keep(latest.inner_join(earliest, t.USER_INDEX), "cases")
     found = {
         "a held-out interaction's place trains": beside.filter(beside["place"] >= beside["first"]),
         "what is not given at the first question trains": beside.filter(beside["place"] >= beside["given"]),
         "training is not strictly before a held-out time": beside.filter(beside["until"] >= beside["since"]),
+        "somebody's training reaches into the held-out time": _late(latest, asked, config),
         "what is asked for is not bought after what is given": held_out.anti_join(asked, held_out.columns),
+        "what is given is not strictly before what is asked for": _given_at_once(moments, asked),
+        "one answer is given with another's question": _given_away(asked),
         "one platform's user is two users": _twice(rows),
         "a cold item or user has training": _warm(trains, held_out, catalogue, config),
     }
     for leak, where in found.items():
         if number := engine.count(where):
             raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
+
+
+def _late(latest: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
+    """Split by time, nobody's training goes on after the first moment that is asked about."""
+    if config.strategy != "time":
+        return latest.limit(0)
+    return latest.filter(latest["until"] >= asked[t.TIMESTAMP].min().as_scalar())
+
+
+def _given_at_once(moments: ir.Table, asked: ir.Table) -> ir.Table:
+    """Questions to which something is given that happened at the answer's own time, such as its basket, or later."""
+    questions = asked.group_by(t.USER_INDEX, t.HISTORY_LENGTH).aggregate(since=asked[t.TIMESTAMP].min())
+    given = moments.select(t.USER_INDEX, t.POSITION, t.TIMESTAMP).inner_join(questions, t.USER_INDEX)
+    given = given.filter(given[t.POSITION] < given[t.HISTORY_LENGTH], given[t.TIMESTAMP] >= given["since"])
+    return given.select(t.USER_INDEX, t.HISTORY_LENGTH).distinct()
+
+
+def _given_away(asked: ir.Table) -> ir.Table:
+    """Users one of whose answers in a split is among what is given with another question of that split."""
+    theirs = asked.group_by(t.USER_INDEX, t.SPLIT)
+    theirs = theirs.aggregate(first=asked[t.POSITION].min(), given=asked[t.HISTORY_LENGTH].max())
+    return theirs.filter(theirs["first"] < theirs["given"])
 
 
 def _twice(rows: ir.Table) -> ir.Table:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
+import re
 from collections.abc import Callable
+from datetime import datetime
+from sys import float_info
 from typing import Any
 
 import ibis
@@ -19,77 +23,126 @@ BETWEEN = "\x1f"
 """Between the entries of a list that has become text: the control character made for it."""
 PATH = " > "
 """Between a category and the one below it."""
+SPACE = r"[\s\p{Z}\x{feff}]"
+CONTROL = r"[\x00-\x1f\x7f]"
+FARTHEST = 2.6e14
+"""Milliseconds from 1970 to just beyond the year 9999."""
 
 
 def words(column: ir.Column) -> ir.StringValue:
     """Text without space around it, null where there is none; 1.0 is 1, as it was before a missing value beside it.
 
-    A list becomes its entries with ``BETWEEN`` between them.
+    A list becomes its entries with ``BETWEEN`` between them; of several lists, those of the first.
     """
-    text = column.cast("string") if not column.type().is_array() else column.cast("array<string>").join(BETWEEN)
+    return trimmed(_text(column)) if _may_hold_space(column) else _text(column)
+
+
+def identifier(column: ir.Column) -> ir.StringValue:
+    """``words`` of an id; null where it is infinite, a list, or holds control characters, as in a damaged file."""
     if column.type().is_floating():
-        number = column.isnan().ifelse(ibis.null(column.type()), column)
-        integer = number.try_cast("int64")
-        text = ibis.ifelse(number == integer, integer.cast("string"), number.cast("string"))
-    return trimmed(text)
+        column = _finite(column)
+    text = _text(column)
+    if not _may_hold_space(column):
+        return text
+    stripped = _stripped(text)
+    usable = stripped.re_search(CONTROL).ifelse(ibis.null("string"), stripped)
+    return text.re_search(rf"^{SPACE}|{SPACE}$|^$|{CONTROL}").ifelse(usable, text)
+
+
+def _may_hold_space(column: ir.Column) -> bool:
+    return not (column.type().is_numeric() or column.type().is_temporal())
 
 
 def trimmed(text: ir.StringValue) -> ir.StringValue:
     """Without space around it, null where there is nothing else. Most need nothing, and a look costs a fifth."""
-    return text.re_search(r"^\s|\s$|^$").ifelse(text.strip().nullif(""), text)
+    return text.re_search(rf"^{SPACE}|{SPACE}$|^$").ifelse(_stripped(text), text)
+
+
+def _stripped(text: ir.StringValue) -> ir.StringValue:
+    return text.re_replace(rf"^{SPACE}+|{SPACE}+$", "").nullif("")
+
+
+def _text(column: ir.Column) -> ir.StringValue:
+    kind = column.type()
+    if kind.is_array():
+        column = column[0] if kind.value_type.is_array() else column
+        return column.cast("array<string>").join(BETWEEN)
+    if kind.is_floating():
+        column = column.isnan().ifelse(ibis.null(kind), column)
+    if kind.is_floating() or kind.is_decimal():
+        integer = column.try_cast("int64")
+        return ibis.ifelse(column == integer, integer.cast("string"), column.cast("string"))
+    return column.cast("string")
 
 
 def number(column: ir.Column) -> ir.FloatingValue:
     """A number, also from text with a currency, thousands separators or a decimal comma; of a range the lower end.
 
-    ``1,234`` and ``1.234.567`` are thousands, ``12,99`` and ``1.234,50`` have a decimal comma, ``1.234`` a decimal
-    point. Null where there is none, and for what is infinite.
+    ``1,234`` and ``1.234.567`` are thousands, ``12,99``, ``0,123`` and ``1.234,50`` have a decimal comma, ``1.234`` a
+    decimal point. ``5-`` and ``(5)`` are below zero. Null where there is none, and for what is infinite.
     """
     value = column.try_cast("float64")
     if column.type().is_string():
-        value = ibis.coalesce(value, _figure(column).try_cast("float64"))
-    return (value.isnan() | value.isinf()).ifelse(ibis.null("float64"), value)
+        rest = value.isnull().ifelse(column, ibis.null("string"))  # or else the engine looks at them all
+        value = ibis.coalesce(value, _figure(rest).try_cast("float64"))
+    return _finite(value)
+
+
+def _finite(number: ir.NumericColumn) -> ir.FloatingValue:
+    """Null where it is infinite or not a number, which both engines hold for larger than any other."""
+    return (number.abs() <= float_info.max).ifelse(number, ibis.null(number.type()))
 
 
 def _figure(text: ir.StringValue) -> ir.StringValue:
     """The sign, digits and decimal point of the number that a text begins with, past a currency."""
-    figure = text.re_extract(r"^\s*[-+]?\s*(?:[^\d\s.,+-]{1,3}\.?\s?)?[-+]?\s*(\d[\d.,'’ \x{a0}\x{202f}]*|[.,]\d+)", 1)
+    currency, sign = r"(?:[A-Za-z]{1,3}\.?|[^\d\s.,+\x{2212}-]{1,3}(?:\.\s)?)\s?", r"[-+\x{2212}]?\s*"
+    digits = r"\d{1,3}(?:['’ \x{a0}\x{202f}]\d{3})+(?:[.,]\d*)?|\d[\d.,]*|[.,]\d+"
+    figure = text.re_extract(rf"^\s*{sign}(?:{currency})?{sign}({digits})(?:\D|$)", 1)
     figure = figure.re_replace(r"['’ \x{a0}\x{202f}]|[.,]$", "")
+    by_comma = r"^[1-9]\d{0,2}(,\d{3})+(\.\d*)?$|^[1-9]\d?(,\d\d)+,\d{3}(\.\d*)?$"
+    by_point = r"^\d{1,3}(\.\d{3})+,\d*$|^\d{1,3}(\.\d{3}){2,}$"
     plain = ibis.cases(
-        (figure.re_search(r"^\d{1,3}(,\d{3})+(\.\d*)?$"), figure.replace(",", "")),
-        (figure.re_search(r"^\d{1,3}(\.\d{3})+,\d*$|^\d{1,3}(\.\d{3}){2,}$"), figure.replace(".", "")),
+        (figure.re_search(by_comma), figure.replace(",", "")),
+        (figure.re_search(by_point), figure.replace(".", "")),
         else_=figure,
     )
-    return text.re_search(r"^[^\d.,]*-").ifelse("-", "") + plain.replace(",", ".")
+    below_zero = text.re_search(r"^[^\d.,]*[-\x{2212}]|\d-\s*$|^\s*\(\D{0,4}[\d.,]+\)\s*$")
+    return below_zero.ifelse("-", "") + plain.replace(",", ".")
 
 
 def moment(column: ir.Column) -> ir.TimestampValue:
-    """UTC, from a time, ISO 8601 text, a date such as 20240501, or a number since 1970 in any common unit."""
+    """UTC, from a time, ISO 8601 text, a date such as 20240501, or a number since 1970 in any common unit.
+
+    Null before the year 1 and after 9999, which Python and pandas do not know.
+    """
     if column.type().is_numeric():
-        return _of_number(column.cast("float64"))
-    if not column.type().is_string():
-        return column.try_cast("timestamp(6)")
-    text = column.strip()
-    # A text without a zone is UTC, as the engine's own zone is. Engines differ in what else they take for a time.
-    iso = text.re_search(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$").ifelse(text, ibis.null("string"))
-    written = iso.try_cast("timestamp('UTC', 6)").try_cast("timestamp(6)")
-    return ibis.coalesce(written, _of_number(text.try_cast("float64")))
+        found = _of_number(column.cast("float64"))
+    elif column.type().is_string():
+        text = _stripped(column)
+        # A text without a zone is UTC, as the engine's own zone is. Engines differ in what else they take for a time.
+        iso = text.re_search(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$").ifelse(text, ibis.null("string"))
+        written = iso.try_cast("timestamp('UTC', 6)").try_cast("timestamp(6)")
+        found = ibis.coalesce(written, _of_number(text.try_cast("float64")))
+    else:
+        found = column.try_cast("timestamp(6)")
+    return found.between(datetime.min, datetime.max).ifelse(found, ibis.null("timestamp(6)"))
 
 
 def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
-    """A date if it reads as one; else the unit shows in the size.
+    """A date or nothing if it has a date's size; else the unit shows in the size.
 
-    Seconds reach 10^11 in the year 5138, milliseconds passed it in 1973. What reads as a date from 1900 to 2100 would
-    be a time in August 1970.
+    Seconds reach 10^11 in the year 5138, milliseconds passed it in 1973. What has the size of a date from 1900 to 2100
+    would be a time in August 1970.
     """
     size = value.abs()
     milliseconds = ibis.cases(
         (size < 1e11, value * 1000), (size < 1e14, value), (size < 1e17, value / 1e3), else_=value / 1e6
     )
-    since_1970 = _since_1970(milliseconds.round().try_cast("int64")).cast("timestamp(6)")
+    milliseconds = (milliseconds.abs() < FARTHEST).ifelse(milliseconds, ibis.null("float64"))
+    since_1970 = _since_1970(milliseconds.round().cast("int64")).cast("timestamp(6)")
     digits = value.between(19000101, 21001231).ifelse(value.try_cast("int64").cast("string"), ibis.null("string"))
     date = digits.substr(0, 4) + "-" + digits.substr(4, 2) + "-" + digits.substr(6, 2)
-    return ibis.coalesce(date.try_cast("timestamp(6)"), since_1970)
+    return digits.notnull().ifelse(date.try_cast("timestamp(6)"), since_1970)
 
 
 def _milliseconds(number: Any) -> Any:
@@ -104,13 +157,20 @@ _since_1970: Callable[[ir.IntegerValue], ir.TimestampValue] = ibis.udf.scalar.bu
 def path(column: ir.Column, clean: Clean) -> ir.StringValue:
     """A category from wide to narrow, from a list or from text with ``>`` or ``|``."""
     text = plain(entries(column), clean).re_replace(rf"\s*[>|{BETWEEN}]\s*", PATH)
-    return text.re_replace(r"^( > )+|( > )+$", "").re_replace(r"( > ){2,}", PATH)
+    return text.re_replace(r"^( > )+|( > )+$", "").re_replace(r"( > ){2,}", PATH).nullif("")
 
 
 def entries(column: ir.Column) -> ir.StringValue:
-    """``words``, of a list written in JSON as well."""
+    """``words``, of a list written in JSON, or as Python writes it, as well."""
     text = words(column)
     return text.startswith("[").ifelse(_json_entries(text), text) if column.type().is_string() else text
+
+
+TAG = (
+    r"(?is)<(script|style)\b.*?</(script|style)\s*>|<!--.*?-->"
+    r"""|<[a-z][a-z0-9]*(\s+[a-z-]+(\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?)*\s*/?>|</?[a-z][^<>]*>"""
+)
+"""Not every "<": "3 < 4" and "<3" are no tags."""
 
 
 def plain(text: ir.StringValue, clean: Clean) -> ir.StringValue:
@@ -122,14 +182,13 @@ def plain(text: ir.StringValue, clean: Clean) -> ir.StringValue:
 def _cleaned(text: ir.StringValue, clean: Clean) -> ir.StringValue:
     if clean.markup:
         text = text.contains("&").ifelse(_unescaped(text), text)
-        # Not every "<": "3 < 4" and "<3" are no tags.
-        text = text.re_replace(r"(?is)<(script|style)\b.*?</(script|style)\s*>|<!--.*?-->|</?[a-z][^<>]*>", " ")
+        text = text.re_replace(TAG, " ")
     if clean.nfkc:
         text = _compatible(text)
     if clean.control_characters:
         # U+200D, which joins emoji, and the marks of right-to-left text are no control characters.
         text = text.re_replace(r"[\x00-\x1e\x7f-\x{9f}\x{feff}]+", " ").re_replace(r"[\p{Z}\s]+", " ")
-    return text.strip().nullif("")
+    return text.re_search(r"[^\p{Z}\p{C}]").ifelse(text.strip(), ibis.null("string"))
 
 
 def _strings(column: Any) -> Any:
@@ -142,17 +201,43 @@ def _each(change: Callable[[str], str]) -> Callable[[Any], Any]:
     """A function of one text as a function of many."""
 
     def changed(texts: Any) -> Any:
-        return pa.array([text if text is None else change(text) for text in texts.to_pylist()], pa.string())
+        return pa.array([text if text is None else _sound(change(text)) for text in texts.to_pylist()], pa.string())
 
     return changed
 
 
+def _sound(text: str) -> str:
+    """Without halves of characters, which JSON can spell and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _joined(text: str) -> str:
-    try:
-        values = json.loads(text)
-    except ValueError:
+    values = _list(text)
+    if values is None:
         return text
-    return BETWEEN.join(str(value) for value in values if value is not None)
+    if values and isinstance(values[0], list):
+        values = values[0]
+    written = (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str) for value in values
+    )
+    return BETWEEN.join(one for value, one in zip(values, written, strict=True) if value is not None)
+
+
+def _list(text: str) -> list[Any] | None:
+    """A list that JSON or Python wrote; None if it is none, or of NumPy, which leaves out the commas."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            found = None if re.search(r"""['"]\s+['"]""", text) else ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return found if isinstance(found, list) else None
+
+
+def _unescape(text: str) -> str:
+    """Twice, as shops do escape what was escaped before."""
+    return html.unescape(html.unescape(text))
 
 
 def _nfkc(text: Any) -> Any:
@@ -174,5 +259,5 @@ def text_function(name: str, function: Callable[[Any], Any]) -> Callable[[ir.Str
 
 
 _json_entries = text_function("json_entries", _each(_joined))
-_unescaped = text_function("unescaped", _each(html.unescape))
+_unescaped = text_function("unescaped", _each(_unescape))
 _compatible = text_function("compatible", _nfkc)

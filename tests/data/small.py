@@ -1,0 +1,102 @@
+"""Small shops written row by row, for tests whose answer is worked out by hand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+from conftest import Shop
+
+INTERACTIONS = {
+    "user": "user_id",
+    "item": "item_id",
+    "time": "timestamp",
+    "order": "order",
+    "event": "event",
+    "quantity": "quantity",
+    "rating": "rating",
+}
+ITEMS = {"item": "item_id", "kind": "category", "brand": "brand", "price": "price", "language": "language"}
+BASE = """
+    base  r0  2024-01-01
+    base  b0  2024-01-02
+    base  b1  2024-01-03
+"""
+"""Somebody with a test and a validation purchase, without whom there is nothing to split."""
+
+
+def table(columns: str, text: str) -> pd.DataFrame:
+    """Rows of words, as text; ``-`` is a missing one. Rows with fewer words miss the last ones."""
+    names = columns.split()
+    return pd.read_csv(io.StringIO(text), sep=r"\s+", names=names, dtype=str, na_values=["-"], keep_default_na=False)
+
+
+def kinds(*names: str) -> pd.DataFrame:
+    """Items of these ids: b… are books, the target, and all others are records; the title is the id."""
+    rows = [{"item": name, "kind": "book" if name.startswith("b") else "record", "title": name} for name in names]
+    return pd.DataFrame(rows)
+
+
+def write(folder: Path, **platforms: tuple[pd.DataFrame, ...]) -> Shop:
+    """A shop that reads these tables: of each platform the interactions, the items, and perhaps the users.
+
+    Columns are mapped by their names, all of the users' but ``user`` are tags, and nothing is too few.
+    """
+    folder.mkdir(exist_ok=True)
+    found = []
+    for name, (rows, items, *users) in platforms.items():
+        rows.to_parquet(folder / f"{name}-interactions.parquet")
+        items.to_parquet(folder / f"{name}-items.parquet")
+        platform = {
+            "name": name,
+            "interactions": {
+                "path": str(folder / f"{name}-interactions.parquet"),
+                "columns": {ours: column for column, ours in _mapped(INTERACTIONS, rows)},
+            },
+            "items": {
+                "path": str(folder / f"{name}-items.parquet"),
+                "columns": {ours: column for column, ours in _mapped(ITEMS, items)},
+                "text": "{title}",
+            },
+        }
+        if users:
+            users[0].to_parquet(folder / f"{name}-users.parquet")
+            platform["users"] = {
+                "path": str(folder / f"{name}-users.parquet"),
+                "columns": {"user_id": "user"},
+                "tags": [column for column in users[0].columns if column != "user"],
+            }
+        found.append(platform)
+    config = {
+        "run_dir": str(folder / "run"),
+        "data": {
+            "platforms": found,
+            "min_interactions": {"user": 0, "item": 0},
+            "clean": {"max_rejected": 1.0},
+            "detect_language": False,
+        },
+        "domains": {"target": {"category": "book"}},
+        "runtime": {"num_threads": 1},
+    }
+    return Shop(folder, config)
+
+
+def _mapped(names: dict[str, str], rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(column, ours) for column, ours in names.items() if column in rows.columns]
+
+
+def reasons(found: dict[str, pd.DataFrame], of: str = "interactions") -> dict[int, str]:
+    """Why each row of a table's one file was left out."""
+    rows = found["rejected"]
+    rows = rows[rows["table"] == of]
+    assert rows["row"].is_unique
+    return dict(zip(rows["row"], rows["reason"], strict=True))
+
+
+def measured(found: dict[str, pd.DataFrame], measure: str) -> dict[tuple[str, str | None], float]:
+    """A measure's figures by label and other."""
+    rows = found["quality"]
+    rows = rows[rows["measure"] == measure]
+    assert not rows.duplicated(["label", "other"]).any()
+    return {(row.label, None if pd.isna(row.other) else row.other): row.value for row in rows.itertuples()}

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from conftest import preprocess
+from small import BASE, kinds, table, write
+
+from crossrec_cli.errors import InputError
+
+
+def shop_of(folder, items: pd.DataFrame):
+    """A shop with these items beside the base ones."""
+    return write(folder, shop=(table("user item time", BASE), pd.concat([kinds("r0", "b0", "b1"), items])))
+
+
+def told(shop, column: str) -> dict:
+    """One column of the catalogue by item."""
+    items = preprocess(shop)["items"].set_index("item_id")[column].astype(object)
+    return items.where(items.notna(), None).to_dict()
+
+
+PATHS = {
+    "plain": ("Food", "Food"),
+    "arrows": ("Food > Fruit > Apples", "Food > Fruit > Apples"),
+    "narrow": ("Food>Fruit", "Food > Fruit"),
+    "bars": ("Food|Fruit| Apples", "Food > Fruit > Apples"),
+    "json": ('["Food", "Fruit"]', "Food > Fruit"),
+    "one": ('["Food"]', "Food"),
+    "entity": ("Food &gt; Fruit &amp; Nuts", "Food > Fruit & Nuts"),
+    "gaps": ("|Food||Fruit|", "Food > Fruit"),
+    "brackets": ("[Food]", "[Food]"),
+}
+
+
+def test_a_category_is_a_path_however_it_is_written(tmp_path):
+    items = pd.DataFrame([{"item": name, "title": "x", "kind": kind} for name, (kind, _) in PATHS.items()])
+    found = told(shop_of(tmp_path, items), "category")
+    assert {name: found[name] for name in PATHS} == {name: path for name, (_, path) in PATHS.items()}
+
+
+def test_a_category_may_be_a_list_of_parquet(tmp_path):
+    items = kinds("r0", "b0", "b1").assign(kind=[["Food", "Fruit"], ["book"], ["book", "Old"]])
+    items["title"] = [["a", "b"], ["c"], []]
+    shop = write(tmp_path, shop=(table("user item time", BASE), items))
+    shop.config["data"]["clean"]["items_without_text"] = "keep"
+    assert told(shop, "category") == {"r0": "Food > Fruit", "b0": "book", "b1": "book > Old"}
+    assert told(shop, "text") == {"r0": "a b", "b0": "c", "b1": None}
+
+
+def test_a_domain_is_its_categories_and_all_below_them(tmp_path):
+    kind = ["Food", "Food > Fruit", "Foodstuff", "Food > Drink > Tea", "Fruit > Food", "Toys", None, "food"]
+    items = pd.DataFrame({"item": [f"i{nth}" for nth in range(8)], "title": "x", "kind": kind})
+    shop = shop_of(tmp_path, items)
+    shop.config["domains"] = {
+        "source": {"category": ["Food", "Toys", "record"]},
+        "target": {"category": ["book", "Food > Drink"]},
+    }
+    assert told(shop, "domain") == {
+        "r0": "source",
+        "b0": "target",
+        "b1": "target",
+        "i0": "source",
+        "i1": "source",
+        "i3": "target",
+        "i5": "source",
+    }
+    del shop.config["domains"]["source"]
+    rest = told(shop, "domain")
+    assert [rest.get(f"i{nth}") for nth in range(8)] == ["source"] * 3 + ["target"] + ["source"] * 2 + [None, "source"]
+
+
+def test_a_category_in_the_middle_of_a_path_is_none_of_its_own(tmp_path):
+    items = pd.DataFrame({"item": ["i"], "title": "x", "kind": "Food > Fruit"})
+    shop = shop_of(tmp_path, items)
+    shop.config["domains"]["target"]["category"] = "Fruit"
+    with pytest.raises(InputError, match=r"domains\.target\.category: no item is in category 'Fruit'"):
+        preprocess(shop)
+
+
+def test_price_bands_are_thirds_of_the_widest_category(tmp_path):
+    kind = ["Food > Fruit"] * 4 + ["Food > Tea"] * 5 + ["Toys"] * 3 + ["Food"]
+    price = ["1", "8", "3", "$4.50", "5", "6", "7", "2", "9", "1000", "1200", "1,100", "-"]
+    items = pd.DataFrame({"item": [f"i{nth}" for nth in range(13)], "title": "x", "kind": kind, "price": price})
+    shop = shop_of(tmp_path, items)
+    bands = told(shop, "price_band")
+    expected = ["low", "high", "low", *["middle"] * 3, "high", "low", "high", "low", "high", "middle"]
+    assert [bands[f"i{nth}"] for nth in range(13)] == [*expected, None]
+    assert told(shop, "price")["i3"] == 4.5
+
+
+def test_the_language_is_told_from_the_text_where_it_is_not_given(tmp_path):
+    titles = [
+        "The complete works of Shakespeare, with all the plays and sonnets",
+        "Die Verwandlung und andere Erzählungen aus der Prager Zeit",
+        "Les fleurs du mal et autres poèmes de la vie parisienne",
+        "罪と罰 上下巻 新訳 文庫本",
+        "B07 X",
+    ]
+    items = pd.DataFrame({"item": [f"i{nth}" for nth in range(5)], "title": titles, "kind": "record"})
+    items["language"] = [None, " ", "EN", None, None]
+    shop = shop_of(tmp_path, items)
+    given = told(shop, "language")
+    assert [given[f"i{nth}"] for nth in range(5)] == [None, None, "en", None, None]
+    shop.config["data"]["detect_language"] = True
+    detected = told(shop, "language")
+    assert [detected[f"i{nth}"] for nth in range(4)] == ["en", "de", "en", "ja"]
+
+
+def test_a_brand_of_several_entries_is_plain_text(tmp_path):
+    items = pd.DataFrame(
+        {"item": ["i", "j"], "title": "x", "kind": "record", "brand": ['["Verve", "ECM"]', " <b>A</b> "]}
+    )
+    brands = told(shop_of(tmp_path, items), "brand")
+    assert (brands["i"], brands["j"], brands["r0"]) == ("Verve ECM", "A", None)
+
+
+def test_a_template_leaves_out_what_is_empty_and_what_stands_behind_it(tmp_path):
+    items = pd.DataFrame(
+        {
+            "item": ["all", "first", "second", "last", "none"],
+            "title": ["T", "T", None, " ", ""],
+            "brand": ["B", None, "B", " ", None],
+            "size": ["S", None, None, "S", "<i></i>"],
+            "kind": "record",
+        }
+    )
+    shop = shop_of(tmp_path, items)
+    platform = shop.config["data"]["platforms"][0]
+    platform["items"]["text"] = "New: {title}. {brand} ({size})"
+    texts = told(shop, "text")
+    assert texts == {
+        "all": "New: T. B (S)",
+        "first": "New: T.",
+        "second": "New: B (",
+        "last": "New: S)",
+        "r0": "New: r0.",
+        "b0": "New: b0.",
+        "b1": "New: b1.",
+    }
