@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -88,11 +89,19 @@ def _shared(engine: Engine, pairs: ir.Table, names: ir.Table, measure: str, ledg
     both = pairs.inner_join(other, t.USER_INDEX)
     both = both.filter(both["group"] <= both["other"])
     both = both.group_by("group", "other").aggregate(n=both.count())
-    name = {row["group"]: row["name"] for row in engine.fetch(names.select("group", "name")).to_pylist()}
+    name = _unmistakable(engine.fetch(names).to_pylist())
     found = {(row["group"], row["other"]): row["n"] for row in engine.fetch(both).to_pylist()}
     found |= {(other, group): n for (group, other), n in found.items()}
     for (group, other), n in sorted(found.items()):
         ledger.note(measure, name[group], n, name[other])
+
+
+def _unmistakable(groups: list[dict[str, Any]]) -> dict[int, str]:
+    """Each group's name, with its domain where source and target both have a group of that name."""
+    same = Counter(row["name"] for row in groups)
+    return {
+        row["group"]: row["name"] if same[row["name"]] == 1 else f"{row['name']} ({row[t.DOMAIN]})" for row in groups
+    }
 
 
 def _periods(engine: Engine, rows: ir.Table, ledger: Ledger) -> None:

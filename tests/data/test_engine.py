@@ -1,0 +1,441 @@
+"""Raw files in every form, as DuckDB reads them; and files that are damaged, through the real command."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import small
+from conftest import Shop
+
+from crossrec_cli.config.schema import Csv, Runtime, Source
+from crossrec_cli.data import engine
+from crossrec_cli.data.engine import SOURCE_ROW, Engine, places
+from crossrec_cli.errors import ExitCode, InputError
+
+
+def zstd(content: bytes) -> bytes:
+    written = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(written, "zstd") as stream:
+        stream.write(content)
+    return written.getvalue().to_pybytes()
+
+
+PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstd}
+
+
+@dataclass
+class Reader:
+    """An engine, and a folder for what it shall read."""
+
+    tables: Engine
+    folder: Path
+
+    def __call__(self, path: object, csv: Csv | None = None, limit: int | None = None) -> tuple[list, list]:
+        """The rows, and of each its file's name and its number."""
+        raw = self.tables.read(Source(path=str(path), csv=csv), limit)
+        kept = self.tables.fetch(self.tables.keep(raw, str(path)).order_by(SOURCE_ROW))
+        where = places(self.tables, kept[SOURCE_ROW].to_pylist())
+        return kept.drop([SOURCE_ROW]).to_pylist(), [(Path(file).name, row) for file, row in where]
+
+    def write(self, name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+        return path
+
+    def parquet(self, name: str, **columns: list) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    def error(self, path: object, csv: Csv | None = None) -> str:
+        with pytest.raises(InputError) as caught:
+            self(path, csv)
+        assert len(str(caught.value).splitlines()) == 1
+        return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def connected(tmp_path_factory):
+    with engine.connect("duckdb", tmp_path_factory.mktemp("scratch") / "tables", Runtime()) as tables:
+        yield tables
+
+
+@pytest.fixture
+def read(connected, tmp_path):
+    return Reader(connected, tmp_path)
+
+
+def test_a_parquet_file_keeps_its_types(read):
+    when = datetime(2024, 5, 1)
+    path = read.parquet("x.parquet", id=[7, None], tags=[["a", "b"], []], time=[when, when])
+    rows, where = read(path)
+    assert rows == [{"id": 7, "tags": ["a", "b"], "time": when}, {"id": None, "tags": [], "time": when}]
+    assert where == [("x.parquet", 1), ("x.parquet", 2)]
+
+
+def test_rows_of_many_row_groups_and_files_are_counted_in_each_file(read):
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"n": range(1, 4001)}), read.folder / f"{name}.parquet", row_group_size=700)
+    rows, where = read(read.folder / "*.parquet")
+    assert [row["n"] for row in rows] == [number for _, number in where] == [*range(1, 4001)] * 2
+    assert [name for name, _ in where] == ["a.parquet"] * 4000 + ["b.parquet"] * 4000
+
+
+def test_parts_in_folders_have_the_folders_names_as_columns(read):
+    read.parquet("rows/year=2024/town=00123/part-0.parquet", id=["a"])
+    read.parquet("rows/year=2025/town=Bad%20Ems/part-0.parquet", id=["b"])
+    read.write("rows/_SUCCESS", b"")
+    expected = [{"id": "a", "town": "00123", "year": 2024}, {"id": "b", "town": "Bad Ems", "year": 2025}]
+    for path in ("rows", "rows/", "rows/**/*.parquet", "rows/year=*/town=*/part-0.parquet"):
+        assert read(f"{read.folder}/{path}")[0] == expected
+
+
+def test_what_a_failed_job_left_in_a_folder_is_no_part_of_it(read):
+    for name in ("part-0.parquet", "_temporary/0/part-0.parquet", ".part-0.parquet", "_part.parquet"):
+        read.parquet(f"rows/{name}", id=[name])
+    assert read(read.folder / "rows")[0] == [{"id": "part-0.parquet"}]
+
+
+def test_parquet_parts_are_joined_by_the_names_of_their_columns(read):
+    read.parquet("1.parquet", a=[1], b=[2])
+    read.parquet("2.parquet", b=[3], c=[4])
+    rows, _ = read(read.folder / "*.parquet")
+    assert rows == [{"a": 1, "b": 2, "c": None}, {"a": None, "b": 3, "c": 4}]
+
+
+@pytest.mark.parametrize("name", ["a[1]*?.parquet", "it's.parquet", "日本 é.parquet"])
+def test_a_name_may_hold_anything(read, name):
+    assert read(read.parquet(name, a=[1])) == ([{"a": 1}], [(name, 1)])
+
+
+QUOTED = 'a,b\n"x,1","y\n2"\n"q""q",z\n,\n'
+READ = [{"a": "x,1", "b": "y\n2"}, {"a": 'q"q', "b": "z"}, {"a": None, "b": None}]
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv_with_delimiters_line_ends_and_quotes_in_quotes(read, packing, mark):
+    path = read.write(f"x.csv{packing}", PACK[packing]((mark + QUOTED).encode()))
+    assert read(path) == (READ, [(path.name, 1), (path.name, 2), (path.name, 3)])
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_csv_with_other_line_ends(read, end):
+    rows, _ = read(read.write("x.csv", f"a,b{end}1,2{end}3,4{end}"))
+    assert rows == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+
+
+def test_line_ends_within_quotes_may_differ_from_those_of_the_lines(read):
+    rows, _ = read(read.write("x.csv", 'a,b\r\n"x\ny",2\r\n3,4\r\n'))
+    assert rows == [{"a": "x\ny", "b": "2"}, {"a": "3", "b": "4"}]
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le"])
+def test_csv_in_other_encodings(read, encoding, packing):
+    path = read.write(f"x.csv{packing}", PACK[packing]("é,b\nü,ß\n".encode(encoding)))
+    rows, _ = read(path, Csv(encoding="latin-1" if encoding == "latin-1" else "utf-16"))
+    assert rows == [{"é": "ü", "b": "ß"}]
+
+
+@pytest.mark.parametrize("names", [(), ("a",)], ids=["header", "no header"])
+def test_an_encoding_that_the_file_is_not_in_is_told(read, names):
+    utf_16 = read.write("x.csv", "a\né\n".encode("utf-16"))
+    assert "cannot be read as utf-8, which csv.encoding changes" in read.error(utf_16, Csv(names=names))
+    unmarked = read.write("y.csv", "a\nb\n".encode("utf-16-le"))
+    assert "holds NUL bytes; if it is UTF-16" in read.error(unmarked, Csv(names=names))
+    swapped = read.write("z.csv", b"\xfe\xff" + "a\né\n".encode("utf-16-be"))
+    assert "is UTF-16 in big-endian order" in read.error(swapped, Csv(encoding="utf-16", names=names))
+
+
+@pytest.mark.parametrize(
+    ("text", "layout", "expected"),
+    [
+        ("a;b\n1,5;2\n", Csv(delimiter=";"), [{"a": "1,5", "b": "2"}]),
+        ("a|b\n1|2\n", Csv(delimiter="|"), [{"a": "1", "b": "2"}]),
+        ("a,b\n'x,y',2\n", Csv(quote="'"), [{"a": "x,y", "b": "2"}]),
+        ('a,b\n"x,5" tall\n', Csv(quote=""), [{"a": '"x', "b": '5" tall'}]),
+        ("1,2\n3,4\n", Csv(names=("a", "b")), [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]),
+        ('1::B:C::"x\n', Csv(delimiter="::", quote="", names=("a", "b", "c")), [{"a": "1", "b": "B:C", "c": '"x'}]),
+        ("a::b\n1::2\n", Csv(delimiter="::"), [{"a": "1", "b": "2"}]),
+        ("a\tb\n1\t2\n", Csv(delimiter="\t"), [{"a": "1", "b": "2"}]),
+    ],
+)
+def test_csv_as_the_config_describes_it(read, text, layout, expected):
+    assert read(read.write("x.txt", text), layout)[0] == expected
+
+
+def test_a_header_may_have_space_line_ends_and_cells_without_a_name(read):
+    rows, _ = read(read.write("x.csv", ' a ,"b\nc",,d\n1,2,3,4\n'))
+    assert rows == [{"a": "1", "b\nc": "2", "column3": "3", "d": "4"}]
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_tsv(read, packing):
+    path = read.write(f"x.tsv{packing}", PACK[packing](b'a\tb\n"x\t1"\t2\nit"s\t3\n'))
+    assert read(path)[0] == [{"a": "x\t1", "b": "2"}, {"a": 'it"s', "b": "3"}]
+
+
+def test_cells_stay_as_they_are_written(read):
+    cells = ["007", "1.50", "1e5", "NULL", "true", "2024-05-01", " x "]
+    assert [row["a"] for row in read(read.write("x.csv", "\n".join(["a", *cells])))[0]] == cells
+
+
+LINES = """
+{"id": "007", "n": 1.5, "list": ["p", "q"], "inner": {"k": [1, null]}}
+
+{"id": 12345678901234567890123, "n": null, "yes": true}
+{"list": [], "id": "\\u00e9\\ud83d\\ude80", "n": "—"}
+{}
+""".lstrip()
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("suffix", ["jsonl", "ndjson", "json"])
+def test_json_lines_with_lists_numbers_and_missing_keys(read, suffix, mark, packing):
+    path = read.write(f"x.{suffix}{packing}", PACK[packing]((mark + LINES).encode()))
+    rows, where = read(path)
+    empty = dict.fromkeys(["id", "n", "list", "inner", "yes"])
+    assert rows == [
+        {**empty, "id": "007", "n": "1.5", "list": '["p","q"]', "inner": '{"k":[1,null]}'},
+        {**empty, "id": "12345678901234567890123", "yes": "true"},
+        {**empty, "id": "é🚀", "n": "—", "list": "[]"},
+        empty,
+    ]
+    assert where == [(path.name, row) for row in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_recbole_atomic_files(read, packing):
+    header = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    path = read.write(f"x.inter{packing}", PACK[packing](f"{header}1\t02\t3.0\t881250949.0\n".encode()))
+    assert read(path)[0] == [{"user_id": "1", "item_id": "02", "rating": "3.0", "timestamp": "881250949.0"}]
+    path = read.write(f"x.item{packing}", PACK[packing](b'item_id:token\ttitle:token_seq\n1\t"A" b "c\n'))
+    assert read(path)[0] == [{"item_id": "1", "title": '"A" b "c'}]
+    path = read.write(f"x.user{packing}", PACK[packing](b"user_id:token\tage:float\n1\t24\n"))
+    assert read(path)[0] == [{"user_id": "1", "age": "24"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("csv", ["a\n1\n2\n", "a\n3\n"]),
+        ("jsonl", ['{"a": 1}\n{"a": 2}\n', '{"a": 3}\n']),
+        ("inter", ["a:token\n1\n2\n", "a:token\n3\n"]),
+    ],
+)
+@pytest.mark.parametrize("address", ["", "file://"])
+def test_text_files_of_a_glob_are_read_in_order_and_numbered_each(read, name, contents, address):
+    for number, content in enumerate(contents):
+        read.write(f"{number}.{name}", content)
+    rows, where = read(f"{address}{read.folder}/*.{name}")
+    assert [row["a"] for row in rows] == ["1", "2", "3"]
+    assert where == [(f"0.{name}", 1), (f"0.{name}", 2), (f"1.{name}", 1)]
+    assert read(f"{address}{read.folder}/*.{name}", limit=2)[1] == where[:2]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_limit_takes_the_first_rows(read, limit):
+    read.parquet("1.parquet", a=[1, 2])
+    read.parquet("2.parquet", a=[3, 4])
+    rows, where = read(read.folder / "*.parquet", limit=limit)
+    assert rows == [{"a": 1}, {"a": 2}, {"a": 3}][:limit]
+    assert where == [("1.parquet", 1), ("1.parquet", 2), ("2.parquet", 1)][:limit]
+
+
+def test_an_address_is_read_as_a_path_is(read):
+    assert read(f"file://{read.write('x.csv', QUOTED)}")[0] == READ
+    assert read(f"file://{read.write('y.csv', '1,2')}", Csv(names=("a", "b")))[0] == [{"a": "1", "b": "2"}]
+    line = '{"day": "2024-05-01", "n": 1.50, "list": ["p"]}\n'
+    assert read(f"file://{read.write('x.jsonl', line)}")[0] == [{"day": "2024-05-01", "n": "1.5", "list": '["p"]'}]
+    for number in (1, 2):
+        read.parquet(f"{number}.parquet", a=[number])
+    assert read(f"file://{read.folder}/*.parquet") == ([{"a": 1}, {"a": 2}], [("1.parquet", 1), ("2.parquet", 1)])
+    assert read.error("file:///nowhere/x.csv") == "file:///nowhere/x.csv: no such file"
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x-*.jsonl"])
+def test_an_address_without_its_extension_says_how_to_get_it(read, name, monkeypatch, tmp_path):
+    read.tables.connection.raw_sql("SET autoinstall_known_extensions = false")
+    read.tables.connection.raw_sql(f"SET extension_directory = '{tmp_path}'")
+    assert "DuckDB needs its extension httpfs for this address: run" in read.error(f"s3://bucket/{name}")
+
+
+@pytest.mark.parametrize("address", ["", "file://"])
+def test_parts_with_other_columns_are_named(read, address):
+    read.write("1.csv", "a,b\n1,2\n")
+    read.write("2.csv", "b,a\n1,2\n")
+    assert read.error(f"{address}{read.folder}/*.csv").startswith(
+        f"{address}{read.folder}/2.csv: has other columns than {address}{read.folder}/1.csv"
+    )
+
+
+@pytest.mark.parametrize("name", ["1.csv", "1.jsonl", "1.parquet"])
+def test_the_damaged_one_of_several_files_is_named(read, name):
+    if name == "1.parquet":
+        read.parquet("0.parquet", a=[1])
+        read.write(name, b"PAR1 and nothing else PAR1")
+    else:
+        good, bad = ("a,b\n1,2\n", "a,b\n1\n") if name == "1.csv" else ('{"a": 1}\n', '{"a": 1}\n' * 20_000 + "{")
+        read.write(f"0{Path(name).suffix}", good)
+        read.write(name, bad)
+    assert read.error(read.folder / f"*{Path(name).suffix}").startswith(f"{read.folder / name}: cannot be read")
+
+
+def test_names_that_an_engine_cannot_tell_apart_are_errors(read):
+    assert "differ in case alone" in read.error(read.write("x.csv", "a,A\n1,2\n"))
+    assert "differ in case alone" in read.error(read.write("x.jsonl", '{"a": 1, "A": 2}\n'))
+    assert "names the column 'a' twice" in read.error(read.write("y.csv", "1,2\n"), Csv(names=("a", "a")))
+    for path in (read.write("z.csv", "Source_Row\n1\n"), read.parquet("z.parquet", source_row=[1])):
+        assert "a name that crossrec needs for itself" in read.error(path)
+    assert "a name that DuckDB needs for itself" in read.error(read.parquet("y.parquet", file_row_number=[1]))
+
+
+def test_files_of_different_forms_and_of_none_are_errors(read):
+    read.write("x.csv", "a\n1\n")
+    read.write("x.tsv", "a\n1\n")
+    assert "names files of different forms" in read.error(read.folder / "x.*")
+    assert "unknown kind of file; known are .parquet" in read.error(read.write("x.doc", "a\n1\n"))
+
+
+# What is damaged, through the real command.
+
+ROWS = small.table("user item time", small.BASE)
+CSV = ROWS.to_csv(index=False).encode()
+LONG_CSV = CSV + b"u,r0,2024-01-01\n" * 100_000
+"""Longer than the part that tells its columns."""
+LINE = b'{"user": "u", "item": "r0", "time": "2024-01-01"}\n'
+LONG_JSON = LINE * 12_000
+RUBBISH = random.Random(0).randbytes(5000)
+
+
+def parquet_bytes(rows: pd.DataFrame) -> bytes:
+    written = io.BytesIO()
+    rows.to_parquet(written)
+    return written.getvalue()
+
+
+PARQUET = parquet_bytes(pd.concat([ROWS] * 1000))
+DAMAGED = {
+    "cut-off.parquet": (PARQUET[: len(PARQUET) // 2], "cannot be read"),
+    "torn.parquet": (PARQUET[:20] + RUBBISH[:200] + PARQUET[220:], "cannot be read"),
+    "footer.parquet": (PARQUET[:-8] + b"\xff\xff\xff\x7fPAR1", "cannot be read"),
+    "rubbish.parquet": (RUBBISH, "cannot be read"),
+    "csv-in.parquet": (CSV, "cannot be read"),
+    "no-rows.parquet": (parquet_bytes(ROWS.head(0)), "no interaction is left"),
+    "nulls.parquet": (parquet_bytes(ROWS.assign(user=None)), "row 1: 3 of 3 rows are unusable (missing user id 3)"),
+    "parquet-in.csv": (PARQUET, "cannot be read as utf-8"),
+    "parquet-in.jsonl": (PARQUET, "cannot be read"),
+    "parquet-in.csv.gz": (PARQUET, "cannot be read"),
+    "rubbish.csv": (RUBBISH, "cannot be read as utf-8"),
+    "rubbish.csv.zst": (RUBBISH, "cannot be read"),
+    "rubbish.jsonl": (RUBBISH, "cannot be read"),
+    "cut-off-early.csv.gz": (gzip.compress(LONG_CSV)[:50], "cannot be read"),
+    "cut-off.csv.gz": (gzip.compress(LONG_CSV)[:-9], "cannot be read"),
+    "cut-off.jsonl.gz": (gzip.compress(LONG_JSON)[:-9], "cannot be read"),
+    "cut-off.csv.zst": (zstd(LONG_CSV)[:-9], "cannot be read: Truncated"),
+    "latin.csv": (CSV + b"\xe9,r0,2024-01-01\n", "cannot be read as utf-8, which csv.encoding changes"),
+    "latin-far-down.csv": (LONG_CSV + b"\xe9,r0,2024-01-01\n", "line 100005: Invalid unicode"),
+    "latin-far-down.jsonl": (LONG_JSON + LINE.replace(b"u", b"\xe9"), "near line 12002: invalid UTF-8"),
+    "one-long-line.csv": (b"x" * 10_000_000, "line 1: is no header"),
+    "a-long-line.csv": (CSV + b"x" * 10_000_000, "line 5: Expected Number of Columns: 3 Found: 1"),
+    "one-long-line.jsonl": (b'{"user": "' + b"x" * 10_000_000, "line 1: is not JSON"),
+    "nul.csv": (b"\0" * 1000, "line 1: holds NUL bytes"),
+    "nul-behind.csv": (CSV + b"\0" * 1000, "line 5: Expected Number of Columns: 3 Found: 1"),
+    "nul-in-ids.csv": (CSV.replace(b"base", b"ba\0se"), "row 1: 3 of 3 rows are unusable (missing user id 3)"),
+    "nul-far-down.jsonl": (LONG_JSON + b"\0" * 100 + b"\n", "near line 12002: unexpected character"),
+    "twice.csv": (b"user,item,user,time\n1,2,3,4\n", "names the column 'user' twice"),
+    "header.csv": (b"user,item,time", "no interaction is left"),
+    "line-ends.csv": (b"\n\n\n", "line 1: names no column"),
+    "nulls.csv": (b"user,item,time\n" + b",,\n" * 9, "row 1: 9 of 9 rows are unusable"),
+    "line-ends.jsonl": (b"\n\n\n", "its first 10,000 lines hold no keys"),
+    "nulls.jsonl": (b'{"user": null, "item": null, "time": null}\n', "row 1: 1 of 1 rows are unusable"),
+    "broken-far-down.jsonl": (LONG_JSON + b'{"user":\n' + LINE, "near line 12002: unexpected"),
+    "list-far-down.jsonl": (LONG_JSON + b"[1]\n" + LINE, "line 12001: Expected OBJECT, but got ARRAY"),
+    "list.json": (b"[" + LINE + b"]", "line 1: is not JSON"),
+    "deep.jsonl": (b'{"user": ' + b"[" * 100_000, "cannot be read"),
+    "long-number.jsonl": (b'{"user": ' + b"1" * 6000 + b"}", "has no column 'item'"),
+    "few.csv": (LONG_CSV + b"u,r0\n", "line 100005: Expected Number of Columns: 3 Found: 2"),
+    "many.csv": (CSV + b"u,r0,2024-01-01,x\n", "line 5: Expected Number of Columns: 3 Found: 4"),
+    "quote.csv": (CSV + b'"u,r0,2024-01-01\n' + LONG_CSV, "line 5: Value with unterminated quote found; if quotes"),
+    "mixed-line-ends.csv": (CSV.replace(b"\n", b"\r\n") + CSV, "its lines end in different ways, or a quote"),
+}
+
+
+@pytest.fixture
+def broken(tmp_path, crossrec):
+    """Runs preprocess on a shop whose interactions are in that file, and gives the one line that it ends with."""
+    shop = small.write(tmp_path, shop=(ROWS, small.kinds("r0", "b0", "b1")))
+    shop.config["data"]["clean"]["max_rejected"] = 0.05
+
+    def ran(path: Path, part: str = "interactions") -> str:
+        shop.config["data"]["platforms"][0][part]["path"] = str(path)
+        done = crossrec("preprocess", shop.path)
+        assert done.exit_code == ExitCode.INPUT, done.output
+        assert done.stdout == ""
+        check_nothing_is_left(shop)
+        [line] = done.stderr.splitlines()
+        assert len(line) < 500
+        return line
+
+    return ran
+
+
+def check_nothing_is_left(shop: Shop) -> None:
+    """Neither an artifact nor a draft or scratch."""
+    assert {path.name for path in shop.run_dir.rglob("*")} <= {".lock", "run.log"}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_ends_in_one_line_and_leaves_nothing(broken, tmp_path, name):
+    content, message = DAMAGED[name]
+    (tmp_path / name).write_bytes(content)
+    line = broken(tmp_path / name)
+    assert message in line
+    assert str(tmp_path / name) in line or "is left" in line
+
+
+@pytest.mark.parametrize("name", ["torn.parquet", "few.csv", "cut-off.csv.zst", "broken-far-down.jsonl", "nulls.csv"])
+def test_damaged_items_end_in_one_line_too(broken, tmp_path, name):
+    content, _ = DAMAGED[name]
+    columns = b"item,kind,title"
+    (tmp_path / name).write_bytes(content.replace(b"user,item,time", columns))
+    assert str(tmp_path / name) in broken(tmp_path / name, "items")
+
+
+def test_a_folder_without_files_is_told(broken, tmp_path):
+    (tmp_path / "rows").mkdir()
+    assert f"{tmp_path / 'rows'}: no Parquet file in this folder" in broken(tmp_path / "rows")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.jsonl.gz"])
+def test_a_file_that_may_not_be_read_is_told(broken, tmp_path, name):
+    (tmp_path / name).write_bytes(CSV)
+    (tmp_path / name).chmod(0)
+    assert "Permission denied" in broken(tmp_path / name)
+    (tmp_path / "rows").mkdir(mode=0)
+    assert "Permission denied" in broken(tmp_path / "rows" / name)
+
+
+def test_data_check_ends_on_a_damaged_file_likewise(tmp_path, crossrec):
+    shop = small.write(tmp_path, shop=(ROWS, small.kinds("r0", "b0", "b1")))
+    (tmp_path / "torn.parquet").write_bytes(DAMAGED["torn.parquet"][0])
+    shop.config["data"]["platforms"][0]["interactions"]["path"] = str(tmp_path / "torn.parquet")
+    done = crossrec("data", "check", shop.path)
+    assert done.exit_code == ExitCode.INPUT
+    assert len(done.stderr.splitlines()) == 1
+    assert "torn.parquet: cannot be read" in done.stderr
