@@ -188,6 +188,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode is no reason to fail
     try:
         sys.exit(app(prog_name="crossrec", standalone_mode=False))
+    except KeyboardInterrupt as error:  # between two steps of the command, or while it ends
+        console = Console(as_json="--json" in sys.argv)
+        _fail(console, *_explain(error, console))
     except TyperException as error:
         wrong = error.format_message() if isinstance(error, typer.BadParameter.__bases__) else str(error)
         _fail(Console(as_json="--json" in sys.argv), [wrong] if wrong else [], ExitCode.CONFIG)

@@ -106,7 +106,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     _require_both_domains(engine, bought, config.domains)
     if data.min_interactions.item:
         catalogue = bought
-    users = _users(files_users, accounts, left[USER])
+    users = _users(files_users, accounts, left[USER], data)
     return Cleaned(rows, left[USER], left[ITEM], catalogue, users, accounts, listings, item_links)
 
 
@@ -215,7 +215,8 @@ def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
     weights = [(kind == name, event.weight) for name, event in spec.events.items()]
     is_return = (part[t.QUANTITY] < 0).fill_null(False)
     return {
-        t.WEIGHT: (ibis.cases(*weights, else_=1.0) if weights else ibis.literal(1.0)).cast("float64"),
+        # To Ibis a cast to float64 would be none, and to an engine 2.0 is a decimal with one digit behind the point.
+        t.WEIGHT: (ibis.cases(*weights, else_=1.0) if weights else ibis.literal(1.0)).cast("float32"),
         IS_RETURN: is_return | kind.isin(back).fill_null(False) if back else is_return,
     }
 
@@ -292,7 +293,10 @@ def _numbered(
     rows, repeats = _duplicates(joined, data)
     rows = engine.keep(rows, "interactions")
     engine.drop(joined)
-    ledger.note("interactions_left", "read", engine.count(rows))
+    read = engine.count(rows)
+    if not read:
+        raise InputError(f"{data.platforms[0].interactions.path}: holds no row")
+    ledger.note("interactions_left", "read", read)
     hint = _ids_to_compare(engine, parts[0], listings)
     return ledger.sort_out(rows, [*ROW_RULES, *repeats], "interactions", first=True, hint=hint)
 
@@ -408,7 +412,7 @@ def _decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
     """Weights that halve with age."""
     if data.half_life_days is None:
         return rows
-    latest = engine.fetch(rows.aggregate(latest=rows[CLOCK].max().epoch_seconds()))["latest"][0].as_py()
+    latest = engine.fetch(rows.aggregate(latest=rows[CLOCK].max().epoch_seconds().cast("int64")))["latest"][0].as_py()
     halvings = (latest - rows[CLOCK].epoch_seconds()) / (86400 * data.half_life_days)
     weight = ibis.literal(0.5) ** halvings
     if t.WEIGHT in rows.columns:
@@ -447,6 +451,8 @@ def _enough_interactions(
         return rows, counts
     of_user = rows.anti_join(counts[USER], USER).mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
     of_item = rows.semi_join(counts[USER], USER).anti_join(counts[ITEM], ITEM)
+    if least[USER] <= 1:  # then a user falls with the last of their items alone
+        of_user, of_item = of_user.limit(0), rows.anti_join(counts[ITEM], ITEM)
     of_item = of_item.mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
     ledger.sort_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
     return rows, counts
@@ -471,7 +477,7 @@ def _require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) ->
             )
 
 
-def _users(files_users: ir.Table | None, accounts: ir.Table, left: ir.Table) -> ir.Table:
+def _users(files_users: ir.Table | None, accounts: ir.Table, left: ir.Table, data: Data) -> ir.Table:
     """Whoever has an interaction or stands in a users file; of several platforms, with the tags of all."""
     there = left.select(USER)
     tagged = None
@@ -480,8 +486,8 @@ def _users(files_users: ir.Table | None, accounts: ir.Table, left: ir.Table) -> 
         there = there.union(theirs.select(USER), distinct=True)
         tags = theirs.select(USER, tag=theirs[t.TAGS].unnest()).distinct()
         tagged = tags.group_by(USER).aggregate(**{t.TAGS: tags["tag"].collect().sort()})
-    people = accounts.semi_join(there, USER)
-    people = people.group_by(USER, t.USER_ID).aggregate(**{t.PLATFORM: people[t.PLATFORM].min()})
+    people = with_id(accounts.semi_join(there, USER), data)
+    people = people.filter(people[ID] == people[t.USER_ID]).select(USER, t.USER_ID, t.PLATFORM)
     nothing = tag_list([])
     if tagged is None:
         return people.mutate(**{t.TAGS: nothing})

@@ -204,6 +204,6 @@ def _cause(error: duckdb.Error) -> str:
         encoding = "; csv.encoding changes that" if "encoded" in why else ""
         return f"line {line[1]}: {why[:300].rstrip('.')}{quotes}{encoding}"
     if "state machine" in words:
-        return "its lines end in different ways, or a quote is neither closed nor doubled"
+        return "its lines end in different ways, in the midst of a cell, or a quote is neither closed nor doubled"
     words = re.sub(r" in file \".*?\"|^[A-Za-z ]+ Error: |\s*Try .*", "", words.splitlines()[0] if words else "")
     return re.sub(r"at byte \d+ in line", "near line", words)[:300]  # DuckDB counts one too many there

@@ -1,8 +1,8 @@
 """Which ids of several platforms or devices mean the same person or item.
 
-Links make groups of ids; a group is one person or item, and bears the id of its first member. A wrong link joins two
-people for good, so a group that holds two ids of one platform, though no table joins that platform's ids with one
-another, is left apart unless the config says otherwise.
+Links make groups of ids; a group is one person or item, and bears the id of its first member that occurs. A wrong
+link joins two people for good, so a group that holds two ids of one platform, though no table joins that platform's
+ids with one another, is left apart unless the config says otherwise.
 """
 
 from __future__ import annotations
@@ -58,13 +58,18 @@ def number(
     Returns:
         platform, own id, ``ACCOUNT``, ``KEY``, ``ID``; kept.
     """
-    ends = [
-        pairs.select(**{t.PLATFORM: pairs[f"{side}_{t.PLATFORM}"], OWN: pairs[side]})
-        for pairs in links
-        for side in (LEFT, RIGHT)
-    ]
-    ids = union([own.select(t.PLATFORM, OWN), *ends])
-    ids = with_id(ids.distinct() if repeats or ends else ids, data)
+    ids = own.select(t.PLATFORM, OWN)
+    if links:
+        ends = [
+            pairs.select(**{t.PLATFORM: pairs[f"{side}_{t.PLATFORM}"], OWN: pairs[side]})
+            for pairs in links
+            for side in (LEFT, RIGHT)
+        ]
+        ids = union([ids.mutate(occurs=True), *(end.mutate(occurs=False) for end in ends)])
+        ids = ids.group_by(t.PLATFORM, OWN).aggregate(occurs=ids["occurs"].any())
+    elif repeats:
+        ids = ids.distinct()
+    ids = with_id(ids, data)
     order = [ID] if len(data.platforms) == 1 else [ID, t.PLATFORM]  # "a:b" may be b of a, or a's own
     ids = ids.mutate(**{ACCOUNT: ibis.row_number().over(order_by=order).cast("int32")})
     if not links:
@@ -104,13 +109,14 @@ def read_links(engine: Engine, tables: Sequence[Links], key: str) -> list[ir.Tab
 def _first_of_group(
     engine: Engine, ids: ir.Table, links: Sequence[ir.Table], data: Data, ledger: Ledger, of: str
 ) -> ir.Table:
-    """For every linked account, the first account of its group."""
+    """For every linked account, the first account of its group, of those that occur if one does."""
     edges = engine.fetch(union([_edges(ids, pairs) for pairs in links]).distinct())
     left, right = (edges[side].to_numpy().astype(np.int64) for side in (LEFT, RIGHT))
     linked = np.unique(np.concatenate([left, right]))
-    shops = engine.fetch(ids.select(ACCOUNT, t.PLATFORM).order_by(ACCOUNT))
-    shop = shops[t.PLATFORM].to_numpy(zero_copy_only=False)[linked]
-    groups = _Groups.of(np.searchsorted(linked, left), np.searchsorted(linked, right), shop, _joined_within(data, of))
+    all_ids = engine.fetch(ids.select(ACCOUNT, t.PLATFORM, "occurs").order_by(ACCOUNT))
+    shop, occurs = (all_ids[name].to_numpy(zero_copy_only=False)[linked] for name in (t.PLATFORM, "occurs"))
+    ends = (np.searchsorted(linked, left), np.searchsorted(linked, right))
+    groups = _Groups.of(*ends, shop, occurs, _joined_within(data, of))
     conflicts = groups.conflicts
     ledger.note("identity", "conflicts", len(conflicts), of)
     ledger.note("identity", "cycles", groups.cycles, of)
@@ -146,25 +152,28 @@ class _Groups:
     group: Ints
     """Of each linked id."""
     first: Ints
-    """Of each linked id, the first of its group."""
+    """Of each linked id, the first of its group; one that no file but the mapping table has only if all are such."""
     conflicts: Ints
     """Groups that hold two ids of one platform that nothing joins within."""
     cycles: int
     """Groups with a link more than it takes to join them: harmless alone, telling beside a conflict."""
 
     @classmethod
-    def of(cls, left: Ints, right: Ints, shop: npt.NDArray[Any], within: set[str]) -> _Groups:
+    def of(
+        cls, left: Ints, right: Ints, shop: npt.NDArray[Any], occurs: npt.NDArray[np.bool_], within: set[str]
+    ) -> _Groups:
         size = len(shop)
         graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(size, size))
         groups, group = connected_components(graph, directed=False)
         members = np.bincount(group, minlength=groups)
         links = np.bincount(group[left], minlength=groups)
-        _, first = np.unique(group, return_index=True)
+        order = np.argsort(~occurs, kind="stable")
+        _, first = np.unique(group[order], return_index=True)
         shops, number = np.unique(shop.astype(str), return_inverse=True)
         counted = np.bincount(group * len(shops) + number, minlength=groups * len(shops)).reshape(groups, len(shops))
         counted[:, np.isin(shops, sorted(within))] = 0
         conflicts = np.flatnonzero((counted > 1).any(axis=1))
-        return cls(group.astype(np.int64), first[group], conflicts, int((links >= members).sum()))
+        return cls(group.astype(np.int64), order[first][group], conflicts, int((links >= members).sum()))
 
 
 def _conflict(engine: Engine, ids: ir.Table, accounts: Ints, of: str) -> str:

@@ -97,7 +97,7 @@ def _figure(text: ir.StringValue) -> ir.StringValue:
     """The sign, digits and decimal point of the number that a text begins with, past a currency."""
     currency, sign = r"(?:[A-Za-z]{1,3}\.?|[^\d\s.,+\x{2212}-]{1,3}(?:\.\s)?)\s?", r"[-+\x{2212}]?\s*"
     digits = r"\d{1,3}(?:['’ \x{a0}\x{202f}]\d{3})+(?:[.,]\d*)?|\d[\d.,]*|[.,]\d+"
-    figure = text.re_extract(rf"^\s*{sign}(?:{currency})?{sign}({digits})(?:\D|$)", 1)
+    figure = text.re_extract(rf"^\s*(?:[Ff]rom\s)?{sign}(?:{currency})?{sign}({digits})(?:\D|$)", 1)
     figure = figure.re_replace(r"['’ \x{a0}\x{202f}]|[.,]$", "")
     by_comma = r"^[1-9]\d{0,2}(,\d{3})+(\.\d*)?$|^[1-9]\d?(,\d\d)+,\d{3}(\.\d*)?$"
     by_point = r"^\d{1,3}(\.\d{3})+,\d*$|^\d{1,3}(\.\d{3}){2,}$"

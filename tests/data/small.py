@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 from conftest import Shop
+
+from crossrec_cli.config.load import load_config
+from crossrec_cli.data import engine
+from crossrec_cli.data.catalogue import assign_domains, price_bands, read_items
+from crossrec_cli.data.clean import clean
+from crossrec_cli.data.ledger import Ledger
 
 INTERACTIONS = {
     "user": "user_id",
@@ -100,3 +107,39 @@ def measured(found: dict[str, pd.DataFrame], measure: str) -> dict[tuple[str, st
     rows = rows[rows["measure"] == measure]
     assert not rows.duplicated(["label", "other"]).any()
     return {(row.label, None if pd.isna(row.other) else row.other): row.value for row in rows.itertuples()}
+
+
+def cleaned(shop: Shop) -> dict[str, pd.DataFrame]:
+    """What cleaning alone leaves and rejects, in half the time of the whole stage.
+
+    A column in which all interactions would agree is not there.
+    """
+    config = load_config(shop.path)
+    rejected = Path(tempfile.mkdtemp(dir=shop.folder)) / "rejected.parquet"
+    with engine.connect("duckdb", rejected.parent / ".scratch", config.runtime) as tables:
+        ledger = Ledger(tables, config.data.clean)
+        done = clean(tables, config, ledger)
+        ledger.write(rejected)
+        rows = done.rows.inner_join(done.left_users, "user").inner_join(done.left_items, "item")
+        rows = rows.inner_join(done.users.select("user", "user_id"), "user")
+        rows = rows.inner_join(done.items.select("item", "item_id"), "item").rename(timestamp="clock")
+        if "account" in rows.columns:
+            own = done.accounts.select("account", "platform", original_user_id="own_id")
+            rows = rows.inner_join(own, "account")
+        kept = {
+            "interactions": tables.fetch(rows.order_by("user", "timestamp", "item")).to_pandas(),
+            "items": tables.fetch(done.items).to_pandas(),
+            "users": tables.fetch(done.users).to_pandas(),
+        }
+        if done.item_links is not None:
+            kept["item_links"] = tables.fetch(done.item_links).to_pandas()
+    quality = pd.DataFrame(ledger.measures, columns=["measure", "label", "other", "value"])
+    return kept | {"rejected": pd.read_parquet(rejected), "quality": quality}
+
+
+def catalogue(shop: Shop) -> pd.DataFrame:
+    """The items with their domains and price bands, as they are read."""
+    config = load_config(shop.path)
+    with engine.connect("duckdb", Path(tempfile.mkdtemp(dir=shop.folder)) / ".scratch", config.runtime) as tables:
+        items = read_items(tables, config.data, Ledger(tables, config.data.clean))
+        return tables.fetch(price_bands(assign_domains(tables, items, config.domains))).to_pandas()

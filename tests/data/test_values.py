@@ -142,6 +142,8 @@ NUMBERS = {
     # the lower end
     "$9.99 - $19.99": 9.99,
     "9.99–19.99": 9.99,
+    "from 14.99": 14.99,
+    "From $5": 5,
     "10-20": 10,
     "12.99 19.99": 12.99,
     # a number with something behind it
@@ -149,7 +151,24 @@ NUMBERS = {
     "50%": 50,
     "12 pcs": 12,
 }
-NO_NUMBERS = [None, "", " ", "-", "—", "$", ".", ",", "free", "n/a", "from $5", "1,2,3", "1.2.3", "12,345,67", "true"]
+NO_NUMBERS = [
+    None,
+    "",
+    " ",
+    "-",
+    "—",
+    "$",
+    ".",
+    ",",
+    "free",
+    "n/a",
+    "up to $5",
+    ".a-box{margin:0}",
+    "1,2,3",
+    "1.2.3",
+    "12,345,67",
+    "true",
+]
 NOT_FINITE = ["nan", "NaN", "inf", "-inf", "Infinity", "1e400", "-1e400"]
 
 
