@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -87,9 +89,20 @@ class Stage:
 
     def run(self, job: Job) -> stages.Summary:
         """Do the work. Only now is the stage's code imported."""
-        module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
+        with _signals_wait():
+            module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: stages.Summary = module.run(job)
         return summary
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come through afterwards: in the middle of its import, torch aborts the process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stage_of(file: str) -> str:
