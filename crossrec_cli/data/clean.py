@@ -302,7 +302,7 @@ def _numbered(
 
 
 def _ids_to_compare(engine: Engine, part: ir.Table, listings: ir.Table) -> str:
-    bought = engine.fetch(part.select(t.ITEM_ID).limit(1))[t.ITEM_ID].to_pylist()
+    bought = engine.fetch(part.select(t.ITEM_ID).drop_null().limit(1))[t.ITEM_ID].to_pylist()
     known = engine.fetch(listings.select(OWN).limit(1))[OWN].to_pylist()
     return (
         f"{COLUMNS}; an item's id is '{bought[0] if bought else ''}' there, '{known[0] if known else ''}' in the items"
