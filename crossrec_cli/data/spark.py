@@ -6,7 +6,9 @@ A master that ``spark-submit`` or a Spark configuration names is used; else Spar
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +59,7 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
 def _session(scratch: Path, runtime: Runtime) -> SparkSession:
     builder = SparkSession.builder.appName("crossrec")
     if not SparkConf().contains("spark.master"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 that the PATH happens to name
         builder = builder.master(f"local[{runtime.num_threads or '*'}]").config("spark.ui.enabled", "false")
         builder = builder.config("spark.sql.shuffle.partitions", "8")  # not 200 tiny tasks on one machine
         builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
