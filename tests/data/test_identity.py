@@ -285,15 +285,15 @@ def test_linked_items_are_one_of_the_first_platform_that_has_its_text(tmp_path):
     base = table("user item time", BASE)
     first = kinds("r0", "b0", "b1").assign(title=["first", None, "apart"], price=["1", "2", "3"])
     second = kinds("r0", "b0", "b1").assign(title=["second", "has text", "apart"], price=["7", "8", "9"])
-    shop = write(tmp_path, one=(base, first), two=(base, second))
-    link(shop, "items", {("two", "one"): "r0 r0\n b0 b0\n b1 unheard-of"})
+    shop = write(tmp_path, two=(base, first), one=(base, second))
+    link(shop, "items", {("one", "two"): "r0 r0\n b0 b0\n b1 unheard-of"})
     found = cleaned(shop)
     items = found["items"].set_index("item_id")
     assert items[["platform", "text", "price"]].T.to_dict("list") == {
-        "one:r0": ["one", "first", 1.0],
-        "one:b0": ["two", "has text", 8.0],
-        "one:b1": ["one", "apart", 3.0],
-        "two:b1": ["two", "apart", 9.0],
+        "one:r0": ["two", "first", 1.0],
+        "one:b0": ["one", "has text", 8.0],
+        "one:b1": ["one", "apart", 9.0],
+        "two:b1": ["two", "apart", 3.0],
     }
     assert measured(found, "identity")["joined", "items"] == 3
     assert len(found["interactions"]) == 6
@@ -308,6 +308,8 @@ TITLES = {
         "r3": "!!!",
         "b0": "Blue Train: the biography",
         "b1": "Giant Steps",
+        "r4": "Sketches of Spain",
+        "r5": "Sketches of Spain",
     },
     "b": {
         "x0": "miles davis — KIND OF BLUE",
@@ -317,6 +319,7 @@ TITLES = {
         "y0": "the biography",
         "y1": "Giant Steps",
         "y2": "Giant Steps",
+        "x4": "sketches of Spain",
     },
     "c": {"z0": "kind of blue miles davis", "z1": "Giant Leaps"},
 }
@@ -380,6 +383,8 @@ def test_items_whose_texts_share_their_rare_words_are_proposed_with_a_plain_loop
     assert expected["a:r1", "b:x1"] < 0.9 < expected["a:r0", "b:x0"] == 1.0
     assert ("a:b1", "b:y1") in found
     assert ("a:b1", "b:y2") not in found
+    assert ("a:r4", "b:x4") in found
+    assert ("a:r5", "b:x4") not in found
     assert links["confidence"].is_monotonic_decreasing
     assert links.set_index("item_id").loc["a:r1", ["text", "other_text"]].tolist() == [
         "A Love Supreme by John Coltrane",
