@@ -97,6 +97,8 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     parts = [_read_interactions(engine, data, index, limit) for index in range(len(data.platforms))]
     accounts = _accounts(engine, parts, files_users, data, ledger)
     rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
+    for part in parts:
+        engine.drop(part)
     for rule in (_no_returns, _no_repeats, _no_bots):
         rows = rule(engine, rows, data, ledger)
     ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
@@ -127,8 +129,10 @@ def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir
     if len(data.platforms) > 1 or links:
         items = _one_listing_each(items, data)
     items = price_bands(assign_domains(engine, items.drop(SOURCE_ROW, LISTING, OWN, ID), config.domains))
-    item_links = None if proposed is None else _with_texts(proposed, own, listings)
-    return engine.keep(items, "items"), listings, item_links
+    item_links = None if proposed is None else engine.keep(_with_texts(proposed, own, listings), "items")
+    items = engine.keep(items, "items")
+    engine.drop(own)
+    return items, listings, item_links
 
 
 def _with_texts(proposed: ir.Table, own: ir.Table, listings: ir.Table) -> ir.Table:
@@ -251,7 +255,8 @@ def _accounts(
     """Every platform's user ids, of whoever did something or stands in a users file, and whose they are."""
     own = []
     for platform, part in zip(data.platforms, parts, strict=True):
-        ids = part.select(**{OWN: part[t.USER_ID]}).drop_null(OWN).distinct()
+        # Kept, so that nulls are looked for among the distinct ids alone.
+        ids = engine.keep(part.select(**{OWN: part[t.USER_ID]}).distinct(), "interactions").drop_null(OWN)
         own.append(ids.select(OWN, **{t.PLATFORM: ibis.literal(platform.name)}))
     if users is not None:
         own.append(users.select(**{OWN: users[t.USER_ID]}, **{t.PLATFORM: users[t.PLATFORM]}))
@@ -322,10 +327,12 @@ def _no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.T
     """All that a user did who did too much on some day."""
     if data.clean.bots is None or data.platforms[0].interactions.columns.timestamp is None:
         return rows
-    days = rows.group_by(USER, day=rows[CLOCK].truncate("D")).aggregate(n=rows.count())
+    counts = rows.group_by(USER).aggregate(n=rows.count())  # few have to be looked at day by day
+    busy = rows.semi_join(counts.filter(counts["n"] > data.clean.bots), USER)
+    days = busy.group_by(USER, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
     bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(USER).distinct(), "interactions")
     theirs = rows.semi_join(bots, USER).mutate(**{t.REASON: ibis.literal(Reason.BOT.code, "int8")})
-    ledger.sort_out(theirs, [Reason.BOT], "interactions")
+    ledger.leave_out(theirs, [Reason.BOT], "interactions")
     return rows.anti_join(bots, USER) if engine.count(bots) else rows
 
 
@@ -368,7 +375,9 @@ def _no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> i
         marked = _given_back(rows)
     else:
         marked = rows.mutate(**{t.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
-    return ledger.sort_out(engine.keep(marked, "interactions"), [Reason.RETURN, Reason.RETURNED], "interactions")
+    marked = engine.keep(marked, "interactions")
+    engine.drop(rows)
+    return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
 
 
 def _given_back(rows: ir.Table) -> ir.Table:
@@ -404,8 +413,9 @@ def _no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> i
         weight = rows[t.WEIGHT] if t.WEIGHT in rows.columns else ibis.literal(1.0)
         units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
         marked[t.WEIGHT] = (weight * units).sum().over(group_by=[USER, ITEM])
-    rows = engine.keep(rows.mutate(**marked), "interactions")
-    return ledger.sort_out(rows, [Reason.REPEAT], "interactions")
+    repeated = engine.keep(rows.mutate(**marked), "interactions")
+    engine.drop(rows)
+    return ledger.sort_out(repeated, [Reason.REPEAT], "interactions")
 
 
 def _decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
@@ -454,7 +464,7 @@ def _enough_interactions(
     if least[USER] <= 1:  # then a user falls with the last of their items alone
         of_user, of_item = of_user.limit(0), rows.anti_join(counts[ITEM], ITEM)
     of_item = of_item.mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
-    ledger.sort_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
+    ledger.leave_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
     return rows, counts
 
 

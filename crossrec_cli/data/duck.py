@@ -116,11 +116,11 @@ class DuckEngine(Engine):
             self.connection.raw_sql(f"CREATE TABLE {name} AS {query}")
         except duckdb.Error as error:
             raise self._explained(error, query, reading) from None
+        self._kept.add(name)
         return self.connection.table(name)
 
-    def drop(self, table: ir.Table) -> None:
-        """As ``Engine.drop``."""
-        self.connection.raw_sql(f"DROP TABLE {table.get_name()}")
+    def _drop(self, name: str) -> None:
+        self.connection.raw_sql(f"DROP TABLE {name}")
 
     def fetch(self, table: ir.Table) -> pa.Table:
         """As ``Engine.fetch``."""
@@ -133,7 +133,7 @@ class DuckEngine(Engine):
         """As ``Engine.write``."""
         columns = table.select(*schema.names).cast(ibis.Schema.from_pyarrow(schema))
         try:
-            self.connection.to_parquet(columns, path, compression="zstd")
+            self.connection.to_parquet(columns, path, compression="zstd", parquet_version="v2")
         except duckdb.Error as error:
             raise self._explained(error, self.connection.compile(columns)) from None
 

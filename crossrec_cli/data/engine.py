@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 
@@ -64,6 +65,7 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.read_files: list[str] = []
         """Every file that was read, by number."""
+        self._kept: set[str] = set()
 
     def read(self, source: Source, limit: int | None = None) -> ir.Table:
         """Its rows as they stand in the files, with ``SOURCE_ROW``. Cells of text forms stay text: 00123 is an id.
@@ -103,9 +105,16 @@ class Engine(ABC):
         """How many rows it has."""
         return int(self.fetch(table.aggregate(n=table.count()))["n"][0].as_py())
 
-    @abstractmethod
     def drop(self, table: ir.Table) -> None:
-        """Let go of a kept table that nothing reads any more."""
+        """Let go of every kept table that it reads, and that nothing else reads any more."""
+        names = self._kept & {node.name for node in table.op().find(ops.DatabaseTable)}
+        for name in sorted(names):
+            self._drop(name)
+        self._kept -= names
+
+    @abstractmethod
+    def _drop(self, name: str) -> None:
+        """Let go of one kept table."""
 
     @abstractmethod
     def fetch(self, table: ir.Table) -> pa.Table:

@@ -69,7 +69,8 @@ class Ledger:
     """Counts what each rule leaves out, keeps the rows that it left out, and stops at what shall not be.
 
     Raises:
-        InputError: from ``sort_out``, if a rule is set to fail and met something, or too much of a file is unusable.
+        InputError: from ``sort_out`` and ``leave_out``, if a rule is set to fail and met something, or too much of a
+            file is unusable.
     """
 
     def __init__(self, engine: Engine, clean: Clean) -> None:
@@ -105,15 +106,24 @@ class Ledger:
         """Take out the rows that bear a reason.
 
         Args:
-            table: with ``REASON`` and ``SOURCE_ROW``; kept by the engine, as it is read three times.
+            table: with ``REASON`` and ``SOURCE_ROW``; kept by the engine, which lets go of it.
             rules: the reasons that it may bear, for the count.
             of: interactions, items or users.
             first: whether these are all rows of their files.
             hint: what to look at where too much is unusable.
 
         Returns:
-            The rows without a reason.
+            The rows without a reason. Kept: DuckDB takes what passes such a filter for few, and would join it badly.
         """
+        self.leave_out(table, rules, of, first, hint)
+        rest = self.engine.keep(table.filter(table[t.REASON].isnull()).drop(t.REASON), of)
+        self.engine.drop(table)
+        return rest
+
+    def leave_out(
+        self, table: ir.Table, rules: Sequence[Reason], of: str, first: bool = False, hint: str = COLUMNS
+    ) -> None:
+        """Count and write down the rows that bear a reason; as ``sort_out``, which takes them out as well."""
         by_file = table.group_by(t.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
         counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
         for row in counted:
@@ -131,19 +141,18 @@ class Ledger:
             self._unusable[row["file"]] += row["n"] if row[t.REASON] in UNUSABLE else 0
         self._check_share(counted, hint)
         out = table.filter(table[t.REASON].notnull())
-        self._rejected.append(
-            out.select(
-                SOURCE_ROW,
-                out[t.REASON].cast("int8").name(t.REASON),
-                **{t.TABLE: ibis.literal(TABLES.index(of), "int8")},
-            )
+        out = out.select(
+            SOURCE_ROW,
+            # To Ibis a cast to int8 would be none, and to an engine the literals are wider.
+            out[t.REASON].cast("int16").name(t.REASON),
+            **{t.TABLE: ibis.literal(TABLES.index(of), "int8")},
         )
-        return table.filter(table[t.REASON].isnull()).drop(t.REASON)
+        self._rejected.append(self.engine.keep(out, of))
 
     def write(self, path: Path) -> None:
         """rejected.parquet, by file and row."""
         rejected = ibis.union(*self._rejected) if len(self._rejected) > 1 else self._rejected[0]
-        rejected = rejected.order_by(SOURCE_ROW)  # as numbers; only then in words
+        rejected = rejected.order_by(SOURCE_ROW).view()  # as numbers; only then in words
         words = {
             t.TABLE: (rejected[t.TABLE], TABLES),
             t.REASON: (rejected[t.REASON] - 1, [reason.value for reason in REASONS]),

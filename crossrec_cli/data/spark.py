@@ -163,14 +163,16 @@ class SparkEngine(Engine):
 
     def keep(self, table: ir.Table, reading: str) -> ir.Table:
         """As ``Engine.keep``."""
+        name = next(self._names)
         try:
-            return self.connection.create_table(next(self._names), table)
+            kept = self.connection.create_table(name, table)
         except FAILURES as error:
             raise InputError(f"{reading}: cannot be read: {_cause(error)}") from None
+        self._kept.add(name)
+        return kept
 
-    def drop(self, table: ir.Table) -> None:
-        """As ``Engine.drop``."""
-        self.connection.raw_sql(f"DROP TABLE {table.get_name()}")
+    def _drop(self, name: str) -> None:
+        self.connection.raw_sql(f"DROP TABLE {name}")
 
     def fetch(self, table: ir.Table) -> pa.Table:
         """As ``Engine.fetch``, past pandas, which Spark wants in an old version."""

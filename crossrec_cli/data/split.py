@@ -49,6 +49,7 @@ def split(engine: Engine, cleaned: Cleaned, config: Config) -> Tables:
     items = engine.keep(cleaned.items.mutate(**{t.ITEM_INDEX: _nth(ITEM)}), "items")
     users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: _nth(USER)}), "users")
     rows = kept = engine.keep(_ordered(cleaned, items, users), "interactions")
+    engine.drop(cleaned.rows)
     cases, train_lengths = _held_out(engine, rows, chosen)
     cases = engine.keep(cases, "interactions")
     if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
@@ -223,7 +224,8 @@ def _whole(rows: ir.Table, cleaned: Cleaned, users: ir.Table, items: ir.Table, d
     if len(data.platforms) == 1:
         rows, alike[t.PLATFORM] = rows.drop(t.PLATFORM), ibis.literal(data.platforms[0].name)
     wanted = [name for name in (*t.INTERACTIONS.names, "trains", CLOCK) if name in rows.columns]
-    rows = rows.select(wanted).order_by(t.USER_INDEX, t.POSITION)  # before it gets wider
+    # As a view, or else Ibis would fold the sorting and the constants into one, and sort them along.
+    rows = rows.select(wanted).order_by(t.USER_INDEX, t.POSITION).view()
     missing = {name: value for name, value in alike.items() if name not in rows.columns}
     missing[t.SPLIT] = rows["trains"].ifelse(t.TRAIN, t.HELD_OUT)
     return rows.mutate(**missing, **{t.TIMESTAMP: _time(rows, data)})
