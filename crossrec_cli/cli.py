@@ -21,8 +21,8 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError
-from crossrec_cli.pipeline import BY_NAME, Outcome, run_stages
-from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
+from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, TRANSFER
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
 
@@ -61,7 +61,7 @@ def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
         _execute(stages, config, overrides or (), force, Console(quiet, as_json))
 
 
-_stage_command("run", tuple(BY_NAME), "Run all five stages; those that are up to date are skipped.")
+_stage_command("run", PIPELINE, "Run all five stages; those that are up to date are skipped.")
 _stage_command(PREPROCESS, (PREPROCESS,), "Read, clean and split the raw files.")
 _stage_command(
     PRETRAIN_ADAPT,
@@ -70,6 +70,8 @@ _stage_command(
 )
 _stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
 _stage_command(EVALUATE, (EVALUATE,), "Measure how well the test purchases are found.")
+
+_stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the texts, and tell what each is worth.")
 
 
 @app.command(epilog=EXIT_CODES)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import signal
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +29,7 @@ from crossrec_cli.artifacts.store import (
 from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import fingerprint, locate
 from crossrec_cli.errors import ArtifactError
-from crossrec_cli.reporting import Reporter
+from crossrec_cli.reporting import Reporter, peak_memory
 from crossrec_cli.stages import (
     ADAPTED,
     CASES,
@@ -45,6 +43,7 @@ from crossrec_cli.stages import (
     PRETRAIN_ADAPT,
     RECOMMEND,
     TAG_NAMES,
+    TRANSFER,
     USERS,
     Job,
 )
@@ -118,7 +117,15 @@ STAGES = (
     Stage(FINETUNE, 1, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 1, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
     Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest")),
+    Stage(
+        TRANSFER,
+        1,
+        (*_TABLES, CASES, *_MODEL),
+        ("adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
+    ),
 )
+PIPELINE = tuple(stage.name for stage in STAGES if stage.name != TRANSFER)
+"""What ``crossrec run`` runs."""
 BY_NAME = {stage.name: stage for stage in STAGES}
 
 
@@ -235,7 +242,7 @@ def _bring_up_to_date(
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
         paths = {file: current[_stage_of(file)].file(file) for file in stage.reads}
-        summary = stage.run(Job(config, paths, draft, report))
+        summary = stage.run(Job(config, paths, draft, report, store.checkpoint(stage.name, basis.digest)))
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             stage=stage.name,
@@ -250,12 +257,6 @@ def _bring_up_to_date(
             started=started.isoformat(timespec="seconds"),
             wall_seconds=round(time.perf_counter() - wall, 3),
             cpu_seconds=round(time.process_time() - cpu, 3),
-            peak_memory_bytes=_peak_memory(),
+            peak_memory_bytes=peak_memory(),
         )
         return Outcome(stage.name, store.commit(draft, manifest), True, reason)
-
-
-def _peak_memory() -> int:
-    """The most memory this process has held so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes

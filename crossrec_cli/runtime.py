@@ -35,6 +35,7 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it
     device = torch.device(_device(runtime.device))
     return Compute(device, _dtype(runtime.precision, device))
 

@@ -24,6 +24,8 @@ from crossrec_cli.stages import (
     RECOMMEND,
     RECOMMENDATIONS,
     REJECTED,
+    TRANSFER,
+    TRANSFER_TABLE,
 )
 
 if TYPE_CHECKING:  # DuckDB takes a moment to import
@@ -148,4 +150,23 @@ def _metrics(console: Console, artifact: Artifact) -> None:
     console.table(f"Test, {table[0]['cases']:,} users", ["metric", *models], rows)
 
 
-_TABLES: dict[str, Callable[[Console, Artifact], None]] = {PREPROCESS: _quality, EVALUATE: _metrics}
+def _transfer(console: Console, artifact: Artifact) -> None:
+    """Every segment's controls, and in red where the source does harm."""
+    found = t.read_table(artifact.file(TRANSFER_TABLE)).to_pylist()
+    rows = []
+    for before, row in zip([{}, *found], found, strict=False):
+        gain = f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})" if row[t.GAIN] else ""
+        new = row[t.SEGMENT] != before.get(t.SEGMENT)
+        segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
+        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain])
+    title = f"NDCG@10 on test, mean of {found[0][t.SEEDS]} seeds, and gain over the target alone (95 %)"
+    console.table(title, ["users", "trained on", "NDCG@10", "gain"], rows)
+    for segment in artifact.manifest.summary["negative_transfer"]:
+        console.result(Text(f"Negative transfer: {segment} users do better with the target alone.", "bold red"), True)
+
+
+_TABLES: dict[str, Callable[[Console, Artifact], None]] = {
+    PREPROCESS: _quality,
+    EVALUATE: _metrics,
+    TRANSFER: _transfer,
+}

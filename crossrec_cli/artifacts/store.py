@@ -27,6 +27,7 @@ from crossrec_cli.errors import ArtifactError, InputError, LockedError
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CURRENT = "current"
+CHECKPOINT = ".checkpoint-"
 KEEP = 2
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 
@@ -132,6 +133,14 @@ class Store:
             with suppress(OSError):  # it holds artifacts
                 directory.rmdir()
 
+    def checkpoint(self, stage: str, digest: str) -> Path:
+        """Where the stage may keep what a killed run goes on from; that of other configs and inputs is removed."""
+        path = self.run_dir / stage / f"{CHECKPOINT}{digest[:16]}.safetensors"
+        for other in path.parent.glob(f"{CHECKPOINT}*"):
+            if not other.name.startswith(path.stem):
+                other.unlink()
+        return path
+
     def commit(self, draft: Path, manifest: Manifest) -> Artifact:
         """Make a draft the stage's current artifact, and drop all but the newest two."""
         stage_dir = draft.parent
@@ -147,6 +156,8 @@ class Store:
         link.symlink_to(final.name)
         link.replace(stage_dir / CURRENT)
         _sync(stage_dir)
+        for left in stage_dir.glob(f"{CHECKPOINT}*"):
+            left.unlink()
         others = sorted(path for path in stage_dir.iterdir() if _ID.fullmatch(path.name) and path != final)
         for old in others[: 1 - KEEP]:
             shutil.rmtree(old, ignore_errors=True)

@@ -43,6 +43,14 @@ RECENCY_DAYS: Final = "recency_days"
 COLD_USER: Final = "cold_user"
 COLD_ITEM: Final = "cold_item"
 EMBEDDING: Final = "embedding"
+TEXT_HASH: Final = "text_hash"
+SEGMENT: Final = "segment"
+CONTROL: Final = "control"
+GAIN: Final = "gain"
+GAIN_LOW: Final = "gain_low"
+GAIN_HIGH: Final = "gain_high"
+N: Final = "n"
+SEEDS: Final = "seeds"
 RANK: Final = "rank"
 SCORE: Final = "score"
 STEP: Final = "step"
@@ -148,9 +156,23 @@ LEARNING = pa.schema(  # history.parquet, one row an epoch
         "valid_ndcg@10": pa.float64(),  # null in pretrain-adapt
         "seconds": pa.float64(),
         "users_per_second": pa.float64(),
+        "peak_memory_bytes": pa.int64(),  # of the process so far, or of the GPU
     }
 )
 METRICS = pa.schema({MODEL: pa.string(), METRIC: pa.string(), K: pa.int32(), VALUE: pa.float64(), "cases": pa.int64()})
+TRANSFER = pa.schema(  # one row a segment and control; means over seeds
+    {
+        SEGMENT: pa.string(),
+        CONTROL: pa.string(),
+        "hr@10": pa.float64(),
+        "ndcg@10": pa.float64(),
+        GAIN: pa.float64(),  # in NDCG@10, over the target alone
+        GAIN_LOW: pa.float64(),  # its 95 % interval over users
+        GAIN_HIGH: pa.float64(),
+        N: pa.int64(),  # cases with something to find
+        SEEDS: pa.int32(),
+    }
+)
 RECOMMENDATIONS = pa.schema(
     {USER_ID: pa.string(), RANK: pa.int32(), ITEM_ID: pa.string(), SCORE: pa.float32(), TEXT: pa.string()}
 )
@@ -159,6 +181,11 @@ RECOMMENDATIONS = pa.schema(
 def embeddings(width: int) -> pa.Schema:
     """item_text.parquet: the language model's embedding of each item's text, ``width`` float32."""
     return pa.schema({ITEM_INDEX: pa.int32(), EMBEDDING: pa.list_(pa.float32(), width)})
+
+
+def cached_embeddings(width: int) -> pa.Schema:
+    """A language model's embeddings by the beginning of their texts' sha256."""
+    return pa.schema({TEXT_HASH: pa.binary(16), EMBEDDING: pa.list_(pa.float32(), width)})
 
 
 def per_user(metrics: Sequence[str]) -> pa.Schema:

@@ -378,17 +378,42 @@ class Training(Section):
     batch_size: Count = 256
     """Users per step."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    accumulate: Count = 1
+    """Batches whose gradients make one step of the optimizer: memory of one batch, steps as with a larger one."""
+    candidates: Count = 16_384
+    """Items scored in a step. Where there are more to choose from, those asked for in the step and a random sample of
+    the others, each of which then counts for as many as it stands for."""
+
+
+class TextTraining(Section):
+    """How the language model learns that the same people buy two things."""
+
+    steps: Count = 300
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
+    """Pairs a step, each the others' negatives."""
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    warmup: Fraction = 0.1
+    """Share of the steps in which the learning rate rises; then it falls to zero."""
+    frozen_layers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """With ``full``: so many layers from below stay as they are; the word embeddings always do."""
+    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    """With ``lora``: of its matrices."""
 
 
 class Adapt(Training):
     """pretrain-adapt: learn from what the source domain's buyers buy."""
 
-    language_model: Literal["frozen"] = "frozen"
+    language_model: Literal["frozen", "lora", "full"] = "frozen"
+    """Whether the language model itself learns from the source. What it learned is kept only where it ranks the source
+    purchases of users that it did not see better than before."""
+    text: TextTraining = TextTraining()
 
 
 class Finetune(Training):
     """finetune: go on with what the buyers of the target domain buy there."""
 
+    init: Literal["adapted", "scratch"] = "adapted"
+    """Start from what the source taught, or from nothing but the texts."""
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 40
     lr: Annotated[float, Field(gt=0, le=1)] = 5e-4
     patience: Count = 10
@@ -400,7 +425,9 @@ class Interest(Section):
 
     user_encoder: Literal["bag", "sequence", "hybrid"] = "hybrid"
     dim: Annotated[int, Field(ge=4, le=4096)] = 128
-    loss: Literal["softmax"] = "softmax"
+    loss: Literal["softmax", "bce", "gbce"] = "softmax"
+    """``softmax`` over the candidates; ``bce``: each purchase against one that was not made, each alone; ``gbce``: the
+    same against all sampled candidates, with the overconfidence that this brings taken back."""
     dropout: Fraction = 0.3
     id_dropout: Fraction = 0.1
     """Share of items that must do without their id in a step, so that text alone finds its place."""
@@ -424,6 +451,12 @@ class Evaluate(Section):
     """Items already in the history are not ranked."""
 
 
+class Transfer(Section):
+    """Whether the source helps: the same training with and without it."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], AfterValidator(_some)] = (1, 2, 3)
+
+
 class Recommend(Section):
     """What is recommended to whom."""
 
@@ -440,6 +473,8 @@ class Runtime(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     num_threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as this process may use cores."""
+    checkpoint_every: Annotated[str, Field(pattern=r"^[1-9]\d* (steps?|minutes?)$")] = "5 minutes"
+    """How much of its training a killed run loses, as in ``5 minutes`` or ``100 steps``."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
     """Memory that preprocess's tables may take before they spill to disk, as in ``4GB``."""
 
@@ -458,6 +493,7 @@ class Config(Section):
     finetune: Finetune = Finetune()
     interest: Interest = Interest()
     evaluate: Evaluate = Evaluate()
+    transfer: Transfer = Transfer()
     recommend: Recommend = Recommend()
     runtime: Runtime = Runtime()
 

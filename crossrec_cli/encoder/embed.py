@@ -33,6 +33,7 @@ class TextEncoder:
             UnavailableError: if transformers cannot load it, or not all of it.
             ConfigError: if it cannot read texts as long as the config says.
         """
+        self.folder = folder
         self.config = config
         self.compute = compute
         disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
@@ -54,6 +55,12 @@ class TextEncoder:
         self.tokenizer.padding_side = "right"
         self.model.to(compute.device).eval()  # type: ignore[arg-type]
 
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        width: int = self.model.config.hidden_size
+        return width
+
     def embed(self, texts: Sequence[str], advance: Advance) -> npt.NDArray[np.float32]:
         """Embed texts, each distinct one once, in batches of like length.
 
@@ -64,27 +71,36 @@ class TextEncoder:
         Returns:
             float32 array of shape (len(texts), hidden size).
         """
+        if not texts:
+            return np.empty((0, self.width), dtype=np.float32)
         distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
-        tokens = self.tokenizer(list(distinct), truncation=True, max_length=self.config.max_tokens)["input_ids"]
+        tokens = self._tokens(list(distinct))
         by_length = sorted(range(len(distinct)), key=lambda i: len(tokens[i]))
-        vectors = np.empty((len(distinct), self.model.config.hidden_size), dtype=np.float32)
+        vectors = np.empty((len(distinct), self.width), dtype=np.float32)
         for start in range(0, len(by_length), self.config.batch_size):
             batch = by_length[start : start + self.config.batch_size]
             vectors[batch] = self._embed_batch([tokens[i] for i in batch])
             advance(len(batch))
         return vectors[which]
 
+    def forward(self, model: torch.nn.Module, texts: Sequence[str]) -> torch.Tensor:
+        """Texts through a model that is being trained, float32 (len(texts), hidden size), with gradients."""
+        return self._pooled(model, self._tokens(texts))
+
     @torch.inference_mode()
     def _embed_batch(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
-        batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.compute.device)
         with self.compute.autocast():
-            states = self.model(**batch).last_hidden_state.float()
-        return pool(states, batch["attention_mask"], self.config.pooling).cpu().numpy()
+            return self._pooled(self.model, tokens).cpu().numpy()
 
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        tokens: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.config.max_tokens)[
+            "input_ids"
+        ]
+        return tokens
 
-def distinct_texts(texts: Sequence[str]) -> int:
-    """How many texts ``embed`` will really encode."""
-    return len(set(texts))
+    def _pooled(self, model: torch.nn.Module, tokens: list[list[int]]) -> torch.Tensor:
+        batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.compute.device)
+        return pool(model(**batch).last_hidden_state.float(), batch["attention_mask"], self.config.pooling)
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
@@ -15,6 +15,10 @@ import torch
 
 from crossrec_cli.artifacts import tables as t
 
+BATCHES_SORTED = 32
+"""Batches within which users are sorted by length."""
+FEWEST_DRAWN = 4
+"""At least this part of the candidates is drawn, however many are asked for."""
 WITHOUT_HISTORY = 0.1
 """Share of users in a step whose interest must be told from their tags alone, as a new user's is."""
 
@@ -71,6 +75,10 @@ class Ragged:
         """The values for which ``keep`` holds, in the same lists."""
         return self._pick(keep, np.bincount(self.rows[keep], minlength=len(self.lengths)))
 
+    def renamed(self, number: Ints) -> Ragged:
+        """The same lists, each value ``v`` called ``number[v]``."""
+        return Ragged(number[self.values], self.lengths, self.weights)
+
     def _pick(self, places: Ints | Bools, lengths: Ints) -> Ragged:
         """Some of the values with their weights, in new lists."""
         return Ragged(self.values[places], lengths, None if self.weights is None else self.weights[places])
@@ -114,6 +122,22 @@ class Histories:
     def training(self) -> Ragged:
         """The training part of every history."""
         return self.items.take(np.arange(self.users), self.train_lengths)
+
+    def of_target(self) -> Histories:
+        """What is left of them in the target alone."""
+        whole = np.arange(self.users)
+        domain = Domain(self.domain.is_target, self.domain.trained & self.domain.is_target)
+        items = self.items.where(self.domain.is_target[self.items.values])
+        return Histories(items, self._in_target(whole, self.train_lengths), self.tags, domain)
+
+    def in_target(self, cases: Cases) -> Cases:
+        """The same questions, asked of ``of_target``."""
+        return replace(cases, history_lengths=self._in_target(cases.users, cases.history_lengths))
+
+    def _in_target(self, users: Ints, lengths: Ints) -> Ints:
+        """How many of these users' first so many interactions are in the target."""
+        given = self.items.take(users, lengths)
+        return given.where(self.domain.is_target[given.values]).lengths
 
 
 @dataclass(frozen=True)
@@ -204,6 +228,21 @@ class NextExamples:
     asked: torch.Tensor
     """Where the window holds an item to predict; bool, shape (users, width)."""
 
+    def renamed(self, number: Ints) -> NextExamples:
+        """The same, each item ``i`` called ``number[i]``."""
+        return replace(self, before=self.before.renamed(number), window=number[self.window])
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The items of a step that are told apart."""
+
+    items: Ints
+    asked_for: int
+    """The first so many are asked for and the others drawn; 0 where all there are are taken."""
+    shift: Weights | None
+    """What is added to each one's score for those that it stands for; None: nothing, as none is left out."""
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -215,6 +254,8 @@ class Sampler:
     """Items that may be asked for; shape (items,)."""
     batch_size: int
     window: int
+    by_length: bool = False
+    """Whether users with histories of like length share a batch, which spares a sequence encoder the padding."""
 
     @cached_property
     def users(self) -> Ints:
@@ -229,8 +270,49 @@ class Sampler:
     def epoch(self, rng: np.random.Generator) -> Iterator[Ints]:
         """All users once, in random order, batch by batch."""
         order = rng.permutation(self.users)
-        for start in range(0, len(order), self.batch_size):
+        if self.by_length:
+            order = self._alike(order)
+        starts = np.arange(0, len(order), self.batch_size)
+        for start in rng.permutation(starts) if self.by_length else starts:
             yield order[start : start + self.batch_size]
+
+    def _alike(self, order: Ints) -> Ints:
+        """The users sorted by length within blocks of batches, so that who meets whom still changes by the epoch."""
+        block = np.arange(len(order)) // (self.batch_size * BATCHES_SORTED)
+        return order[np.lexsort((np.minimum(self.histories.lengths[order], self.window), block))]
+
+    def candidates(self, asked: Ints, most: int, rng: np.random.Generator) -> Candidates:
+        """The items to choose from in a step: all that may be asked for, or those asked for and some of the others.
+
+        The sum over the others is then estimated without bias, as each drawn one counts for as many as it stands for:
+        the logQ correction (Bengio & Senécal 2008, https://doi.org/10.1109/TNN.2007.912312) with the items asked for
+        never drawn, since they are there.
+
+        Args:
+            asked: items asked for in the step, int64.
+            most: how many candidates at most; more where more are asked for.
+            rng: draws the others, with replacement.
+        """
+        if len(self.pool) <= most:
+            return Candidates(self.pool, 0, None)
+        present = np.unique(asked)
+        others = self.predict.copy()
+        others[present] = False
+        pool = np.flatnonzero(others)
+        drawn = rng.choice(pool, max(most - len(present), most // FEWEST_DRAWN))
+        shift = np.zeros(len(present) + len(drawn), np.float32)
+        shift[len(present) :] = np.log(len(pool) / len(drawn))
+        return Candidates(np.concatenate([present, drawn]), len(present), shift)
+
+    def negatives(self, asked: Ints, number: int, rng: np.random.Generator) -> Candidates:
+        """The items asked for in a step, and behind them so many drawn from all that may be asked for."""
+        present = np.unique(asked)
+        return Candidates(np.concatenate([present, rng.choice(self.pool, number)]), len(present), None)
+
+    @cached_property
+    def pool(self) -> Ints:
+        """All items that may be asked for, sorted."""
+        return np.flatnonzero(self.predict)
 
     def set_examples(self, users: Ints, rng: np.random.Generator) -> SetExamples:
         """Halve each history at random; of some users give nothing, so that tags alone learn to speak."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,17 @@ from torch import Tensor
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Training
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.interest.batches import Ints, Sampler
-from crossrec_cli.interest.loss import softmax_loss
+from crossrec_cli.interest.batches import Ints, NextExamples, Sampler, SetExamples
+from crossrec_cli.interest.checkpoint import Checkpoint
+from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.reporting import Reporter
+from crossrec_cli.reporting import Reporter, peak_memory
 from crossrec_cli.runtime import Compute
 
 GRADIENT_NORM = 5.0
 """Longer gradients are cut to this; a healthy step stays well below."""
+NEGATIVES = 256
+"""Items drawn in a step of ``bce`` and ``gbce``; all its purchases share them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Epoch:
     valid_ndcg: float | None
     seconds: float
     users_per_second: float
+    peak_memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -53,54 +58,173 @@ def fit(
     compute: Compute,
     report: Reporter,
     stopping: EarlyStopping | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Epoch]:
-    """Train a model in place with the softmax over the items that the sampler may ask for.
+    """Train a model in place to tell the items that the sampler asks for from the others that it may ask for.
+
+    All chance of a step comes from the seed and the step's number, so that a run which goes on from a checkpoint ends
+    as one that was never killed.
 
     Args:
         model: where to start from.
         sampler: the histories, and which of their items are to be predicted.
-        training: epochs, learning rate, batch size.
-        seed: of the order of users and the cuts through their histories.
+        training: epochs, learning rate, batch size, loss.
+        seed: of the order of users, the cuts through their histories, and what is dropped.
         compute: device and precision.
         report: told of each epoch.
         stopping: without it all epochs are trained, and the last one's weights stay.
+        checkpoint: where the state is kept on the way, and looked for at the start.
 
     Returns:
         One row an epoch.
 
     Raises:
-        ConfigError: if the loss is no longer a number.
+        ConfigError: if the loss is no longer a number, or memory runs out.
     """
-    rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), training.lr, weight_decay=training.weight_decay)
-    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
-    candidates = torch.from_numpy(np.flatnonzero(sampler.predict)).to(compute.device)
-    epochs: list[Epoch] = []
-    best = _Best(stopping, model) if stopping else None
+    run = _Run(model, sampler, training, compute, stopping)
+    if checkpoint and (saved := checkpoint.load()):
+        run.restore(*saved)
+        report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
     with report.progress("training", training.epochs * len(sampler.users), "users") as advance:
-        for number in range(1, training.epochs + 1):
-            rate = training.lr * (1 - (number - 1) / training.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            started, losses = time.perf_counter(), []
-            model.train()
-            for users in sampler.epoch(rng):
-                losses.append(_step(model, sampler, users, candidates, optimizer, scaler, rng, compute))
+        advance(run.epoch * len(sampler.users))
+        while run.epoch < training.epochs and not run.tired:
+            run.begin_epoch()
+            for number, users in enumerate(sampler.epoch(np.random.default_rng([seed, run.epoch]))):
+                if number >= run.step:
+                    run.take(users, seed)
+                    if checkpoint and checkpoint.due():
+                        checkpoint.save(*run.state())
                 advance(len(users))
-            seconds, loss = time.perf_counter() - started, float(np.mean(losses))
-            if not np.isfinite(loss):
-                raise ConfigError([f"epoch {number}: the loss is {loss}; lower lr ({training.lr}) or weight_decay"])
-            score = best.consider(model, number) if best else None
-            epochs.append(Epoch(number, loss, rate, score, seconds, len(sampler.users) / seconds))
-            detail = f"epoch {number}, loss {loss:.4f}" + ("" if score is None else f", validation NDCG@10 {score:.4f}")
+            detail = run.end_epoch()
             report.log(detail)
             advance(0, detail)
-            if best and number - best.epoch >= best.stopping.patience:
-                break
-    if best:
-        model.load_state_dict(best.state)
-        report.say(f"{best.name} of {len(epochs)} ranks best: validation NDCG@10 {best.score:.4f}")
-    return epochs
+    if run.best:
+        model.load_state_dict(run.best.state)
+        report.say(f"{run.best.name} of {len(run.epochs)} ranks best: validation NDCG@10 {run.best.score:.4f}")
+    return run.epochs
+
+
+class _Run:
+    """A training under way: everything that has to survive a kill."""
+
+    def __init__(
+        self,
+        model: InterestModel,
+        sampler: Sampler,
+        training: Training,
+        compute: Compute,
+        stopping: EarlyStopping | None,
+    ) -> None:
+        self.model, self.sampler, self.training, self.compute = model, sampler, training, compute
+        fused = compute.device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), training.lr, weight_decay=training.weight_decay, fused=fused
+        )
+        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
+        self.epochs: list[Epoch] = []
+        self.epoch, self.step, self.loss, self.seconds = 0, 0, 0.0, 0.0
+        self.best = _Best(stopping, model) if stopping else None
+
+    @property
+    def tired(self) -> bool:
+        """Whether validation has not become better for long."""
+        return self.best is not None and self.epoch - self.best.epoch >= self.best.stopping.patience
+
+    @property
+    def rate(self) -> float:
+        """This epoch's learning rate."""
+        return self.training.lr * (1 - self.epoch / self.training.epochs)
+
+    def begin_epoch(self) -> None:
+        """Set the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+        self.model.train()
+
+    def take(self, users: Ints, seed: int) -> None:
+        """Learn from one batch.
+
+        Raises:
+            ConfigError: if the loss is no number, or memory runs out.
+        """
+        started, key = time.perf_counter(), [seed, self.epoch, self.step]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        try:
+            with self.compute.autocast():
+                loss = _loss(self.model, self.sampler, users, self.training, np.random.default_rng(key))
+            self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
+            value = float(loss.detach())
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise _out_of_memory(self.training, error) from None
+        except RuntimeError as error:
+            if "memory" in str(error):  # on a CPU
+                raise _out_of_memory(self.training, error) from None
+            raise
+        if not np.isfinite(value):
+            lower = f"lower lr ({self.training.lr}) or weight_decay"
+            raise ConfigError([f"epoch {self.epoch + 1}, step {self.step + 1}: the loss is {value}; {lower}"])
+        self.loss += value
+        self.step += 1
+        if self.step % self.training.accumulate == 0 or self.step == self.sampler.steps:
+            self._update()
+        self.seconds += time.perf_counter() - started
+
+    def _update(self) -> None:
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def end_epoch(self) -> str:
+        """Validate, write the epoch down, and say how it went."""
+        rate, loss = self.rate, self.loss / max(self.step, 1)
+        self.epoch += 1
+        score = self.best.consider(self.model, self.epoch) if self.best else None
+        speed = len(self.sampler.users) / max(self.seconds, 1e-9)
+        self.epochs.append(Epoch(self.epoch, loss, rate, score, self.seconds, speed, _peak(self.compute)))
+        self.step, self.loss, self.seconds = 0, 0.0, 0.0
+        told = "" if score is None else f", validation NDCG@10 {score:.4f}"
+        return f"epoch {self.epoch}, loss {loss:.4f}{told}"
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All of it, as tensors by name and the rest as JSON values."""
+        optimizer = self.optimizer.state_dict()
+        tensors = _under("model", self.model.state_dict())
+        for number, moments in optimizer["state"].items():
+            tensors |= _under(f"optimizer.{number}", moments)
+        tensors |= _under("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
+        facts: dict[str, Any] = {name: getattr(self, name) for name in ("epoch", "step", "loss", "seconds")}
+        facts |= {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": self.scaler.state_dict()}
+        if self.best:
+            tensors |= _under("best", self.best.state)
+            facts["best"] = {"epoch": self.best.epoch, "score": self.best.score}
+        return tensors, facts
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Take up where ``state`` was called."""
+        self.model.load_state_dict(_of("model", tensors))
+        optimizer = self.optimizer.state_dict()
+        numbers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")})
+        optimizer["state"] = {number: _of(f"optimizer.{number}", tensors) for number in numbers}
+        self.optimizer.load_state_dict(optimizer)
+        for name, parameter in self.model.named_parameters():
+            gradient = tensors.get(f"gradient.{name}")
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        self.scaler.load_state_dict(facts["scaler"])
+        self.epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
+        self.epoch, self.step, self.loss, self.seconds = (facts[n] for n in ("epoch", "step", "loss", "seconds"))
+        if self.best:
+            self.best.state = _of("best", tensors)
+            self.best.epoch, self.best.score = facts["best"]["epoch"], facts["best"]["score"]
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor.clone() for name, tensor in tensors.items()}
+
+
+def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): found for name, found in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 class _Best:
@@ -124,50 +248,101 @@ class _Best:
         return score
 
 
-def _step(
-    model: InterestModel,
-    sampler: Sampler,
-    users: Ints,
-    candidates: Tensor,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    rng: np.random.Generator,
-    compute: Compute,
-) -> float:
-    with compute.autocast():
-        loss = _loss(model, sampler, users, candidates, rng)
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.unscale_(optimizer)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-    scaler.step(optimizer)
-    scaler.update()
-    return float(loss.detach())
-
-
-def _loss(model: InterestModel, sampler: Sampler, users: Ints, candidates: Tensor, rng: np.random.Generator) -> Tensor:
+def _loss(model: InterestModel, sampler: Sampler, users: Ints, training: Training, rng: np.random.Generator) -> Tensor:
     """Each user encoder learns from the question that suits it: a bag from halves, a sequence from what comes next.
 
-    An item to predict counts by its interaction's weight.
+    An item to predict counts by its interaction's weight. Only items that the step needs pass through the tower.
     """
-    vectors, bias = model.tower()
-    number = torch.full((len(bias),), -1, device=bias.device)
-    number[candidates] = torch.arange(len(candidates), device=bias.device)
-    loss = torch.zeros((), device=bias.device)
-    if model.bag is not None:
-        halves = sampler.set_examples(users, rng)
-        wanted = model.bag_vectors(vectors, halves.given, halves.tags)
-        rows, items = halves.rows.to(bias.device), number[halves.items.to(bias.device)]
-        weights = halves.weights.to(bias.device)
-        loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items, weights)
-    if model.sequence is not None:
-        nexts = sampler.next_examples(users, rng)
-        asked = nexts.asked.to(bias.device)
-        wanted = model.next_vectors(vectors, nexts)[asked]
-        items = number[torch.from_numpy(nexts.window).to(bias.device)[asked]]
-        rows, weights = torch.arange(len(items), device=bias.device), nexts.weights.to(bias.device)[asked]
-        loss = loss + softmax_loss(wanted, vectors[candidates], bias[candidates], rows, items, weights)
+    halves = sampler.set_examples(users, rng) if model.bag is not None else None
+    nexts = sampler.next_examples(users, rng) if model.sequence is not None else None
+    step = _Step.of(model, sampler, training, halves, nexts, rng)
+    loss = torch.zeros((), device=model.device)
+    if halves is not None:
+        wanted = model.bag_vectors(step.vectors, halves.given.renamed(step.number), halves.tags)
+        loss = loss + step.loss(wanted, halves.rows, halves.items, halves.weights)
+    if nexts is not None:
+        wanted = model.next_vectors(step.vectors, nexts.renamed(step.number))[nexts.asked.to(model.device)]
+        items = torch.from_numpy(nexts.window)[nexts.asked]
+        loss = loss + step.loss(wanted, torch.arange(len(items)), items, nexts.weights[nexts.asked])
     return loss
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The items of one step: those that it reads and those that it chooses from."""
+
+    kind: str
+    number: Ints
+    """For each item of the catalogue, its place in ``vectors``; 0 for those not needed."""
+    vectors: Tensor
+    chosen: Tensor
+    """The candidates' vectors."""
+    bias: Tensor
+    """The candidates' biases, with what is added for those that they stand for."""
+    place: Ints
+    """For each item of the catalogue, its place among the candidates."""
+    drawn: Tensor
+    """Places of the candidates that were not asked for but drawn."""
+    pool: int
+    """How many items there are to choose from."""
+
+    @classmethod
+    def of(
+        cls,
+        model: InterestModel,
+        sampler: Sampler,
+        training: Training,
+        halves: SetExamples | None,
+        nexts: NextExamples | None,
+        rng: np.random.Generator,
+    ) -> _Step:
+        asked = [halves.items.numpy()] if halves is not None else []
+        read = [halves.given.values] if halves is not None else []
+        if nexts is not None:
+            asked.append(nexts.window[nexts.asked.numpy()])
+            read += [nexts.before.values, nexts.window.ravel()]
+        everything = np.concatenate(asked)
+        if model.loss == "softmax":
+            candidates = sampler.candidates(everything, training.candidates, rng)
+        else:
+            candidates = sampler.negatives(everything, NEGATIVES, rng)
+        needed = np.zeros(len(sampler.predict), bool)
+        for items in (*read, candidates.items):
+            needed[items] = True
+        present = np.flatnonzero(needed)
+        number = np.zeros(len(needed), np.int64)
+        number[present] = np.arange(len(present))
+        vectors, bias = model.tower(None if needed.all() else torch.from_numpy(present).to(model.device))
+        chosen = torch.from_numpy(number[candidates.items]).to(model.device)
+        bias = bias[chosen]
+        if candidates.shift is not None:
+            bias = bias + torch.from_numpy(candidates.shift).to(model.device)
+        place = np.full(len(needed), -1)
+        place[candidates.items[::-1]] = np.arange(len(candidates.items))[::-1]  # of an item drawn twice, the first
+        drawn = torch.arange(candidates.asked_for, len(candidates.items), device=model.device)
+        return cls(model.loss, number, vectors, vectors[chosen], bias, place, drawn, len(sampler.pool))
+
+    def loss(self, wanted: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
+        """How far user vectors (Q, d) are from the items that were asked for, given by their catalogue indices."""
+        device = wanted.device
+        asked = rows.to(device), torch.from_numpy(self.place[items.numpy()]).to(device), weights.to(device)
+        if self.kind == "softmax":
+            return softmax_loss(wanted, self.chosen, self.bias, *asked)
+        if self.kind == "bce":
+            return bce_loss(wanted, self.chosen, self.bias, *asked, self.drawn, each=1 / NEGATIVES)
+        return bce_loss(wanted, self.chosen, self.bias, *asked, self.drawn, beta=gbce_beta(NEGATIVES, self.pool))
+
+
+def _out_of_memory(training: Training, error: Exception) -> ConfigError:
+    lower = f"lower batch_size ({training.batch_size}) or candidates ({training.candidates}), and raise accumulate"
+    return ConfigError([f"out of memory: {str(error).splitlines()[0][:120]}; {lower}"])
+
+
+def _peak(compute: Compute) -> int:
+    """The most memory held so far, in bytes: the GPU's where there is one, else this process's."""
+    if compute.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(compute.device)
+    return peak_memory()
 
 
 def learning_columns(epochs: list[Epoch]) -> dict[str, list[object]]:

@@ -15,6 +15,7 @@ PRETRAIN_ADAPT: Final = "pretrain-adapt"
 FINETUNE: Final = "finetune"
 EVALUATE: Final = "evaluate"
 RECOMMEND: Final = "recommend"
+TRANSFER: Final = "transfer"
 
 # Every file that a stage writes, as stage/name.
 INTERACTIONS: Final = "preprocess/interactions.parquet"
@@ -26,6 +27,7 @@ QUALITY_PAGE: Final = "preprocess/quality.html"
 REJECTED: Final = "preprocess/rejected.parquet"
 ITEM_LINKS: Final = "preprocess/item_links.parquet"
 ITEM_TEXT: Final = "pretrain-adapt/item_text.parquet"
+LANGUAGE_MODEL: Final = "pretrain-adapt/language_model.safetensors"
 TAG_NAMES: Final = "pretrain-adapt/tags.parquet"
 ADAPTED: Final = "pretrain-adapt/model.safetensors"
 ADAPT_LEARNING: Final = "pretrain-adapt/history.parquet"
@@ -33,6 +35,7 @@ FINETUNED: Final = "finetune/model.safetensors"
 FINETUNE_LEARNING: Final = "finetune/history.parquet"
 METRICS: Final = "evaluate/metrics.parquet"
 PER_USER: Final = "evaluate/per_user.parquet"
+TRANSFER_TABLE: Final = "transfer/transfer.parquet"
 RECOMMENDATIONS: Final = "recommend/recommendations.parquet"
 
 Summary = dict[str, Any]
@@ -49,6 +52,8 @@ class Job:
     out: Path
     """An empty directory for its files; what is in it when it returns becomes the artifact."""
     report: Reporter
+    checkpoint: Path
+    """Where training keeps what a killed run goes on from; gone once the stage is done."""
 
     def output(self, file: str) -> Path:
         """Where to write one of its own files."""

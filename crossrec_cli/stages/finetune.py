@@ -7,16 +7,15 @@ import torch
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.evaluation import metrics
-from crossrec_cli.interest.batches import Cases, Sampler, load_cases
+from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.calibrate import fit_platt
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import EarlyStopping, fit, learning_columns
-from crossrec_cli.ranking.topk import chunks, interest_scorer, truth_ranks
-from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, Job, Summary
-from crossrec_cli.stages.load import World, load_model, load_world, save_model
+from crossrec_cli.interest.train import learning_columns
+from crossrec_cli.ranking.topk import chunks, interest_scorer
+from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
+from crossrec_cli.stages.learn import STOP_ON, Learner
+from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
 
-STOP_ON = metrics.name("ndcg", 10)
 CALIBRATION_SCORES = 2_000_000
 """Two numbers are fitted; more scores than about this many would not move them."""
 
@@ -26,36 +25,31 @@ def run(job: Job) -> Summary:
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
-    model = load_model(job.inputs, ADAPTED, config.interest).to(compute.device)
-    domain, valid = world.histories.domain, load_cases(t.read_table(job.inputs[CASES]), t.VALID)
-    sampler = Sampler(
-        histories=world.histories.training,
-        tags=world.histories.tags,
-        predict=domain.is_target & domain.trained,
-        batch_size=config.finetune.batch_size,
-        window=config.interest.max_sequence + 1,
-    )
-    job.report.say(f"learning from {len(sampler.users):,} buyers of {int(sampler.predict.sum()):,} target items")
+    model = _start(job, world).to(compute.device)
+    valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
+    learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
+    sampler = learner.target_sampler(world.histories)
+    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} target items")
     if not sampler.steps:
         job.report.warn("no target purchase is left to train on; the model stays as the source taught it")
-
-    def validate(candidate: InterestModel) -> float:
-        scorer = interest_scorer(candidate, world.target_items)
-        ranks = truth_ranks(scorer, world.histories, valid, world.target_items, mask_seen=True)
-        return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
-
     if not valid.count:
         job.report.warn("no validation case: no early stopping, and scores are not calibrated")
-    stopping = EarlyStopping(validate, config.finetune.patience) if valid.count else None
-    epochs = []
-    if sampler.steps:
-        epochs = fit(model, sampler, config.finetune, config.seed + 1, compute, job.report, stopping)
+    epochs = learner.from_target(model, world.histories, valid)
     if valid.count:
         _calibrate(job, model, world, valid)
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
     scores = [epoch.valid_ndcg for epoch in epochs if epoch.valid_ndcg is not None]
     return {f"valid_{STOP_ON}": max(scores, default=None), "epochs": len(epochs)}
+
+
+def _start(job: Job, world: World) -> InterestModel:
+    """The model that the source taught, or an untaught one of the same texts."""
+    interest = job.config.interest
+    if job.config.finetune.init == "adapted":
+        return load_model(job.inputs, ADAPTED, interest)
+    tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+    return InterestModel.create(interest, load_embeddings(job.inputs), world.histories.domain.trained, tags)
 
 
 def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> None:

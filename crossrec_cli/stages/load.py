@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import safetensors.torch
 from safetensors import SafetensorError
@@ -30,7 +31,12 @@ class World:
     @property
     def target_items(self) -> Ints:
         """Indices of the items to recommend, sorted, int64."""
-        return np.flatnonzero(self.histories.domain.is_target)
+        return target_of(self.histories)
+
+
+def target_of(histories: Histories) -> Ints:
+    """Indices of the items to recommend, sorted, int64."""
+    return np.flatnonzero(histories.domain.is_target)
 
 
 def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None) -> World:
@@ -48,12 +54,17 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> 
     Raises:
         ArtifactError: if they cannot be read, or are another model's.
     """
-    column = t.read_table(inputs[ITEM_TEXT], [t.EMBEDDING])[t.EMBEDDING].combine_chunks()
-    embeddings = column.flatten().to_numpy().reshape(len(column), -1).copy()  # Arrow's own memory is read-only
     try:
-        return InterestModel.restore(interest, embeddings, safetensors.torch.load_file(inputs[weights]))
+        return InterestModel.restore(interest, load_embeddings(inputs), safetensors.torch.load_file(inputs[weights]))
     except (SafetensorError, RuntimeError, KeyError, OSError) as error:
         raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
+
+
+def load_embeddings(inputs: Mapping[str, Path]) -> npt.NDArray[np.float32]:
+    """The items' text embeddings, float32 (items, width)."""
+    column = t.read_table(inputs[ITEM_TEXT], [t.EMBEDDING])[t.EMBEDDING].combine_chunks()
+    embeddings: npt.NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
+    return embeddings.copy()  # Arrow's own memory is read-only
 
 
 def save_model(path: Path, model: InterestModel) -> None:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import safetensors.torch
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.encoder.embed import TextEncoder, distinct_texts
+from crossrec_cli.encoder import cache
+from crossrec_cli.encoder.adapt import adapt
+from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
 from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Sampler, tag_vocabulary
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import fit, learning_columns
-from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, TAG_NAMES, USERS, Job, Summary
-from crossrec_cli.stages.load import load_world, save_model
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.baselines import text_scorer
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.interest.batches import Cases, Histories, Ints, tag_vocabulary
+from crossrec_cli.interest.model import InterestModel, whitening
+from crossrec_cli.interest.train import learning_columns
+from crossrec_cli.ranking.topk import truth_ranks
+from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
+from crossrec_cli.stages.learn import STOP_ON, Learner
+from crossrec_cli.stages.load import World, load_world, save_model
+
+ASKED_AT_MOST = 2000
+Floats = npt.NDArray[np.float32]
 
 
 def run(job: Job) -> Summary:
@@ -23,38 +37,87 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     tags = tag_vocabulary(t.read_table(job.inputs[USERS]))
     world = load_world(job.inputs, tags)
-    domain, training = world.histories.domain, world.histories.training
-    sampler = Sampler(
-        histories=training.where(~domain.is_target[training.values]),
-        tags=world.histories.tags,
-        predict=~domain.is_target & domain.trained,
-        batch_size=config.adapt.batch_size,
-        window=config.interest.max_sequence + 1,
-    )
-    job.report.say(f"learning from {len(sampler.users):,} buyers of {int(sampler.predict.sum()):,} source items")
+    learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
+    sampler = learner.source_sampler(world.histories)
+    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} source items")
     if not sampler.steps:
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
-    embeddings = _embed(job, world.items[t.TEXT].to_pylist(), compute)
-    model = InterestModel.create(config.interest, embeddings, domain.trained, len(tags)).to(compute.device)
-    epochs = fit(model, sampler, config.adapt, config.seed, compute, job.report)
+    embeddings, kept = _read_texts(job, world, compute)
+    trained = world.histories.domain.trained
+    model = InterestModel.create(config.interest, embeddings, trained, len(tags)).to(compute.device)
+    epochs = learner.from_source(model, world.histories)
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
     t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(epochs))
     return {
         "loss": epochs[-1].loss if epochs else None,
+        "language_model": config.adapt.language_model if kept else "frozen",
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 
 
-def _embed(job: Job, texts: list[str], compute: runtime.Compute) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Embed every item's text and write the embeddings down."""
-    encoder = TextEncoder(locate(job.config.encoder), job.config.encoder, compute)
-    with job.report.progress("reading item texts", distinct_texts(texts), "texts") as advance:
-        embeddings = encoder.embed(texts, advance)
+def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:
+    """Embed every item's text and write the embeddings down; and whether an adapted language model made them."""
+    config, texts = job.config, world.items[t.TEXT].to_pylist()
+    encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
+    embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
+    if config.adapt.language_model != "frozen":
+        embeddings, kept = _adapted(job, world, encoder, texts, embeddings)
     width = embeddings.shape[1]
     columns = {
         t.ITEM_INDEX: np.arange(len(embeddings)),
         t.EMBEDDING: pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), width),
     }
     t.write_table(job.output(ITEM_TEXT), t.embeddings(width), columns)
-    return embeddings
+    return embeddings, kept
+
+
+def _adapted(job: Job, world: World, encoder: TextEncoder, texts: list[str], frozen: Floats) -> tuple[Floats, bool]:
+    """The adapted language model's embeddings, if they rank what other users bought better than the frozen one's."""
+    question = SourceQuestion.of(world.histories, job.config.seed)
+    chosen = job.config.adapt
+    adapt(encoder, texts, question.lists, chosen.language_model, chosen.text, job.config.seed, job.report)
+    with job.report.progress("reading item texts again", len(set(texts)), "texts") as advance:
+        adapted = encoder.embed(texts, advance)
+    before, after = (question.ndcg(embeddings) for embeddings in (frozen, adapted))
+    low, high = interval(after - before)
+    gain = f"{metrics.mean(after - before):+.4f} ({low:+.4f} to {high:+.4f})"
+    told = f"NDCG@10 {metrics.mean(before):.4f} frozen, {gain} adapted, for {len(before):,} buyers that it did not see"
+    if low <= 0:
+        job.report.warn(f"the adapted language model ranks the source no better and is not kept: {told}")
+        return frozen, False
+    job.report.say(f"the adapted language model is kept: {told}")
+    weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
+    safetensors.torch.save_file(weights, job.output(LANGUAGE_MODEL))
+    return adapted, True
+
+
+@dataclass(frozen=True)
+class SourceQuestion:
+    """What some of the source's buyers bought last, told by the texts of what they bought before."""
+
+    histories: Histories
+    cases: Cases
+    lists: list[Ints]
+    """What the others bought, for the language model to learn from."""
+
+    @classmethod
+    def of(cls, histories: Histories, seed: int) -> SourceQuestion:
+        """Ask a random twentieth of the buyers, 2,000 at most."""
+        domain, training = histories.domain, histories.training
+        source = training.where(~domain.is_target[training.values])
+        buyers = np.random.default_rng(seed).permutation(np.flatnonzero(source.lengths > 1))
+        asked = np.sort(buyers[: min(max(len(buyers) // 20, 1), ASKED_AT_MOST)])
+        last = source.slice(asked, source.lengths[asked] - 1, source.lengths[asked])
+        cases = Cases(asked, source.lengths[asked] - 1, last)
+        others = np.setdiff1d(buyers, asked)
+        lists = np.split(source.take(others).values, np.cumsum(source.lengths[others])[:-1])
+        return cls(replace(histories, items=source, train_lengths=source.lengths), cases, lists)
+
+    def ndcg(self, embeddings: Floats) -> metrics.Floats:
+        """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
+        candidates = np.flatnonzero(~self.histories.domain.is_target & self.histories.domain.trained)
+        white = whitening(embeddings)
+        scorer = text_scorer((embeddings - white.mean.numpy()) @ white.matrix.numpy(), candidates)
+        ranks = truth_ranks(scorer, self.histories, self.cases, candidates, mask_seen=True)
+        return metrics.per_case(ranks, [10])[STOP_ON]

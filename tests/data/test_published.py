@@ -41,7 +41,7 @@ def preprocess(config: str, out: Path, *overrides: str) -> dict[str, pd.DataFram
     """The stage's tables of a shipped config; interactions and cases with ids."""
     out.mkdir()
     settings = load_config(CONFIGS / f"{config}.yaml", [f"run_dir={out}", "runtime.num_threads=1", *overrides])
-    stage.run(Job(settings, {}, out, None))
+    stage.run(Job(settings, {}, out, None, None))
     found = {file.stem: pd.read_parquet(file) for file in out.glob("*.parquet")}
     for name in ("interactions", "cases"):
         table = found[name].merge(found["items"][["item_index", "item_id", "domain"]])

@@ -145,3 +145,46 @@ def test_histories_are_read_with_their_weights():
     assert histories.items.weights.tolist() == [0.5, 3, 1, 20, 0.25]
     assert lists(histories.training) == [[1], [], [2, 1]]
     assert histories.training.weights.tolist() == [0.5, 1, 20]
+
+
+def test_every_item_is_a_candidate_where_they_are_few(sampler):
+    found = sampler.candidates(np.array([3]), 5, np.random.default_rng(0))
+    assert found.items.tolist() == [1, 3, 5, 7, 9]
+    assert found.shift is None
+
+
+def test_sampled_candidates_stand_for_the_whole_catalogue():
+    """Over many draws, the sum that a softmax divides by is that over all items, and what is asked for counts once."""
+    predict = np.arange(300) < 200
+    scores = np.random.default_rng(1).normal(size=300)
+    sampler = Sampler(Ragged.of([[0]]), Ragged.of([[]]), predict, batch_size=1, window=2)
+    asked = np.array([5, 150, 5, 7])
+    sums = []
+    for seed in range(4000):
+        found = sampler.candidates(asked, 40, np.random.default_rng(seed))
+        assert found.items[:3].tolist() == [5, 7, 150]
+        assert found.shift[:3].tolist() == [0, 0, 0]
+        assert found.asked_for == 3
+        assert len(found.items) == 40
+        assert not np.isin(found.items[3:], asked).any()
+        assert predict[found.items].all()
+        sums.append(np.exp(scores[found.items] + found.shift).sum())
+    assert np.mean(sums) == pytest.approx(np.exp(scores[:200]).sum(), rel=0.01)
+
+
+def test_some_are_drawn_however_many_are_asked_for():
+    sampler = Sampler(Ragged.of([[0]]), Ragged.of([[]]), np.ones(100, bool), batch_size=1, window=2)
+    found = sampler.candidates(np.arange(60), 40, np.random.default_rng(0))
+    assert len(found.items) == 70
+
+
+def test_users_of_like_length_share_a_batch():
+    lengths = np.random.default_rng(0).integers(1, 40, 500)
+    histories = Ragged(np.zeros(lengths.sum(), np.int64), lengths)
+    sampler = Sampler(histories, Ragged.of([[]] * 500), np.array([True]), batch_size=10, window=30, by_length=True)
+    epochs = [list(sampler.epoch(np.random.default_rng(seed))) for seed in (0, 1)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches)) == list(range(500))
+        assert len(batches) == sampler.steps
+        assert np.mean([np.ptp(np.minimum(lengths[batch], 30)) for batch in batches]) < 3
+    assert {frozenset(batch) for batch in epochs[0]} != {frozenset(batch) for batch in epochs[1]}

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from crossrec_cli.config.schema import Interest, Training
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.interest.batches import Ragged, Sampler
+from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import fit
+from crossrec_cli.interest.train import EarlyStopping, fit
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute
 
@@ -28,3 +30,135 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
         user = model.user_vectors(vectors, Ragged.of([[0]]), Ragged.of([[]]))
         share = (user @ vectors[1:].T + bias[1:]).softmax(dim=1)[0, 0]
     assert share == pytest.approx(0.8, abs=0.03)
+
+
+def example(kind: str, users: int = 60, loss: str = "softmax"):
+    """A model, its sampler and its training, all small, with dropout so that chance matters."""
+    rng = np.random.default_rng(3)
+    histories = Ragged.of([rng.integers(0, 40, rng.integers(2, 9)).tolist() for _ in range(users)])
+    tags = Ragged.of([[number % 2] for number in range(users)])
+    sampler = Sampler(histories, tags, np.ones(40, bool), batch_size=8, window=6, by_length=kind != "bag")
+    config = Interest(user_encoder=kind, dim=8, max_sequence=5, loss=loss)
+    torch.manual_seed(0)
+    embeddings = rng.normal(size=(40, 12)).astype(np.float32)
+    return InterestModel.create(config, embeddings, np.ones(40, bool), tags=2), sampler
+
+
+def sum_of(model: InterestModel) -> float:
+    return float(sum(parameter.detach().double().sum() for parameter in model.parameters()))
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "accumulate"), [("bag", 1), ("hybrid", 3)])
+@pytest.mark.parametrize("steps", [1, 7, 8, 13, 20])
+def test_a_killed_training_ends_as_one_that_was_not(kind, accumulate, steps, tmp_path):
+    """Eight steps an epoch: killed in the first, at its end, in the second and in the third."""
+    training = Training(epochs=4, lr=0.03, accumulate=accumulate)
+    compute = Compute(torch.device("cpu"), torch.float32)
+
+    def stopping() -> EarlyStopping:
+        return EarlyStopping(lambda model: float(np.sin(1e3 * sum_of(model))), patience=3)
+
+    whole, sampler = example(kind)
+    expected = fit(whole, sampler, training, 1, compute, Silent(), stopping())
+    taken = []
+
+    class Dying(Checkpoint):
+        def due(self) -> bool:
+            taken.append(1)
+            return len(taken) == steps
+
+        def save(self, tensors, facts) -> None:
+            super().save(tensors, facts)
+            raise KilledError
+
+    killed, sampler = example(kind)
+    with pytest.raises(KilledError):
+        fit(
+            killed,
+            sampler,
+            training,
+            1,
+            compute,
+            Silent(),
+            stopping(),
+            Dying(tmp_path / "state.safetensors", "9 steps"),
+        )
+    torch.manual_seed(99)
+    again, sampler = example(kind)
+    kept = Checkpoint(tmp_path / "state.safetensors", "5 minutes")
+    found = fit(again, sampler, training, 1, compute, Silent(), stopping(), kept)
+    assert [(row.epoch, row.loss, row.valid_ndcg) for row in found] == [
+        (row.epoch, row.loss, row.valid_ndcg) for row in expected
+    ]
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, whole.state_dict()[name]), name
+
+
+def test_a_damaged_checkpoint_is_none(tmp_path):
+    path = tmp_path / "state.safetensors"
+    kept = Checkpoint(path, "2 steps")
+    assert kept.load() is None
+    assert [kept.due() for _ in range(3)] == [False, True, True]
+    kept.save({"a": torch.ones(3)}, {"epoch": 1})
+    assert not kept.due()
+    tensors, facts = kept.load()
+    assert torch.equal(tensors["a"], torch.ones(3))
+    assert facts == {"epoch": 1}
+    path.write_bytes(path.read_bytes()[:-5])
+    assert kept.load() is None
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 24), (3, 9), (4, 6)])
+def test_batches_that_are_accumulated_step_as_one(accumulate, steps, monkeypatch):
+    """Three epochs of eight batches; an epoch's last step takes what is left."""
+    model, sampler = example("bag")
+    taken, take_step = [], torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *given: taken.append(take_step(self, *given)))
+    compute = Compute(torch.device("cpu"), torch.float32)
+    fit(model, sampler, Training(epochs=3, accumulate=accumulate), 0, compute, Silent())
+    assert len(taken) == steps
+
+
+def test_a_loss_that_is_no_number_says_where_and_what_to_lower():
+    model, sampler = example("bag")
+    with torch.no_grad():
+        model.tower.adaptor.weight[0, 0] = torch.nan
+    with pytest.raises(ConfigError, match=r"epoch 1, step 1: the loss is nan; lower lr \(0.001\)"):
+        fit(model, sampler, Training(epochs=2), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+
+
+def test_no_memory_left_says_what_to_lower(monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    model, sampler = example("bag")
+    monkeypatch.setattr(model, "bag_vectors", exhausted)
+    with pytest.raises(ConfigError, match=r"out of memory: .* 20 GiB; lower batch_size \(256\)"):
+        fit(model, sampler, Training(epochs=2), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce", "gbce"])
+@pytest.mark.parametrize("kind", ["bag", "sequence"])
+def test_every_loss_learns_what_goes_with_what(kind, loss):
+    """Items 2n and 2n + 1 are bought together; among 400 candidates the softmax is a sampled one."""
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 200, 2000)
+    histories = Ragged(np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel(), np.full(2000, 2))
+    sampler = Sampler(histories, Ragged.of([[]] * 2000), np.ones(400, bool), batch_size=50, window=3)
+    torch.manual_seed(0)
+    config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0, loss=loss)
+    texts = rng.normal(size=(400, 16)).astype(np.float32)
+    model = InterestModel.create(config, texts, np.ones(400, bool), tags=0)
+    training = Training(epochs=15, lr=0.01, candidates=100)
+    fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
+    with torch.no_grad():
+        vectors, bias = model.eval().tower()
+        users = model.user_vectors(vectors, Ragged.of([[item] for item in range(0, 400, 2)]), Ragged.of([[]] * 200))
+        scores = users @ vectors.T + bias
+    own = scores[torch.arange(200), torch.arange(1, 400, 2)]
+    rank = (scores > own.unsqueeze(1)).sum(dim=1)  # the item itself may stand above
+    assert (rank <= 1).float().mean() > 0.9

@@ -1,0 +1,148 @@
+"""The language model itself learns from the source's buyers: texts of what the same people buy come nearer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's usual name
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from crossrec_cli.config.schema import TextTraining
+from crossrec_cli.encoder.embed import TextEncoder
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.reporting import Reporter
+
+TEMPERATURE = 0.05
+"""Where the learned temperature starts; 0.05 is what all-MiniLM-L6-v2 was trained with."""
+GRADIENT_NORM = 1.0
+
+Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+
+def adapt(
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    lists: Sequence[Ints],
+    how: str,
+    config: TextTraining,
+    seed: int,
+    report: Reporter,
+) -> None:
+    """Train the encoder's language model in place.
+
+    Each step takes a pair of items from each of some users and has every text find its partner among those of the
+    others (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748). What the same user bought and what reads the
+    same is no negative, and each one's score is lowered by the logarithm of how often it is drawn: otherwise what sells
+    best is pushed away from everything, and the texts lose what they knew.
+
+    Args:
+        encoder: the language model, its tokenizer and where it runs.
+        texts: every item's.
+        lists: item indices of each user to learn from; of those with one item alone nothing is learned.
+        how: ``lora`` for small matrices beside the weights, merged into them afterwards, or ``full``.
+        config: for how long, and how fast.
+        seed: of the users and pairs drawn.
+        report: told of the loss.
+
+    Raises:
+        UnavailableError: for LoRA, if peft is not installed.
+        ConfigError: if the loss is no longer a number.
+    """
+    users = [items for items in lists if len(np.unique(items)) > 1]
+    if not users:
+        return
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    distinct, reads = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+    shares = np.bincount(
+        np.concatenate(users), np.concatenate([np.full(len(u), 1 / len(u)) for u in users]), len(texts)
+    )
+    log_share = torch.from_numpy(np.log(np.maximum(np.bincount(reads, shares) / len(users), 1e-12)).astype(np.float32))
+    model = _trainable(encoder.model, how, config)
+    scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW([{"params": weights, "weight_decay": 0.01}, {"params": [scale], "weight_decay": 0.0}])
+    model.train()
+    losses: list[float] = []
+    with report.progress("adapting the language model", config.steps, "steps") as advance:
+        for step in range(config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * _schedule(step, config)
+            chosen = [users[number] for number in rng.choice(len(users), min(config.batch_size, len(users)), False)]
+            pairs = np.array([rng.choice(np.unique(items), 2, replace=False) for items in chosen])
+            read = reads[pairs]
+            left, right = (_vectors(encoder, model, [distinct[text] for text in side]) for side in read.T)
+            loss = _loss(left, right, scale, log_share[read], _not_negative(chosen, reads, read))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
+            optimizer.step()
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise ConfigError([f"adapt.text: step {step + 1}: the loss is {losses[-1]}; lower adapt.text.lr"])
+            advance(1, f"loss {losses[-1]:.3f}")
+    tenth = max(len(losses) // 10, 1)
+    report.say(
+        f"language model adapted: loss {np.mean(losses[:tenth]):.3f} at first, {np.mean(losses[-tenth:]):.3f} at last, "
+        f"{math.log(min(config.batch_size, len(users))):.3f} by chance"
+    )
+    encoder.model = _merged(model)
+
+
+def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Module:
+    """The model with what is to be learned left free."""
+    if how == "lora":
+        try:
+            from peft import LoraConfig, get_peft_model  # noqa: PLC0415  an extra
+        except ImportError:
+            raise UnavailableError("adapt.language_model: lora needs peft; pip install 'crossrec[lora]'") from None
+        lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear")
+        adapted: nn.Module = get_peft_model(model, lora)
+        return adapted
+    layers = next(part for part in model.modules() if isinstance(part, nn.ModuleList))
+    for part in (model.get_input_embeddings(), *list(layers)[: config.frozen_layers]):
+        part.requires_grad_(False)
+    return model
+
+
+def _merged(model: nn.Module) -> PreTrainedModel:
+    merge: Callable[[], Any] = getattr(model, "merge_and_unload", lambda: model)
+    whole: PreTrainedModel = merge()
+    whole.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    return whole
+
+
+def _schedule(step: int, config: TextTraining) -> float:
+    """Up along a straight line while it warms up, then down to 0."""
+    warm = max(round(config.warmup * config.steps), 1)
+    return min((step + 1) / warm, (config.steps - step) / max(config.steps - warm, 1))
+
+
+def _vectors(encoder: TextEncoder, model: nn.Module, texts: Sequence[str]) -> Tensor:
+    with encoder.compute.autocast():
+        return F.normalize(encoder.forward(model, texts), dim=1)
+
+
+def _not_negative(chosen: Sequence[Ints], reads: Ints, read: Ints) -> tuple[Tensor, Tensor]:
+    """Where another user's right (left) text is no negative for a left (right) one; bool (B, B) each."""
+    own = [np.unique(reads[items]) for items in chosen]
+    bought = np.array([[np.isin(read[:, side], texts) for texts in own] for side in (1, 0)])
+    bought[:, np.arange(len(read)), np.arange(len(read))] = False
+    return torch.from_numpy(bought[0]), torch.from_numpy(bought[1])
+
+
+def _loss(left: Tensor, right: Tensor, scale: Tensor, log_share: Tensor, passed_over: tuple[Tensor, Tensor]) -> Tensor:
+    """How badly each text finds its partner among the others', in both directions; left and right are (B, d)."""
+    scores = left @ right.T * scale.exp()
+    own = torch.arange(len(left), device=left.device)
+    share = log_share.to(left.device)
+    loss = torch.zeros((), device=left.device)
+    for found, side, mask in ((scores, 1, passed_over[0]), (scores.T, 0, passed_over[1])):
+        corrected = (found.float() - share[:, side]).masked_fill(mask.to(left.device), -torch.inf)
+        loss = loss + F.cross_entropy(corrected, own) / 2
+    return loss

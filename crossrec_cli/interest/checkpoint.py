@@ -1,0 +1,55 @@
+"""What a killed training goes on from: one safetensors file, replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+FACTS = "facts"
+
+
+@dataclass
+class Checkpoint:
+    """Where a training's state is kept, and when."""
+
+    path: Path
+    every: str
+    """``5 minutes`` or ``100 steps``."""
+    _since: float = field(default_factory=time.monotonic)
+    _steps: int = 0
+
+    def due(self) -> bool:
+        """Whether it is time, asked once a step."""
+        number, unit = self.every.split()
+        self._steps += 1
+        passed = (time.monotonic() - self._since) / 60 if unit.startswith("minute") else self._steps
+        return passed >= int(number)
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Put a state in the place of the one before; a kill at any moment leaves one of the two."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_suffix(".draft")
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(whole, draft, {FACTS: json.dumps(facts)})
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(self.path)
+        self._since, self._steps = time.monotonic(), 0
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last state; None if there is none that can be read."""
+        try:
+            with safe_open(self.path, "pt") as file:
+                facts: dict[str, Any] = json.loads(file.metadata()[FACTS])
+                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  no mapping
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None

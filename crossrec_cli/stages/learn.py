@@ -1,0 +1,85 @@
+"""The two trainings, for the stages and for the controls that they are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossrec_cli.config.schema import Config
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
+from crossrec_cli.interest.checkpoint import Checkpoint
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.train import EarlyStopping, Epoch, fit
+from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
+from crossrec_cli.reporting import Reporter
+from crossrec_cli.runtime import Compute
+from crossrec_cli.stages.load import target_of
+
+STOP_ON = metrics.name("ndcg", 10)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Everything that a training needs beside the model."""
+
+    config: Config
+    seed: int
+    compute: Compute
+    report: Reporter
+    checkpoint: Path
+
+    def from_source(self, model: InterestModel, histories: Histories) -> list[Epoch]:
+        """Learn from what is bought in the source, in place."""
+        sampler = self.source_sampler(histories)
+        return fit(model, sampler, self.config.adapt, self.seed, self.compute, self.report, None, self._checkpoint)
+
+    def from_target(
+        self, model: InterestModel, histories: Histories, valid: Cases, epochs: int | None = None
+    ) -> list[Epoch]:
+        """Learn from what is bought in the target, in place, up to the epoch that ranks validation best.
+
+        Args:
+            model: where to start from.
+            histories: everybody's.
+            valid: without any, all epochs are trained.
+            epochs: instead of the config's.
+        """
+        sampler = self.target_sampler(histories)
+        if not sampler.steps:
+            return []
+        training = (
+            self.config.finetune if epochs is None else self.config.finetune.model_copy(update={"epochs": epochs})
+        )
+        stopping = None
+        if valid.count:
+            stopping = EarlyStopping(lambda model: ndcg(model, histories, valid), training.patience)
+        seed = self.seed + 1
+        return fit(model, sampler, training, seed, self.compute, self.report, stopping, self._checkpoint)
+
+    def source_sampler(self, histories: Histories) -> Sampler:
+        """Source items, given source items."""
+        domain, training = histories.domain, histories.training
+        source = training.where(~domain.is_target[training.values])
+        return self._sampler(source, histories.tags, ~domain.is_target & domain.trained, self.config.adapt.batch_size)
+
+    def target_sampler(self, histories: Histories) -> Sampler:
+        """Target items, given everything."""
+        domain, size = histories.domain, self.config.finetune.batch_size
+        return self._sampler(histories.training, histories.tags, domain.is_target & domain.trained, size)
+
+    def _sampler(self, histories: Ragged, tags: Ragged, predict: Bools, batch_size: int) -> Sampler:
+        interest = self.config.interest
+        by_length = interest.user_encoder != "bag"
+        return Sampler(histories, tags, predict, batch_size, interest.max_sequence + 1, by_length)
+
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.checkpoint, self.config.runtime.checkpoint_every)
+
+
+def ndcg(model: InterestModel, histories: Histories, cases: Cases) -> float:
+    """NDCG@10 among all target items, those in the history masked."""
+    candidates = target_of(histories)
+    ranks = truth_ranks(interest_scorer(model, candidates), histories, cases, candidates, mask_seen=True)
+    return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])

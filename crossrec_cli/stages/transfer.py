@@ -1,0 +1,139 @@
+"""transfer: whether the source and the texts help the target, each beside a control with the same budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.segments import ALL, segments
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.interest.batches import Bools, Cases, Histories, load_cases
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
+from crossrec_cli.stages import CASES, TAG_NAMES, TRANSFER_TABLE, Job, Summary
+from crossrec_cli.stages.learn import Learner
+from crossrec_cli.stages.load import load_embeddings, load_world, target_of
+
+HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
+
+
+@dataclass(frozen=True)
+class Control:
+    """One way to train."""
+
+    name: str
+    sees_source: bool
+    sees_text: bool
+    learns_from_source: bool
+
+
+SCRATCH = Control("target alone", sees_source=False, sees_text=True, learns_from_source=False)
+CROSSREC = Control("crossrec: source and text", sees_source=True, sees_text=True, learns_from_source=True)
+CONTROLS = (
+    SCRATCH,
+    Control("source, but no text", sees_source=True, sees_text=False, learns_from_source=True),
+    Control("source read, not learned from", sees_source=True, sees_text=True, learns_from_source=False),
+    CROSSREC,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Histories, what is asked of them, and what is known of the items."""
+
+    histories: Histories
+    valid: Cases
+    test: Cases
+    embeddings: npt.NDArray[np.float32]
+    tags: int
+
+    def for_control(self, control: Control) -> Problem:
+        """The part of it that a control may see."""
+        histories, valid, test, embeddings = self.histories, self.valid, self.test, self.embeddings
+        if not control.sees_source:
+            valid, test = (histories.in_target(cases) for cases in (valid, test))
+            histories = histories.of_target()
+        if not control.sees_text:
+            embeddings = np.zeros_like(embeddings)
+        return Problem(histories, valid, test, embeddings, self.tags)
+
+
+Scores = dict[Control, dict[str, list[metrics.Floats]]]
+"""For each control and metric, every seed's value for every case."""
+
+
+def run(job: Job) -> Summary:
+    """Train every control with every seed, and compare them user by user."""
+    config, world, cases = job.config, load_world(job.inputs), t.read_table(job.inputs[CASES])
+    compute = runtime.prepare(config.runtime, config.seed)
+    valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
+    tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+    problem = Problem(world.histories, valid, test, load_embeddings(job.inputs), tags)
+    scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS}
+    for seed in config.transfer.seeds:
+        for number, control in enumerate(CONTROLS):
+            job.report.say(f"seed {seed}, {control.name}")
+            path = job.checkpoint.with_name(f"{job.checkpoint.stem}-{seed}-{number}.safetensors")
+            learner = Learner(config, seed, compute, job.report, path)
+            for name, values in train(control, learner, problem.for_control(control)).items():
+                if name in scores[control]:
+                    scores[control][name].append(values)
+    parts = segments(world.histories, test)
+    rows = [row(control, segment, parts[segment], scores) for segment in parts for control in CONTROLS]
+    columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
+    t.write_table(job.output(TRANSFER_TABLE), t.TRANSFER, columns)
+    return _summary(rows)
+
+
+def train(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:
+    """Train one control; what it scores in each test case.
+
+    Who does not learn from the source may learn from the target for as many epochs as the others from both.
+    """
+    config, histories = learner.config, problem.histories
+    runtime.prepare(config.runtime, learner.seed)
+    trained = histories.domain.trained
+    model = InterestModel.create(config.interest, problem.embeddings, trained, problem.tags).to(learner.compute.device)
+    epochs = config.finetune.epochs
+    if control.learns_from_source:
+        learner.from_source(model, histories)
+    else:
+        epochs += config.adapt.epochs
+    learner.from_target(model, histories, problem.valid, epochs)
+    candidates = target_of(histories)
+    scorer = interest_scorer(model, candidates)
+    ranks = truth_ranks(scorer, histories, problem.test, candidates, config.evaluate.mask_seen)
+    return metrics.per_case(ranks, [10])
+
+
+def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:
+    """One line of ``tables.TRANSFER``: means over seeds, and the gain over the target alone, user by user."""
+    hr, ndcg = (np.mean(scores[control][name], axis=0)[chosen] for name in (HR, NDCG))
+    gain = ndcg - np.mean(scores[SCRATCH][NDCG], axis=0)[chosen]
+    low, high = interval(gain)
+    return {
+        t.SEGMENT: segment,
+        t.CONTROL: control.name,
+        HR: metrics.mean(hr),
+        NDCG: metrics.mean(ndcg),
+        t.GAIN: metrics.mean(gain),
+        t.GAIN_LOW: low,
+        t.GAIN_HIGH: high,
+        t.N: int(np.isfinite(ndcg).sum()),
+        t.SEEDS: len(scores[control][NDCG]),
+    }
+
+
+def _summary(rows: list[dict[str, Any]]) -> Summary:
+    """The line of crossrec itself, and where it loses to the target alone."""
+    ours = {found[t.SEGMENT]: found for found in rows if found[t.CONTROL] == CROSSREC.name}
+    whole = ours[ALL]
+    negative = [segment for segment, found in ours.items() if found[t.GAIN_HIGH] < 0]
+    gain = {name: whole[name] for name in (t.GAIN, t.GAIN_LOW, t.GAIN_HIGH)}
+    return {NDCG: whole[NDCG], HR: whole[HR], **gain, "negative_transfer": negative}

@@ -1,0 +1,108 @@
+"""A tiny random BERT learns which words go together from who buys what."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_embed import FP32
+
+from crossrec_cli.config.schema import Encoder, TextTraining
+from crossrec_cli.encoder.adapt import _loss, _not_negative, adapt
+from crossrec_cli.encoder.embed import TextEncoder
+from crossrec_cli.errors import ConfigError
+from crossrec_cli.reporting import Silent
+
+TASTES = ("jazz", "metal", "blues")
+ADJECTIVES = ("red", "blue", "green", "old", "rare", "live")
+TEXTS = [f"{taste} {kind} {word}" for taste in TASTES for kind in ("record", "book") for word in ADJECTIVES]
+
+
+def lists(users: int = 200) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    of_taste = len(TEXTS) // len(TASTES)
+    return [rng.choice(of_taste, 4) + rng.integers(len(TASTES)) * of_taste for _ in range(users)]
+
+
+def nearness(encoder: TextEncoder) -> float:
+    """How much more alike texts of one taste are than texts of two."""
+    vectors = encoder.embed(TEXTS, lambda done, detail="": None)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    same = np.equal.outer(*[np.arange(len(TEXTS)) // (len(TEXTS) // len(TASTES))] * 2)
+    return float((unit @ unit.T)[same].mean() - (unit @ unit.T)[~same].mean())
+
+
+@pytest.mark.parametrize("how", ["lora", "full"])
+def test_texts_that_the_same_people_buy_come_nearer(how, tiny_bert):
+    if how == "lora":
+        pytest.importorskip("peft", reason="the extra lora is not installed")
+    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    before = nearness(encoder)
+    names = set(encoder.model.state_dict())
+    words = encoder.model.get_input_embeddings().weight.detach().clone()
+    adapt(encoder, TEXTS, lists(), how, TextTraining(steps=150, batch_size=32, lr=5e-3), 0, Silent())
+    assert nearness(encoder) > before + 0.3
+    assert set(encoder.model.state_dict()) == names, "whatever it took to learn, the model is of the same form"
+    if how == "full":
+        assert torch.equal(encoder.model.get_input_embeddings().weight, words)
+
+
+def test_frozen_layers_stay(tiny_bert):
+    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    before = {name: weight.clone() for name, weight in encoder.model.state_dict().items()}
+    adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=3, lr=1e-3, frozen_layers=1), 0, Silent())
+    changed = {name for name, weight in encoder.model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert not any("layer.0." in name for name in changed)
+
+
+def test_the_same_seed_gives_the_same_weights(tiny_bert):
+    found = []
+    for _ in range(2):
+        encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+        adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=5), 3, Silent())
+        found.append(encoder.embed(TEXTS, lambda done, detail="": None))
+    assert np.array_equal(*found)
+
+
+def test_what_the_same_user_bought_is_no_negative():
+    reads = np.array([0, 1, 2, 3, 0])  # items 0 and 4 read the same
+    chosen = [np.array([0, 1, 2]), np.array([2, 3]), np.array([3, 4])]
+    read = np.array([[0, 1], [2, 3], [3, 0]])
+    right, left = _not_negative(chosen, reads, read)
+    assert right.tolist() == [[False, False, True], [False, False, False], [False, True, False]]
+    assert left.tolist() == [[False, True, False], [False, False, True], [True, False, False]]
+
+
+def test_the_loss_is_that_of_a_plain_loop():
+    torch.manual_seed(0)
+    left, right = torch.randn(3, 4), torch.randn(3, 4)
+    scale, share = torch.tensor(0.7), torch.randn(3, 2)
+    masks = torch.zeros(3, 3, dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
+    masks[0][0, 2] = masks[1][2, 1] = True
+    total = 0.0
+    for one, other, column, mask in ((left, right, 1, masks[0]), (right, left, 0, masks[1])):
+        for i in range(3):
+            scores = [
+                float(one[i] @ other[j]) * math.exp(0.7) - float(share[j, column]) for j in range(3) if not mask[i, j]
+            ]
+            own = float(one[i] @ other[i]) * math.exp(0.7) - float(share[i, column])
+            total += math.log(sum(math.exp(score) for score in scores)) - own
+    assert float(_loss(left, right, scale, share, masks)) == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_nobody_with_two_items_teaches_nothing(tiny_bert):
+    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    before = encoder.embed(TEXTS, lambda done, detail="": None)
+    adapt(encoder, TEXTS, [np.array([1]), np.array([2, 2])], "full", TextTraining(), 0, Silent())
+    assert np.array_equal(before, encoder.embed(TEXTS, lambda done, detail="": None))
+
+
+def test_a_loss_that_is_no_number_says_what_to_lower(tiny_bert):
+    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    with torch.no_grad():
+        encoder.model.get_input_embeddings().weight[:] = torch.nan
+    with pytest.raises(ConfigError, match=r"step 1: the loss is nan; lower adapt\.text\.lr"):
+        adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent())
