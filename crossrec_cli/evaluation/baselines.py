@@ -19,7 +19,7 @@ def popularity_scorer(world: Histories, candidates: Ints) -> Scorer:
     scores = torch.from_numpy(counts.astype(np.float32))
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return scores.expand(len(histories.lengths), -1)
+        return scores.repeat(len(histories.lengths), 1)
 
     return score
 

@@ -73,10 +73,13 @@ def _chunk(
     """Some users' summed loss; adds its gradients to those given."""
     product = users @ vectors.T
     scores = product.float() + bias
-    total = scores.logsumexp(dim=1)
+    largest = scores.amax(dim=1, keepdim=True)
+    slope = (scores - largest).exp_()
+    share = slope.sum(dim=1)
+    total = share.log() + largest.squeeze(1)
     wanted = torch.zeros_like(total).index_add_(0, row, weight)  # on a GPU a weighted bincount is not deterministic
     loss = (total * wanted).sum() - (scores[row, item] * weight).sum()
-    slope = (scores - total.unsqueeze(1)).exp_().mul_(wanted.unsqueeze(1))
+    slope.mul_((wanted / share).unsqueeze(1))
     slope.index_put_((row, item), -weight, accumulate=True)
     # bfloat16 has float32's range; a slope of 1/C would vanish in float16.
     low = torch.bfloat16 if product.dtype is torch.bfloat16 else torch.float32

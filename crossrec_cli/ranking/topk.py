@@ -22,7 +22,7 @@ class Scorer(Protocol):
     """Anything that scores candidate items for users."""
 
     def __call__(self, histories: Ragged, tags: Ragged) -> Tensor:
-        """Scores (B, C), float32, of C candidates for the users with these histories and tags."""
+        """Scores (B, C), float32, of C candidates for these users, for the caller to change."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Chunk:
     """Place of the first of them among the users asked for."""
     scores: Tensor
     """float32 (B, C); −inf where the candidate is in the history and seen items are masked."""
-    seen: Tensor
-    """bool (B, C): the candidate is in the history."""
+    seen: tuple[Tensor, Tensor]
+    """Rows and columns, int64 each, of candidates in the history."""
 
 
 def interest_scorer(model: InterestModel, candidates: Ints) -> Scorer:
@@ -45,7 +45,7 @@ def interest_scorer(model: InterestModel, candidates: Ints) -> Scorer:
         chosen = torch.from_numpy(candidates).to(model.device)
         wanted, bias = vectors[chosen].T.contiguous(), bias[chosen]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # what comes out of inference mode could not be changed
     def score(histories: Ragged, tags: Ragged) -> Tensor:
         scores: Tensor = model.user_vectors(vectors, histories, tags) @ wanted + bias
         return scores.cpu()
@@ -81,9 +81,10 @@ def chunks(
         given = histories.items.take(chosen, lengths[begin : begin + size])
         scores = scorer(given, histories.tags.take(chosen))
         among = given.where(number[given.values] >= 0)
-        seen = torch.zeros(scores.shape, dtype=torch.bool)
-        seen[torch.from_numpy(among.rows), torch.from_numpy(number[among.values])] = True
-        yield Chunk(begin, scores.masked_fill(seen, -torch.inf) if mask_seen else scores, seen)
+        seen = torch.from_numpy(among.rows), torch.from_numpy(number[among.values])
+        if mask_seen:
+            scores[seen] = -torch.inf
+        yield Chunk(begin, scores, seen)
         if advance:
             advance(len(chosen))
 
@@ -98,7 +99,8 @@ def truth_ranks(scorer: Scorer, histories: Histories, cases: Cases, candidates: 
         lists = np.arange(chunk.begin, chunk.begin + len(chunk.scores))
         truth = cases.truth.take(lists)
         rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
-        scores = chunk.scores[rows]
+        alone = len(rows) == len(chunk.scores) and len(np.unique(truth.rows)) == len(rows)
+        scores = chunk.scores if alone else chunk.scores[rows]  # a copy of all scores only where it has to be
         own = scores.gather(1, columns.unsqueeze(1))
         ranks = 1 + (scores > own).sum(dim=1) + ((scores == own).sum(dim=1) - 1) / 2
         asked = (own.squeeze(1) > -torch.inf).numpy()

@@ -67,8 +67,10 @@ def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> No
         hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
         columns = np.searchsorted(world.target_items, mine.values)
         hit[torch.from_numpy(mine.rows), torch.from_numpy(columns)] = 1.0
-        logits.append(chunk.scores[~chunk.seen].double())
-        bought.append(hit[~chunk.seen])
+        new = torch.ones(chunk.scores.shape, dtype=torch.bool)
+        new[chunk.seen] = False
+        logits.append(chunk.scores[new].double())
+        bought.append(hit[new])
     labels = torch.cat(bought).numpy()
     if not labels.sum():
         job.report.warn("validation buys nothing new: scores are not calibrated")
