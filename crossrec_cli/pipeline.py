@@ -113,8 +113,8 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 1, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
-    Stage(FINETUNE, 1, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(PRETRAIN_ADAPT, 2, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(FINETUNE, 2, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 1, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
     Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest")),
     Stage(

@@ -131,6 +131,33 @@ def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(shop):
     assert not list(shop.run_dir.glob("*/.draft-*"))
 
 
+def weights(shop, stage: str) -> bytes:
+    return Store(shop.run_dir).current(stage).file(f"{stage}/model.safetensors").read_bytes()
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop):
+    shop.config["adapt"]["epochs"] = 150
+    assert run("run", shop.path).returncode == 0
+    expected = {stage: weights(shop, stage) for stage in ("pretrain-adapt", "finetune")}
+    shop.config["run_dir"] = str(shop.folder / "again")
+    command = [str(shop.path), "--set", "runtime.checkpoint_every=7 steps"]
+    assert run("preprocess", *command).returncode == 0
+    process = subprocess.Popen([*COMMAND, "pretrain-adapt", *command, "--quiet"])
+    deadline = time.monotonic() + 60
+    while not (kept := list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was not through yet"
+    assert kept[0].exists()
+    done = run("run", *command)
+    assert done.returncode == 0
+    assert "going on with epoch" in done.stderr
+    assert {stage: weights(shop, stage) for stage in expected} == expected
+    assert not list(shop.run_dir.glob("*/.checkpoint-*"))
+
+
 def heed_ctrl_c() -> None:
     """A background job's children ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
