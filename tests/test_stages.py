@@ -378,3 +378,40 @@ def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
     assert manifest["wall_seconds"] > 0
     assert manifest["peak_memory_bytes"] > 10**7
     assert Path(trained.run_dir / "finetune" / "current").is_symlink()
+
+
+def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop, crossrec):
+    """Eight numbers drown the one word of a text that says who buys it; only who buys what tells which word counts."""
+    rng = np.random.default_rng(0)
+    items = pd.read_parquet(shop.folder / "items.parquet")
+    noise = [" ".join(map(str, rng.integers(0, 100, 8))) for _ in range(len(items))]
+    items["title"] = items["title"].str.split().str[0] + " " + noise
+    items.to_parquet(shop.folder / "items.parquet")
+    rows = pd.read_parquet(shop.folder / "interactions.parquet")
+    more = [
+        {"user": f"more{user}", "item": f"{('jazz', 'metal', 'blues')[user % 3]}-record-{number}", "time": time}
+        for user in range(3000)
+        for number, time in zip(rng.choice(40, 8, replace=False), pd.date_range("2024-01-01", periods=8), strict=True)
+    ]
+    pd.concat([rows, pd.DataFrame(more)]).to_parquet(shop.folder / "interactions.parquet")
+    text = {"steps": 200, "batch_size": 32, "lr": 5e-3}
+    shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": text}
+    assert crossrec("preprocess", shop.path).exit_code == 0
+    done = crossrec("pretrain-adapt", shop.path)
+    assert done.exit_code == 0, done.output
+    assert "the adapted language model is kept" in done.output, done.output
+    assert (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
+
+
+def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, tiny_bert, crossrec):
+    """Texts that all read the same cannot tell anything apart, whatever is learned."""
+    shop = make_shop(tmp_path, tiny_bert, text="{kind}")
+    shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": {"steps": 2}}
+    shop.config["finetune"] |= {"epochs": 1}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert "is not kept" in done.output
+    assert not (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
+    frozen = shop.table("pretrain-adapt", "item_text")
+    assert crossrec("run", shop.path, "--set", "adapt.language_model=frozen").exit_code == 0
+    assert shop.table("pretrain-adapt", "item_text")["embedding"].map(list).equals(frozen["embedding"].map(list))

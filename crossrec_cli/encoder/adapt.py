@@ -88,8 +88,7 @@ def adapt(
             advance(1, f"loss {losses[-1]:.3f}")
     tenth = max(len(losses) // 10, 1)
     report.say(
-        f"language model adapted: loss {np.mean(losses[:tenth]):.3f} at first, {np.mean(losses[-tenth:]):.3f} at last, "
-        f"{math.log(min(config.batch_size, len(users))):.3f} by chance"
+        f"language model adapted: loss {np.mean(losses[:tenth]):.3f} at first, {np.mean(losses[-tenth:]):.3f} at last"
     )
     encoder.model = _merged(model)
 

@@ -103,13 +103,14 @@ class SourceQuestion:
 
     @classmethod
     def of(cls, histories: Histories, seed: int) -> SourceQuestion:
-        """Ask a random twentieth of the buyers, 2,000 at most."""
+        """Ask a random tenth of the buyers, 2,000 at most, for the last quarter of what they bought."""
         domain, training = histories.domain, histories.training
         source = training.where(~domain.is_target[training.values])
         buyers = np.random.default_rng(seed).permutation(np.flatnonzero(source.lengths > 1))
-        asked = np.sort(buyers[: min(max(len(buyers) // 20, 1), ASKED_AT_MOST)])
-        last = source.slice(asked, source.lengths[asked] - 1, source.lengths[asked])
-        cases = Cases(asked, source.lengths[asked] - 1, last)
+        asked = np.sort(buyers[: min(max(len(buyers) // 10, 1), ASKED_AT_MOST)])
+        lengths = source.lengths[asked]
+        given = lengths - np.maximum(lengths // 4, 1)
+        cases = Cases(asked, given, source.slice(asked, given, lengths))
         others = np.setdiff1d(buyers, asked)
         lists = np.split(source.take(others).values, np.cumsum(source.lengths[others])[:-1])
         return cls(replace(histories, items=source, train_lengths=source.lengths), cases, lists)
