@@ -155,10 +155,10 @@ def _transfer(console: Console, artifact: Artifact) -> None:
     found = t.read_table(artifact.file(TRANSFER_TABLE)).to_pylist()
     rows = []
     for before, row in zip([{}, *found], found, strict=False):
-        gain = f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})" if row[t.GAIN] else ""
+        gain = f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})".replace("0.", ".")
         new = row[t.SEGMENT] != before.get(t.SEGMENT)
         segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
-        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain])
+        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain if row[t.GAIN] else ""])
     title = f"NDCG@10 on test, mean of {found[0][t.SEEDS]} seeds, and gain over the target alone (95 %)"
     console.table(title, ["users", "trained on", "NDCG@10", "gain"], rows)
     for segment in artifact.manifest.summary["negative_transfer"]:

@@ -22,7 +22,7 @@ def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec
     found = shop.table("transfer", "transfer").set_index(["segment", "control"])
     new = found.loc["cold user"]
     assert new.loc[CROSSREC.name, "gain_low"] > 0
-    assert new.loc[CROSSREC.name, "ndcg@10"] > new.loc["source, but no text", "ndcg@10"] + 0.1
+    assert new.loc[CROSSREC.name, "ndcg@10"] > new.loc["without texts", "ndcg@10"] + 0.1
     assert new["n"].tolist() == [80] * 4, "forty metal and forty blues people"
     assert found["seeds"].tolist() == [2] * len(found)
     assert (found.xs(SCRATCH.name, level="control")["gain"] == 0).all()

@@ -34,11 +34,11 @@ class Control:
 
 
 SCRATCH = Control("target alone", sees_source=False, sees_text=True, learns_from_source=False)
-CROSSREC = Control("crossrec: source and text", sees_source=True, sees_text=True, learns_from_source=True)
+CROSSREC = Control("crossrec", sees_source=True, sees_text=True, learns_from_source=True)
 CONTROLS = (
     SCRATCH,
-    Control("source, but no text", sees_source=True, sees_text=False, learns_from_source=True),
-    Control("source read, not learned from", sees_source=True, sees_text=True, learns_from_source=False),
+    Control("without texts", sees_source=True, sees_text=False, learns_from_source=True),
+    Control("source not learned", sees_source=True, sees_text=True, learns_from_source=False),
     CROSSREC,
 )
 
