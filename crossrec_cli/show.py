@@ -159,7 +159,7 @@ def _transfer(console: Console, artifact: Artifact) -> None:
         new = row[t.SEGMENT] != before.get(t.SEGMENT)
         segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
         rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain if row[t.GAIN] else ""])
-    title = f"NDCG@10 on test, mean of {found[0][t.SEEDS]} seeds, and gain over the target alone (95 %)"
+    title = f"NDCG@10 on test, seeds: {found[0][t.SEEDS]}, and gain over the target alone (95 %)"
     console.table(title, ["users", "trained on", "NDCG@10", "gain"], rows)
     for segment in artifact.manifest.summary["negative_transfer"]:
         console.result(Text(f"Negative transfer: {segment} users do better with the target alone.", "bold red"), True)
