@@ -70,7 +70,6 @@ _stage_command(
 )
 _stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
 _stage_command(EVALUATE, (EVALUATE,), "Measure how well the test purchases are found.")
-
 _stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the texts, and tell what each is worth.")
 
 

@@ -27,6 +27,10 @@ def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec
     assert found["seeds"].tolist() == [2] * len(found)
     assert (found.xs(SCRATCH.name, level="control")["gain"] == 0).all()
     assert "Negative transfer" not in done.output
+    often = crossrec("transfer", shop.path, "--set", "runtime.checkpoint_every=1 steps", "--force")
+    assert often.exit_code == 0, often.output
+    assert "going on with" not in often.output, "the second training does not go on from the first one's state"
+    assert shop.table("transfer", "transfer").equals(found.reset_index()[shop.table("transfer", "transfer").columns])
     again = json.loads(crossrec("transfer", shop.path, "--json").stdout)["stages"][0]
     assert not again["ran"]
     assert again["summary"]["negative_transfer"] == []

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -181,6 +183,18 @@ RECOMMENDATIONS = pa.schema(
 def embeddings(width: int) -> pa.Schema:
     """item_text.parquet: the language model's embedding of each item's text, ``width`` float32."""
     return pa.schema({ITEM_INDEX: pa.int32(), EMBEDDING: pa.list_(pa.float32(), width)})
+
+
+def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
+    """A float32 matrix as a column of vectors."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+def vectors(table: pa.Table) -> npt.NDArray[np.float32]:
+    """The column ``EMBEDDING`` as a float32 matrix, in Arrow's own memory, which is read-only."""
+    column = table[EMBEDDING].combine_chunks()
+    matrix: npt.NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return matrix
 
 
 def cached_embeddings(width: int) -> pa.Schema:

@@ -64,8 +64,7 @@ def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.floa
     """Places of the texts by name, and their vectors; nothing if there is no file, or a damaged one."""
     try:
         table = t.read_table(path)
-        vectors = table[t.EMBEDDING].combine_chunks().flatten().to_numpy().reshape(table.num_rows, width)
-        return {name: place for place, name in enumerate(table[t.TEXT_HASH].to_pylist())}, vectors
+        return {name: place for place, name in enumerate(table[t.TEXT_HASH].to_pylist())}, t.vectors(table)
     except (ArtifactError, KeyError, ValueError):
         return {}, np.empty((0, width), np.float32)
 
@@ -73,8 +72,7 @@ def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.floa
 def _save(path: Path, names: Sequence[bytes], vectors: npt.NDArray[np.float32]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-    columns = {t.TEXT_HASH: pa.array(names, pa.binary(16)), t.EMBEDDING: flat}
+    columns = {t.TEXT_HASH: pa.array(names, pa.binary(16)), t.EMBEDDING: t.vector_column(vectors)}
     t.write_table(draft, t.cached_embeddings(vectors.shape[1]), columns)
     draft.replace(path)
     for old in sorted(path.parent.glob("*.parquet"), key=lambda file: file.stat().st_mtime)[:-KEPT]:

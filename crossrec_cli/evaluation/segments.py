@@ -17,8 +17,7 @@ def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
     A cold user has no target history in what is given; a cold item nobody has in training.
     """
     domain = histories.domain
-    given = histories.items.take(cases.users, cases.history_lengths)
-    in_target = given.where(domain.is_target[given.values]).lengths
+    in_target = histories.target_lengths(cases.users, cases.history_lengths)
     cold = np.bincount(cases.truth.rows[~domain.trained[cases.truth.values]], minlength=cases.count) > 0
     found = {
         ALL: np.ones(cases.count, bool),

@@ -123,18 +123,23 @@ class Histories:
         """The training part of every history."""
         return self.items.take(np.arange(self.users), self.train_lengths)
 
+    @property
+    def source_training(self) -> Ragged:
+        """Of that, what is in the source."""
+        return self.training.where(~self.domain.is_target[self.training.values])
+
     def of_target(self) -> Histories:
         """What is left of them in the target alone."""
-        whole = np.arange(self.users)
+        lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
         domain = Domain(self.domain.is_target, self.domain.trained & self.domain.is_target)
         items = self.items.where(self.domain.is_target[self.items.values])
-        return Histories(items, self._in_target(whole, self.train_lengths), self.tags, domain)
+        return Histories(items, lengths, self.tags, domain)
 
     def in_target(self, cases: Cases) -> Cases:
         """The same questions, asked of ``of_target``."""
-        return replace(cases, history_lengths=self._in_target(cases.users, cases.history_lengths))
+        return replace(cases, history_lengths=self.target_lengths(cases.users, cases.history_lengths))
 
-    def _in_target(self, users: Ints, lengths: Ints) -> Ints:
+    def target_lengths(self, users: Ints, lengths: Ints) -> Ints:
         """How many of these users' first so many interactions are in the target."""
         given = self.items.take(users, lengths)
         return given.where(self.domain.is_target[given.values]).lengths

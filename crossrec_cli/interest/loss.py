@@ -108,12 +108,12 @@ def bce_loss(
     ``gbce_beta`` (Petrov & Macdonald 2023, https://arxiv.org/abs/2308.07192).
 
     Args:
-        users: user vectors, (Q, d).
-        vectors: the candidates' vectors, (C, d).
-        bias: the candidates' biases, (C,).
-        rows: for each item to predict, whose it is, int64 (T,), ascending.
-        items: its number among the candidates, int64 (T,).
-        weights: how much it counts, above 0, float32 (T,).
+        users: as in ``softmax_loss``, and so are the next five.
+        vectors: (C, d).
+        bias: (C,).
+        rows: int64 (T,).
+        items: int64 (T,).
+        weights: float32 (T,).
         drawn: numbers of the items that it stands against, int64 (n,); those asked of the same user are passed over.
         each: how much each of those counts.
         beta: the exponent of σ(s⁺).

@@ -53,13 +53,12 @@ def _write_metrics(job: Job, scores: dict[str, dict[str, metrics.Floats]]) -> Su
 
 
 def _write_per_user(job: Job, world: World, cases: Cases, scores: dict[str, dict[str, metrics.Floats]]) -> None:
-    given = world.histories.items.take(cases.users, cases.history_lengths)
-    in_target = given.where(world.histories.domain.is_target[given.values]).lengths
+    in_target = world.histories.target_lengths(cases.users, cases.history_lengths)
     names = list(next(iter(scores.values())))
     columns: dict[str, object] = {
         t.MODEL: np.repeat(list(scores), cases.count),
         t.USER_ID: pc.take(world.users[t.USER_ID], np.tile(cases.users, len(scores))),
-        t.HISTORY_LENGTH: np.tile(given.lengths, len(scores)),
+        t.HISTORY_LENGTH: np.tile(cases.history_lengths, len(scores)),
         t.TARGET_HISTORY_LENGTH: np.tile(in_target, len(scores)),
     }
     for name in names:

@@ -34,7 +34,7 @@ def run(job: Job) -> Summary:
         job.report.warn("no target purchase is left to train on; the model stays as the source taught it")
     if not valid.count:
         job.report.warn("no validation case: no early stopping, and scores are not calibrated")
-    epochs = learner.from_target(model, world.histories, valid)
+    epochs = learner.from_target(model, sampler, world.histories, valid)
     if valid.count:
         _calibrate(job, model, world, valid)
     save_model(job.output(FINETUNED), model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
@@ -29,23 +30,28 @@ class Learner:
     report: Reporter
     checkpoint: Path
 
-    def from_source(self, model: InterestModel, histories: Histories) -> list[Epoch]:
-        """Learn from what is bought in the source, in place."""
-        sampler = self.source_sampler(histories)
-        return fit(model, sampler, self.config.adapt, self.seed, self.compute, self.report, None, self._checkpoint)
+    def from_source(self, model: InterestModel, sampler: Sampler) -> list[Epoch]:
+        """Learn from what is bought in the source, in place; from ``source_sampler``."""
+        kept = self._checkpoint(t.SOURCE)
+        return fit(model, sampler, self.config.adapt, self.seed, self.compute, self.report, None, kept)
 
     def from_target(
-        self, model: InterestModel, histories: Histories, valid: Cases, epochs: int | None = None
+        self,
+        model: InterestModel,
+        sampler: Sampler,
+        histories: Histories,
+        valid: Cases,
+        epochs: int | None = None,
     ) -> list[Epoch]:
         """Learn from what is bought in the target, in place, up to the epoch that ranks validation best.
 
         Args:
             model: where to start from.
+            sampler: from ``target_sampler``; where it asks for nothing, nothing is learned.
             histories: everybody's.
             valid: without any, all epochs are trained.
             epochs: instead of the config's.
         """
-        sampler = self.target_sampler(histories)
         if not sampler.steps:
             return []
         training = (
@@ -54,14 +60,13 @@ class Learner:
         stopping = None
         if valid.count:
             stopping = EarlyStopping(lambda model: ndcg(model, histories, valid), training.patience)
-        seed = self.seed + 1
-        return fit(model, sampler, training, seed, self.compute, self.report, stopping, self._checkpoint)
+        seed, kept = self.seed + 1, self._checkpoint(t.TARGET)
+        return fit(model, sampler, training, seed, self.compute, self.report, stopping, kept)
 
     def source_sampler(self, histories: Histories) -> Sampler:
         """Source items, given source items."""
-        domain, training = histories.domain, histories.training
-        source = training.where(~domain.is_target[training.values])
-        return self._sampler(source, histories.tags, ~domain.is_target & domain.trained, self.config.adapt.batch_size)
+        domain, size = histories.domain, self.config.adapt.batch_size
+        return self._sampler(histories.source_training, histories.tags, ~domain.is_target & domain.trained, size)
 
     def target_sampler(self, histories: Histories) -> Sampler:
         """Target items, given everything."""
@@ -73,13 +78,19 @@ class Learner:
         by_length = interest.user_encoder != "bag"
         return Sampler(histories, tags, predict, batch_size, interest.max_sequence + 1, by_length)
 
-    @property
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.checkpoint, self.config.runtime.checkpoint_every)
+    def _checkpoint(self, domain: str) -> Checkpoint:
+        """One for each of the two trainings: the second must not go on from the first one's."""
+        path = self.checkpoint.with_name(f"{self.checkpoint.stem}-{domain}.safetensors")
+        return Checkpoint(path, self.config.runtime.checkpoint_every)
+
+
+def scores(model: InterestModel, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
+    """Every metric at 10 of every case, among all target items."""
+    candidates = target_of(histories)
+    ranks = truth_ranks(interest_scorer(model, candidates), histories, cases, candidates, mask_seen)
+    return metrics.per_case(ranks, [10])
 
 
 def ndcg(model: InterestModel, histories: Histories, cases: Cases) -> float:
     """NDCG@10 among all target items, those in the history masked."""
-    candidates = target_of(histories)
-    ranks = truth_ranks(interest_scorer(model, candidates), histories, cases, candidates, mask_seen=True)
-    return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
+    return metrics.mean(scores(model, histories, cases, mask_seen=True)[STOP_ON])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import safetensors.torch
 from safetensors import SafetensorError
+from torch.nn import Module
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
@@ -62,12 +63,10 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> 
 
 def load_embeddings(inputs: Mapping[str, Path]) -> npt.NDArray[np.float32]:
     """The items' text embeddings, float32 (items, width)."""
-    column = t.read_table(inputs[ITEM_TEXT], [t.EMBEDDING])[t.EMBEDDING].combine_chunks()
-    embeddings: npt.NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
-    return embeddings.copy()  # Arrow's own memory is read-only
+    return t.vectors(t.read_table(inputs[ITEM_TEXT], [t.EMBEDDING])).copy()  # Arrow's own memory is read-only
 
 
-def save_model(path: Path, model: InterestModel) -> None:
+def save_model(path: Path, model: Module) -> None:
     """Write a model's weights as safetensors."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(weights, path)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import safetensors.torch
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
@@ -45,7 +44,7 @@ def run(job: Job) -> Summary:
     embeddings, kept = _read_texts(job, world, compute)
     trained = world.histories.domain.trained
     model = InterestModel.create(config.interest, embeddings, trained, len(tags)).to(compute.device)
-    epochs = learner.from_source(model, world.histories)
+    epochs = learner.from_source(model, sampler)
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
     t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(epochs))
@@ -63,12 +62,8 @@ def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Float
     embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
     if config.adapt.language_model != "frozen":
         embeddings, kept = _adapted(job, world, encoder, texts, embeddings)
-    width = embeddings.shape[1]
-    columns = {
-        t.ITEM_INDEX: np.arange(len(embeddings)),
-        t.EMBEDDING: pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), width),
-    }
-    t.write_table(job.output(ITEM_TEXT), t.embeddings(width), columns)
+    columns = {t.ITEM_INDEX: np.arange(len(embeddings)), t.EMBEDDING: t.vector_column(embeddings)}
+    t.write_table(job.output(ITEM_TEXT), t.embeddings(embeddings.shape[1]), columns)
     return embeddings, kept
 
 
@@ -87,8 +82,7 @@ def _adapted(job: Job, world: World, encoder: TextEncoder, texts: list[str], fro
         job.report.warn(f"the adapted language model ranks the source no better and is not kept: {told}")
         return frozen, False
     job.report.say(f"the adapted language model is kept: {told}")
-    weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
-    safetensors.torch.save_file(weights, job.output(LANGUAGE_MODEL))
+    save_model(job.output(LANGUAGE_MODEL), encoder.model)
     return adapted, True
 
 
@@ -104,8 +98,7 @@ class SourceQuestion:
     @classmethod
     def of(cls, histories: Histories, seed: int) -> SourceQuestion:
         """Ask a random tenth of the buyers, 2,000 at most, for the last quarter of what they bought."""
-        domain, training = histories.domain, histories.training
-        source = training.where(~domain.is_target[training.values])
+        source = histories.source_training
         buyers = np.random.default_rng(seed).permutation(np.flatnonzero(source.lengths > 1))
         asked = np.sort(buyers[: min(max(len(buyers) // 10, 1), ASKED_AT_MOST)])
         lengths = source.lengths[asked]

@@ -15,10 +15,10 @@ from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Bools, Cases, Histories, load_cases
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
 from crossrec_cli.stages import CASES, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner
-from crossrec_cli.stages.load import load_embeddings, load_world, target_of
+from crossrec_cli.stages.learn import scores as scores_of
+from crossrec_cli.stages.load import load_embeddings, load_world
 
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
 
@@ -102,14 +102,11 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     model = InterestModel.create(config.interest, problem.embeddings, trained, problem.tags).to(learner.compute.device)
     epochs = config.finetune.epochs
     if control.learns_from_source:
-        learner.from_source(model, histories)
+        learner.from_source(model, learner.source_sampler(histories))
     else:
         epochs += config.adapt.epochs
-    learner.from_target(model, histories, problem.valid, epochs)
-    candidates = target_of(histories)
-    scorer = interest_scorer(model, candidates)
-    ranks = truth_ranks(scorer, histories, problem.test, candidates, config.evaluate.mask_seen)
-    return metrics.per_case(ranks, [10])
+    learner.from_target(model, learner.target_sampler(histories), histories, problem.valid, epochs)
+    return scores_of(model, histories, problem.test, config.evaluate.mask_seen)
 
 
 def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:
