@@ -113,13 +113,13 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 2, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
-    Stage(FINETUNE, 2, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
-    Stage(EVALUATE, 1, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
+    Stage(PRETRAIN_ADAPT, 3, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(FINETUNE, 3, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(EVALUATE, 2, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
     Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest")),
     Stage(
         TRANSFER,
-        1,
+        2,
         (*_TABLES, CASES, *_MODEL),
         ("adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
     ),

@@ -16,6 +16,7 @@ from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
 from crossrec_cli.pipeline import Outcome
 from crossrec_cli.stages import (
+    CALIBRATION,
     EVALUATE,
     METRICS,
     PREPROCESS,
@@ -148,6 +149,10 @@ def _metrics(console: Console, artifact: Artifact) -> None:
     names = list(dict.fromkeys(name for _, name in values))
     rows = [[name, *(f"{values[model, name]:.4f}" for model in models)] for name in names]
     console.table(f"Test, {table[0]['cases']:,} users", ["metric", *models], rows)
+    bins = t.read_table(artifact.file(CALIBRATION)).to_pylist()
+    told = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
+    if told:
+        console.table("Is the score a probability? Test, items not owned", ["score", "bought", "pairs"], told)
 
 
 def _transfer(console: Console, artifact: Artifact) -> None:

@@ -162,6 +162,11 @@ LEARNING = pa.schema(  # history.parquet, one row an epoch
     }
 )
 METRICS = pa.schema({MODEL: pa.string(), METRIC: pa.string(), K: pa.int32(), VALUE: pa.float64(), "cases": pa.int64()})
+CALIBRATION = (
+    pa.schema(  # pairs of user and item by probability, in bins from which equally many purchases are expected
+        {"predicted": pa.float64(), "observed": pa.float64(), "pairs": pa.int64()}  # mean probability, share bought
+    )
+)
 TRANSFER = pa.schema(  # one row a segment and control; means over seeds
     {
         SEGMENT: pa.string(),

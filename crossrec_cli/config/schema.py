@@ -365,8 +365,29 @@ class Encoder(Section):
     offline: bool = False
     """Never ask a hub, use its local cache alone."""
     max_tokens: Annotated[int, Field(ge=4, le=8192)] = 48
-    pooling: Literal["mean", "cls", "last"] = "mean"
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    """How the tokens' vectors become the text's; ``auto``: as the model's folder says, else the last token's of a
+    causal model, which alone has read the whole text, and the mean for others."""
+    trust_remote_code: bool = False
+    """Run the Python code that a model brings along. It can do all that you can: read it, and pin a revision."""
     batch_size: Count = 64
+
+
+class Rates(Section):
+    """How fast the parts of the interest model learn, each a multiple of ``lr``; 0: it stays as it is."""
+
+    text: Annotated[float, Field(ge=0)] = 1.0
+    """The map from texts to item vectors."""
+    ids: Annotated[float, Field(ge=0)] = 1.0
+    """The items' own vectors and biases."""
+    users: Annotated[float, Field(ge=0)] = 1.0
+    """User encoders and tags."""
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> Rates:
+        if not (self.text or self.ids or self.users):
+            raise ValueError("all are 0: nothing would learn")
+        return self
 
 
 class Training(Section):
@@ -380,6 +401,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     accumulate: Count = 1
     """Batches whose gradients make one step of the optimizer: memory of one batch, steps as with a larger one."""
+    rates: Rates = Rates()
     candidates: Count = 16_384
     """Items scored in a step. Where there are more to choose from, those asked for in the step and a random sample of
     the others, each of which then counts for as many as it stands for."""
@@ -473,6 +495,8 @@ class Runtime(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     num_threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as this process may use cores."""
+    compile: bool = False
+    """Have torch.compile make a faster sequence encoder: it takes a minute, and on a CPU a C++ compiler."""
     checkpoint_every: Annotated[str, Field(pattern=r"^[1-9]\d* (steps?|minutes?)$")] = "5 minutes"
     """How much of its training a killed run loses, as in ``5 minutes`` or ``100 steps``."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None

@@ -56,7 +56,7 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
 def _key(encoder: TextEncoder) -> str:
     """One for all that bears on an embedding beside the text."""
     config = encoder.config
-    settings = [fingerprint(encoder.folder), config.max_tokens, config.pooling, str(encoder.compute.dtype)]
+    settings = [fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from crossrec_cli.config.schema import Encoder
+from crossrec_cli.encoder.locate import POOLING_FILE
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.reporting import Advance
 from crossrec_cli.runtime import Compute
@@ -39,10 +45,18 @@ class TextEncoder:
         disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
         set_verbosity_error()  # type: ignore[no-untyped-call]  # what matters of its report becomes an error below
         try:
-            self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+            trust = config.trust_remote_code
+            self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
             self.model: PreTrainedModel
-            self.model, report = AutoModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+            self.model, report = AutoModel.from_pretrained(
+                folder, use_safetensors=True, output_loading_info=True, trust_remote_code=trust
+            )
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
+            if "trust_remote_code" in str(error):
+                raise UnavailableError(
+                    f"{folder}: this model needs the code that comes with it; read it, then set "
+                    "encoder.trust_remote_code: true"
+                ) from None
             raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
         missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # unused here
         if missing:
@@ -53,6 +67,7 @@ class TextEncoder:
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
         self.tokenizer.padding_side = "right"
+        self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
         self.model.to(compute.device).eval()  # type: ignore[arg-type]
 
     @property
@@ -100,7 +115,18 @@ class TextEncoder:
 
     def _pooled(self, model: torch.nn.Module, tokens: list[list[int]]) -> torch.Tensor:
         batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.compute.device)
-        return pool(model(**batch).last_hidden_state.float(), batch["attention_mask"], self.config.pooling)
+        return pool(model(**batch).last_hidden_state.float(), batch["attention_mask"], self.pooling)
+
+
+def pooling_of(folder: Path, model: PretrainedConfig) -> str:
+    """How a model's texts are meant to be read: as sentence-transformers wrote down in its folder, else by its type."""
+    try:
+        stated = json.loads((folder / POOLING_FILE).read_text())
+    except (OSError, ValueError):
+        causal = model.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        return "last" if causal and model.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "mean"
+    modes = {"pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+    return next((pooling for mode, pooling in modes.items() if stated.get(mode)), "mean")
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -32,8 +32,12 @@ PACKAGES = {
     ),
 }
 WEIGHTS = "model.safetensors"
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+POOLING_FILE = "1_Pooling/config.json"
+"""Where sentence-transformers writes down how its model's tokens become a text's vector."""
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", POOLING_FILE)
 """What a model folder holds that bears on its output: weights, config, tokenizer. Never pickled weights."""
+CODE = "*.py"
+"""What it holds beside if the architecture is its own; fetched only if the config trusts it."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """A folder with none of these has no vocabulary, and transformers would make one up."""
 
@@ -60,8 +64,8 @@ def locate(encoder: Encoder) -> Path:
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """The hash of every file that bears on the model's output, by name."""
-    files = {path for pattern in MODEL_FILES for path in folder.glob(pattern)}
-    return {path.name: hash_file(path) for path in sorted(files)}
+    files = {path for pattern in (*MODEL_FILES, CODE) for path in folder.glob(pattern)}
+    return {str(path.relative_to(folder)): hash_file(path) for path in sorted(files)}
 
 
 def _packaged(name: str, package: Package) -> Path:
@@ -86,7 +90,7 @@ def _from_hub(encoder: Encoder) -> Path:
             snapshot_download(
                 encoder.model,
                 revision=encoder.revision,
-                allow_patterns=list(MODEL_FILES),
+                allow_patterns=[*MODEL_FILES, CODE] if encoder.trust_remote_code else list(MODEL_FILES),
                 local_files_only=offline,
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 
 from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.batches import NextExamples, Ragged
+from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
 
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""
@@ -27,6 +28,13 @@ SHRINKAGE = 0.1
 """Share of the mean variance that each direction's variance gains before it is divided by; a small catalogue adds
 width/items to it, since that is how unsure its small variances are. Validation NDCG@10 on the Complete Journey, mean of
 three seeds: .0799 with 0.1, .0779 with 1, .0743 with 5."""
+
+
+TARGET_WEIGHT = 5.0
+"""Where the learned weight of a target interaction starts."""
+WEIGHT_SPEED = 30.0
+"""The weight's logarithm moves so many times as fast as other parameters, which in the few hundred steps of a small
+target it would hardly leave its start with (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,17 @@ class Dropout(nn.Module):
         return values * (kept * (256 / (256 - self.dropped))).to(values.dtype)
 
 
+class Items(NamedTuple):
+    """What is known of some items."""
+
+    vectors: Tensor
+    """v(i), (n, d)."""
+    bias: Tensor
+    """b(i), (n,)."""
+    in_target: Tensor
+    """1.0 for items of the target domain, else 0.0; (n,)."""
+
+
 class ItemTower(nn.Module):
     """v(i) = adaptor(whitened text embedding) + id embedding, and the bias b(i).
 
@@ -95,13 +114,17 @@ class ItemTower(nn.Module):
     text_mean: Tensor
     text_matrix: Tensor
     trained: Tensor
+    in_target: Tensor
     text: Tensor
 
-    def __init__(self, config: Interest, embeddings: Tensor, white: Whitening, trained: Tensor) -> None:
+    def __init__(
+        self, config: Interest, embeddings: Tensor, white: Whitening, trained: Tensor, in_target: Tensor
+    ) -> None:
         super().__init__()
         self.register_buffer("text_mean", white.mean)
         self.register_buffer("text_matrix", white.matrix)
         self.register_buffer("trained", trained)
+        self.register_buffer("in_target", in_target)
         self.register_buffer("text", (embeddings - white.mean) @ white.matrix, persistent=False)
         width = white.matrix.shape[1]
         self.adaptor = nn.Linear(width, config.dim)  # a hidden layer here learned slower and ranked no better
@@ -111,20 +134,21 @@ class ItemTower(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.id_dropout = config.id_dropout
 
-    def forward(self, items: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The vectors (n, d) and biases (n,) of some items, distinct ones, int64 (n,); None: of all."""
-        parts: list[Tensor] = [self.trained, self.text, self.id_embedding.weight, self.bias]
-        has_id, text, ids, bias = parts if items is None else [part[items] for part in parts]
+    def forward(self, items: Tensor | None = None) -> Items:
+        """Some items, distinct ones, int64 (n,); None: all."""
+        parts: list[Tensor] = [self.trained, self.text, self.id_embedding.weight, self.bias, self.in_target]
+        has_id, text, ids, bias, in_target = parts if items is None else [part[items] for part in parts]
         if self.training:
             has_id = has_id * (torch.rand_like(has_id) >= self.id_dropout)
         vectors = self.adaptor(self.dropout(text)) + self.dropout(ids) * has_id.unsqueeze(1)
-        return vectors, bias * has_id
+        return Items(vectors, bias * has_id, in_target)
 
 
 class BagEncoder(nn.Module):
     """The direction of the summed history, scaled and turned: no order, every interaction counts by its weight.
 
-    It is linear up to one factor per user, so a score falls apart into what each history item brought.
+    It is linear up to one factor per user, so a score falls apart into what each history item brought. How much more a
+    target interaction counts than a source one is learned: hundreds of groceries drown a few cosmetics otherwise.
     """
 
     def __init__(self, dim: int) -> None:
@@ -132,6 +156,12 @@ class BagEncoder(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.turn = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.turn.weight)
+        self.target_weight = nn.Parameter(torch.tensor(math.log(TARGET_WEIGHT) / WEIGHT_SPEED))
+
+    def counts(self, items: Items) -> Tensor:
+        """How much one interaction with each item counts, (n,)."""
+        more: Tensor = (WEIGHT_SPEED * self.target_weight).exp() - 1
+        return 1 + items.in_target * more
 
     def forward(self, total: Tensor) -> Tensor:
         """Prefix plus weighted sum of item vectors (..., d) to user vectors (..., d)."""
@@ -179,7 +209,15 @@ class InterestModel(nn.Module):
     score_scale: Tensor
     score_shift: Tensor
 
-    def __init__(self, config: Interest, embeddings: Tensor, white: Whitening, trained: Tensor, tags: int) -> None:
+    def __init__(
+        self,
+        config: Interest,
+        embeddings: Tensor,
+        white: Whitening,
+        trained: Tensor,
+        in_target: Tensor,
+        tags: int,
+    ) -> None:
         """Build a model; ``create`` and ``restore`` are the usual ways.
 
         Args:
@@ -187,10 +225,11 @@ class InterestModel(nn.Module):
             embeddings: the items' text embeddings, float32 (I, width).
             white: how they are whitened.
             trained: 1.0 for items with training interactions, else 0.0, float32 (I,).
+            in_target: 1.0 for items of the target domain, else 0.0, float32 (I,).
             tags: number of distinct user tags.
         """
         super().__init__()
-        self.tower = ItemTower(config, embeddings, white, trained)
+        self.tower = ItemTower(config, embeddings, white, trained, in_target)
         self.nobody = nn.Parameter(torch.zeros(config.dim))  # the prefix of a user without tags
         self.tags = nn.EmbeddingBag(tags, config.dim, mode="sum")
         nn.init.zeros_(self.tags.weight)
@@ -202,12 +241,10 @@ class InterestModel(nn.Module):
         self.register_buffer("score_shift", torch.zeros(()))
 
     @classmethod
-    def create(
-        cls, config: Interest, embeddings: npt.NDArray[np.float32], trained: npt.NDArray[np.bool_], tags: int
-    ) -> InterestModel:
-        """An untrained model for a catalogue: embeddings float32 (I, width), trained bool (I,)."""
-        known = torch.from_numpy(trained.astype(np.float32))
-        return cls(config, torch.from_numpy(embeddings), whitening(embeddings), known, tags)
+    def create(cls, config: Interest, embeddings: npt.NDArray[np.float32], domain: Domain, tags: int) -> InterestModel:
+        """An untrained model for a catalogue whose text embeddings are float32 (I, width)."""
+        trained, in_target = (torch.from_numpy(fact.astype(np.float32)) for fact in (domain.trained, domain.is_target))
+        return cls(config, torch.from_numpy(embeddings), whitening(embeddings), trained, in_target, tags)
 
     @classmethod
     def restore(
@@ -215,8 +252,8 @@ class InterestModel(nn.Module):
     ) -> InterestModel:
         """The model whose ``state_dict`` this is, over the same catalogue."""
         white = Whitening(weights["tower.text_mean"], weights["tower.text_matrix"])
-        tags = len(weights["tags.weight"])
-        model = cls(config, torch.from_numpy(embeddings), white, weights["tower.trained"], tags)
+        trained, in_target, tags = weights["tower.trained"], weights["tower.in_target"], len(weights["tags.weight"])
+        model = cls(config, torch.from_numpy(embeddings), white, trained, in_target, tags)
         model.load_state_dict(dict(weights))
         return model
 
@@ -225,11 +262,19 @@ class InterestModel(nn.Module):
         """Where the model is."""
         return self.nobody.device
 
-    def user_vectors(self, vectors: Tensor, histories: Ragged, tags: Ragged) -> Tensor:
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters, by the names of ``config.schema.Rates``."""
+        text: list[nn.Parameter] = list(self.tower.adaptor.parameters())
+        ids: list[nn.Parameter] = [*self.tower.id_embedding.parameters(), self.tower.bias]
+        items = {id(parameter) for parameter in (*text, *ids)}
+        users = [parameter for parameter in self.parameters() if id(parameter) not in items]
+        return {"text": text, "ids": ids, "users": users}
+
+    def user_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
         """What users want, from all that they did.
 
         Args:
-            vectors: the item tower's (I, d).
+            items: all of them, from the item tower.
             histories: each user's item indices with their weights, oldest first; may be empty.
             tags: each user's tag indices; may be empty.
 
@@ -239,9 +284,9 @@ class InterestModel(nn.Module):
         prefix = self._prefix(tags)
         users = torch.zeros_like(prefix)
         if self.bag is not None:
-            users = users + self.bag(prefix + self._sums(vectors, histories))
+            users = users + self.bag(prefix + self._sums(items, histories))
         if self.sequence is not None:
-            users = users + self._last_states(vectors, prefix, histories)
+            users = users + self._last_states(items.vectors, prefix, histories)
         return users
 
     def _last_states(self, vectors: Tensor, prefix: Tensor, histories: Ragged) -> Tensor:
@@ -257,29 +302,32 @@ class InterestModel(nn.Module):
             some = order[start : start + USERS_TOGETHER]
             latest, _ = histories.slice(some, histories.lengths[some] - lengths[some], histories.lengths[some]).padded()
             who = torch.from_numpy(some).to(self.device)
-            states = self.sequence(self._tokens(vectors, prefix[who], latest))
+            known = vectors[torch.from_numpy(latest).to(self.device)]
+            states = self.sequence(torch.cat([prefix[who].unsqueeze(1), known], dim=1))
             parts.append(
                 states[torch.arange(len(some), device=self.device), torch.from_numpy(lengths[some]).to(self.device)]
             )
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)
 
-    def bag_vectors(self, vectors: Tensor, histories: Ragged, tags: Ragged) -> Tensor:
+    def bag_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
         """The bag's part of ``user_vectors`` alone, (B, d)."""
         assert self.bag is not None
-        users: Tensor = self.bag(self._prefix(tags) + self._sums(vectors, histories))
+        users: Tensor = self.bag(self._prefix(tags) + self._sums(items, histories))
         return users
 
-    def next_vectors(self, vectors: Tensor, examples: NextExamples) -> Tensor:
+    def next_vectors(self, items: Items, examples: NextExamples) -> Tensor:
         """What users want before each item of a window, (B, width, d)."""
         assert self.sequence is not None
         prefix = self._prefix(examples.tags)
-        tokens = self._tokens(vectors, prefix, examples.window[:, :-1])
+        given = torch.from_numpy(examples.window[:, :-1]).to(self.device)
+        tokens = torch.cat([prefix.unsqueeze(1), items.vectors[given]], dim=1)
         users: Tensor = self.sequence(tokens)
         if self.bag is not None:
-            weights = F.pad(examples.weights[:, :-1].to(self.device), (1, 0), value=1.0)  # the prefix counts once
+            counts = examples.weights[:, :-1].to(self.device) * self.bag.counts(items)[given]
+            weights = F.pad(counts, (1, 0), value=1.0)  # the prefix counts once
             inside = (tokens * weights.unsqueeze(2)).cumsum(dim=1)
-            users = users + self.bag(inside + self._sums(vectors, examples.before).unsqueeze(1))
+            users = users + self.bag(inside + self._sums(items, examples.before).unsqueeze(1))
         return users
 
     def calibrated(self, logits: Tensor) -> Tensor:
@@ -290,13 +338,13 @@ class InterestModel(nn.Module):
         prefix: Tensor = self.nobody + self.tags(*self._bags(tags))
         return prefix
 
-    def _sums(self, vectors: Tensor, histories: Ragged) -> Tensor:
+    def _sums(self, items: Items, histories: Ragged) -> Tensor:
+        assert self.bag is not None
         values, starts = self._bags(histories)
-        weights = torch.from_numpy(histories.weights_or_ones).to(self.device)
-        return F.embedding_bag(values, vectors, starts, mode="sum", per_sample_weights=weights)
+        weights = torch.from_numpy(histories.weights_or_ones).to(self.device) * self.bag.counts(items)[values]
+        return F.embedding_bag(
+            values, items.vectors, starts, mode="sum", per_sample_weights=weights.to(items.vectors.dtype)
+        )
 
     def _bags(self, ragged: Ragged) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(ragged.values).to(self.device), torch.from_numpy(ragged.starts).to(self.device)
-
-    def _tokens(self, vectors: Tensor, prefix: Tensor, items: npt.NDArray[np.int64]) -> Tensor:
-        return torch.cat([prefix.unsqueeze(1), vectors[torch.from_numpy(items).to(self.device)]], dim=1)

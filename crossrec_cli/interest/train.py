@@ -14,11 +14,11 @@ from torch import Tensor
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Training
-from crossrec_cli.errors import ConfigError
+from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Ints, NextExamples, Sampler, SetExamples
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.reporting import Reporter, peak_memory
 from crossrec_cli.runtime import Compute
 
@@ -80,7 +80,10 @@ def fit(
 
     Raises:
         ConfigError: if the loss is no longer a number, or memory runs out.
+        UnavailableError: if the model is to be compiled and cannot be.
     """
+    if compute.compile and model.sequence is not None:
+        model.sequence.compile(dynamic=True)
     run = _Run(model, sampler, training, compute, stopping)
     if checkpoint and (saved := checkpoint.load()):
         run.restore(*saved)
@@ -116,10 +119,13 @@ class _Run:
         stopping: EarlyStopping | None,
     ) -> None:
         self.model, self.sampler, self.training, self.compute = model, sampler, training, compute
+        rates = training.rates.model_dump()
+        groups = [{"params": part, "times": rates[name]} for name, part in model.parts().items()]
+        for group in groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["times"] > 0)
         fused = compute.device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), training.lr, weight_decay=training.weight_decay, fused=fused
-        )
+        self.optimizer = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=fused)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
         self.epochs: list[Epoch] = []
         self.epoch, self.step, self.loss, self.seconds = 0, 0, 0.0, 0.0
@@ -138,7 +144,7 @@ class _Run:
     def begin_epoch(self) -> None:
         """Set the learning rate."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group["times"]
         self.model.train()
 
     def take(self, users: Ints, seed: int) -> None:
@@ -159,6 +165,11 @@ class _Run:
         except RuntimeError as error:
             if "memory" in str(error):  # on a CPU
                 raise _out_of_memory(self.training, error) from None
+            if self.compute.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                why = str(error).splitlines()[0]
+                raise UnavailableError(
+                    f"runtime.compile: {why}; set it to false, or see that there is a compiler"
+                ) from None
             raise
         if not np.isfinite(value):
             lower = f"lower lr ({self.training.lr}) or weight_decay"
@@ -258,10 +269,10 @@ def _loss(model: InterestModel, sampler: Sampler, users: Ints, training: Trainin
     step = _Step.of(model, sampler, training, halves, nexts, rng)
     loss = torch.zeros((), device=model.device)
     if halves is not None:
-        wanted = model.bag_vectors(step.vectors, halves.given.renamed(step.number), halves.tags)
+        wanted = model.bag_vectors(step.items, halves.given.renamed(step.number), halves.tags)
         loss = loss + step.loss(wanted, halves.rows, halves.items, halves.weights)
     if nexts is not None:
-        wanted = model.next_vectors(step.vectors, nexts.renamed(step.number))[nexts.asked.to(model.device)]
+        wanted = model.next_vectors(step.items, nexts.renamed(step.number))[nexts.asked.to(model.device)]
         items = torch.from_numpy(nexts.window)[nexts.asked]
         loss = loss + step.loss(wanted, torch.arange(len(items)), items, nexts.weights[nexts.asked])
     return loss
@@ -273,8 +284,8 @@ class _Step:
 
     kind: str
     number: Ints
-    """For each item of the catalogue, its place in ``vectors``; 0 for those not needed."""
-    vectors: Tensor
+    """For each item of the catalogue, its place in ``items``; 0 for those not needed."""
+    items: Items
     chosen: Tensor
     """The candidates' vectors."""
     bias: Tensor
@@ -307,20 +318,20 @@ class _Step:
         else:
             candidates = sampler.negatives(everything, NEGATIVES, rng)
         needed = np.zeros(len(sampler.predict), bool)
-        for items in (*read, candidates.items):
-            needed[items] = True
+        for some in (*read, candidates.items):
+            needed[some] = True
         present = np.flatnonzero(needed)
         number = np.zeros(len(needed), np.int64)
         number[present] = np.arange(len(present))
-        vectors, bias = model.tower(None if needed.all() else torch.from_numpy(present).to(model.device))
+        items = model.tower(None if needed.all() else torch.from_numpy(present).to(model.device))
         chosen = torch.from_numpy(number[candidates.items]).to(model.device)
-        bias = bias[chosen]
+        bias = items.bias[chosen]
         if candidates.shift is not None:
             bias = bias + torch.from_numpy(candidates.shift).to(model.device)
         place = np.full(len(needed), -1)
         place[candidates.items[::-1]] = np.arange(len(candidates.items))[::-1]  # of an item drawn twice, the first
         drawn = torch.arange(candidates.asked_for, len(candidates.items), device=model.device)
-        return cls(model.loss, number, vectors, vectors[chosen], bias, place, drawn, len(sampler.pool))
+        return cls(model.loss, number, items, items.vectors[chosen], bias, place, drawn, len(sampler.pool))
 
     def loss(self, wanted: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
         """How far user vectors (Q, d) are from the items that were asked for, given by their catalogue indices."""

@@ -41,13 +41,13 @@ def interest_scorer(model: InterestModel, candidates: Ints) -> Scorer:
     """Scores by the interest model, before calibration."""
     model.eval()
     with torch.inference_mode():
-        vectors, bias = model.tower()
+        known = model.tower()
         chosen = torch.from_numpy(candidates).to(model.device)
-        wanted, bias = vectors[chosen].T.contiguous(), bias[chosen]
+        wanted, bias = known.vectors[chosen].T.contiguous(), known.bias[chosen]
 
     @torch.no_grad()  # what comes out of inference mode could not be changed
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        scores: Tensor = model.user_vectors(vectors, histories, tags) @ wanted + bias
+        scores: Tensor = model.user_vectors(known, histories, tags) @ wanted + bias
         return scores.cpu()
 
     return score

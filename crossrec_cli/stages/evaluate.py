@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pyarrow.compute as pc
+import torch
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import popularity_scorer
+from crossrec_cli.evaluation.calibration import Reliability, pairs
 from crossrec_cli.interest.batches import Cases, load_cases
+from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
-from crossrec_cli.stages import CASES, FINETUNED, METRICS, PER_USER, Job, Summary
+from crossrec_cli.stages import CALIBRATION, CASES, FINETUNED, METRICS, PER_USER, Job, Summary
 from crossrec_cli.stages.load import World, load_model, load_world
 
 CROSSREC = "crossrec"
@@ -34,7 +39,7 @@ def run(job: Job) -> Summary:
         ranks = truth_ranks(scorer, world.histories, cases, world.target_items, config.evaluate.mask_seen)
         scores[name] = metrics.per_case(ranks, config.evaluate.k)
     _write_per_user(job, world, cases, scores)
-    return _write_metrics(job, scores)
+    return _write_metrics(job, scores) | _write_calibration(job, model, world, cases)
 
 
 def _write_metrics(job: Job, scores: dict[str, dict[str, metrics.Floats]]) -> Summary:
@@ -50,6 +55,18 @@ def _write_metrics(job: Job, scores: dict[str, dict[str, metrics.Floats]]) -> Su
     }
     t.write_table(job.output(METRICS), t.METRICS, columns)
     return means
+
+
+def _write_calibration(job: Job, model: InterestModel, world: World, cases: Cases) -> Summary:
+    """The reliability table of test, where nothing was fitted, and its one figure."""
+    logits, bought = pairs(model, world.histories, cases, world.target_items)
+    if not len(logits):
+        t.write_table(job.output(CALIBRATION), t.CALIBRATION, {name: [] for name in t.CALIBRATION.names})
+        return {"expected_calibration_error": None}
+    probability = model.calibrated(torch.from_numpy(logits).to(model.device)).cpu().numpy()
+    found = Reliability.of(probability, bought)
+    t.write_table(job.output(CALIBRATION), t.CALIBRATION, asdict(found))
+    return {"expected_calibration_error": found.error}
 
 
 def _write_per_user(job: Job, world: World, cases: Cases, scores: dict[str, dict[str, metrics.Floats]]) -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.evaluation.calibration import pairs
 from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.calibrate import fit_platt
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import learning_columns
-from crossrec_cli.ranking.topk import chunks, interest_scorer
 from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
-
-CALIBRATION_SCORES = 2_000_000
-"""Two numbers are fitted; more scores than about this many would not move them."""
 
 
 def run(job: Job) -> Summary:
@@ -49,7 +43,7 @@ def _start(job: Job, world: World) -> InterestModel:
     if job.config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, interest)
     tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-    return InterestModel.create(interest, load_embeddings(job.inputs), world.histories.domain.trained, tags)
+    return InterestModel.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
 
 
 def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> None:
@@ -57,24 +51,10 @@ def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> No
 
     With ``leave_last_out`` that is the user's next new target purchase, with ``time`` any in the validation period.
     """
-    step = -(-valid.count * len(world.target_items) // CALIBRATION_SCORES)
-    some = np.arange(valid.count)[:: max(step, 1)]
-    users, lengths, truth = valid.users[some], valid.history_lengths[some], valid.truth.take(some)
-    scorer = interest_scorer(model, world.target_items)
-    logits, bought = [], []
-    for chunk in chunks(scorer, world.histories, users, lengths, world.target_items, mask_seen=False):
-        mine = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
-        hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
-        columns = np.searchsorted(world.target_items, mine.values)
-        hit[torch.from_numpy(mine.rows), torch.from_numpy(columns)] = 1.0
-        new = torch.ones(chunk.scores.shape, dtype=torch.bool)
-        new[chunk.seen] = False
-        logits.append(chunk.scores[new].double())
-        bought.append(hit[new])
-    labels = torch.cat(bought).numpy()
-    if not labels.sum():
+    logits, bought = pairs(model, world.histories, valid, world.target_items)
+    if not bought.sum():
         job.report.warn("validation buys nothing new: scores are not calibrated")
         return
-    scale, shift = fit_platt(torch.cat(logits).numpy(), labels)
+    scale, shift = fit_platt(logits, bought)
     model.score_scale.fill_(scale)
     model.score_shift.fill_(shift)

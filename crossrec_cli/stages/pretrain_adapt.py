@@ -42,8 +42,7 @@ def run(job: Job) -> Summary:
     if not sampler.steps:
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, world, compute)
-    trained = world.histories.domain.trained
-    model = InterestModel.create(config.interest, embeddings, trained, len(tags)).to(compute.device)
+    model = InterestModel.create(config.interest, embeddings, world.histories.domain, len(tags)).to(compute.device)
     epochs = learner.from_source(model, sampler)
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})

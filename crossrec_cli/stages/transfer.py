@@ -98,8 +98,8 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     """
     config, histories = learner.config, problem.histories
     runtime.prepare(config.runtime, learner.seed)
-    trained = histories.domain.trained
-    model = InterestModel.create(config.interest, problem.embeddings, trained, problem.tags).to(learner.compute.device)
+    model = InterestModel.create(config.interest, problem.embeddings, histories.domain, problem.tags)
+    model.to(learner.compute.device)
     epochs = config.finetune.epochs
     if control.learns_from_source:
         learner.from_source(model, learner.source_sampler(histories))

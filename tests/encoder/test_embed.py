@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from crossrec_cli.config.schema import Encoder, Runtime
 from crossrec_cli.encoder.embed import TextEncoder, pool
-from crossrec_cli.encoder.locate import locate
+from crossrec_cli.encoder.locate import fingerprint, locate
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime import Compute, prepare
 
@@ -59,10 +60,50 @@ def test_a_causal_model_without_a_pad_token(tmp_path: Path, tiny_bert):
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
     GPT2Model(GPT2Config(**sizes)).save_pretrained(tmp_path)
-    config = Encoder(model=str(tmp_path), pooling="last")
+    config = Encoder(model=str(tmp_path))
+    assert TextEncoder(locate(config), config, FP32).pooling == "last", "the only token that has read the others"
     together = TextEncoder(locate(config), config, FP32).embed(["jazz", "jazz record red blue"], ignore)
     alone = TextEncoder(locate(config), config, FP32).embed(["jazz"], ignore)
     np.testing.assert_allclose(together[0], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("stated", "expected"), [("cls_token", "cls"), ("lasttoken", "last"), ("mean_tokens", "mean")])
+def test_a_folder_says_how_its_texts_are_read(stated, expected, tiny_bert, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_bert, folder)
+    assert TextEncoder(folder, Encoder(), FP32).pooling == "mean"
+    (folder / "1_Pooling").mkdir()
+    modes = {f"pooling_mode_{mode}": mode == stated for mode in ("cls_token", "mean_tokens", "lasttoken")}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(modes))
+    assert TextEncoder(folder, Encoder(), FP32).pooling == expected
+    assert TextEncoder(folder, Encoder(pooling="cls"), FP32).pooling == "cls", "the config has the last word"
+    assert fingerprint(folder) != fingerprint(tiny_bert)
+
+
+def test_a_model_that_brings_its_own_code_is_asked_for_by_name(tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(tiny_bert, folder)
+    code = f"""
+from pathlib import Path
+from transformers import BertConfig, BertModel
+Path({str(ran)!r}).touch()
+class OwnConfig(BertConfig):
+    model_type = "own"
+class OwnModel(BertModel):
+    config_class = OwnConfig
+"""
+    (folder / "own.py").write_text(code)
+    settings = json.loads((folder / "config.json").read_text())
+    settings |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}}
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(UnavailableError, match=r"set encoder\.trust_remote_code: true"):
+        TextEncoder(folder, Encoder(), FP32)
+    assert not ran.exists()
+    trusted = TextEncoder(folder, Encoder(trust_remote_code=True), FP32)
+    assert ran.exists()
+    expected = TextEncoder(tiny_bert, Encoder(), FP32).embed(["jazz"], ignore)
+    np.testing.assert_allclose(trusted.embed(["jazz"], ignore), expected, atol=1e-6)
 
 
 def test_a_folder_that_transformers_cannot_load(tmp_path):

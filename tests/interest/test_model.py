@@ -5,17 +5,22 @@ import pytest
 import torch
 
 from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.batches import NextExamples, Ragged
-from crossrec_cli.interest.model import InterestModel, whitening
+from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
+from crossrec_cli.interest.model import TARGET_WEIGHT, InterestModel, whitening
 
 ENCODERS = ["bag", "sequence", "hybrid"]
+
+
+def domain_of(items: int, trained: np.ndarray | None = None) -> Domain:
+    """The second half is the target."""
+    return Domain(np.arange(items) >= items // 2, np.ones(items, bool) if trained is None else trained)
 
 
 def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> InterestModel:
     torch.manual_seed(0)
     embeddings = np.random.default_rng(0).normal(size=(items, 12)).astype(np.float32)
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
-    model = InterestModel.create(config, embeddings, np.ones(items, bool) if trained is None else trained, tags=3)
+    model = InterestModel.create(config, embeddings, domain_of(items, trained), tags=3)
     torch.nn.init.normal_(model.tags.weight)
     torch.nn.init.normal_(model.nobody)
     return model.eval()
@@ -31,8 +36,7 @@ def weighted(items: list[int], weights: list[float]) -> Ragged:
 
 def users_of(model: InterestModel, histories: Ragged, tags: Ragged | None = None) -> torch.Tensor:
     with torch.no_grad():
-        vectors, _ = model.tower()
-        return model.user_vectors(vectors, histories, tags or ragged(*[[]] * len(histories.lengths)))
+        return model.user_vectors(model.tower(), histories, tags or ragged(*[[]] * len(histories.lengths)))
 
 
 def test_whitened_directions_are_uncorrelated_and_more_alike():
@@ -91,8 +95,8 @@ def test_the_stronger_interaction_draws_the_user_nearer():
     model = model_of("bag")
     vectors = model.tower()[0].detach()
     for weights in ([9.0, 0.1], [0.1, 9.0]):
-        strong, weak = (4, 17) if weights[0] > weights[1] else (17, 4)
-        user = users_of(model, weighted([4, 17], weights))
+        strong, weak = (4, 7) if weights[0] > weights[1] else (7, 4)
+        user = users_of(model, weighted([4, 7], weights))
         near = torch.nn.functional.cosine_similarity(user, vectors[[strong, weak]])
         assert near[0] > near[1]
 
@@ -103,6 +107,14 @@ def test_a_bag_takes_a_weight_of_two_as_two_purchases_and_a_sequence_takes_no_no
         heavy, plain = users_of(model, weighted([4, 17], [2, 1])), users_of(model, ragged([4, 17]))
         assert torch.allclose(heavy, users_of(model, ragged([4, 4, 17])), atol=1e-5) == twice
         assert torch.equal(heavy, plain) == same
+
+
+def test_a_target_interaction_counts_as_several_source_ones():
+    model = model_of("bag")
+    source, target = 4, 17
+    mixed = users_of(model, ragged([source, target]))
+    torch.nn.init.zeros_(model.bag.target_weight)
+    assert torch.allclose(mixed, users_of(model, ragged([source] + [target] * round(TARGET_WEIGHT))), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -126,7 +138,7 @@ def test_what_is_asked_in_training_is_what_is_asked_later(kind):
     everywhere = torch.ones(1, 5, dtype=torch.bool)
     examples = NextExamples(ragged([]), np.array([history]), torch.tensor([weights]), ragged([1]), everywhere)
     with torch.no_grad():
-        asked = model.next_vectors(model.tower()[0], examples)[0]
+        asked = model.next_vectors(model.tower(), examples)[0]
     for place in range(5):
         later = users_of(model, weighted(history[:place], weights[:place]), ragged([1]))[0]
         torch.testing.assert_close(asked[place], later, atol=1e-5, rtol=1e-5)
@@ -137,13 +149,13 @@ def test_the_bag_in_a_window_knows_what_lies_before_it():
     model.sequence.requires_grad_(False)
     window = np.array([[3, 9, 1]]), torch.tensor([[2.0, 1.0, 1.0]])
     with torch.no_grad():
-        vectors, _ = model.tower()
+        items = model.tower()
         short = NextExamples(ragged([]), *window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
         before = weighted([7, 8], [0.5, 3])
         long = NextExamples(before, *window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
-        difference = model.next_vectors(vectors, long) - model.next_vectors(vectors, short)
+        difference = model.next_vectors(items, long) - model.next_vectors(items, short)
         upto = weighted([7, 8, 3], [0.5, 3, 2]), weighted([3], [2])
-        long_bag, short_bag = (model.bag_vectors(vectors, history, ragged([])) for history in upto)
+        long_bag, short_bag = (model.bag_vectors(items, history, ragged([])) for history in upto)
     torch.testing.assert_close(difference[0, 1], (long_bag - short_bag)[0], atol=1e-5, rtol=1e-5)
 
 
@@ -162,11 +174,11 @@ def test_a_cold_item_stands_by_its_text_alone():
 def test_dropping_an_id_drops_its_bias_too():
     torch.manual_seed(0)
     config = Interest(dim=8, id_dropout=0.5, dropout=0.0, user_encoder="bag")
-    model = InterestModel.create(config, np.zeros((2000, 4), np.float32), np.ones(2000, bool), tags=0)
+    model = InterestModel.create(config, np.zeros((2000, 4), np.float32), domain_of(2000), tags=0)
     with torch.no_grad():
         model.tower.bias += 1
         model.tower.adaptor.bias.zero_()
-        vectors, bias = model.train().tower()
+        vectors, bias, _ = model.train().tower()
     dropped = vectors.abs().sum(dim=1) == 0
     assert 0.4 < dropped.float().mean() < 0.6
     assert torch.equal(dropped, bias == 0)

@@ -6,12 +6,31 @@ import torch
 
 from crossrec_cli.config.schema import Interest, Training
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.interest.batches import Ragged, Sampler
+from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, fit
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute
+
+
+@pytest.mark.parametrize("telling", ["source", "target"])
+def test_what_tells_more_comes_to_count_more(telling):
+    """Two tastes, told by one domain's purchases; those of the other are chance. Target items come next."""
+    rng = np.random.default_rng(0)
+    taste = rng.integers(0, 2, 400)
+    told, chance = 10 * taste[:, None] + rng.integers(0, 10, (400, 8)), rng.integers(0, 20, (400, 8))
+    source, target = (told, chance) if telling == "source" else (chance, told)
+    wanted = 40 + taste[:, None]
+    histories = Ragged(np.hstack([source, 20 + target, wanted]).ravel(), np.full(400, 17))
+    domain = Domain(np.arange(42) >= 20, np.ones(42, bool))
+    sampler = Sampler(histories, Ragged.of([[]] * 400), np.arange(42) >= 40, batch_size=40, window=3)
+    torch.manual_seed(0)
+    config = Interest(user_encoder="bag", dim=8, dropout=0.0, id_dropout=0.0)
+    model = InterestModel.create(config, np.eye(42, dtype=np.float32), domain, tags=0)
+    before = model.bag.target_weight.item()
+    fit(model, sampler, Training(epochs=20, lr=1e-3), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+    assert (model.bag.target_weight.item() > before) == (telling == "target")
 
 
 @pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
@@ -22,14 +41,50 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
     histories = Ragged(items, np.full(200, 2), np.where(items == 1, 4, 1).astype(np.float32))
     sampler = Sampler(histories, Ragged.of([[]] * 200), np.array([False, True, True]), batch_size=200, window=3)
     config = Interest(user_encoder=kind, dim=8, max_sequence=2, dropout=0.0, id_dropout=0.0)
-    model = InterestModel.create(config, np.eye(3, dtype=np.float32), np.ones(3, bool), tags=0)
+    model = InterestModel.create(config, np.eye(3, dtype=np.float32), everywhere(3), tags=0)
     compute = Compute(torch.device("cpu"), torch.float32)
     fit(model, sampler, Training(epochs=60, lr=0.03), 0, compute, Silent())
     with torch.no_grad():
-        vectors, bias = model.eval().tower()
-        user = model.user_vectors(vectors, Ragged.of([[0]]), Ragged.of([[]]))
+        items = model.eval().tower()
+        vectors, bias, _ = items
+        user = model.user_vectors(items, Ragged.of([[0]]), Ragged.of([[]]))
         share = (user @ vectors[1:].T + bias[1:]).softmax(dim=1)[0, 0]
     assert share == pytest.approx(0.8, abs=0.03)
+
+
+def everywhere(items: int) -> Domain:
+    """All are in the target, and were bought."""
+    return Domain(np.ones(items, bool), np.ones(items, bool))
+
+
+@pytest.mark.parametrize("frozen", ["text", "ids", "users"])
+def test_a_part_whose_rate_is_0_stays_and_learns_again_later(frozen):
+    model, sampler = example("hybrid")
+    before = {name: [p.detach().clone() for p in part] for name, part in model.parts().items()}
+    assert sum(len(part) for part in before.values()) == len(list(model.parameters()))
+    cpu = Compute(torch.device("cpu"), torch.float32)
+
+    def moved() -> set[str]:
+        now = model.parts()
+        return {
+            name for name in now if any(not torch.equal(*pair) for pair in zip(now[name], before[name], strict=True))
+        }
+
+    fit(model, sampler, Training(epochs=1, lr=0.01, rates={frozen: 0}), 0, cpu, Silent())
+    assert moved() == {"text", "ids", "users"} - {frozen}
+    fit(model, sampler, Training(epochs=1, lr=0.01), 0, cpu, Silent())
+    assert moved() == {"text", "ids", "users"}
+
+
+def test_a_smaller_rate_moves_less():
+    far = []
+    for rate in (1.0, 0.1):
+        model, sampler = example("bag")
+        before = model.tower.adaptor.weight.detach().clone()
+        training = Training(epochs=1, lr=0.001, rates={"text": rate})
+        fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
+        far.append((model.tower.adaptor.weight - before).norm().item())
+    assert far[1] == pytest.approx(far[0] / 10, rel=0.3)
 
 
 def example(kind: str, users: int = 60, loss: str = "softmax"):
@@ -41,7 +96,7 @@ def example(kind: str, users: int = 60, loss: str = "softmax"):
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, loss=loss)
     torch.manual_seed(0)
     embeddings = rng.normal(size=(40, 12)).astype(np.float32)
-    return InterestModel.create(config, embeddings, np.ones(40, bool), tags=2), sampler
+    return InterestModel.create(config, embeddings, everywhere(40), tags=2), sampler
 
 
 def sum_of(model: InterestModel) -> float:
@@ -152,12 +207,13 @@ def test_every_loss_learns_what_goes_with_what(kind, loss):
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0, loss=loss)
     texts = rng.normal(size=(400, 16)).astype(np.float32)
-    model = InterestModel.create(config, texts, np.ones(400, bool), tags=0)
+    model = InterestModel.create(config, texts, everywhere(400), tags=0)
     training = Training(epochs=15, lr=0.01, candidates=100)
     fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():
-        vectors, bias = model.eval().tower()
-        users = model.user_vectors(vectors, Ragged.of([[item] for item in range(0, 400, 2)]), Ragged.of([[]] * 200))
+        items = model.eval().tower()
+        vectors, bias, _ = items
+        users = model.user_vectors(items, Ragged.of([[item] for item in range(0, 400, 2)]), Ragged.of([[]] * 200))
         scores = users @ vectors.T + bias
     own = scores[torch.arange(200), torch.arange(1, 400, 2)]
     rank = (scores > own.unsqueeze(1)).sum(dim=1)  # the item itself may stand above

@@ -1,0 +1,78 @@
+"""How far the interest score is the probability that it is meant to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from crossrec_cli.evaluation.metrics import Floats
+from crossrec_cli.interest.batches import Cases, Histories, Ints
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.ranking.topk import chunks, interest_scorer
+
+PAIRS = 2_000_000
+"""About so many pairs of a user and an item are looked at; more would move neither two numbers nor ten bins."""
+BINS = 10
+
+
+def pairs(model: InterestModel, histories: Histories, cases: Cases, candidates: Ints) -> tuple[Floats, Floats]:
+    """Logits of the items that a case's user does not have yet, and whether the case asks for them.
+
+    Args:
+        model: the interest model.
+        histories: everybody's.
+        cases: every so manieth of them is taken, so that there are about ``PAIRS`` pairs.
+        candidates: item indices, sorted, int64 (C,).
+
+    Returns:
+        Logits, and 1.0 or 0.0; float64 (n,) each.
+    """
+    some = np.arange(cases.count)[:: max(-(-cases.count * len(candidates) // PAIRS), 1)]
+    users, lengths, truth = cases.users[some], cases.history_lengths[some], cases.truth.take(some)
+    logits, bought = [torch.empty(0, dtype=torch.float64)], [torch.empty(0, dtype=torch.float64)]
+    for chunk in chunks(interest_scorer(model, candidates), histories, users, lengths, candidates, mask_seen=False):
+        mine = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
+        hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
+        hit[torch.from_numpy(mine.rows), torch.from_numpy(np.searchsorted(candidates, mine.values))] = 1.0
+        new = torch.ones(chunk.scores.shape, dtype=torch.bool)
+        new[chunk.seen] = False
+        logits.append(chunk.scores[new].double())
+        bought.append(hit[new])
+    return torch.cat(logits).numpy(), torch.cat(bought).numpy()
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Pairs sorted by probability and cut into bins from which equally many purchases are expected.
+
+    With bins of equal width or equal size (Naeini et al. 2015, https://doi.org/10.1609/aaai.v29i1.9602) all purchases
+    of a large catalogue would fall into one.
+    """
+
+    predicted: Floats
+    """Mean probability in each bin, ascending; float64 (bins,)."""
+    observed: Floats
+    """Share that was bought; float64 (bins,)."""
+    pairs: npt.NDArray[np.int64]
+    """Pairs in each bin; int64 (bins,)."""
+
+    @classmethod
+    def of(cls, probability: Floats, bought: Floats) -> Reliability:
+        """From each pair's probability and whether it was bought; float64 (n,), n at least 1."""
+        order = np.argsort(probability, kind="stable")
+        sorted_ = probability[order]
+        expected = np.cumsum(sorted_)
+        place = np.minimum((BINS * (expected - sorted_ / 2) / expected[-1]).astype(np.int64), BINS - 1)
+        number = np.bincount(place, minlength=BINS)
+        filled = number > 0
+        sums = (np.bincount(place, values, minlength=BINS)[filled] for values in (sorted_, bought[order]))
+        predicted, observed = (total / number[filled] for total in sums)
+        return cls(predicted, observed, number[filled])
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: |observed − predicted|, the mean over all pairs."""
+        return float(np.average(np.abs(self.observed - self.predicted), weights=self.pairs))
