@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -48,6 +49,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and e
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 UserIds = Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Print this user's list. Repeatable.")]
 
+Events = Annotated[
+    Path | None,
+    typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),
+]
+
 
 def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
     @app.command(name, help=help_text, epilog=EXIT_CODES)
@@ -78,12 +84,14 @@ def recommend(
     config: ConfigPath,
     overrides: Overrides = None,
     user: UserIds = None,
+    events: Events = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a ranked list of target items for every user."""
-    _execute((RECOMMEND,), config, overrides or (), force, Console(quiet, as_json), user)
+    newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
+    _execute((RECOMMEND,), config, [*(overrides or ()), *newer], force, Console(quiet, as_json), user)
 
 
 data_app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)

@@ -63,6 +63,11 @@ def _language_model(config: Config) -> dict[str, str]:
     return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
 
 
+def _events(config: Config) -> dict[str, str]:
+    path = config.recommend.events
+    return {path: hash_file(Path(path))} if path else {}
+
+
 def _nothing(config: Config) -> dict[str, str]:
     return {}
 
@@ -116,7 +121,7 @@ STAGES = (
     Stage(PRETRAIN_ADAPT, 3, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(FINETUNE, 3, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 2, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
-    Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest")),
+    Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
     Stage(
         TRANSFER,
         2,

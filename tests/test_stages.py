@@ -274,6 +274,55 @@ def test_listed_users_alone_are_served(trained, crossrec):
     assert set(trained.table("recommend", "recommendations")["user_id"]) == {"new", "jazz1"}
 
 
+def test_events_since_training_give_a_list_to_users_never_seen(trained, crossrec):
+    """Three metal records, bought by somebody who was not there: metal books lead the list, and nothing is trained."""
+    records = [f"metal-record-{number}" for number in range(3)]
+    events = trained.folder / "events.csv"
+    events.write_text("user_id,item_id\n" + "".join(f"007,{item}\n" for item in [*records, "no-such-item"]))
+    done = crossrec("recommend", trained.path, "--events", events, "--user", "007")
+    assert done.exit_code == 0, done.output
+    assert "1 events are with items that are not in the data" in done.stderr
+    assert done.stdout.splitlines()[1].split()[2] == "metal"
+    lists = trained.table("recommend", "recommendations")
+    assert set(lists["user_id"]) > {"007", "jazz1"}
+    again = crossrec("recommend", trained.path, "--events", events, "--json")
+    assert not json.loads(again.stdout)["stages"][0]["ran"]
+    events.write_text("user_id,item_id\n007,blues-record-1\n007,blues-record-2\n")
+    done = crossrec("recommend", trained.path, "--events", events, "--user", "007")
+    assert done.stdout.splitlines()[1].split()[2] == "blues"
+
+
+def test_events_are_the_newest_of_a_known_users_history(trained, crossrec):
+    owned = trained.table("preprocess", "interactions").query("original_user_id == 'jazz1'")["original_item_id"]
+    offered = trained.table("recommend", "recommendations").query("user_id == 'jazz1'")["item_id"]
+    events = pd.DataFrame({"user_id": ["jazz1"], "item_id": [offered.iloc[0]], "when": [1]})
+    events.to_parquet(trained.folder / "events.parquet")
+    done = crossrec("recommend", trained.path, "--events", trained.folder / "events.parquet")
+    assert done.exit_code == 0, done.output
+    now = trained.table("recommend", "recommendations").query("user_id == 'jazz1'")["item_id"]
+    assert offered.iloc[0] not in set(now), "bought meanwhile"
+    assert not set(now) & set(owned), "what was bought before stays bought"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        ("user_id,thing\nada,1\n", "no column 'item_id'; there is user_id, thing"),
+        ("user_id,item_id\nada,1\n,2\n", "row 2: no user_id"),
+        ("user_id,item_id\nada,1,3\n", "cannot be read"),
+    ],
+)
+def test_events_that_cannot_be_read_say_why(content, told, trained, crossrec):
+    events = trained.folder / "events.csv"
+    if content:
+        events.write_text(content)
+    done = crossrec("recommend", trained.path, "--events", events)
+    assert done.exit_code == ExitCode.INPUT
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_quiet_and_json_keep_stdout_clean(trained, crossrec):
     done = crossrec("run", trained.path, "--quiet", "--force")
     assert done.stdout == done.stderr == ""

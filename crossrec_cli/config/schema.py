@@ -485,6 +485,9 @@ class Recommend(Section):
     k: Count = 10
     users: OneOrMany = ("all",)
     """``all``, or user ids."""
+    events: FilePath | None = None
+    """A Parquet or CSV file with ``user_id`` and ``item_id``, oldest first: what happened since the data were read.
+    It changes the lists at once, and users in it who were never seen get one too."""
     exclude_seen: bool = True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,7 @@ from crossrec_cli.interest.batches import Ints
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
 from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS, Job, Summary
+from crossrec_cli.stages.events import read_events, with_events
 from crossrec_cli.stages.load import World, load_model, load_world
 
 ALL_USERS = "all"
@@ -24,6 +27,10 @@ def run(job: Job) -> Summary:
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
+    if config.recommend.events:
+        world, unknown = with_events(world, read_events(Path(config.recommend.events)))
+        if unknown:
+            job.report.warn(f"recommend.events: {unknown:,} events are with items that are not in the data")
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
     users = _chosen_users(world, config.recommend.users)
     lengths, items = world.histories.items.lengths[users], world.target_items
