@@ -1,0 +1,97 @@
+"""One taste in three languages: a model that knows translations carries it over, one that does not cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import WORDS, make_shop
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from crossrec_cli.config.schema import Encoder, Interest
+from crossrec_cli.encoder.embed import TextEncoder
+from crossrec_cli.interest.batches import Domain
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.runtime import Compute
+
+LANGUAGES = ("", "ito", "ska")
+"""English, and two whose words are the English ones with another ending."""
+CPU = Compute(torch.device("cpu"), torch.float32)
+
+
+def said_in(language: str, text: str) -> str:
+    return " ".join(word + language if word in WORDS else word for word in text.split())
+
+
+@pytest.fixture(scope="module")
+def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT that reads the words of all three languages and knows none of them."""
+    folder = tmp_path_factory.mktemp("untaught")
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*marks, *(word + language for language in LANGUAGES for word in WORDS), *map(str, range(100))]
+    BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def multilingual(untaught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with words that mean the same read nearly alike."""
+    encoder = TextEncoder(untaught, Encoder(), CPU)
+    words = encoder.model.get_input_embeddings().weight
+    number = encoder.tokenizer.convert_tokens_to_ids
+    with torch.no_grad():
+        for language in LANGUAGES[1:]:
+            own, english = number([word + language for word in WORDS]), number(WORDS)
+            words[own] = words[english] + words[own] / 5
+    folder = tmp_path_factory.mktemp("multilingual")
+    encoder.model.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def nearest_is_a_translation(folder: Path) -> float:
+    """Of all items in the item tower, those whose two nearest are the same item in the other languages."""
+    items = [f"{first} {second}" for first in WORDS[:6] for second in WORDS[6:12]]
+    texts = [said_in(language, item) for item in items for language in LANGUAGES]
+    embeddings = TextEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
+    everywhere = np.ones(len(texts), bool)
+    torch.manual_seed(0)
+    model = InterestModel.create(Interest(dim=64), embeddings, Domain(everywhere, everywhere), tags=0).eval()
+    with torch.no_grad():
+        alike = torch.nn.functional.normalize(model.tower().vectors)
+        alike = alike @ alike.T - 2 * torch.eye(len(texts))
+    nearest = alike.topk(2, dim=1).indices.numpy() // 3
+    return float((nearest == np.arange(len(texts))[:, None] // 3).mean())
+
+
+def test_three_languages_of_one_item_land_together(multilingual, untaught):
+    assert nearest_is_a_translation(multilingual) > 0.9
+    assert nearest_is_a_translation(untaught) < 0.3
+
+
+def right_taste_share(folder: Path, model: Path, crossrec) -> float:
+    """The planted shop with its records in one language and its books in another: as in test_stages."""
+    shop = make_shop(folder, model)
+    items = pd.read_parquet(folder / "items.parquet")
+    language = items["kind"].map({"record": "ito", "book": "ska"})
+    items["title"] = [said_in(*pair) for pair in zip(language, items["title"], strict=True)]
+    items.to_parquet(folder / "items.parquet")
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    lists = shop.table("recommend", "recommendations")
+    return lists[lists["user_id"].str.fullmatch(r"metal\d+")]["item_id"].str.startswith("metal").mean()
+
+
+def test_a_taste_crosses_from_one_language_to_another(multilingual, untaught, tmp_path, crossrec):
+    shares = {}
+    for name, model in (("multilingual", multilingual), ("untaught", untaught)):
+        (tmp_path / name).mkdir()
+        shares[name] = right_taste_share(tmp_path / name, model, crossrec)
+    assert shares["multilingual"] > 0.7
+    assert shares["multilingual"] > shares["untaught"] + 0.2
