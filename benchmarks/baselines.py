@@ -41,8 +41,8 @@ def main() -> None:
     world = load_world(inputs)
     cases = {split: load_cases(t.read_table(inputs[CASES]), split) for split in (t.VALID, t.TEST)}
     target, parts = world.target_items, segments(world.histories, cases[t.TEST])
-    print("| model | " + " | ".join(f"{part} ({int(chosen.sum())})" for part, chosen in parts.items()) + " |")  # noqa: T201
-    print("|---|" + "---|" * len(parts))  # noqa: T201
+    print("| model | " + " | ".join(f"{part} ({int(chosen.sum())})" for part, chosen in parts.items()) + " |")
+    print("|---|" + "---|" * len(parts))
     print_row("popularity", popularity_scorer(world.histories, target), world, cases[t.TEST], parts)
     print_row("text cosine", text_scorer(load_embeddings(inputs), target), world, cases[t.TEST], parts)
     everything = np.ones(len(world.histories.domain.is_target), bool)
@@ -88,7 +88,7 @@ def print_row(
     """HR@10 and NDCG@10 in every segment, as a line of Markdown."""
     found = scores(scorer, world, cases)
     cells = [" / ".join(f"{metrics.mean(found[metric][chosen]):.4f}" for metric in NAMES) for chosen in parts.values()]
-    print(f"| {name} | {' | '.join(cells)} |", flush=True)  # noqa: T201
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

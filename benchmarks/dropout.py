@@ -24,7 +24,7 @@ def main() -> None:
             module(values).sum().backward()
             seconds[name].append(time.perf_counter() - started)
     for name, times in seconds.items():
-        print(f"{name}: {1000 * statistics.median(times):.1f} ms")  # noqa: T201
+        print(f"{name}: {1000 * statistics.median(times):.1f} ms")
 
 
 if __name__ == "__main__":

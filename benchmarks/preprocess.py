@@ -75,7 +75,7 @@ def print_header(names: list[str]) -> None:
     """The head of the Markdown table."""
     columns = ["rows", *(f"{name}: {unit}" for name in names for unit in ("s", "MB"))]
     columns += [f"{name} / {CROSSREC}: {what}" for name in names[1:] for what in ("seconds", "memory")]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)  # noqa: T201
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
 
 
 def print_row(rows: int, costs: dict[str, Cost]) -> None:
@@ -86,7 +86,7 @@ def print_row(rows: int, costs: dict[str, Cost]) -> None:
     ours, *others = costs.values()
     for theirs in others:
         cells += [f"{theirs.seconds / ours.seconds:.2f}", f"{theirs.megabytes / ours.megabytes:.2f}"]
-    print(f"| {' | '.join(cells)} |", flush=True)  # noqa: T201
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def measure(rows: int, names: list[str], folder: Path, repeats: int, memory_limit: str) -> dict[str, Cost]:

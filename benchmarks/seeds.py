@@ -28,10 +28,10 @@ def main() -> None:
     rows = {str(seed): figures(arguments.config, seed, stages, arguments.overrides) for seed in arguments.seeds}
     names = list(next(iter(rows.values())))
     rows["mean"] = {name: statistics.mean(row[name] for row in rows.values()) for name in names}
-    print("| seed | " + " | ".join(names) + " |")  # noqa: T201
-    print("|---|" + "---|" * len(names))  # noqa: T201
+    print("| seed | " + " | ".join(names) + " |")
+    print("|---|" + "---|" * len(names))
     for seed, row in rows.items():
-        print(f"| {seed} | " + " | ".join(f"{row[name]:.4f}" for name in names) + " |")  # noqa: T201
+        print(f"| {seed} | " + " | ".join(f"{row[name]:.4f}" for name in names) + " |")
 
 
 def figures(config: Path, seed: int, stages: list[str], overrides: list[str]) -> dict[str, float]:

@@ -39,12 +39,12 @@ def seconds(loss: Loss, dtype: torch.dtype) -> float:
 def main() -> None:
     """Print the medians and their ratio, the two ways taking turns."""
     torch.manual_seed(0)
-    print("| precision | at once | in chunks | ratio |\n|---|---|---|---|")  # noqa: T201
+    print("| precision | at once | in chunks | ratio |\n|---|---|---|---|")
     for dtype in (torch.float32, torch.bfloat16):
         pairs = [(seconds(at_once, dtype), seconds(softmax_loss, dtype)) for _ in range(ROUNDS)][1:]
         whole, chunked = (statistics.median(times) for times in zip(*pairs, strict=True))
         name = str(dtype).removeprefix("torch.")
-        print(f"| {name} | {whole:.2f} s | {chunked:.2f} s | {whole / chunked:.1f} |")  # noqa: T201
+        print(f"| {name} | {whole:.2f} s | {chunked:.2f} s | {whole / chunked:.1f} |")
 
 
 if __name__ == "__main__":

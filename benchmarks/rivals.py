@@ -1,0 +1,286 @@
+"""Train RecTools' SASRec and UniSRec on a crossrec run's split, and compare them with crossrec user by user.
+
+In a virtual environment of their own, since UniSRec wants an older numpy and pandas; the run's preprocess,
+pretrain-adapt, finetune and evaluate must be up to date.
+
+    python -m venv rivals && rivals/bin/pip install torch==2.13.0 'rectools[torch]==0.19.0' 'numpy<2' 'pandas<3' pyarrow
+    rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --models sasrec unisrec --epochs 20
+    rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --time   # one epoch of SASRec with crossrec's sizes
+
+Both learn from the target's training histories, with a softmax over all its items, and are validated every few epochs;
+test is ranked by the epoch that ranked validation best. UniSRec reads the texts' embeddings that crossrec reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from rectools import Columns
+from rectools.dataset import Dataset
+from rectools.fast_transformers.unisrec import UniSRecModel
+from rectools.models import SASRecModel
+
+K = 10
+Scores = pd.DataFrame
+
+
+@dataclass
+class Split:
+    """The target's part of a run's data."""
+
+    items: np.ndarray
+    """Indices of the target's items, from 1 on in the texts' matrix below."""
+    train: pd.DataFrame
+    histories: dict[str, pd.DataFrame]
+    """What is given at validation and at test: user, item and place, oldest first."""
+    truth: dict[str, pd.DataFrame]
+    texts: torch.Tensor
+    """float32 (items + 1, width); row 0 is padding."""
+
+    @classmethod
+    def of(cls, run: Path) -> Split:
+        """Read it from the run's current artifacts."""
+        read = {
+            name: pd.read_parquet(run / "preprocess" / "current" / f"{name}.parquet")
+            for name in ("interactions", "items", "cases")
+        }
+        target = np.flatnonzero(read["items"].sort_values("item_index")["domain"] == "target")
+        number = pd.Series(np.arange(1, len(target) + 1), index=target)
+        rows = read["interactions"][["user_index", "item_index", "position", "split"]]
+        rows = rows[rows["item_index"].isin(target)].assign(item=lambda part: number[part["item_index"]].to_numpy())
+        histories, truth = {}, {}
+        for split in ("valid", "test"):
+            cases = read["cases"][read["cases"]["split"] == split]
+            given = rows.merge(cases[["user_index", "history_length"]].drop_duplicates("user_index"), on="user_index")
+            histories[split] = given[given["position"] < given["history_length"]]
+            asked = cases[cases["item_index"].isin(target)]
+            truth[split] = asked.assign(item=number[asked["item_index"]].to_numpy())[["user_index", "item"]]
+        vectors = pd.read_parquet(run / "pretrain-adapt" / "current" / "item_text.parquet").sort_values("item_index")
+        texts = torch.from_numpy(np.stack(vectors["embedding"].to_numpy())[target])
+        texts = torch.cat([torch.zeros(1, texts.shape[1]), texts])
+        return cls(np.arange(1, len(target) + 1), rows[rows["split"] == "train"], histories, truth, texts)
+
+
+def scores(found: pd.DataFrame, truth: pd.DataFrame) -> Scores:
+    """HR@10 and NDCG@10 of every user; who got no list scores 0. One item is asked for."""
+    hits = truth.merge(found, on=["user_index", "item"], how="left")
+    gain = (1 / np.log2(1 + hits["rank"])).fillna(0.0)
+    return pd.DataFrame({"user_index": hits["user_index"], "hr@10": (gain > 0).astype(float), "ndcg@10": gain})
+
+
+def dataset_of(rows: pd.DataFrame) -> Dataset:
+    """RecTools' dataset; places stand in for times."""
+    start = pd.Timestamp("2000-01-01")
+    return Dataset.construct(
+        pd.DataFrame(
+            {
+                Columns.User: rows["user_index"],
+                Columns.Item: rows["item"],
+                Columns.Weight: 1.0,
+                Columns.Datetime: start + pd.to_timedelta(rows["position"], unit="min"),
+            }
+        )
+    )
+
+
+def trainer(epochs: int, callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
+    """Lightning's, silent."""
+    return pl.Trainer(
+        max_epochs=epochs,
+        callbacks=callbacks or [],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+        gradient_clip_val=1.0,
+    )
+
+
+def sasrec(
+    split: Split, sizes: argparse.Namespace, watch: Callable[[int, Callable[[str], pd.DataFrame]], None]
+) -> None:
+    """Train SASRec; ``watch`` is told after some epochs, and may ask for lists."""
+    model = SASRecModel(
+        n_blocks=sizes.layers,
+        n_heads=sizes.heads,
+        n_factors=sizes.dim,
+        dropout_rate=sizes.dropout,
+        session_max_len=sizes.length,
+        loss="softmax",
+        lr=sizes.lr,
+        batch_size=sizes.batch,
+        epochs=sizes.epochs,
+        recommend_torch_device="cpu",
+        get_trainer_func=lambda: trainer(1),
+    )
+    data = dataset_of(split.train)
+
+    def lists(part: str) -> pd.DataFrame:
+        rows = split.histories[part]
+        found = model.recommend(
+            rows["user_index"].unique(), dataset_of(rows), K, filter_viewed=True, on_unsupported_targets="ignore"
+        )
+        return found.rename(columns={Columns.User: "user_index", Columns.Item: "item", Columns.Rank: "rank"})
+
+    for epoch in range(0, sizes.epochs, sizes.every):
+        model.fit_partial(data, min_epochs=sizes.every, max_epochs=sizes.every)
+        watch(epoch + sizes.every, lists)
+
+
+class Watched(UniSRecModel):
+    """UniSRec that can be looked at while it trains."""
+
+    callback: pl.Callback
+
+    def _make_trainer(self, max_epochs: int, val_dl: Any = None) -> pl.Trainer:
+        return trainer(max_epochs, [self.callback])
+
+
+def unisrec(
+    split: Split, sizes: argparse.Namespace, watch: Callable[[int, Callable[[str], pd.DataFrame]], None]
+) -> None:
+    """The same for UniSRec."""
+    model = Watched(
+        split.texts,
+        n_factors=sizes.dim,
+        n_blocks=sizes.layers,
+        n_heads=sizes.heads,
+        session_max_len=sizes.length,
+        dropout=sizes.dropout,
+        epochs=sizes.epochs,
+        lr=sizes.unisrec_lr,
+        loss="softmax",
+        batch_size=sizes.batch,
+        device="cpu",
+    )
+
+    def lists(part: str, net: Any) -> pd.DataFrame:
+        rows = split.histories[part].sort_values(["user_index", "position"])
+        internal = model.map_item_ids(torch.from_numpy(rows["item"].to_numpy())).numpy()
+        back = np.concatenate([[0], model._unique_items.numpy()])
+        users, starts = np.unique(rows["user_index"].to_numpy(), return_index=True)
+        owned = np.split(internal, starts[1:])
+        window = np.zeros((len(users), sizes.length), np.int64)
+        for row, items in enumerate(owned):
+            window[row, sizes.length - min(len(items), sizes.length) :] = items[-sizes.length :]
+        net.eval()
+        parts = []
+        with torch.no_grad():
+            items = net.project_all()
+            for begin in range(0, len(users), 512):
+                ranked = net.encode_last(torch.from_numpy(window[begin : begin + 512])) @ items.T
+                ranked[:, 0] = -torch.inf
+                for row, seen in enumerate(owned[begin : begin + 512]):
+                    ranked[row, seen] = -torch.inf
+                parts.append(ranked.topk(K, dim=1).indices.numpy())
+        net.train()
+        best = back[np.concatenate(parts)]
+        return pd.DataFrame(
+            {"user_index": np.repeat(users, K), "item": best.ravel(), "rank": np.tile(np.arange(1, K + 1), len(users))}
+        )
+
+    class Look(pl.Callback):
+        def on_train_epoch_end(self, of: pl.Trainer, module: pl.LightningModule) -> None:
+            if (of.current_epoch + 1) % sizes.every == 0:
+                watch(of.current_epoch + 1, lambda part: lists(part, module.net))
+
+    model.callback = Look()
+    rows = split.train.sort_values(["user_index", "position"])
+    model.fit(
+        *(torch.from_numpy(rows[name].to_numpy().astype(np.int64)) for name in ("user_index", "item", "position"))
+    )
+
+
+MODELS = {"sasrec": sasrec, "unisrec": unisrec}
+
+
+def best_of(name: str, split: Split, sizes: argparse.Namespace) -> Scores:
+    """Test scores of the epoch that ranks validation best."""
+    best: dict[str, Any] = {"valid": -1.0}
+    started = time.perf_counter()
+
+    def watch(epoch: int, lists: Callable[[str], pd.DataFrame]) -> None:
+        valid = scores(lists("valid"), split.truth["valid"])["ndcg@10"].mean()
+        print(
+            f"{name}: epoch {epoch}, validation NDCG@10 {valid:.4f}, {time.perf_counter() - started:.0f} s", flush=True
+        )
+        if valid > best["valid"]:
+            best.update(valid=valid, epoch=epoch, test=scores(lists("test"), split.truth["test"]))
+
+    pl.seed_everything(sizes.seed, verbose=False)
+    MODELS[name](split, sizes, watch)
+    print(f"{name}: epoch {best['epoch']} kept", flush=True)
+    return best["test"]
+
+
+def ours(run: Path) -> Scores:
+    """Crossrec's scores of every test user."""
+    found = pd.read_parquet(run / "evaluate" / "current" / "per_user.parquet")
+    users = pd.read_parquet(run / "preprocess" / "current" / "users.parquet")[["user_id", "user_index"]]
+    return found[found["model"] == "crossrec"].merge(users, on="user_id")[["user_index", "hr@10", "ndcg@10"]]
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean."""
+    rng = np.random.default_rng(0)
+    means = [rng.choice(differences, len(differences)).mean() for _ in range(2000)]
+    return tuple(np.percentile(means, [2.5, 97.5]))
+
+
+def main() -> None:
+    """Read the command line, train, print the table."""
+    parser = argparse.ArgumentParser(description="RecTools' models on a crossrec run's split.")
+    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    for name, value in {
+        "epochs": 20,
+        "every": 2,
+        "dim": 128,
+        "layers": 2,
+        "heads": 2,
+        "length": 50,
+        "batch": 256,
+        "seed": 1,
+        "dropout": 0.2,
+        "lr": 1e-3,
+        "unisrec_lr": 1e-3,
+    }.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--time", action="store_true", help="time an epoch of SASRec and stop")
+    sizes = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    split = Split.of(sizes.run)
+    if sizes.time:
+        sizes.epochs = sizes.every = 1
+        started = time.perf_counter()
+        sasrec(split, sizes, lambda *_: None)
+        print(f"RecTools SASRec: {time.perf_counter() - started:.1f} s an epoch")
+        return
+    mine = ours(sizes.run)
+    print("| model | HR@10 | NDCG@10 | crossrec's gain in NDCG@10 |\n|---|---|---|---|")
+    print(f"| crossrec | {mine['hr@10'].mean():.4f} | {mine['ndcg@10'].mean():.4f} | |", flush=True)
+    for name in sizes.models:
+        theirs = best_of(name, split, sizes)
+        both = mine.merge(theirs, on="user_index", suffixes=("", " theirs"))
+        gain = (both["ndcg@10"] - both["ndcg@10 theirs"]).to_numpy()
+        low, high = interval(gain)
+        print(
+            f"| {name} | {both['hr@10 theirs'].mean():.4f} | {both['ndcg@10 theirs'].mean():.4f} "
+            f"| {gain.mean():+.4f} ({low:+.4f} to {high:+.4f}) |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
