@@ -410,9 +410,14 @@ class Training(Section):
 class TextTraining(Section):
     """How the language model learns that the same people buy two things."""
 
+    objective: Literal["pairs", "history"] = "pairs"
+    """``pairs``: of two things that somebody bought each finds the other; ``history``: what somebody bought before, up
+    to four things, finds what came next."""
     steps: Count = 300
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
-    """Pairs a step, each the others' negatives."""
+    """Users a step, one question each; the others' items are the negatives."""
+    accumulate: Count = 1
+    """Batches whose gradients make one step; the negatives stay those of a batch."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     warmup: Fraction = 0.1
     """Share of the steps in which the learning rate rises; then it falls to zero."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from crossrec_cli.reporting import Reporter
 TEMPERATURE = 0.05
 """Where the learned temperature starts; 0.05 is what all-MiniLM-L6-v2 was trained with."""
 GRADIENT_NORM = 1.0
+GIVEN = 4
+"""Texts of a history that are read to tell the next; each costs as much as that one."""
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -35,7 +38,7 @@ def adapt(
 ) -> None:
     """Train the encoder's language model in place.
 
-    Each step takes a pair of items from each of some users and has every text find its partner among those of the
+    Each step asks some users one question each: a text, or the mean of some, has to find its partner among those of the
     others (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748). What the same user bought and what reads the
     same is no negative, and each one's score is lowered by the logarithm of how often it is drawn: otherwise what sells
     best is pushed away from everything, and the texts lose what they knew.
@@ -73,16 +76,21 @@ def adapt(
         for step in range(config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * _schedule(step, config)
-            chosen = [users[number] for number in rng.choice(len(users), min(config.batch_size, len(users)), False)]
-            pairs = np.array([rng.choice(np.unique(items), 2, replace=False) for items in chosen])
-            read = reads[pairs]
-            left, right = (_vectors(encoder, model, [distinct[text] for text in side]) for side in read.T)
-            loss = _loss(left, right, scale, log_share[read], _not_negative(chosen, reads, read))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(0.0)
+            for _ in range(config.accumulate):
+                chosen = [users[number] for number in rng.choice(len(users), min(config.batch_size, len(users)), False)]
+                given, wanted = _questions(chosen, config.objective, rng)
+                left = _means(encoder, model, distinct, [reads[items] for items in given])
+                right = _vectors(encoder, model, list(distinct[reads[wanted]]))
+                first = reads[np.array([items[0] for items in given])]
+                read = np.stack([first, reads[wanted]], axis=1)
+                sides = _loss(left, right, scale, log_share[read], _not_negative(chosen, reads, read))
+                loss = (sides[0] if config.objective == "history" else sum(sides) / 2) / config.accumulate
+                loss.backward()  # type: ignore[union-attr]
+                losses[-1] += float(loss.detach())  # type: ignore[union-attr]
             torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
             optimizer.step()
-            losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 raise ConfigError([f"adapt.text: step {step + 1}: the loss is {losses[-1]}; lower adapt.text.lr"])
             advance(1, f"loss {losses[-1]:.3f}")
@@ -122,6 +130,29 @@ def _schedule(step: int, config: TextTraining) -> float:
     return min((step + 1) / warm, (config.steps - step) / max(config.steps - warm, 1))
 
 
+def _questions(chosen: Sequence[Ints], objective: str, rng: np.random.Generator) -> tuple[list[Ints], Ints]:
+    """For each user the items that are given, in any order, and the one that is wanted, which is none of them."""
+    given, wanted = [], []
+    for items in chosen:
+        if objective == "pairs":
+            one, other = rng.choice(np.unique(items), 2, replace=False)
+            given.append(np.array([one]))
+        else:
+            place = rng.choice(np.flatnonzero(items != items[0]))  # something else stands before it
+            other = items[place]
+            before = np.unique(items[:place][items[:place] != other])
+            given.append(rng.choice(before, min(GIVEN, len(before)), replace=False))
+        wanted.append(other)
+    return given, np.array(wanted)
+
+
+def _means(encoder: TextEncoder, model: nn.Module, distinct: npt.NDArray[np.object_], lists: Sequence[Ints]) -> Tensor:
+    """The direction of each list's mean text, (lists, d)."""
+    vectors = _vectors(encoder, model, list(distinct[np.concatenate(lists)]))
+    rows = torch.from_numpy(np.repeat(np.arange(len(lists)), [len(items) for items in lists])).to(vectors.device)
+    return F.normalize(vectors.new_zeros(len(lists), vectors.shape[1]).index_add(0, rows, vectors), dim=1)
+
+
 def _vectors(encoder: TextEncoder, model: nn.Module, texts: Sequence[str]) -> Tensor:
     with encoder.compute.autocast():
         return F.normalize(encoder.forward(model, texts), dim=1)
@@ -135,13 +166,15 @@ def _not_negative(chosen: Sequence[Ints], reads: Ints, read: Ints) -> tuple[Tens
     return torch.from_numpy(bought[0]), torch.from_numpy(bought[1])
 
 
-def _loss(left: Tensor, right: Tensor, scale: Tensor, log_share: Tensor, passed_over: tuple[Tensor, Tensor]) -> Tensor:
-    """How badly each text finds its partner among the others', in both directions; left and right are (B, d)."""
+def _loss(
+    left: Tensor, right: Tensor, scale: Tensor, log_share: Tensor, passed_over: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """How badly each left finds its partner on the right, and each right on the left; both are (B, d)."""
     scores = left @ right.T * scale.exp()
     own = torch.arange(len(left), device=left.device)
     share = log_share.to(left.device)
-    loss = torch.zeros((), device=left.device)
+    losses = []
     for found, side, mask in ((scores, 1, passed_over[0]), (scores.T, 0, passed_over[1])):
         corrected = (found.float() - share[:, side]).masked_fill(mask.to(left.device), -torch.inf)
-        loss = loss + F.cross_entropy(corrected, own) / 2
-    return loss
+        losses.append(F.cross_entropy(corrected, own))
+    return losses[0], losses[1]

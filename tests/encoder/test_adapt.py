@@ -10,7 +10,7 @@ import torch
 from test_embed import FP32
 
 from crossrec_cli.config.schema import Encoder, TextTraining
-from crossrec_cli.encoder.adapt import _loss, _not_negative, adapt
+from crossrec_cli.encoder.adapt import GIVEN, _loss, _not_negative, _questions, adapt
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.reporting import Silent
@@ -34,15 +34,16 @@ def nearness(encoder: TextEncoder) -> float:
     return float((unit @ unit.T)[same].mean() - (unit @ unit.T)[~same].mean())
 
 
-@pytest.mark.parametrize("how", ["lora", "full"])
-def test_texts_that_the_same_people_buy_come_nearer(how, tiny_bert):
+@pytest.mark.parametrize(("how", "objective"), [("lora", "pairs"), ("full", "pairs"), ("full", "history")])
+def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert):
     if how == "lora":
         pytest.importorskip("peft", reason="the extra lora is not installed")
     encoder = TextEncoder(tiny_bert, Encoder(), FP32)
     before = nearness(encoder)
     names = set(encoder.model.state_dict())
     words = encoder.model.get_input_embeddings().weight.detach().clone()
-    adapt(encoder, TEXTS, lists(), how, TextTraining(steps=150, batch_size=32, lr=5e-3), 0, Silent())
+    training = TextTraining(objective=objective, steps=150, batch_size=32, lr=5e-3)
+    adapt(encoder, TEXTS, lists(), how, training, 0, Silent())
     assert nearness(encoder) > before + 0.3
     assert set(encoder.model.state_dict()) == names, "whatever it took to learn, the model is of the same form"
     if how == "full":
@@ -82,15 +83,27 @@ def test_the_loss_is_that_of_a_plain_loop():
     scale, share = torch.tensor(0.7), torch.randn(3, 2)
     masks = torch.zeros(3, 3, dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
     masks[0][0, 2] = masks[1][2, 1] = True
-    total = 0.0
-    for one, other, column, mask in ((left, right, 1, masks[0]), (right, left, 0, masks[1])):
+    found = _loss(left, right, scale, share, masks)
+    for side, (one, other, column, mask) in enumerate(((left, right, 1, masks[0]), (right, left, 0, masks[1]))):
+        total = 0.0
         for i in range(3):
             scores = [
                 float(one[i] @ other[j]) * math.exp(0.7) - float(share[j, column]) for j in range(3) if not mask[i, j]
             ]
             own = float(one[i] @ other[i]) * math.exp(0.7) - float(share[i, column])
             total += math.log(sum(math.exp(score) for score in scores)) - own
-    assert float(_loss(left, right, scale, share, masks)) == pytest.approx(total / 6, rel=1e-5)
+        assert float(found[side]) == pytest.approx(total / 3, rel=1e-5)
+
+
+def test_a_history_is_what_came_before_and_not_what_is_wanted():
+    rng = np.random.default_rng(0)
+    items = np.array([7, 7, 3, 7, 5, 9, 2, 8])
+    for _ in range(200):
+        (given,), (wanted,) = _questions([items], "history", rng)
+        assert 1 <= len(given) == len(set(given)) <= GIVEN
+        assert wanted not in given
+        places = [np.flatnonzero(items == item)[0] for item in given]
+        assert max(places) < np.flatnonzero(items == wanted)[-1]
 
 
 def test_nobody_with_two_items_teaches_nothing(tiny_bert):
