@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,16 +57,11 @@ def adapt(
         UnavailableError: for LoRA, if peft is not installed.
         ConfigError: if the loss is no longer a number.
     """
-    users = [items for items in lists if len(np.unique(items)) > 1]
-    if not users:
+    asked = _Asked.of(texts, lists, config)
+    if not asked.users:
         return
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    distinct, reads = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
-    shares = np.bincount(
-        np.concatenate(users), np.concatenate([np.full(len(u), 1 / len(u)) for u in users]), len(texts)
-    )
-    log_share = torch.from_numpy(np.log(np.maximum(np.bincount(reads, shares) / len(users), 1e-12)).astype(np.float32))
     model = _trainable(encoder.model, how, config)
     scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -79,16 +75,9 @@ def adapt(
             optimizer.zero_grad(set_to_none=True)
             losses.append(0.0)
             for _ in range(config.accumulate):
-                chosen = [users[number] for number in rng.choice(len(users), min(config.batch_size, len(users)), False)]
-                given, wanted = _questions(chosen, config.objective, rng)
-                left = _means(encoder, model, distinct, [reads[items] for items in given])
-                right = _vectors(encoder, model, list(distinct[reads[wanted]]))
-                first = reads[np.array([items[0] for items in given])]
-                read = np.stack([first, reads[wanted]], axis=1)
-                sides = _loss(left, right, scale, log_share[read], _not_negative(chosen, reads, read))
-                loss = (sides[0] if config.objective == "history" else sum(sides) / 2) / config.accumulate
-                loss.backward()  # type: ignore[union-attr]
-                losses[-1] += float(loss.detach())  # type: ignore[union-attr]
+                loss = asked.loss(encoder, model, scale, rng) / config.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
+                losses[-1] += float(loss.detach())
             torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
             optimizer.step()
             if not math.isfinite(losses[-1]):
@@ -99,6 +88,43 @@ def adapt(
         f"language model adapted: loss {np.mean(losses[:tenth]):.3f} at first, {np.mean(losses[-tenth:]):.3f} at last"
     )
     encoder.model = _merged(model)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Whom questions are asked, and what there is to choose from."""
+
+    users: list[Ints]
+    """The items of each user who bought two different ones."""
+    distinct: npt.NDArray[np.object_]
+    """All different texts."""
+    reads: Ints
+    """For each item, the number of its text."""
+    log_share: Tensor
+    """Logarithm of how often each text is drawn as one of a pair, float32 (texts,)."""
+    config: TextTraining
+
+    @classmethod
+    def of(cls, texts: Sequence[str], lists: Sequence[Ints], config: TextTraining) -> _Asked:
+        users = [items for items in lists if len(np.unique(items)) > 1]
+        distinct, reads = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+        each = np.concatenate([*(np.full(len(items), 1 / len(items)) for items in users), np.empty(0)])
+        bought = np.bincount(np.concatenate([*users, np.empty(0, np.int64)]), each, len(texts))
+        share = np.bincount(reads, bought) / max(len(users), 1)
+        return cls(
+            users, distinct, reads, torch.from_numpy(np.log(np.maximum(share, 1e-12)).astype(np.float32)), config
+        )
+
+    def loss(self, encoder: TextEncoder, model: nn.Module, scale: Tensor, rng: np.random.Generator) -> Tensor:
+        """Of one batch of questions."""
+        some = rng.choice(len(self.users), min(self.config.batch_size, len(self.users)), False)
+        chosen = [self.users[number] for number in some]
+        given, wanted = _questions(chosen, self.config.objective, rng)
+        left = _means(encoder, model, self.distinct, [self.reads[items] for items in given])
+        right = _vectors(encoder, model, list(self.distinct[self.reads[wanted]]))
+        read = self.reads[np.array([[items[0] for items in given], wanted]).T]
+        sides = _loss(left, right, scale, self.log_share[read], _not_negative(chosen, self.reads, read))
+        return sides[0] if self.config.objective == "history" else (sides[0] + sides[1]) / 2
 
 
 def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Module:
