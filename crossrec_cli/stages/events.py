@@ -54,23 +54,21 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
     """
     items = {item: index for index, item in enumerate(world.items[t.ITEM_ID].to_pylist())}
     users = {user: index for index, user in enumerate(world.users[t.USER_ID].to_pylist())}
-    known = [
-        (user, items[item])
-        for user, item in zip(*(events[name].to_pylist() for name in IDS), strict=True)
-        if item in items
-    ]
-    for user, _ in known:
+    who, what = (events[name].to_pylist() for name in IDS)
+    for user in who:
         users.setdefault(user, len(users))
+    known = [(users[user], items[item]) for user, item in zip(who, what, strict=True) if item in items]
     new = len(users) - world.users.num_rows
     before = world.histories
-    who = np.concatenate([before.items.rows, np.array([users[user] for user, _ in known], np.int64)])
-    order = np.argsort(who, kind="stable")
-    values = np.concatenate([before.items.values, np.array([item for _, item in known], np.int64)])
+    rows, added = np.array(known, np.int64).reshape(-1, 2).T
+    rows = np.concatenate([before.items.rows, rows])
+    order = np.argsort(rows, kind="stable")
+    values = np.concatenate([before.items.values, added])
     weights = np.concatenate([before.items.weights_or_ones, np.ones(len(known), np.float32)])
     none = np.zeros(new, np.int64)
     histories = replace(
         before,
-        items=Ragged(values[order], np.bincount(who, minlength=len(users)), weights[order]),
+        items=Ragged(values[order], np.bincount(rows, minlength=len(users)), weights[order]),
         train_lengths=np.concatenate([before.train_lengths, none]),
         tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, none])),
     )

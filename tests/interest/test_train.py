@@ -87,6 +87,26 @@ def test_a_smaller_rate_moves_less():
     assert far[1] == pytest.approx(far[0] / 10, rel=0.3)
 
 
+@pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
+def test_who_has_done_nothing_is_told_by_tags_and_else_by_what_sells(kind):
+    """Tag 0 buys item 0 above all, tag 1 item 1, and all the others item 2, each with some chance beside."""
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], [150, 150, 300])
+    items = np.where(rng.random((600, 4)) < 0.6, group[:, None], rng.integers(3, 20, (600, 4)))
+    histories = Ragged(items.ravel(), np.full(600, 4))
+    tags = Ragged.of([[number] if number < 2 else [] for number in group])
+    sampler = Sampler(histories, tags, np.ones(20, bool), batch_size=60, window=5)
+    torch.manual_seed(0)
+    config = Interest(user_encoder=kind, dim=16, max_sequence=4, dropout=0.0)
+    model = InterestModel.create(config, np.eye(20, dtype=np.float32), everywhere(20), tags=2)
+    fit(model, sampler, Training(epochs=15, lr=0.01), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+    with torch.no_grad():
+        known = model.eval().tower()
+        users = model.user_vectors(known, Ragged.of([[], [], []]), Ragged.of([[0], [1], []]))
+        best = (users @ known.vectors.T + known.bias).argmax(dim=1)
+    assert best.tolist() == [0, 1, 2]
+
+
 def example(kind: str, users: int = 60, loss: str = "softmax"):
     """A model, its sampler and its training, all small, with dropout so that chance matters."""
     rng = np.random.default_rng(3)
