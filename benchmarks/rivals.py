@@ -3,7 +3,8 @@
 In a virtual environment of their own, since UniSRec wants an older numpy and pandas; the run's preprocess,
 pretrain-adapt, finetune and evaluate must be up to date.
 
-    python -m venv rivals && rivals/bin/pip install torch==2.13.0 'rectools[torch]==0.19.0' 'numpy<2' 'pandas<3' pyarrow
+    python -m venv rivals
+    rivals/bin/pip install torch==2.13.0 'rectools[torch]==0.19.0' 'numpy<2' 'pandas<3' 'pyarrow<22'
     rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --models sasrec unisrec --epochs 20
     rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --time   # one epoch of SASRec with crossrec's sizes
 
@@ -14,6 +15,7 @@ test is ranked by the epoch that ranked validation best. UniSRec reads the texts
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -107,10 +109,29 @@ def trainer(epochs: int, callbacks: list[pl.Callback] | None = None) -> pl.Train
     )
 
 
+class Look(pl.Callback):
+    """Calls back after every so many epochs."""
+
+    def __init__(self, every: int, then: Callable[[int, pl.LightningModule], None]) -> None:
+        self.every, self.then = every, then
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning's hook."""
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self.then(trainer.current_epoch + 1, pl_module)
+
+
 def sasrec(
     split: Split, sizes: argparse.Namespace, watch: Callable[[int, Callable[[str], pd.DataFrame]], None]
 ) -> None:
     """Train SASRec; ``watch`` is told after some epochs, and may ask for lists."""
+
+    def look(epoch: int, module: pl.LightningModule) -> None:
+        model.is_fitted = True  # or it would give no lists yet
+        watch(epoch, lists)
+        module.train()
+
+    callback = Look(sizes.every, look)
     model = SASRecModel(
         n_blocks=sizes.layers,
         n_heads=sizes.heads,
@@ -122,9 +143,8 @@ def sasrec(
         batch_size=sizes.batch,
         epochs=sizes.epochs,
         recommend_torch_device="cpu",
-        get_trainer_func=lambda: trainer(1),
+        get_trainer_func=lambda: trainer(sizes.epochs, [callback]),
     )
-    data = dataset_of(split.train)
 
     def lists(part: str) -> pd.DataFrame:
         rows = split.histories[part]
@@ -133,9 +153,7 @@ def sasrec(
         )
         return found.rename(columns={Columns.User: "user_index", Columns.Item: "item", Columns.Rank: "rank"})
 
-    for epoch in range(0, sizes.epochs, sizes.every):
-        model.fit_partial(data, min_epochs=sizes.every, max_epochs=sizes.every)
-        watch(epoch + sizes.every, lists)
+    model.fit(dataset_of(split.train))
 
 
 class Watched(UniSRecModel):
@@ -190,12 +208,7 @@ def unisrec(
             {"user_index": np.repeat(users, K), "item": best.ravel(), "rank": np.tile(np.arange(1, K + 1), len(users))}
         )
 
-    class Look(pl.Callback):
-        def on_train_epoch_end(self, of: pl.Trainer, module: pl.LightningModule) -> None:
-            if (of.current_epoch + 1) % sizes.every == 0:
-                watch(of.current_epoch + 1, lambda part: lists(part, module.net))
-
-    model.callback = Look()
+    model.callback = Look(sizes.every, lambda epoch, module: watch(epoch, lambda part: lists(part, module.net)))
     rows = split.train.sort_values(["user_index", "position"])
     model.fit(
         *(torch.from_numpy(rows[name].to_numpy().astype(np.int64)) for name in ("user_index", "item", "position"))
@@ -260,6 +273,8 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="time an epoch of SASRec and stop")
     sizes = parser.parse_args()
     warnings.filterwarnings("ignore")
+    for name in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     split = Split.of(sizes.run)
     if sizes.time:
         sizes.epochs = sizes.every = 1
