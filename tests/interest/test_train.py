@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.config.schema import Interest, Training
-from crossrec_cli.errors import ConfigError
+from crossrec_cli.config.schema import Interest, Runtime, Training
+from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, fit
 from crossrec_cli.reporting import Silent
-from crossrec_cli.runtime import Compute
+from crossrec_cli.runtime import Compute, prepare
 
 
 @pytest.mark.parametrize("telling", ["source", "target"])
@@ -85,6 +87,39 @@ def test_a_smaller_rate_moves_less():
         fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
         far.append((model.tower.adaptor.weight - before).norm().item())
     assert far[1] == pytest.approx(far[0] / 10, rel=0.3)
+
+
+def compiled(compile: bool) -> list[float]:
+    model, sampler = example("sequence")
+    compute = prepare(Runtime(device="cpu", precision="fp32", num_threads=1, compile=compile), 0)
+    return [epoch.loss for epoch in fit(model, sampler, Training(epochs=2, lr=0.01), 0, compute, Silent())]
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_encoder_learns_the_same(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.nn.Module, "compile", count(torch.nn.Module.compile, calls))
+    plain = compiled(False)
+    assert not calls
+    assert compiled(True) == pytest.approx(plain, rel=1e-4)
+    assert len(calls) == 1
+
+
+def count(function, calls: list):
+    def counted(*arguments, **named):
+        calls.append(arguments)
+        return function(*arguments, **named)
+
+    return counted
+
+
+def test_without_a_compiler_it_says_what_to_set(monkeypatch, tmp_path):
+    torch._dynamo.reset()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    with pytest.raises(UnavailableError, match=r"runtime\.compile: .*; set it to false") as caught:
+        compiled(True)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
