@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
+import torch
 from conftest import Shop, make_shop
 
 from crossrec_cli.errors import ExitCode
@@ -138,6 +140,25 @@ def test_mask_seen_and_exclude_seen_can_be_turned_off(trained, crossrec):
     lists = trained.table("recommend", "recommendations")
     assert not lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
     assert not trained.table("evaluate", "metrics").equals(before)
+
+
+def test_refit_learns_from_validation_too_and_keeps_the_calibration(trained, crossrec):
+    """Whoever holds a validation purchase back teaches with it; who was asked the last time is still asked."""
+    weights = trained.run_dir / "finetune" / "current" / "model.safetensors"
+    before = safetensors.torch.load_file(weights)
+    done = crossrec("finetune", trained.path, "--set", "finetune.refit=true")
+    assert done.exit_code == 0, done.output
+    cases = trained.table("preprocess", "cases").set_index(["split", "user_index"])["history_length"]
+    gained = (cases["test"] - cases["valid"]).dropna().sum()
+    assert gained > 0
+    assert f"with {gained:.0f} interactions that validation had held back" in done.stderr
+    after = safetensors.torch.load_file(weights)
+    assert after["score_scale"] == before["score_scale"] != 1
+    assert not torch.equal(after["tower.id_embedding.weight"], before["tower.id_embedding.weight"])
+    assert torch.equal(after["tower.trained"], before["tower.trained"]), "each book sold before, too"
+    again = crossrec("finetune", trained.path, "--set", "finetune.refit=true", "--force")
+    assert again.exit_code == 0
+    assert all(torch.equal(tensor, after[name]) for name, tensor in safetensors.torch.load_file(weights).items())
 
 
 def test_a_second_run_does_nothing_and_says_so(trained, crossrec):

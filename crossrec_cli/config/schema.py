@@ -445,6 +445,9 @@ class Finetune(Training):
     lr: Annotated[float, Field(gt=0, le=1)] = 5e-4
     patience: Count = 10
     """Epochs without a better validation NDCG@10 before it stops; the best epoch's weights are kept."""
+    refit: bool = False
+    """Train once more from the start, up to the epoch that validation liked best, on validation's purchases too: the
+    newest a shop has. The score keeps the first training's calibration."""
 
 
 class Interest(Section):

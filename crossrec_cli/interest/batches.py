@@ -128,6 +128,15 @@ class Histories:
         """Of that, what is in the source."""
         return self.training.where(~self.domain.is_target[self.training.values])
 
+    def with_given(self, cases: Cases) -> Histories:
+        """What these questions give of their users' histories may be trained on as well."""
+        lengths = self.train_lengths.copy()
+        np.maximum.at(lengths, cases.users, cases.history_lengths)
+        longer = replace(self, train_lengths=lengths)
+        trained = np.zeros_like(self.domain.trained)
+        trained[longer.training.values] = True
+        return replace(longer, domain=replace(self.domain, trained=trained))
+
     def of_target(self) -> Histories:
         """What is left of them in the target alone."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)

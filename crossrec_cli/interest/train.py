@@ -59,6 +59,7 @@ def fit(
     report: Reporter,
     stopping: EarlyStopping | None = None,
     checkpoint: Checkpoint | None = None,
+    until: int | None = None,
 ) -> list[Epoch]:
     """Train a model in place to tell the items that the sampler asks for from the others that it may ask for.
 
@@ -74,6 +75,7 @@ def fit(
         report: told of each epoch.
         stopping: without it all epochs are trained, and the last one's weights stay.
         checkpoint: where the state is kept on the way, and looked for at the start.
+        until: the epoch to stop after, at a learning rate that may still be high; None: the last.
 
     Returns:
         One row an epoch.
@@ -90,7 +92,7 @@ def fit(
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
     with report.progress("training", training.epochs * len(sampler.users), "users") as advance:
         advance(run.epoch * len(sampler.users))
-        while run.epoch < training.epochs and not run.tired:
+        while run.epoch < min(training.epochs, until or training.epochs) and not run.tired:
             run.begin_epoch()
             for number, users in enumerate(sampler.epoch(np.random.default_rng([seed, run.epoch]))):
                 if number >= run.step:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import torch
+
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.evaluation.calibration import pairs
@@ -20,7 +25,8 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     model = _start(job, world).to(compute.device)
-    valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
+    cases = t.read_table(job.inputs[CASES])
+    valid = load_cases(cases, t.VALID)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     sampler = learner.target_sampler(world.histories)
     job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} target items")
@@ -31,6 +37,9 @@ def run(job: Job) -> Summary:
     epochs = learner.from_target(model, sampler, world.histories, valid)
     if valid.count:
         _calibrate(job, model, world, valid)
+    best = max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0, default=None)
+    if config.finetune.refit and best and best.valid_ndcg:
+        model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best.epoch)
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
     scores = [epoch.valid_ndcg for epoch in epochs if epoch.valid_ndcg is not None]
@@ -44,6 +53,20 @@ def _start(job: Job, world: World) -> InterestModel:
         return load_model(job.inputs, ADAPTED, interest)
     tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
     return InterestModel.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
+
+
+def _refit(job: Job, world: World, learner: Learner, model: InterestModel, test: Cases, epochs: int) -> InterestModel:
+    """Train once more, on all that lies before the test; of ``model`` only the calibration is kept."""
+    histories = world.histories.with_given(test)
+    again = _start(job, replace(world, histories=histories)).to(model.device)
+    again.tower.trained.copy_(torch.from_numpy(histories.domain.trained.astype(np.float32)))
+    sampler = learner.target_sampler(histories)
+    more = histories.training.lengths.sum() - world.histories.training.lengths.sum()
+    job.report.say(f"once more up to epoch {epochs}, with {more:,} interactions that validation had held back")
+    learner.again(again, sampler, epochs)
+    again.score_scale.copy_(model.score_scale)
+    again.score_shift.copy_(model.score_shift)
+    return again
 
 
 def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> None:

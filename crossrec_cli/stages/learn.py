@@ -63,6 +63,11 @@ class Learner:
         seed, kept = self.seed + 1, self._checkpoint(t.TARGET)
         return fit(model, sampler, training, seed, self.compute, self.report, stopping, kept)
 
+    def again(self, model: InterestModel, sampler: Sampler, epochs: int) -> list[Epoch]:
+        """As ``from_target`` up to an epoch that is known to be good, with nothing held out to ask."""
+        kept, seed = self._checkpoint("refit"), self.seed + 1
+        return fit(model, sampler, self.config.finetune, seed, self.compute, self.report, None, kept, until=epochs)
+
     def source_sampler(self, histories: Histories) -> Sampler:
         """Source items, given source items."""
         domain, size = histories.domain, self.config.adapt.batch_size
