@@ -152,7 +152,7 @@ def _metrics(console: Console, artifact: Artifact) -> None:
     bins = t.read_table(artifact.file(CALIBRATION)).to_pylist()
     told = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
     if told:
-        console.table("Is the score a probability? Test, items not owned", ["score", "bought", "pairs"], told)
+        console.table("Scores, and who bought", ["score", "bought", "pairs"], told)
 
 
 def _transfer(console: Console, artifact: Artifact) -> None:
