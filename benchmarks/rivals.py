@@ -9,7 +9,8 @@ pretrain-adapt, finetune and evaluate must be up to date.
     rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --time   # one epoch of SASRec with crossrec's sizes
 
 Both learn from the target's training histories, with a softmax over all its items, and are validated every few epochs;
-test is ranked by the epoch that ranked validation best. UniSRec reads the texts' embeddings that crossrec reads.
+test is ranked by the epoch that ranked validation best. Neither learns from validation's purchases, so the run should
+have ``finetune.refit: false``. UniSRec reads the texts' embeddings that crossrec reads.
 """
 
 from __future__ import annotations
@@ -34,17 +35,20 @@ from rectools.models import SASRecModel
 
 K = 10
 Scores = pd.DataFrame
+Lists = Callable[[str], pd.DataFrame]
+"""Gives the lists for ``valid`` or ``test``."""
+Watch = Callable[[int, Lists], None]
+"""Told after some epochs, and may ask for lists."""
 
 
 @dataclass
 class Split:
     """The target's part of a run's data."""
 
-    items: np.ndarray
-    """Indices of the target's items, from 1 on in the texts' matrix below."""
     train: pd.DataFrame
+    """The training part: user, item and place; items are numbered from 1, as rows of ``texts``."""
     histories: dict[str, pd.DataFrame]
-    """What is given at validation and at test: user, item and place, oldest first."""
+    """The same of what is given at validation and at test."""
     truth: dict[str, pd.DataFrame]
     texts: torch.Tensor
     """float32 (items + 1, width); row 0 is padding."""
@@ -70,7 +74,7 @@ class Split:
         vectors = pd.read_parquet(run / "pretrain-adapt" / "current" / "item_text.parquet").sort_values("item_index")
         texts = torch.from_numpy(np.stack(vectors["embedding"].to_numpy())[target])
         texts = torch.cat([torch.zeros(1, texts.shape[1]), texts])
-        return cls(np.arange(1, len(target) + 1), rows[rows["split"] == "train"], histories, truth, texts)
+        return cls(rows[rows["split"] == "train"], histories, truth, texts)
 
 
 def scores(found: pd.DataFrame, truth: pd.DataFrame) -> Scores:
@@ -95,11 +99,11 @@ def dataset_of(rows: pd.DataFrame) -> Dataset:
     )
 
 
-def trainer(epochs: int, callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
+def trainer(epochs: int, callback: pl.Callback) -> pl.Trainer:
     """Lightning's, silent."""
     return pl.Trainer(
         max_epochs=epochs,
-        callbacks=callbacks or [],
+        callbacks=[callback],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -121,10 +125,21 @@ class Look(pl.Callback):
             self.then(trainer.current_epoch + 1, pl_module)
 
 
-def sasrec(
-    split: Split, sizes: argparse.Namespace, watch: Callable[[int, Callable[[str], pd.DataFrame]], None]
-) -> None:
-    """Train SASRec; ``watch`` is told after some epochs, and may ask for lists."""
+def common(sizes: argparse.Namespace) -> dict[str, Any]:
+    """What both models are made with."""
+    return {
+        "n_factors": sizes.dim,
+        "n_blocks": sizes.layers,
+        "n_heads": sizes.heads,
+        "session_max_len": sizes.length,
+        "epochs": sizes.epochs,
+        "loss": "softmax",
+        "batch_size": sizes.batch,
+    }
+
+
+def sasrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
+    """Train SASRec."""
 
     def look(epoch: int, module: pl.LightningModule) -> None:
         model.is_fitted = True  # or it would give no lists yet
@@ -133,17 +148,11 @@ def sasrec(
 
     callback = Look(sizes.every, look)
     model = SASRecModel(
-        n_blocks=sizes.layers,
-        n_heads=sizes.heads,
-        n_factors=sizes.dim,
+        **common(sizes),
         dropout_rate=sizes.dropout,
-        session_max_len=sizes.length,
-        loss="softmax",
         lr=sizes.lr,
-        batch_size=sizes.batch,
-        epochs=sizes.epochs,
         recommend_torch_device="cpu",
-        get_trainer_func=lambda: trainer(sizes.epochs, [callback]),
+        get_trainer_func=lambda: trainer(sizes.epochs, callback),
     )
 
     def lists(part: str) -> pd.DataFrame:
@@ -162,26 +171,12 @@ class Watched(UniSRecModel):
     callback: pl.Callback
 
     def _make_trainer(self, max_epochs: int, val_dl: Any = None) -> pl.Trainer:
-        return trainer(max_epochs, [self.callback])
+        return trainer(max_epochs, self.callback)
 
 
-def unisrec(
-    split: Split, sizes: argparse.Namespace, watch: Callable[[int, Callable[[str], pd.DataFrame]], None]
-) -> None:
+def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
     """The same for UniSRec."""
-    model = Watched(
-        split.texts,
-        n_factors=sizes.dim,
-        n_blocks=sizes.layers,
-        n_heads=sizes.heads,
-        session_max_len=sizes.length,
-        dropout=sizes.dropout,
-        epochs=sizes.epochs,
-        lr=sizes.unisrec_lr,
-        loss="softmax",
-        batch_size=sizes.batch,
-        device="cpu",
-    )
+    model = Watched(split.texts, **common(sizes), dropout=sizes.dropout, lr=sizes.unisrec_lr, device="cpu")
 
     def lists(part: str, net: Any) -> pd.DataFrame:
         rows = split.histories[part].sort_values(["user_index", "position"])
@@ -223,7 +218,7 @@ def best_of(name: str, split: Split, sizes: argparse.Namespace) -> Scores:
     best: dict[str, Any] = {"valid": -1.0}
     started = time.perf_counter()
 
-    def watch(epoch: int, lists: Callable[[str], pd.DataFrame]) -> None:
+    def watch(epoch: int, lists: Lists) -> None:
         valid = scores(lists("valid"), split.truth["valid"])["ndcg@10"].mean()
         print(
             f"{name}: epoch {epoch}, validation NDCG@10 {valid:.4f}, {time.perf_counter() - started:.0f} s", flush=True
@@ -245,7 +240,7 @@ def ours(run: Path) -> Scores:
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean."""
+    """95 % bootstrap interval of the mean; crossrec's own is not at hand in this environment."""
     rng = np.random.default_rng(0)
     means = [rng.choice(differences, len(differences)).mean() for _ in range(2000)]
     return tuple(np.percentile(means, [2.5, 97.5]))

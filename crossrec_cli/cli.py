@@ -48,7 +48,6 @@ Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has ch
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 UserIds = Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Print this user's list. Repeatable.")]
-
 Events = Annotated[
     Path | None,
     typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),

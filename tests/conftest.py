@@ -27,8 +27,12 @@ WORDS = ["jazz", "metal", "blues", "record", "book", "red", "blue", "green", "ol
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with random weights: texts that share words lie close, nothing else is in it."""
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *map(str, range(100))]
+    return random_bert(tmp_path_factory.mktemp("tiny-bert"), WORDS)
+
+
+def random_bert(folder: Path, words: list[str]) -> Path:
+    """Write a BERT with random weights that reads these words and the numbers below 100."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *map(str, range(100))]
     BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

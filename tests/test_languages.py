@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import WORDS, make_shop
-from transformers import BertConfig, BertModel, BertTokenizer
+from conftest import WORDS, make_shop, random_bert
+from test_stages import right_taste_share
 
 from crossrec_cli.config.schema import Encoder, Interest
 from crossrec_cli.encoder.embed import TextEncoder
@@ -29,14 +29,8 @@ def said_in(language: str, text: str) -> str:
 @pytest.fixture(scope="module")
 def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT that reads the words of all three languages and knows none of them."""
-    folder = tmp_path_factory.mktemp("untaught")
-    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*marks, *(word + language for language in LANGUAGES for word in WORDS), *map(str, range(100))]
-    BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
-    return folder
+    words = [word + language for language in LANGUAGES for word in WORDS]
+    return random_bert(tmp_path_factory.mktemp("untaught"), words)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +69,8 @@ def test_three_languages_of_one_item_land_together(multilingual, untaught):
     assert nearest_is_a_translation(untaught) < 0.3
 
 
-def right_taste_share(folder: Path, model: Path, crossrec) -> float:
-    """The planted shop with its records in one language and its books in another: as in test_stages."""
+def share_across_languages(folder: Path, model: Path, crossrec) -> float:
+    """``right_taste_share`` of the planted shop with its records in one language and its books in another."""
     shop = make_shop(folder, model)
     items = pd.read_parquet(folder / "items.parquet")
     language = items["kind"].map({"record": "ito", "book": "ska"})
@@ -84,14 +78,13 @@ def right_taste_share(folder: Path, model: Path, crossrec) -> float:
     items.to_parquet(folder / "items.parquet")
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
-    lists = shop.table("recommend", "recommendations")
-    return lists[lists["user_id"].str.fullmatch(r"metal\d+")]["item_id"].str.startswith("metal").mean()
+    return right_taste_share(shop)
 
 
 def test_a_taste_crosses_from_one_language_to_another(multilingual, untaught, tmp_path, crossrec):
     shares = {}
     for name, model in (("multilingual", multilingual), ("untaught", untaught)):
         (tmp_path / name).mkdir()
-        shares[name] = right_taste_share(tmp_path / name, model, crossrec)
+        shares[name] = share_across_languages(tmp_path / name, model, crossrec)
     assert shares["multilingual"] > 0.7
     assert shares["multilingual"] > shares["untaught"] + 0.2

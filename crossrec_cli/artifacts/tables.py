@@ -162,10 +162,12 @@ LEARNING = pa.schema(  # history.parquet, one row an epoch
     }
 )
 METRICS = pa.schema({MODEL: pa.string(), METRIC: pa.string(), K: pa.int32(), VALUE: pa.float64(), "cases": pa.int64()})
-CALIBRATION = (
-    pa.schema(  # pairs of user and item by probability, in bins from which equally many purchases are expected
-        {"predicted": pa.float64(), "observed": pa.float64(), "pairs": pa.int64()}  # mean probability, share bought
-    )
+CALIBRATION = pa.schema(  # a bin of pairs of user and item, from each of which equally many purchases are expected
+    {
+        "predicted": pa.float64(),  # mean probability
+        "observed": pa.float64(),  # share bought
+        "pairs": pa.int64(),
+    }
 )
 TRANSFER = pa.schema(  # one row a segment and control; means over seeds
     {

@@ -57,9 +57,10 @@ def adapt(
         UnavailableError: for LoRA, if peft is not installed.
         ConfigError: if the loss is no longer a number.
     """
-    asked = _Asked.of(texts, lists, config)
-    if not asked.users:
+    users = [items for items in lists if len(np.unique(items)) > 1]
+    if not users:
         return
+    asked = _Asked.of(texts, users, config)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     model = _trainable(encoder.model, how, config)
@@ -105,12 +106,10 @@ class _Asked:
     config: TextTraining
 
     @classmethod
-    def of(cls, texts: Sequence[str], lists: Sequence[Ints], config: TextTraining) -> _Asked:
-        users = [items for items in lists if len(np.unique(items)) > 1]
+    def of(cls, texts: Sequence[str], users: list[Ints], config: TextTraining) -> _Asked:
         distinct, reads = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
-        each = np.concatenate([*(np.full(len(items), 1 / len(items)) for items in users), np.empty(0)])
-        bought = np.bincount(np.concatenate([*users, np.empty(0, np.int64)]), each, len(texts))
-        share = np.bincount(reads, bought) / max(len(users), 1)
+        each = np.concatenate([np.full(len(items), 1 / len(items)) for items in users])
+        share = np.bincount(reads, np.bincount(np.concatenate(users), each, len(texts))) / len(users)
         return cls(
             users, distinct, reads, torch.from_numpy(np.log(np.maximum(share, 1e-12)).astype(np.float32)), config
         )
@@ -122,6 +121,7 @@ class _Asked:
         given, wanted = _questions(chosen, self.config.objective, rng)
         left = _means(encoder, model, self.distinct, [self.reads[items] for items in given])
         right = _vectors(encoder, model, list(self.distinct[self.reads[wanted]]))
+        # Only a pair is asked both ways, and of a pair one is given.
         read = self.reads[np.array([[items[0] for items in given], wanted]).T]
         sides = _loss(left, right, scale, self.log_share[read], _not_negative(chosen, self.reads, read))
         return sides[0] if self.config.objective == "history" else (sides[0] + sides[1]) / 2

@@ -10,19 +10,18 @@ import torch
 
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.interest.batches import Cases, Histories, Ints
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.ranking.topk import chunks, interest_scorer
+from crossrec_cli.ranking.topk import Scorer, chunks
 
 PAIRS = 2_000_000
 """About so many pairs of a user and an item are looked at; more would move neither two numbers nor ten bins."""
 BINS = 10
 
 
-def pairs(model: InterestModel, histories: Histories, cases: Cases, candidates: Ints) -> tuple[Floats, Floats]:
+def pairs(scorer: Scorer, histories: Histories, cases: Cases, candidates: Ints) -> tuple[Floats, Floats]:
     """Logits of the items that a case's user does not have yet, and whether the case asks for them.
 
     Args:
-        model: the interest model.
+        scorer: gives the logits.
         histories: everybody's.
         cases: every so manieth of them is taken, so that there are about ``PAIRS`` pairs.
         candidates: item indices, sorted, int64 (C,).
@@ -33,7 +32,7 @@ def pairs(model: InterestModel, histories: Histories, cases: Cases, candidates: 
     some = np.arange(cases.count)[:: max(-(-cases.count * len(candidates) // PAIRS), 1)]
     users, lengths, truth = cases.users[some], cases.history_lengths[some], cases.truth.take(some)
     logits, bought = [torch.empty(0, dtype=torch.float64)], [torch.empty(0, dtype=torch.float64)]
-    for chunk in chunks(interest_scorer(model, candidates), histories, users, lengths, candidates, mask_seen=False):
+    for chunk in chunks(scorer, histories, users, lengths, candidates, mask_seen=False):
         mine = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
         hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
         hit[torch.from_numpy(mine.rows), torch.from_numpy(np.searchsorted(candidates, mine.values))] = 1.0

@@ -29,7 +29,6 @@ SHRINKAGE = 0.1
 width/items to it, since that is how unsure its small variances are. Validation NDCG@10 on the Complete Journey, mean of
 three seeds: .0799 with 0.1, .0779 with 1, .0743 with 5."""
 
-
 TARGET_WEIGHT = 5.0
 """Where the learned weight of a target interaction starts."""
 WEIGHT_SPEED = 30.0

@@ -15,7 +15,7 @@ from crossrec_cli.evaluation.baselines import popularity_scorer
 from crossrec_cli.evaluation.calibration import Reliability, pairs
 from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
+from crossrec_cli.ranking.topk import Scorer, interest_scorer, truth_ranks
 from crossrec_cli.stages import CALIBRATION, CASES, FINETUNED, METRICS, PER_USER, Job, Summary
 from crossrec_cli.stages.load import World, load_model, load_world
 
@@ -39,7 +39,7 @@ def run(job: Job) -> Summary:
         ranks = truth_ranks(scorer, world.histories, cases, world.target_items, config.evaluate.mask_seen)
         scores[name] = metrics.per_case(ranks, config.evaluate.k)
     _write_per_user(job, world, cases, scores)
-    return _write_metrics(job, scores) | _write_calibration(job, model, world, cases)
+    return _write_metrics(job, scores) | _write_calibration(job, model, scorers[CROSSREC], world, cases)
 
 
 def _write_metrics(job: Job, scores: dict[str, dict[str, metrics.Floats]]) -> Summary:
@@ -57,9 +57,9 @@ def _write_metrics(job: Job, scores: dict[str, dict[str, metrics.Floats]]) -> Su
     return means
 
 
-def _write_calibration(job: Job, model: InterestModel, world: World, cases: Cases) -> Summary:
+def _write_calibration(job: Job, model: InterestModel, scorer: Scorer, world: World, cases: Cases) -> Summary:
     """The reliability table of test, where nothing was fitted, and its one figure."""
-    logits, bought = pairs(model, world.histories, cases, world.target_items)
+    logits, bought = pairs(scorer, world.histories, cases, world.target_items)
     if not len(logits):
         t.write_table(job.output(CALIBRATION), t.CALIBRATION, {name: [] for name in t.CALIBRATION.names})
         return {"expected_calibration_error": None}

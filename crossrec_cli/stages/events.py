@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -52,25 +53,21 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
     Returns:
         The new world, whose new users follow the old ones, and how many events were with items that it does not know.
     """
-    items = {item: index for index, item in enumerate(world.items[t.ITEM_ID].to_pylist())}
-    users = {user: index for index, user in enumerate(world.users[t.USER_ID].to_pylist())}
-    who, what = (events[name].to_pylist() for name in IDS)
-    for user in who:
-        users.setdefault(user, len(users))
-    known = [(users[user], items[item]) for user, item in zip(who, what, strict=True) if item in items]
-    new = len(users) - world.users.num_rows
+    ids = pc.unique(pa.chunked_array([*world.users[t.USER_ID].chunks, *events[t.USER_ID].chunks], pa.string()))
+    who = pc.index_in(events[t.USER_ID], value_set=ids)
+    what = pc.index_in(events[t.ITEM_ID], value_set=world.items[t.ITEM_ID].combine_chunks())
+    known = what.is_valid()
+    added = what.filter(known).to_numpy().astype(np.int64)
     before = world.histories
-    rows, added = np.array(known, np.int64).reshape(-1, 2).T
-    rows = np.concatenate([before.items.rows, rows])
+    rows = np.concatenate([before.items.rows, who.filter(known).to_numpy().astype(np.int64)])
     order = np.argsort(rows, kind="stable")
     values = np.concatenate([before.items.values, added])
-    weights = np.concatenate([before.items.weights_or_ones, np.ones(len(known), np.float32)])
-    none = np.zeros(new, np.int64)
+    weights = np.concatenate([before.items.weights_or_ones, np.ones(len(added), np.float32)])
+    none = np.zeros(len(ids) - before.users, np.int64)
     histories = replace(
         before,
-        items=Ragged(values[order], np.bincount(rows, minlength=len(users)), weights[order]),
+        items=Ragged(values[order], np.bincount(rows, minlength=len(ids)), weights[order]),
         train_lengths=np.concatenate([before.train_lengths, none]),
         tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, none])),
     )
-    ids = pa.table({t.USER_ID: pa.array(list(users), pa.string())})
-    return World(world.items, ids, histories), events.num_rows - len(known)
+    return World(world.items, pa.table({t.USER_ID: ids}), histories), events.num_rows - len(added)

@@ -14,6 +14,7 @@ from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.calibrate import fit_platt
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import learning_columns
+from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
@@ -42,8 +43,7 @@ def run(job: Job) -> Summary:
         model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best.epoch)
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
-    scores = [epoch.valid_ndcg for epoch in epochs if epoch.valid_ndcg is not None]
-    return {f"valid_{STOP_ON}": max(scores, default=None), "epochs": len(epochs)}
+    return {f"valid_{STOP_ON}": best.valid_ndcg if best else None, "epochs": len(epochs)}
 
 
 def _start(job: Job, world: World) -> InterestModel:
@@ -74,7 +74,8 @@ def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> No
 
     With ``leave_last_out`` that is the user's next new target purchase, with ``time`` any in the validation period.
     """
-    logits, bought = pairs(model, world.histories, valid, world.target_items)
+    scorer = interest_scorer(model, world.target_items)
+    logits, bought = pairs(scorer, world.histories, valid, world.target_items)
     if not bought.sum():
         job.report.warn("validation buys nothing new: scores are not calibrated")
         return
