@@ -161,6 +161,20 @@ def test_refit_learns_from_validation_too_and_keeps_the_calibration(trained, cro
     assert all(torch.equal(tensor, after[name]) for name, tensor in safetensors.torch.load_file(weights).items())
 
 
+def test_where_no_training_ranks_better_there_is_nothing_to_do_once_more(trained, crossrec):
+    """A rate so high that every epoch harms: what the source taught stays, with refit as without."""
+    weights = trained.run_dir / "finetune" / "current" / "model.safetensors"
+    harm = ["--set", "finetune.lr=1", "--set", "finetune.patience=1"]
+    for refit in ("false", "true"):
+        done = crossrec("finetune", trained.path, *harm, "--set", f"finetune.refit={refit}", "--force")
+        assert done.exit_code == 0, done.output
+        assert "epoch 0, before any training, of 1 ranks best" in done.stderr
+        assert "once more" not in done.stderr
+    adapted = safetensors.torch.load_file(trained.run_dir / "pretrain-adapt" / "current" / "model.safetensors")
+    kept = safetensors.torch.load_file(weights)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in adapted.items() if not name.startswith("score_"))
+
+
 def test_a_second_run_does_nothing_and_says_so(trained, crossrec):
     done = crossrec("run", trained.path)
     assert done.stderr.count("up to date, config and inputs unchanged") == len(STAGES)
@@ -432,19 +446,19 @@ def test_control_characters_in_texts_do_not_reach_the_terminal(shop, crossrec):
 
 
 def test_learning_is_written_down(trained):
-    for stage, epochs in (("pretrain-adapt", 30), ("finetune", 10)):
+    for stage, first, epochs in (("pretrain-adapt", 1, 30), ("finetune", 0, 10)):
         learning = trained.table(stage, "history")
-        assert learning["epoch"].tolist() == list(range(1, epochs + 1))
-        assert np.isfinite(learning["loss"]).all()
-    assert learning["valid_ndcg@10"].between(0, 1).all()
-    assert learning["learning_rate"].is_monotonic_decreasing
+        assert learning["epoch"].tolist() == list(range(first, epochs + 1))
+        assert np.isfinite(learning["loss"][learning["epoch"] > 0]).all()
+    assert learning["valid_ndcg@10"].between(0, 1).all(), "epoch 0 included, which is what the source taught"
+    assert learning["learning_rate"].dropna().is_monotonic_decreasing
 
 
 def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
     manifest = json.loads((trained.run_dir / "finetune" / "current" / "manifest.json").read_text())
     assert manifest["config"]["finetune.epochs"] == 10
     assert {"preprocess/cases.parquet", "pretrain-adapt/model.safetensors"} <= set(manifest["inputs"])
-    assert manifest["files"]["history.parquet"]["rows"] == 10
+    assert manifest["files"]["history.parquet"]["rows"] == 11
     assert manifest["versions"]["torch"]
     assert manifest["wall_seconds"] > 0
     assert manifest["peak_memory_bytes"] > 10**7

@@ -33,11 +33,12 @@ class Epoch:
     """What one pass over the users gave."""
 
     epoch: int
-    loss: float
-    learning_rate: float
+    """From 1 on; 0 stands for the model before any training, where that is validated."""
+    loss: float | None
+    learning_rate: float | None
     valid_ndcg: float | None
     seconds: float
-    users_per_second: float
+    users_per_second: float | None
     peak_memory_bytes: int
 
 
@@ -78,7 +79,7 @@ def fit(
         until: the epoch to stop after, at a learning rate that may still be high; None: the last.
 
     Returns:
-        One row an epoch.
+        One row an epoch, and before them epoch 0 where there is ``stopping``.
 
     Raises:
         ConfigError: if the loss is no longer a number, or memory runs out.
@@ -92,7 +93,7 @@ def fit(
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
     with report.progress("training", training.epochs * len(sampler.users), "users") as advance:
         advance(run.epoch * len(sampler.users))
-        while run.epoch < min(training.epochs, until or training.epochs) and not run.tired:
+        while run.epoch < (until or training.epochs) and not run.tired:
             run.begin_epoch()
             for number, users in enumerate(sampler.epoch(np.random.default_rng([seed, run.epoch]))):
                 if number >= run.step:
@@ -105,7 +106,7 @@ def fit(
             advance(0, detail)
     if run.best:
         model.load_state_dict(run.best.state)
-        report.say(f"{run.best.name} of {len(run.epochs)} ranks best: validation NDCG@10 {run.best.score:.4f}")
+        report.say(f"{run.best.name} of {run.epoch} ranks best: validation NDCG@10 {run.best.score:.4f}")
     return run.epochs
 
 
@@ -129,9 +130,9 @@ class _Run:
         fused = compute.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=fused)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
-        self.epochs: list[Epoch] = []
         self.epoch, self.step, self.loss, self.seconds = 0, 0, 0.0, 0.0
         self.best = _Best(stopping, model) if stopping else None
+        self.epochs = [Epoch(0, None, None, self.best.score, 0.0, None, _peak(compute))] if self.best else []
 
     @property
     def tired(self) -> bool:

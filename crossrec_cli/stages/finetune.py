@@ -39,11 +39,11 @@ def run(job: Job) -> Summary:
     if valid.count:
         _calibrate(job, model, world, valid)
     best = max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0, default=None)
-    if config.finetune.refit and best and best.valid_ndcg:
+    if config.finetune.refit and valid.count and best and best.epoch:
         model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best.epoch)
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
-    return {f"valid_{STOP_ON}": best.valid_ndcg if best else None, "epochs": len(epochs)}
+    return {f"valid_{STOP_ON}": best.valid_ndcg if best else None, "epochs": epochs[-1].epoch if epochs else 0}
 
 
 def _start(job: Job, world: World) -> InterestModel:
