@@ -21,7 +21,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import ease_scorer, popularity_scorer, text_scorer
 from crossrec_cli.evaluation.segments import segments
 from crossrec_cli.interest.batches import Cases, Histories, load_cases
-from crossrec_cli.ranking.topk import Scorer, interest_scorer, truth_ranks
+from crossrec_cli.ranking.topk import Scorer, interest_scorer, ranked
 from crossrec_cli.stages import CASES, FINETUNED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, USERS
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world
 
@@ -74,7 +74,7 @@ def files(config: Config) -> dict[str, Path]:
 def scores(scorer: Scorer, world: World, cases: Cases) -> dict[str, metrics.Floats]:
     """Every metric of every case."""
     histories: Histories = world.histories
-    return metrics.per_case(truth_ranks(scorer, histories, cases, world.target_items, mask_seen=True), [10])
+    return metrics.per_case(ranked(scorer, histories, cases, world.target_items, mask_seen=True), [10])
 
 
 def ndcg(scorer: Scorer, world: World, cases: Cases) -> float:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Cases, Histories, Ints, Ragged
+from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.reporting import Advance
 
@@ -89,36 +90,88 @@ def chunks(
             advance(len(chosen))
 
 
-def truth_ranks(scorer: Scorer, histories: Histories, cases: Cases, candidates: Ints, mask_seen: bool) -> Ranks:
-    """The rank of each case's true items among all candidates, ties at mid-rank.
-
-    A true item that the history already holds cannot be found where seen items are masked; it is not asked for.
-    """
-    case, rank = [], []
-    for chunk in chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen):
-        lists = np.arange(chunk.begin, chunk.begin + len(chunk.scores))
-        truth = cases.truth.take(lists)
-        rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
-        alone = len(rows) == len(chunk.scores) and len(np.unique(truth.rows)) == len(rows)
-        scores = chunk.scores if alone else chunk.scores[rows]  # a copy of all scores only where it has to be
-        own = scores.gather(1, columns.unsqueeze(1))
-        ranks = 1 + (scores > own).sum(dim=1) + ((scores == own).sum(dim=1) - 1) / 2
-        asked = (own.squeeze(1) > -torch.inf).numpy()
-        case.append(truth.rows[asked] + chunk.begin)
-        rank.append(ranks.numpy()[asked])
-    return Ranks(np.concatenate([*case, np.empty(0, np.int64)]), np.concatenate([*rank, np.empty(0)]), cases.count)
-
-
 @dataclass(frozen=True)
 class Ranks:
     """Where the true items came in."""
 
     case: Ints
     """For each true item, its case."""
-    rank: np.ndarray[tuple[int], np.dtype[np.float64]]
+    rank: npt.NDArray[np.float64]
     """Its rank from 1; a tie counts as the middle of the tied places, so ranks may end in .5."""
     cases: int
     """Number of cases, those with nothing left to find among them."""
+    lists: Ints
+    """The best candidates' places of each case, best first, int64 (cases, k); −1 where there are fewer."""
+
+
+def ranked(
+    scorer: Scorer,
+    histories: Histories,
+    cases: Cases,
+    candidates: Ints,
+    mask_seen: bool,
+    k: int = 0,
+    sampled: Sampled | None = None,
+) -> Ranks:
+    """Rank all candidates for each case: where its true items come in, ties at mid-rank, and the best k.
+
+    A true item that the history already holds cannot be found where seen items are masked; it is not asked for.
+
+    Args:
+        scorer: gives the scores.
+        histories: everybody's.
+        cases: what is asked.
+        candidates: item indices, sorted, int64 (C,).
+        mask_seen: whether items in the history are left out.
+        k: how long the lists are.
+        sampled: rank the true items among some candidates only; the lists are still of all.
+    """
+    case, rank, lists = [np.empty(0, np.int64)], [np.empty(0)], [np.empty((0, min(k, len(candidates))), np.int64)]
+    for chunk in chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen):
+        truth = cases.truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
+        rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
+        if k:
+            best, places = top_k(chunk, k)
+            lists.append(places.masked_fill(best == -torch.inf, -1).numpy())
+        if sampled:
+            sampled.leave_some(chunk, rows, columns)
+        ranks, asked = _mid_ranks(chunk.scores, rows, columns)
+        case.append(truth.rows[asked] + chunk.begin)
+        rank.append(ranks[asked])
+    return Ranks(np.concatenate(case), np.concatenate(rank), cases.count, np.concatenate(lists))
+
+
+def _mid_ranks(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[npt.NDArray[np.float64], Bools]:
+    """The ranks of cells in their rows, and whether they are in the running at all."""
+    alone = len(rows) == len(scores) and bool((rows.diff() > 0).all())
+    compared = scores if alone else scores[rows]  # a copy of all scores only where it has to be
+    own = compared.gather(1, columns.unsqueeze(1))
+    ranks = 1 + (compared > own).sum(dim=1) + ((compared == own).sum(dim=1) - 1) / 2
+    return ranks.double().numpy(), (own.squeeze(1) > -torch.inf).numpy()
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The true items stand among so many others, drawn anew for each case from those not in its history.
+
+    Figures from samples are not those of the whole catalogue, and may order models differently (Krichene & Rendle 2020,
+    https://doi.org/10.1145/3394486.3403226); they are for comparison with papers that report them.
+    """
+
+    negatives: int
+    seed: int
+
+    def leave_some(self, chunk: Chunk, rows: Tensor, columns: Tensor) -> None:
+        """In place, take what is neither true, which (row, column) tells, nor drawn out of the running."""
+        scores = chunk.scores
+        chance = torch.rand(scores.shape, generator=torch.Generator().manual_seed(self.seed + chunk.begin))
+        chance[chunk.seen] = -1.0
+        chance[rows, columns] = -1.0
+        kept = torch.topk(chance, min(self.negatives, scores.shape[1]), dim=1)
+        out = torch.ones_like(scores, dtype=torch.bool)
+        out.scatter_(1, kept.indices, kept.values < 0)
+        out[rows, columns] = False
+        scores[out] = -torch.inf
 
 
 def top_k(chunk: Chunk, k: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from crossrec_cli.evaluation.baselines import popularity_scorer
 from crossrec_cli.evaluation.calibration import Reliability, pairs
 from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.ranking.topk import Scorer, interest_scorer, truth_ranks
+from crossrec_cli.ranking.topk import Scorer, interest_scorer, ranked
 from crossrec_cli.stages import CALIBRATION, CASES, FINETUNED, METRICS, PER_USER, Job, Summary
 from crossrec_cli.stages.load import World, load_model, load_world
 
@@ -36,7 +36,7 @@ def run(job: Job) -> Summary:
     }
     scores = {}
     for name, scorer in scorers.items():
-        ranks = truth_ranks(scorer, world.histories, cases, world.target_items, config.evaluate.mask_seen)
+        ranks = ranked(scorer, world.histories, cases, world.target_items, config.evaluate.mask_seen)
         scores[name] = metrics.per_case(ranks, config.evaluate.k)
     _write_per_user(job, world, cases, scores)
     return _write_metrics(job, scores) | _write_calibration(job, model, scorers[CROSSREC], world, cases)

@@ -12,7 +12,7 @@ from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampl
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, Epoch, fit
-from crossrec_cli.ranking.topk import interest_scorer, truth_ranks
+from crossrec_cli.ranking.topk import interest_scorer, ranked
 from crossrec_cli.reporting import Reporter
 from crossrec_cli.runtime import Compute
 from crossrec_cli.stages.load import target_of
@@ -92,7 +92,7 @@ class Learner:
 def scores(model: InterestModel, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
     """Every metric at 10 of every case, among all target items."""
     candidates = target_of(histories)
-    ranks = truth_ranks(interest_scorer(model, candidates), histories, cases, candidates, mask_seen)
+    ranks = ranked(interest_scorer(model, candidates), histories, cases, candidates, mask_seen)
     return metrics.per_case(ranks, [10])
 
 

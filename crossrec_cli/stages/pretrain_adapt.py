@@ -21,7 +21,7 @@ from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Cases, Histories, Ints, tag_vocabulary
 from crossrec_cli.interest.model import InterestModel, whitening
 from crossrec_cli.interest.train import learning_columns
-from crossrec_cli.ranking.topk import truth_ranks
+from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
 from crossrec_cli.stages.load import World, load_world, save_model
@@ -112,5 +112,5 @@ class SourceQuestion:
         candidates = np.flatnonzero(~self.histories.domain.is_target & self.histories.domain.trained)
         white = whitening(embeddings)
         scorer = text_scorer((embeddings - white.mean.numpy()) @ white.matrix.numpy(), candidates)
-        ranks = truth_ranks(scorer, self.histories, self.cases, candidates, mask_seen=True)
+        ranks = ranked(scorer, self.histories, self.cases, candidates, mask_seen=True)
         return metrics.per_case(ranks, [10])[STOP_ON]

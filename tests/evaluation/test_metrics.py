@@ -10,7 +10,8 @@ from crossrec_cli.ranking.topk import Ranks
 
 def ranks(*cases: list[float]) -> Ranks:
     case = np.repeat(np.arange(len(cases)), [len(x) for x in cases])
-    return Ranks(case, np.concatenate([np.array(x, dtype=float) for x in cases]), len(cases))
+    flat = np.concatenate([np.array(x, dtype=float) for x in cases])
+    return Ranks(case, flat, len(cases), np.empty((len(cases), 0), np.int64))
 
 
 def test_one_true_item():

@@ -47,7 +47,7 @@ def test_ranks_against_a_plain_loop_whatever_the_chunks(histories, candidates, m
     lengths = histories.items.lengths // 2
     truth = np.array([rng.choice(candidates, 2, replace=False) for _ in range(USERS)])
     cases = Cases(np.arange(USERS), lengths, Ragged(truth.reshape(-1), np.full(USERS, 2)))
-    found = topk.truth_ranks(scorer_with(table), histories, cases, candidates, mask_seen)
+    found = topk.ranked(scorer_with(table), histories, cases, candidates, mask_seen)
     expected = []
     for user in range(USERS):
         seen = set(histories.items.take(np.array([user]), lengths[[user]]).values) if mask_seen else set()
@@ -79,3 +79,55 @@ def test_k_beyond_the_catalogue(histories, candidates):
     one = np.array([0])
     (chunk,) = topk.chunks(scorer_with(table), histories, one, one, candidates, mask_seen=False)
     assert topk.top_k(chunk, 1000)[0].shape == (1, len(candidates))
+
+
+@pytest.mark.parametrize("cells", [64, 10**6])
+def test_lists_come_along_with_ranks(histories, candidates, cells, monkeypatch):
+    """Item 0 is rank 1 for who lacks it; who has all but three of the candidates gets a list of three."""
+    monkeypatch.setattr(topk, "CHUNK_CELLS", cells)
+    table = np.tile(-np.arange(len(candidates), dtype=np.float32), (USERS, 1))
+    lengths = histories.items.lengths
+    cases = Cases(np.arange(USERS), lengths, Ragged(np.repeat(candidates[:1], USERS), np.ones(USERS, np.int64)))
+    found = topk.ranked(scorer_with(table), histories, cases, candidates, True, k=len(candidates))
+    for user in range(USERS):
+        seen = histories.items.take(np.array([user])).values
+        left = [place for place in range(len(candidates)) if candidates[place] not in seen]
+        assert found.lists[user].tolist() == left + [-1] * (len(candidates) - len(left))
+    assert (found.rank == 1).all()
+    assert len(found.rank) == (found.lists[:, 0] == 0).sum()
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_a_sample_holds_so_many_unseen_items_beside_the_true_ones(histories, candidates, mask_seen):
+    """The truth scores least, so that its rank counts who runs against it; over seeds, everybody does as often."""
+    lengths = histories.items.lengths
+    truth = np.array([np.setdiff1d(candidates, histories.items.take(np.array([u])).values)[0] for u in range(USERS)])
+    cases = Cases(np.arange(USERS), lengths, Ragged(truth, np.ones(USERS, np.int64)))
+    counts = np.zeros(len(candidates))
+    for seed in range(20):
+        table = np.random.default_rng(seed).random((USERS, len(candidates)), dtype=np.float32)
+        table[np.arange(USERS), np.searchsorted(candidates, truth)] = -1
+        sampled = topk.Sampled(4, seed)
+        found = topk.ranked(scorer_with(table), histories, cases, candidates, mask_seen, k=3, sampled=sampled)
+        assert (found.rank == 5).all()
+        assert (found.lists >= 0).all(), "the lists are those of the whole catalogue"
+    (chunk,) = topk.chunks(
+        scorer_with(np.zeros((USERS, len(candidates)), np.float32)),
+        histories,
+        cases.users,
+        lengths,
+        candidates,
+        mask_seen,
+    )
+    seen = torch.zeros(chunk.scores.shape, dtype=torch.bool)
+    seen[chunk.seen] = True
+    rows, columns = torch.arange(USERS), torch.from_numpy(np.searchsorted(candidates, truth))
+    for seed in range(300):
+        scores = chunk.scores.clone()
+        topk.Sampled(4, seed).leave_some(topk.Chunk(0, scores, chunk.seen), rows, columns)
+        left = scores > -torch.inf
+        assert not (left & seen).any()
+        counts += left[0].numpy()
+    mine = ~seen[0].numpy()
+    mine[columns[0]] = False
+    assert counts[mine].min() > 0.7 * 300 * 4 / mine.sum()
