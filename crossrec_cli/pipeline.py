@@ -68,6 +68,11 @@ def _events(config: Config) -> dict[str, str]:
     return {path: hash_file(Path(path))} if path else {}
 
 
+def _external(config: Config) -> dict[str, str]:
+    path = config.evaluate.external
+    return {path: hash_file(Path(path))} if path else {}
+
+
 def _nothing(config: Config) -> dict[str, str]:
     return {}
 
@@ -120,7 +125,7 @@ STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 3, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(FINETUNE, 3, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
-    Stage(EVALUATE, 2, (*_TABLES, CASES, *_MODEL, FINETUNED), ("evaluate", "interest")),
+    Stage(EVALUATE, 3, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _external),
     Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
     Stage(
         TRANSFER,

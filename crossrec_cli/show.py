@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation.segments import SMALL
 from crossrec_cli.pipeline import Outcome
 from crossrec_cli.stages import (
     CALIBRATION,
@@ -25,6 +27,7 @@ from crossrec_cli.stages import (
     RECOMMEND,
     RECOMMENDATIONS,
     REJECTED,
+    SIGNIFICANCE,
     TRANSFER,
     TRANSFER_TABLE,
 )
@@ -143,16 +146,63 @@ def _quality(console: Console, artifact: Artifact) -> None:
 
 
 def _metrics(console: Console, artifact: Artifact) -> None:
-    table = t.read_table(artifact.file(METRICS)).to_pylist()
-    values = {(row[t.MODEL], f"{row[t.METRIC]}@{row[t.K]}"): row[t.VALUE] for row in table}
-    models = list(dict.fromkeys(model for model, _ in values))
-    names = list(dict.fromkeys(name for _, name in values))
-    rows = [[name, *(f"{values[model, name]:.4f}" for model in models)] for name in names]
-    console.table(f"Test, {table[0]['cases']:,} users", ["metric", *models], rows)
+    """Every model beside crossrec; its segments; what the lists are like; and its scores."""
+    found = t.read_table(artifact.file(METRICS)).to_pylist()
+    ks = sorted({row[t.K] for row in found})
+    k = 10 if 10 in ks else ks[-1]
+    values = {(row[t.SEGMENT], row[t.MODEL], row[t.METRIC]): row for row in found if row[t.K] == k}
+    models = list(dict.fromkeys(model for _, model, _ in values))
+    hr, ndcg = (next(metric for _, _, metric in values if metric.startswith(kind)) for kind in ("hr", "ndcg"))
+    _compared(console, artifact, models, values, (hr, ndcg), k)
+    lists = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
+    rows = [[model, *(_figure(values["all", model, measure][t.VALUE], 3) for measure in lists)] for model in models]
+    console.table(f"What the lists of {k} are like", ["model", *(name.replace("_", " ") for name in lists)], rows)
     bins = t.read_table(artifact.file(CALIBRATION)).to_pylist()
     told = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
     if told:
         console.table("Scores, and who bought", ["score", "bought", "pairs"], told)
+
+
+def _compared(
+    console: Console,
+    artifact: Artifact,
+    models: Sequence[str],
+    values: Mapping[tuple[str, str, str], dict[str, Any]],
+    measures: tuple[str, str],
+    k: int,
+) -> None:
+    """Two tables: the models over all users, and each part of the users by crossrec and by the best of the others."""
+    ndcg = measures[1]
+    gains = {
+        row[t.MODEL]: f"{_gain(row)}{'' if row[t.P_HOLM] < 0.05 else '  not sure'}"
+        for row in t.read_table(artifact.file(SIGNIFICANCE)).to_pylist()
+        if (row[t.METRIC], row[t.K]) == (ndcg, k)
+    }
+    rows = [
+        [model, *(_figure(values["all", model, name][t.VALUE], 4) for name in measures), gains.get(model, "")]
+        for model in models
+    ]
+    users = values["all", models[0], ndcg][t.N]
+    names = [f"{name.upper().replace('_', ' ')}@{k}" for name in measures]
+    console.table(f"Test, {users:,} users", ["model", *names, "crossrec's gain (95 %)"], rows)
+    others = [model for model in models if model != "crossrec"]
+    parts = [part for part in dict.fromkeys(part for part, _, _ in values) if part != "all" and " " in part]
+    told = []
+    for part in [part for part in parts if part.partition(" ")[0] in ("cold", "target")] if others else []:
+        best = max(others, key=lambda model: values[part, model, ndcg][t.VALUE])
+        ours = values[part, "crossrec", ndcg]
+        label = f"{part}, {ours[t.N]:,}{'' if ours[t.N] >= SMALL else ' (few)'}"
+        told.append([label, _figure(ours[t.VALUE], 4), _figure(values[part, best, ndcg][t.VALUE], 4), best])
+    if told:
+        console.table(f"{names[1]} by users", ["users", "crossrec", "best other", "which"], told)
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    return f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})".replace("0.", ".")
 
 
 def _transfer(console: Console, artifact: Artifact) -> None:
@@ -160,10 +210,9 @@ def _transfer(console: Console, artifact: Artifact) -> None:
     found = t.read_table(artifact.file(TRANSFER_TABLE)).to_pylist()
     rows = []
     for before, row in zip([{}, *found], found, strict=False):
-        gain = f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})".replace("0.", ".")
         new = row[t.SEGMENT] != before.get(t.SEGMENT)
         segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
-        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain if row[t.GAIN] else ""])
+        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", _gain(row) if row[t.GAIN] else ""])
     title = f"NDCG@10 on test, seeds: {found[0][t.SEEDS]}, and gain over the target alone (95 %)"
     console.table(title, ["users", "trained on", "NDCG@10", "gain"], rows)
     for segment in artifact.manifest.summary["negative_transfer"]:

@@ -112,12 +112,86 @@ def test_tables_hold_what_they_say(trained):
     assert set(lists["item_id"]) <= set(items.loc[items["domain"] == "target", "item_id"])
     bought = pd.read_parquet(trained.folder / "interactions.parquet")
     assert lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
+
+
+def test_metrics_are_means_over_the_users_of_a_segment(trained):
     metrics = trained.table("evaluate", "metrics")
+    per_user = trained.table("evaluate", "per_user").set_index("user_id")
+    users = trained.table("preprocess", "users").set_index("user_id")
+    tags = users["tags"].map(set).reindex(per_user.index)
+    parts = {"all": per_user["hr@5"] >= 0, "target history 0": per_user["target_history_length"] == 0}
+    parts |= {f"tag {tag}": tags.map(lambda mine, tag=tag: tag in mine) for tag in set().union(*tags)}
+    assert len(parts) == 3
+    for segment, chosen in parts.items():
+        found = metrics[metrics["segment"] == segment]
+        assert len(found) > 0 or not chosen.any()
+        for row in found[found["metric"] != "coverage"].itertuples():
+            mine = per_user.loc[chosen & (per_user["model"] == row.model), f"{row.metric}@{row.k}"].dropna()
+            assert row.n == len(mine)
+            if row.n:
+                assert row.value == pytest.approx(mine.mean())
+                assert row.low <= row.value <= row.high
+    (coverage,) = metrics[(metrics["metric"] == "coverage") & (metrics["model"] == "popularity")]["value"]
+    assert 5 / 36 <= coverage < 0.5, "everybody gets the same five, but for what they own"
+
+
+def test_every_model_is_compared_with_crossrec_user_by_user(trained):
+    per_user = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    found = trained.table("evaluate", "significance")
+    assert set(found["model"]) == set(per_user.index.levels[0]) - {"crossrec"}
+    for row in found.itertuples():
+        gain = per_user.loc["crossrec", f"{row.metric}@{row.k}"] - per_user.loc[row.model, f"{row.metric}@{row.k}"]
+        assert row.gain == pytest.approx(gain.mean())
+        assert row.gain_low <= row.gain <= row.gain_high
+        assert row.p_holm >= row.p
+    by_chance = found[(found["model"] == "popularity") & (found["metric"] == "ndcg")]
+    assert by_chance["p_holm"].item() < 0.001
+
+
+def test_the_score_is_judged_in_both_domains(trained):
+    accuracy = trained.table("evaluate", "accuracy").set_index("domain")
+    assert accuracy.loc["target", "auc"] > 0.7
+    assert accuracy.loc["target", "bought"] <= len(trained.table("preprocess", "cases"))
+    assert accuracy.loc["target", "pairs"] > 1000
+
+
+def test_another_systems_lists_are_scored_by_the_same_rules(trained, crossrec):
+    """One that knows the future finds everything; its lists may not be ranked among a sample."""
+    cases = trained.table("preprocess", "cases").query("split == 'test'")
+    users, items = (trained.table("preprocess", name) for name in ("users", "items"))
+    future = pd.DataFrame(
+        {
+            "user_id": users.set_index("user_index").loc[cases["user_index"], "user_id"].to_numpy(),
+            "item_id": items.set_index("item_index").loc[cases["item_index"], "item_id"].to_numpy(),
+            "rank": 1,
+        }
+    )
+    path = trained.folder / "theirs.csv"
+    future.to_csv(path, index=False)
+    done = crossrec("evaluate", trained.path, "--set", f"evaluate.external={path}")
+    assert done.exit_code == 0, done.output
     per_user = trained.table("evaluate", "per_user")
-    for row in metrics.itertuples():
-        mine = per_user.loc[per_user["model"] == row.model, f"{row.metric}@{row.k}"]
-        assert row.value == pytest.approx(mine.mean())
-        assert row.cases == len(mine)
+    assert (per_user.loc[per_user["model"] == "external", "ndcg@5"] == 1).all()
+    found = trained.table("evaluate", "significance").query("model == 'external' and metric == 'ndcg'")
+    assert found["gain_high"].item() < 0
+    assert "external" in done.stdout
+    future.assign(rank="first").to_csv(path, index=False)
+    done = crossrec("evaluate", trained.path, "--set", f"evaluate.external={path}")
+    assert (done.exit_code, "row 1: rank 'first' is no int64" in done.stderr) == (ExitCode.INPUT, True)
+    both = ["--set", f"evaluate.external={path}", "--set", "evaluate.candidates=9"]
+    assert crossrec("evaluate", trained.path, *both).exit_code == ExitCode.CONFIG
+
+
+def test_figures_among_sampled_items_say_so_and_are_larger(trained, crossrec):
+    whole = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
+    done = crossrec("evaluate", trained.path, "--set", "evaluate.candidates=9")
+    assert done.exit_code == 0, done.output
+    assert "NDCG AMONG 9@5" in done.stdout
+    sampled = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
+    assert "ndcg" not in sampled.loc["crossrec"]
+    for model in ("crossrec", "popularity"):
+        assert sampled[model, "hr_among_9"] > whole[model, "hr"]
+        assert sampled[model, "coverage"] == whole[model, "coverage"], "the lists are of the whole catalogue"
 
 
 def test_a_score_is_a_probability_on_validation(trained):
@@ -129,7 +203,7 @@ def test_a_score_is_a_probability_on_validation(trained):
 
 def test_popularity_stands_beside_and_loses_on_the_planted_shop(trained):
     metrics = trained.table("evaluate", "metrics")
-    ndcg = metrics[metrics["metric"] == "ndcg"].set_index("model")["value"]
+    ndcg = metrics.query("metric == 'ndcg' and segment == 'all'").set_index("model")["value"]
     assert ndcg["crossrec"] > ndcg["popularity"] > 0
 
 

@@ -51,6 +51,10 @@ CONTROL: Final = "control"
 GAIN: Final = "gain"
 GAIN_LOW: Final = "gain_low"
 GAIN_HIGH: Final = "gain_high"
+LOW: Final = "low"
+HIGH: Final = "high"
+P: Final = "p"
+P_HOLM: Final = "p_holm"
 N: Final = "n"
 SEEDS: Final = "seeds"
 RANK: Final = "rank"
@@ -161,7 +165,42 @@ LEARNING = pa.schema(  # history.parquet, one row an epoch
         "peak_memory_bytes": pa.int64(),  # of the process so far, or of the GPU
     }
 )
-METRICS = pa.schema({MODEL: pa.string(), METRIC: pa.string(), K: pa.int32(), VALUE: pa.float64(), "cases": pa.int64()})
+METRICS = pa.schema(
+    {
+        MODEL: pa.string(),
+        SEGMENT: pa.string(),  # all, and parts of it
+        METRIC: pa.string(),
+        K: pa.int32(),
+        VALUE: pa.float64(),
+        LOW: pa.float64(),  # its 95 % interval over cases; null where it is no mean over them
+        HIGH: pa.float64(),
+        N: pa.int64(),  # cases that it says something of
+    }
+)
+SIGNIFICANCE = pa.schema(  # crossrec beside each other model, on the same cases
+    {
+        MODEL: pa.string(),
+        METRIC: pa.string(),
+        K: pa.int32(),
+        GAIN: pa.float64(),  # mean difference, crossrec's less the model's
+        GAIN_LOW: pa.float64(),
+        GAIN_HIGH: pa.float64(),
+        P: pa.float64(),  # Wilcoxon's signed-rank test
+        P_HOLM: pa.float64(),  # the same, raised for there being several models
+        N: pa.int64(),
+    }
+)
+ACCURACY = pa.schema(  # of the interest score, over pairs of a user and an item
+    {
+        DOMAIN: pa.string(),
+        "auc": pa.float64(),
+        "log_loss": pa.float64(),
+        "brier": pa.float64(),
+        "expected_calibration_error": pa.float64(),
+        "pairs": pa.int64(),
+        "bought": pa.int64(),
+    }
+)
 CALIBRATION = pa.schema(  # a bin of pairs of user and item, from each of which equally many purchases are expected
     {
         "predicted": pa.float64(),  # mean probability

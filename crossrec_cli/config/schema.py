@@ -61,6 +61,7 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+BaselineName = Literal["popularity", "tag_popularity", "text", "item_knn", "ease_target", "ease", "ials"]
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 
 
@@ -479,6 +480,20 @@ class Evaluate(Section):
     k: Annotated[tuple[Count, ...], AfterValidator(_some)] = (5, 10, 50)
     mask_seen: bool = True
     """Items already in the history are not ranked."""
+    baselines: tuple[BaselineName, ...] = ("popularity", "tag_popularity", "text", "item_knn", "ease_target", "ease")
+    """What crossrec is compared with. ``ease_target`` learns from target purchases alone; ``ials`` needs the extra
+    ``crossrec[ials]``. Settings of theirs are chosen on validation."""
+    external: FilePath | None = None
+    """A Parquet or CSV file with ``user_id``, ``item_id`` and ``rank`` from 1: another system's lists, to be scored by
+    the same rules."""
+    candidates: Count | None = None
+    """Rank the true items among so many sampled ones instead of all, as some papers do; their figures are larger."""
+
+    @model_validator(mode="after")
+    def _lists_are_whole(self) -> Evaluate:
+        if self.candidates and self.external:
+            raise ValueError("external lists rank all items; they cannot be ranked among sampled candidates")
+        return self
 
 
 class Transfer(Section):

@@ -2,21 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 from torch import Tensor
 
+from crossrec_cli.errors import UnavailableError
 from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
 from crossrec_cli.ranking.topk import Scorer
 
+LARGEST = 2**28
+"""Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
+FEW_BUYERS = 10.0
+"""Within a tag, everybody's popularity counts as much as so many of its users."""
+FACTORS = 64
+IALS_EPOCHS = 15
 
-def popularity_scorer(world: Histories, candidates: Ints) -> Scorer:
+
+class TooLargeError(Exception):
+    """A baseline would need more memory than a machine has to spare; says how much."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What a baseline may learn from."""
+
+    histories: Histories
+    candidates: Ints
+    """Item indices to score, sorted, int64 (C,)."""
+    embeddings: npt.NDArray[np.float32]
+    """The items' texts, (I, width)."""
+    seed: int
+
+    @property
+    def in_target(self) -> Bools:
+        """The target's items, (I,)."""
+        return self.histories.domain.is_target
+
+    @property
+    def everything(self) -> Bools:
+        """All items, (I,)."""
+        return np.ones(len(self.in_target), bool)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way to rank, with the settings to choose from on validation."""
+
+    title: str
+    make: Callable[[Shop, float], Scorer]
+    settings: tuple[float, ...] = (0.0,)
+
+    def tuned(self, shop: Shop, quality: Callable[[Scorer], float]) -> tuple[Scorer, float]:
+        """The setting whose scorer is best, and that setting.
+
+        Raises:
+            TooLargeError: if it does not fit in memory.
+            UnavailableError: if its library is not there.
+        """
+        if len(self.settings) == 1:
+            return self.make(shop, self.settings[0]), self.settings[0]
+        best = max(self.settings, key=lambda setting: quality(self.make(shop, setting)))
+        return self.make(shop, best), best
+
+
+def popularity_scorer(shop: Shop) -> Scorer:
     """Everybody gets what was bought most in training."""
-    counts = np.bincount(world.training.values, minlength=len(world.domain.is_target))[candidates]
-    scores = torch.from_numpy(counts.astype(np.float32))
+    scores = torch.from_numpy(_counts(shop).astype(np.float32))
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
         return scores.repeat(len(histories.lengths), 1)
@@ -24,25 +81,103 @@ def popularity_scorer(world: Histories, candidates: Ints) -> Scorer:
     return score
 
 
-def ease_scorer(world: Histories, candidates: Ints, within: Bools, l2: float) -> Scorer:
+def tag_popularity_scorer(shop: Shop) -> Scorer:
+    """What was bought most by users with the same tags, the mean over a user's tags; without tags, by everybody."""
+    training, tags = shop.histories.training, shop.histories.tags
+    number = np.full(len(shop.in_target), -1)
+    number[shop.candidates] = np.arange(len(shop.candidates))
+    bought = _matrix(training, number, len(shop.candidates))
+    share = _counts(shop) / max(len(training.lengths), 1)
+    weight = 1 / (np.bincount(tags.values) + FEW_BUYERS)
+    bears = csr_array((weight[tags.values], (tags.rows, tags.values)), shape=(len(tags.lengths), len(weight)))
+    per_tag = csr_array(bears.T @ bought)
+
+    def score(histories: Ragged, tags: Ragged) -> Tensor:
+        known = tags.where(tags.values < len(weight))
+        mean = 1 / np.maximum(known.lengths, 1)[known.rows]
+        mine = csr_array((mean, (known.rows, known.values)), shape=(len(known.lengths), len(weight)))
+        everybody = np.bincount(known.rows, mean * weight[known.values] * FEW_BUYERS, minlength=len(known.lengths))
+        smoothing = np.where(known.lengths > 0, everybody, 1.0)
+        return torch.from_numpy(((mine @ per_tag).toarray() + np.outer(smoothing, share)).astype(np.float32))
+
+    return score
+
+
+def knn_scorer(shop: Shop, neighbours: int) -> Scorer:
+    """The items bought most often together with those of the history, by the cosine of their buyers.
+
+    Sarwar et al. 2001, https://doi.org/10.1145/371920.372071, with each candidate's nearest items alone.
+    """
+    number = np.arange(len(shop.in_target))
+    bought = _matrix(shop.histories.training, number, len(number))
+    norm = np.maximum(np.sqrt(bought.sum(axis=0)), 1.0).astype(np.float32)
+    unit = csr_array(bought / norm[None, :])
+    alike = (unit.T @ unit[:, shop.candidates]).tocoo()
+    other = alike.row != shop.candidates[alike.col]
+    rows, columns, values = alike.row[other], alike.col[other], alike.data[other]
+    order = np.lexsort((rows, -values, columns))
+    place = np.arange(len(order)) - np.searchsorted(columns[order], columns[order])
+    kept = order[place < neighbours]
+    weights = csr_array((values[kept], (rows[kept], columns[kept])), shape=(len(number), len(shop.candidates)))
+
+    def score(histories: Ragged, tags: Ragged) -> Tensor:
+        return torch.from_numpy((_matrix(histories, number, len(number)) @ weights).toarray())
+
+    return score
+
+
+def ials_scorer(shop: Shop, alpha: float) -> Scorer:
+    """Factors of users and items (Hu, Koren & Volinsky 2008, https://doi.org/10.1109/ICDM.2008.22), by ``implicit``.
+
+    Raises:
+        UnavailableError: if ``implicit`` is not installed.
+    """
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415  an extra
+    except ImportError:
+        raise UnavailableError(
+            "evaluate.baselines: ials needs the package implicit; pip install 'crossrec[ials]'"
+        ) from None
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  comes with implicit
+
+    number = np.arange(len(shop.in_target))
+    model = AlternatingLeastSquares(FACTORS, alpha=alpha, iterations=IALS_EPOCHS, random_state=shop.seed)
+    with threadpool_limits(1, "blas"):  # it has threads of its own, and would warn
+        model.fit(csr_matrix(_matrix(shop.histories.training, number, len(number))), show_progress=False)
+    wanted = torch.from_numpy(model.item_factors[shop.candidates]).T.contiguous()
+
+    def score(histories: Ragged, tags: Ragged) -> Tensor:
+        given = csr_matrix(_matrix(histories, number, len(number)))
+        return torch.from_numpy(model.recalculate_user(np.arange(given.shape[0]), given)) @ wanted
+
+    return score
+
+
+def ease_scorer(shop: Shop, within: Bools, l2: float) -> Scorer:
     """The linear item-to-item model with a closed form, EASE (Steck 2019, https://arxiv.org/abs/1905.03375).
 
     Args:
-        world: trained on the training part of its histories, each item once a user.
-        candidates: item indices to score, int64 (C,).
+        shop: trained on the training part of its histories, each item once a user.
         within: the items that it knows, bool (I,); what else is in a history it passes over.
         l2: the weight λ of its regularisation.
+
+    Raises:
+        TooLargeError: if its matrices do not fit in memory.
     """
+    known_items, candidates = int(within.sum()), shop.candidates
+    cells = max(min(shop.histories.users, known_items) ** 2, known_items * len(candidates))
+    if cells > LARGEST:
+        raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
     number = np.full(len(within), -1)
-    number[within] = np.arange(int(within.sum()))
-    bought = _matrix(world.training, number)
+    number[within] = np.arange(known_items)
+    bought = _matrix(shop.histories.training, number, known_items)
     wanted = number[candidates]
-    weights = np.zeros((bought.shape[1], len(candidates)), np.float32)
+    weights = np.zeros((known_items, len(candidates)), np.float32)
     known = wanted >= 0
     weights[:, known] = _ease(bought, wanted[known], l2)
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return torch.from_numpy(_matrix(histories, number) @ weights)
+        return torch.from_numpy(_matrix(histories, number, known_items) @ weights)
 
     return score
 
@@ -60,11 +195,33 @@ def text_scorer(embeddings: npt.NDArray[np.float32], candidates: Ints) -> Scorer
     return score
 
 
-def _matrix(histories: Ragged, number: Ints) -> csr_array[np.float32]:
-    """Who bought what, float32 (lists, items), each item once."""
+BASELINES = {
+    "popularity": Baseline("popularity", lambda shop, _: popularity_scorer(shop)),
+    "tag_popularity": Baseline("popularity within tags", lambda shop, _: tag_popularity_scorer(shop)),
+    "text": Baseline("text cosine", lambda shop, _: text_scorer(shop.embeddings, shop.candidates)),
+    "item_knn": Baseline("item-kNN", lambda shop, neighbours: knn_scorer(shop, int(neighbours)), (20, 100, 500)),
+    "ease_target": Baseline(
+        "EASE, target alone", lambda shop, l2: ease_scorer(shop, shop.in_target, l2), (100, 300, 1000, 3000)
+    ),
+    "ease": Baseline(
+        "EASE, all items", lambda shop, l2: ease_scorer(shop, shop.everything, l2), (300, 1000, 3000, 10_000)
+    ),
+    "ials": Baseline("iALS", ials_scorer, (1, 5, 20)),
+}
+"""By their names in the config. Their settings' units: neighbours, λ, and the weight of a purchase."""
+
+
+def _counts(shop: Shop) -> npt.NDArray[np.int64]:
+    """How often each candidate was bought in training, (C,)."""
+    counts: npt.NDArray[np.int64] = np.bincount(shop.histories.training.values, minlength=len(shop.in_target))
+    return counts[shop.candidates]
+
+
+def _matrix(histories: Ragged, number: Ints, items: int) -> csr_array[np.float32]:
+    """Who bought what, float32 (lists, items), each item once; ``number`` is an item's column, −1 for none."""
     known = histories.where(number[histories.values] >= 0)
     ones = np.ones(len(known.values), np.float32)
-    matrix = csr_array((ones, (known.rows, number[known.values])), shape=(len(known.lengths), int(number.max()) + 1))
+    matrix = csr_array((ones, (known.rows, number[known.values])), shape=(len(known.lengths), items))
     matrix.data[:] = 1  # what stood there twice was added up
     return matrix
 

@@ -1,4 +1,4 @@
-"""How far the interest score is the probability that it is meant to be."""
+"""How far the interest score is the probability that it is meant to be, and tells buyers from others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.stats import mannwhitneyu
 
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.interest.batches import Cases, Histories, Ints
@@ -75,3 +76,33 @@ class Reliability:
     def error(self) -> float:
         """Expected calibration error: |observed − predicted|, the mean over all pairs."""
         return float(np.average(np.abs(self.observed - self.predicted), weights=self.pairs))
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How good probabilities are, pair by pair."""
+
+    auc: float
+    """The chance that a pair that was bought has the higher one of two (Hanley & McNeil 1982)."""
+    log_loss: float
+    """Mean −ln of the probability of what came true, in nats."""
+    brier: float
+    """Mean square of what they were off (Brier 1950)."""
+    expected_calibration_error: float
+    pairs: int
+    bought: int
+
+    @classmethod
+    def of(cls, probability: Floats, bought: Floats) -> Accuracy:
+        """From each pair's probability and whether it was bought; float64 (n,), both kinds at least once."""
+        right = np.where(bought > 0, probability, 1 - probability)
+        found = mannwhitneyu(probability[bought > 0], probability[bought == 0])
+        number = int(bought.sum())
+        return cls(
+            auc=float(found.statistic) / (number * (len(bought) - number)),
+            log_loss=float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean()),
+            brier=float(((bought - probability) ** 2).mean()),
+            expected_calibration_error=Reliability.of(probability, bought).error,
+            pairs=len(bought),
+            bought=number,
+        )

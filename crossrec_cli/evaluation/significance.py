@@ -1,29 +1,83 @@
-"""How sure a difference is."""
+"""How sure a figure is, and a difference."""
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import wilcoxon
 
 from crossrec_cli.evaluation.metrics import Floats
 
 RESAMPLES = 2000
+TOGETHER = 2**22
+"""Numbers of one lot of resamples, 32 MB."""
 
 
-def interval(differences: Floats, seed: int = 0) -> tuple[float, float]:
+def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
     """The 95 % bootstrap interval of a mean over users (Efron 1979), by the percentiles of resampled means.
 
     Args:
-        differences: one value a user, float64 (n,); nan counts for nothing.
+        values: one a user, float64 (n,); nan counts for nothing.
         seed: of the resampling.
 
     Returns:
         Its ends; nan if there is no user.
     """
-    known = differences[np.isfinite(differences)]
-    if not len(known):
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    # How often each user is drawn, in place of the draws: a matrix product instead of a gather.
-    means = [rng.multinomial(len(known), np.full(len(known), 1 / len(known))) @ known for _ in range(RESAMPLES)]
-    low, high = np.percentile(np.array(means) / len(known), [2.5, 97.5])
-    return float(low), float(high)
+    low, high = intervals(values[:, None], seed)
+    return float(low[0]), float(high[0])
+
+
+def intervals(values: npt.NDArray[np.float64], seed: int = 0) -> tuple[Floats, Floats]:
+    """The same for several figures of the same users, float64 (n, figures), with the same resamples for all."""
+    known = np.isfinite(values)
+    sums, rng, users = np.where(known, values, 0.0), np.random.default_rng(seed), len(values)
+    means = [np.empty((0, values.shape[1]))]
+    for begin in range(0, RESAMPLES if users else 0, lot := max(TOGETHER // max(users, 1), 1)):
+        # How often each user is drawn, in place of the draws: a matrix product instead of a gather.
+        size = min(lot, RESAMPLES - begin)
+        times = rng.multinomial(users, np.full(users, 1 / users), size=size).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            means.append((times @ sums) / (times @ known))
+    drawn = np.concatenate(means)
+    if not len(drawn):
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a figure that nobody has
+        low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    return low, high
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more one ranking gives than another, over the users of both."""
+
+    mean: float
+    low: float
+    """The ends of its 95 % bootstrap interval."""
+    high: float
+    p: float
+    """Of the signed-rank test (Wilcoxon 1945): how likely a difference at least so large is where there is none."""
+    users: int
+
+    @classmethod
+    def of(cls, ours: Floats, theirs: Floats) -> Difference:
+        """From both rankings' values for the same users; nan counts for nothing."""
+        gain = ours - theirs
+        gain = gain[np.isfinite(gain)]
+        if not len(gain):
+            return cls(float("nan"), float("nan"), float("nan"), 1.0, 0)
+        low, high = interval(gain)
+        p = float(wilcoxon(gain).pvalue) if gain.any() else 1.0
+        return cls(float(gain.mean()), low, high, p, len(gain))
+
+
+def holm(p: Floats) -> Floats:
+    """P values raised for there being several (Holm 1979): below .05, the chance that any of them is luck is too."""
+    order = np.argsort(p)
+    raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    found = np.empty(len(p))
+    found[order] = np.minimum(raised, 1.0)
+    return found

@@ -112,6 +112,7 @@ def ranked(
     mask_seen: bool,
     k: int = 0,
     sampled: Sampled | None = None,
+    advance: Advance | None = None,
 ) -> Ranks:
     """Rank all candidates for each case: where its true items come in, ties at mid-rank, and the best k.
 
@@ -125,9 +126,10 @@ def ranked(
         mask_seen: whether items in the history are left out.
         k: how long the lists are.
         sampled: rank the true items among some candidates only; the lists are still of all.
+        advance: told how many cases were ranked since the last call.
     """
     case, rank, lists = [np.empty(0, np.int64)], [np.empty(0)], [np.empty((0, min(k, len(candidates))), np.int64)]
-    for chunk in chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen):
+    for chunk in chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen, advance):
         truth = cases.truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
         rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
         if k:

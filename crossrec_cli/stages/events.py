@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Ragged
 from crossrec_cli.stages.load import World
 
-IDS = (t.USER_ID, t.ITEM_ID)
-
-
-def read_events(path: Path) -> pa.Table:
-    """The columns ``user_id`` and ``item_id`` of a Parquet or CSV file, as strings.
-
-    Raises:
-        InputError: if it cannot be read, lacks one of them, or leaves an id empty.
-    """
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            as_text = pa.csv.ConvertOptions(column_types=dict.fromkeys(IDS, pa.string()), strings_can_be_null=True)
-            table = pa.csv.read_csv(path, convert_options=as_text)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"recommend.events: {path}: cannot be read: {str(error).splitlines()[0]}") from None
-    for name in IDS:
-        if name not in table.column_names:
-            there = ", ".join(table.column_names)
-            raise InputError(f"recommend.events: {path}: no column '{name}'; there is {there}")
-        if table[name].null_count:
-            row = table[name].is_null().to_numpy().argmax() + 1
-            raise InputError(f"recommend.events: {path}, row {row}: no {name}")
-    return table.select(IDS).cast(pa.schema(dict.fromkeys(IDS, pa.string())))
+EVENTS = pa.schema([pa.field(t.USER_ID, pa.string(), nullable=False), pa.field(t.ITEM_ID, pa.string(), nullable=False)])
 
 
 def with_events(world: World, events: pa.Table) -> tuple[World, int]:
@@ -48,7 +20,7 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
 
     Args:
         world: as it was in training.
-        events: from ``read_events``, each user's oldest first; they come after what is known of the user.
+        events: as ``EVENTS``, each user's oldest first; they come after what is known of the user.
 
     Returns:
         The new world, whose new users follow the old ones, and how many events were with items that it does not know.

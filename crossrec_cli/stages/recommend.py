@@ -16,7 +16,8 @@ from crossrec_cli.interest.batches import Ints
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
 from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS, Job, Summary
-from crossrec_cli.stages.events import read_events, with_events
+from crossrec_cli.stages.events import EVENTS, with_events
+from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.load import World, load_model, load_world
 
 ALL_USERS = "all"
@@ -28,7 +29,7 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     if config.recommend.events:
-        world, unknown = with_events(world, read_events(Path(config.recommend.events)))
+        world, unknown = with_events(world, read_file(Path(config.recommend.events), "recommend.events", EVENTS))
         if unknown:
             job.report.warn(f"recommend.events: {unknown:,} events are with items that are not in the data")
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)

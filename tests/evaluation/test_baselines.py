@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from crossrec_cli.evaluation.baselines import ease_scorer, text_scorer
+from crossrec_cli.errors import UnavailableError
+from crossrec_cli.evaluation import baselines
+from crossrec_cli.evaluation.baselines import (
+    BASELINES,
+    Shop,
+    TooLargeError,
+    ease_scorer,
+    ials_scorer,
+    knn_scorer,
+    popularity_scorer,
+    tag_popularity_scorer,
+    text_scorer,
+)
 from crossrec_cli.interest.batches import Domain, Histories, Ragged
 
 NOBODY = Ragged.of([[]] * 3)
@@ -17,26 +32,36 @@ def histories(users: int, items: int, seed: int = 0) -> Histories:
     return Histories(bought, bought.lengths - 1, Ragged.of([[]] * users), domain)
 
 
+def shop(world: Histories, candidates: list[int]) -> Shop:
+    return Shop(world, np.array(candidates), np.eye(len(world.domain.is_target), dtype=np.float32), 0)
+
+
+def bought(world: Histories) -> np.ndarray:
+    """Who bought what in training, (users, items) of 0 and 1."""
+    matrix = np.zeros((world.users, len(world.domain.is_target)))
+    matrix[world.training.rows, world.training.values] = 1
+    return matrix
+
+
 @pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
 def test_ease_is_the_closed_form_of_the_paper(users, items):
     world = histories(users, items)
-    matrix = np.zeros((users, items))
-    matrix[world.training.rows, world.training.values] = 1
+    matrix = bought(world)
     inverse = np.linalg.inv(matrix.T @ matrix + 7 * np.eye(items))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    candidates = np.arange(0, items // 2)
+    candidates = list(range(items // 2))
     given = Ragged.of([[0, 3, 5], [], [items - 1, 1]])
     asked = np.zeros((3, items))
     asked[given.rows, given.values] = 1
-    scores = ease_scorer(world, candidates, np.ones(items, bool), l2=7)(given, NOBODY)
+    scores = ease_scorer(shop(world, candidates), np.ones(items, bool), l2=7)(given, NOBODY)
     np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
 
 
 def test_ease_within_the_target_knows_the_target_alone():
     world = histories(60, 20)
     within = np.arange(20) < 10
-    scorer = ease_scorer(world, np.array([2, 4, 15]), within, l2=5)
+    scorer = ease_scorer(shop(world, [2, 4, 15]), within, l2=5)
     scores = scorer(Ragged.of([[0, 3, 17], [0, 3], [18]]), NOBODY)
     assert scores[0].tolist() == scores[1].tolist()
     assert scores[0].abs().max() > 0
@@ -52,3 +77,84 @@ def test_text_scorer_is_the_cosine_to_the_mean_text():
     np.testing.assert_allclose(scores[0], unit[[1, 4]] @ mean / np.linalg.norm(mean), atol=1e-6)
     assert scores[1].tolist() == [0, 0]
     np.testing.assert_allclose(scores[2], unit[[1, 4]] @ unit[3], atol=1e-6)
+
+
+def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):
+    monkeypatch.setattr(baselines, "LARGEST", 399)
+    with pytest.raises(TooLargeError, match="GB"):
+        ease_scorer(shop(histories(60, 20), [1]), np.ones(20, bool), l2=5)
+    ease_scorer(shop(histories(60, 19), [1]), np.ones(19, bool), l2=5)
+
+
+def test_popularity_counts_training_alone():
+    world = histories(60, 12)
+    scores = popularity_scorer(shop(world, [1, 3, 5]))(NOBODY, NOBODY)
+    expected = np.bincount(world.training.values, minlength=12)[[1, 3, 5]]
+    assert scores.tolist() == [expected.tolist()] * 3
+    assert expected.tolist() != np.bincount(world.items.values, minlength=12)[[1, 3, 5]].tolist()
+
+
+def test_popularity_within_tags_is_smoothed_by_everybodys():
+    """Per tag, (buyers among its users + 10 × everybody's share) / (users + 10); the mean of a user's tags."""
+    world = histories(60, 12)
+    tags = Ragged.of([[user % 3] if user % 3 < 2 else [] for user in range(60)])
+    scorer = tag_popularity_scorer(shop(replace(world, tags=tags), [1, 3, 5]))
+    scores = scorer(NOBODY, Ragged.of([[0], [], [0, 1]])).numpy()
+    wanted = bought(world)[:, [1, 3, 5]]
+    share = np.bincount(world.training.values, minlength=12)[[1, 3, 5]] / 60
+    within = [(wanted[tag::3].sum(axis=0) + 10 * share) / (20 + 10) for tag in range(2)]
+    np.testing.assert_allclose(scores, [within[0], share, (within[0] + within[1]) / 2], rtol=1e-5)
+    unknown = scorer(Ragged.of([[]]), Ragged.of([[7]])).numpy()
+    np.testing.assert_allclose(unknown, [share], rtol=1e-5, err_msg="a tag of later says nothing")
+
+
+def test_item_knn_adds_up_the_cosines_of_the_nearest():
+    world = histories(60, 12)
+    matrix = bought(world)
+    norm = np.maximum(np.linalg.norm(matrix, axis=0), 1)
+    cosine = matrix.T @ matrix / np.outer(norm, norm)
+    np.fill_diagonal(cosine, 0)
+    candidates = [1, 4, 7]
+    near = np.zeros((12, 3))
+    for column, item in enumerate(candidates):
+        best = np.argsort(-cosine[:, item], kind="stable")[:4]
+        near[best, column] = cosine[best, item]
+    given = Ragged.of([[0, 2, 4], [], [11]])
+    asked = np.zeros((3, 12))
+    asked[given.rows, given.values] = 1
+    scores = knn_scorer(shop(world, candidates), neighbours=4)(given, NOBODY)
+    np.testing.assert_allclose(scores, asked @ near, atol=1e-5)
+
+
+def test_ials_finds_the_half_of_the_shop_that_a_user_buys_in(monkeypatch):
+    """Two groups of users who share nothing, and two factors to tell them apart."""
+    monkeypatch.setattr(baselines, "FACTORS", 2)
+    rng = np.random.default_rng(0)
+    lists = [(rng.choice(6, 4, replace=False) + 6 * (user % 2)).tolist() for user in range(80)]
+    world = Histories(
+        Ragged.of(lists), np.full(80, 4), Ragged.of([[]] * 80), Domain(np.ones(12, bool), np.ones(12, bool))
+    )
+    scores = ials_scorer(shop(world, list(range(12))), alpha=5)(Ragged.of([[0, 1], [6, 7], []]), NOBODY)
+    assert scores[0, 2:6].min() > scores[0, 8:].max()
+    assert scores[1, 8:].min() > scores[1, 2:6].max()
+    assert scores[2].tolist() == [0] * 12
+
+
+def test_ials_without_its_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    with pytest.raises(UnavailableError, match=r"crossrec\[ials\]"):
+        ials_scorer(shop(histories(10, 6), [0]), alpha=1)
+
+
+def test_a_setting_is_chosen_by_quality():
+    world = shop(histories(60, 20), [2, 4])
+    asked = []
+
+    def quality(scorer) -> float:
+        asked.append(scorer(Ragged.of([[0, 3]]), Ragged.of([[]])).abs().sum().item())
+        return -asked[-1]
+
+    scorer, setting = BASELINES["ease"].tuned(world, quality)
+    assert len(asked) == len(BASELINES["ease"].settings)
+    assert setting == BASELINES["ease"].settings[int(np.argmin(asked))]
+    assert scorer(Ragged.of([[0, 3]]), Ragged.of([[]])).abs().sum().item() == min(asked)

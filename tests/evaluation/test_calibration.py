@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossrec_cli.evaluation.calibration import BINS, Reliability
+from crossrec_cli.evaluation.calibration import BINS, Accuracy, Reliability
 
 
 def test_true_probabilities_have_hardly_any_error_and_doubled_ones_are_told():
@@ -39,3 +39,11 @@ def test_one_pair():
     found = Reliability.of(np.array([0.4]), np.array([1.0]))
     assert found.pairs.tolist() == [1]
     assert found.error == pytest.approx(0.6)
+
+
+def test_accuracy_by_hand():
+    found = Accuracy.of(np.array([0.9, 0.2, 0.4, 0.4]), np.array([1.0, 0.0, 1.0, 0.0]))
+    assert found.auc == pytest.approx((1 + 1 + 1 + 0.5) / 4), "a tie is half a win"
+    assert found.log_loss == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.6]).mean())
+    assert found.brier == pytest.approx((0.01 + 0.04 + 0.36 + 0.16) / 4)
+    assert (found.pairs, found.bought) == (4, 2)

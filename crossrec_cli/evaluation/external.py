@@ -1,0 +1,87 @@
+"""Another system's lists, scored by the same rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.interest.batches import Cases, Histories, Ints
+from crossrec_cli.ranking.topk import Ranks
+
+LISTS = pa.schema(
+    [
+        pa.field(t.USER_ID, pa.string(), nullable=False),
+        pa.field(t.ITEM_ID, pa.string(), nullable=False),
+        pa.field(t.RANK, pa.int64(), nullable=False),  # 1 is best
+    ]
+)
+
+
+def external_ranks(
+    lists: pa.Table,
+    users: pa.Table,
+    items: pa.Table,
+    histories: Histories,
+    cases: Cases,
+    candidates: Ints,
+    mask_seen: bool,
+    k: int,
+) -> Ranks:
+    """As ``ranked``, from lists that somebody else made. What a list does not hold has an infinite rank.
+
+    What is no candidate is left out of the lists, and what the history holds where seen items are masked; the rest
+    moves up.
+
+    Args:
+        lists: as ``LISTS``.
+        users: preprocess's table.
+        items: preprocess's table.
+        histories: everybody's.
+        cases: what is asked.
+        candidates: item indices, sorted, int64 (C,).
+        mask_seen: whether items in the history are left out.
+        k: how long the lists are to be.
+    """
+    case_of, place_of = np.full(users.num_rows, -1), np.full(items.num_rows, -1)
+    case_of[cases.users] = np.arange(cases.count)
+    place_of[candidates] = np.arange(len(candidates))
+    case, place = (
+        np.where(index < 0, -1, number[index])
+        for index, number in ((_index(lists, users, t.USER_ID), case_of), (_index(lists, items, t.ITEM_ID), place_of))
+    )
+    given = histories.items.take(cases.users, cases.history_lengths)
+    seen = _cells(given.rows, given.values, items.num_rows) if mask_seen else np.empty(0, np.int64)
+    kept = (case >= 0) & (place >= 0)
+    kept[kept] = ~np.isin(_cells(case[kept], candidates[place[kept]], items.num_rows), seen)
+    order = np.lexsort((lists[t.RANK].to_numpy()[kept], case[kept]))
+    case, place = case[kept][order], place[kept][order]
+    rank = np.arange(len(case)) - np.searchsorted(case, case) + 1
+    shown = np.full((cases.count, min(k, len(candidates))), -1)
+    short = rank <= shown.shape[1]
+    shown[case[short], rank[short] - 1] = place[short]
+    truth = cases.truth
+    asked = ~np.isin(_cells(truth.rows, truth.values, items.num_rows), seen)
+    wanted, listed = (
+        _cells(truth.rows, truth.values, items.num_rows)[asked],
+        _cells(case, candidates[place], items.num_rows),
+    )
+    first = {cell: rank[row] for row, cell in reversed(list(enumerate(listed.tolist())))}
+    ranks = np.array([first.get(cell, np.inf) for cell in wanted.tolist()], np.float64)
+    return Ranks(truth.rows[asked], ranks, cases.count, shown)
+
+
+def _index(lists: pa.Table, table: pa.Table, column: str) -> Ints:
+    """Each row's index in preprocess's table, −1 where it is unknown there."""
+    found: Ints = (
+        pc.fill_null(pc.index_in(lists[column], value_set=table[column].combine_chunks()), -1)
+        .to_numpy()
+        .astype(np.int64)
+    )
+    return found
+
+
+def _cells(rows: Ints, items: Ints, width: int) -> Ints:
+    """A pair of case and item as one number."""
+    return rows * width + items
