@@ -74,7 +74,6 @@ _stage_command(
     "Read the item texts with the language model and learn from the source domain's buyers.",
 )
 _stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
-_stage_command(EVALUATE, (EVALUATE,), "Measure how well the test purchases are found.")
 _stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the texts, and tell what each is worth.")
 
 
@@ -91,6 +90,22 @@ def recommend(
     """Write a ranked list of target items for every user."""
     newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
     _execute((RECOMMEND,), config, [*(overrides or ()), *newer], force, Console(quiet, as_json), user)
+
+
+@app.command(epilog=EXIT_CODES)
+def evaluate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page as Markdown, without charts.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Also write the page's charts as pictures for slides.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well the test purchases are found, beside other ways, and write report.html."""
+    console = Console(quiet or markdown, as_json)
+    _execute((EVALUATE,), config, overrides or (), force, console, page=show.Page(markdown, png, open_page))
 
 
 data_app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
@@ -128,6 +143,7 @@ def _execute(
     force: bool,
     console: Console,
     users: Sequence[str] | None = None,
+    page: show.Page | None = None,
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     try:
@@ -141,6 +157,8 @@ def _execute(
             document = _document(config, outcomes)
             if RECOMMEND in stages:
                 document["lists"] = show.lists(console, outcomes, users)
+            if {EVALUATE, TRANSFER} & set(stages):
+                document |= show.page(console, Store(config.run_path), page or show.Page())
             console.document(document)
     except (Exception, KeyboardInterrupt) as error:
         _fail(console, *_explain(error, console))

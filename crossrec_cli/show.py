@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ import pyarrow.compute as pc
 from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.artifacts.store import CURRENT, Artifact
+from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.segments import SMALL
 from crossrec_cli.pipeline import Outcome
+from crossrec_cli.report.words import figure, gain
 from crossrec_cli.stages import (
     CALIBRATION,
     EVALUATE,
@@ -83,6 +85,38 @@ def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> 
         line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {visible(row[t.TEXT] or row[t.ITEM_ID])}"
         console.result(Text(line), wanted=kind is None)
     console.result(Text(), wanted=kind is None)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is wanted of the evaluation page beside the file."""
+
+    markdown: bool = False
+    png: bool = False
+    open: bool = False
+
+
+def page(console: Console, store: Store, wanted: Page) -> dict[str, Any]:
+    """Write the evaluation page from what the run holds, and say what it says first.
+
+    Returns:
+        Where it is and its verdict, for ``--json``; nothing if the run has not been evaluated.
+    """
+    from crossrec_cli.report import write  # noqa: PLC0415  charts take a moment to import
+
+    written = write.write_page(store)
+    if written is None:
+        return {}
+    path, verdict = written
+    console.result(Text(verdict, style="bold"), wanted=False)
+    console.remark(f"The page: {path}")
+    if wanted.png:
+        console.remark(f"Its charts: {write.write_charts(store)}")
+    if wanted.markdown:
+        console.result(Text(write.as_markdown(store) or ""), wanted=True)
+    if wanted.open:
+        webbrowser.open(path.resolve().as_uri())
+    return {"report": str(path), "verdict": verdict}
 
 
 def check(console: Console, found: Check) -> dict[str, Any]:
@@ -155,7 +189,7 @@ def _metrics(console: Console, artifact: Artifact) -> None:
     hr, ndcg = (next(metric for _, _, metric in values if metric.startswith(kind)) for kind in ("hr", "ndcg"))
     _compared(console, artifact, models, values, (hr, ndcg), k)
     lists = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
-    rows = [[model, *(_figure(values["all", model, measure][t.VALUE], 3) for measure in lists)] for model in models]
+    rows = [[model, *(figure(values["all", model, measure][t.VALUE], 3) for measure in lists)] for model in models]
     console.table(f"What the lists of {k} are like", ["model", *(name.replace("_", " ") for name in lists)], rows)
     bins = t.read_table(artifact.file(CALIBRATION)).to_pylist()
     told = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
@@ -174,12 +208,12 @@ def _compared(
     """Two tables: the models over all users, and each part of the users by crossrec and by the best of the others."""
     ndcg = measures[1]
     gains = {
-        row[t.MODEL]: f"{_gain(row)}{'' if row[t.P_HOLM] < 0.05 else '  not sure'}"
+        row[t.MODEL]: f"{gain(row)}{'' if row[t.P_HOLM] < 0.05 else '  not sure'}"
         for row in t.read_table(artifact.file(SIGNIFICANCE)).to_pylist()
         if (row[t.METRIC], row[t.K]) == (ndcg, k)
     }
     rows = [
-        [model, *(_figure(values["all", model, name][t.VALUE], 4) for name in measures), gains.get(model, "")]
+        [model, *(figure(values["all", model, name][t.VALUE], 4) for name in measures), gains.get(model, "")]
         for model in models
     ]
     users = values["all", models[0], ndcg][t.N]
@@ -192,17 +226,9 @@ def _compared(
         best = max(others, key=lambda model: values[part, model, ndcg][t.VALUE])
         ours = values[part, "crossrec", ndcg]
         label = f"{part}, {ours[t.N]:,}{'' if ours[t.N] >= SMALL else ' (few)'}"
-        told.append([label, _figure(ours[t.VALUE], 4), _figure(values[part, best, ndcg][t.VALUE], 4), best])
+        told.append([label, figure(ours[t.VALUE], 4), figure(values[part, best, ndcg][t.VALUE], 4), best])
     if told:
         console.table(f"{names[1]} by users", ["users", "crossrec", "best other", "which"], told)
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _gain(row: Mapping[str, Any]) -> str:
-    return f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})".replace("0.", ".")
 
 
 def _transfer(console: Console, artifact: Artifact) -> None:
@@ -212,7 +238,7 @@ def _transfer(console: Console, artifact: Artifact) -> None:
     for before, row in zip([{}, *found], found, strict=False):
         new = row[t.SEGMENT] != before.get(t.SEGMENT)
         segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
-        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", _gain(row) if row[t.GAIN] else ""])
+        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain(row) if row[t.GAIN] else ""])
     title = f"NDCG@10 on test, seeds: {found[0][t.SEEDS]}, and gain over the target alone (95 %)"
     console.table(title, ["users", "trained on", "NDCG@10", "gain"], rows)
     for segment in artifact.manifest.summary["negative_transfer"]:

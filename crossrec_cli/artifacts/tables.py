@@ -190,6 +190,16 @@ SIGNIFICANCE = pa.schema(  # crossrec beside each other model, on the same cases
         N: pa.int64(),
     }
 )
+EXAMPLES = pa.schema(  # some test users: what each did, and what crossrec would have shown then
+    {
+        USER_ID: pa.string(),
+        "kind": pa.string(),  # history, newest first | list, best first
+        RANK: pa.int32(),  # place in it, from 1
+        TEXT: pa.string(),
+        DOMAIN: pa.string(),
+        "hit": pa.bool_(),  # of a list: whether test asked for it
+    }
+)
 ACCURACY = pa.schema(  # of the interest score, over pairs of a user and an item
     {
         DOMAIN: pa.string(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ caption { text-align: left; font-weight: 600; }
 th, td { padding: .25rem 0 .25rem 1rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
 th:first-child { padding-left: 0; text-align: left; }
-th[scope=row] { color: inherit; white-space: normal; }
+th[scope=row] { color: inherit; white-space: normal; min-width: 7rem; }
+.words th[scope=row] { min-width: 0; }
+.words th, .words td { text-align: left; white-space: normal; vertical-align: top; }
 figure { margin: 2rem 0; break-inside: avoid; }
 figcaption { max-width: 42rem; margin-bottom: .5rem; color: var(--muted); }
 figcaption b { display: block; font-weight: 600; color: var(--ink); }
@@ -62,7 +65,7 @@ const {specs, options} = JSON.parse(document.getElementById("specs").textContent
 document.querySelectorAll(".chart").forEach((chart, place) => vegaEmbed(chart, specs[place], options));
 """
 _INK, _MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "actions": False,
     "renderer": "svg",  # CSS variables reach it, and paper gets it sharp
     "config": {
@@ -103,6 +106,8 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: bool = False
+    """The other columns are text as well."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,35 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 """
 
 
+def markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The same without its charts, for a pull request."""
+    parts = [f"## {title}", lead]
+    for section in sections:
+        parts += [f"### {section.title}", section.text, *map(_markdown_table, section.tables)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["---"] + ["---" if table.words else "---:"] * (len(table.columns) - 1)
+    lines = [table.columns, rule, *([_markdown_cell(cell) for cell in row] for row in table.rows)]
+    return "\n".join([f"**{table.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _markdown_cell(text: str) -> str:
+    """Text from data as text: no cell ends in it and no HTML begins in it."""
+    return escape(text, quote=False).replace("|", "\\|").replace("`", "\\`")
+
+
+def png(chart: Chart, width: int = 900) -> bytes:
+    """A chart in its light colours, at twice the resolution of a screen, for slides."""
+    colours = dict(re.findall(r"(--[\w-]+): light-dark\((#\w+)", _STYLE))
+    config = {**_OPTIONS["config"], "background": colours["--paper"], "title": {"anchor": "start", "color": _INK}}
+    spec = chart.drawing.to_dict() | {"width": width, "title": chart.title}
+    text = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], json.dumps({**spec, "config": config}))
+    drawn: bytes = vl_convert.vegalite_to_png(json.loads(text), scale=2)
+    return drawn
+
+
 @cache
 def _script() -> str:
     """Bundling takes a second and 130 MB, so the result is kept in the user's cache."""
@@ -171,7 +205,7 @@ def _script() -> str:
 def _section(section: Section) -> str:
     tables = "\n".join(_table(table) for table in section.tables)
     charts = "\n".join(_chart(chart) for chart in section.charts)
-    return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n{tables}\n{charts}\n</section>"
+    return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n{charts}\n{tables}\n</section>"
 
 
 def _table(table: Table) -> str:
@@ -180,9 +214,9 @@ def _table(table: Table) -> str:
         f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
         for label, *cells in table.rows
     )
-    return (
-        f'<div class="table"><table>\n<caption>{escape(table.title)}</caption>\n<tr>{head}</tr>\n{rows}\n</table></div>'
-    )
+    kind = ' class="words"' if table.words else ""
+    caption = f"<caption>{escape(table.title)}</caption>"
+    return f'<div class="table"><table{kind}>\n{caption}\n<tr>{head}</tr>\n{rows}\n</table></div>'
 
 
 def _chart(chart: Chart) -> str:

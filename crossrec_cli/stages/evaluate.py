@@ -25,13 +25,25 @@ from crossrec_cli.evaluation.significance import Difference, holm, intervals
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, load_cases
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, interest_scorer, ranked
-from crossrec_cli.stages import ACCURACY, CALIBRATION, CASES, FINETUNED, METRICS, PER_USER, SIGNIFICANCE, Job, Summary
+from crossrec_cli.stages import (
+    ACCURACY,
+    CALIBRATION,
+    CASES,
+    EXAMPLES,
+    FINETUNED,
+    METRICS,
+    PER_USER,
+    SIGNIFICANCE,
+    Job,
+    Summary,
+)
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.learn import STOP_ON
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world
 
 CROSSREC = "crossrec"
 EXTERNAL = "external"
+EXAMPLES_SHOWN, PLACES_SHOWN = 10, 10
 DECIDING = ("hr", "ndcg")
 """The metrics in which models are compared, and which the summary has."""
 
@@ -56,6 +68,7 @@ def run(job: Job) -> Summary:
     _write_per_user(job, world, cases[t.TEST], scores)
     _write_metrics(job, _parts(world, cases[t.TEST]), scores, found, len(shop.candidates))
     _write_significance(job, scores)
+    _write_examples(job, world, cases[t.TEST], found[CROSSREC].lists)
     told = {
         f"{name}_{measure}": metrics.mean(values[measure])
         for name, values in scores.items()
@@ -185,6 +198,22 @@ def _write_significance(job: Job, scores: Mapping[str, PerCase]) -> None:
     columns = {name: [row[place] for row in rows] for place, name in enumerate(t.SIGNIFICANCE.names)}
     columns[t.K] = [int(k) for k in columns[t.K]]
     t.write_table(job.output(SIGNIFICANCE), t.SIGNIFICANCE, columns)
+
+
+def _write_examples(job: Job, world: World, cases: Cases, lists: Ints) -> None:
+    """Test users drawn at random, each with the newest of the history and the best of the list."""
+    some = np.sort(np.random.default_rng(job.config.seed).permutation(cases.count)[:EXAMPLES_SHOWN])
+    rows = []
+    for case in some:
+        user, truth = cases.users[case], cases.truth.take(np.array([case])).values
+        history = world.histories.items.take(np.array([user]), cases.history_lengths[[case]]).values[::-1]
+        shown = world.target_items[lists[case][lists[case] >= 0]]
+        for kind, items in (("history", history), ("list", shown)):
+            for place, item in enumerate(items[:PLACES_SHOWN].tolist(), 1):
+                facts = (world.items[name][item].as_py() for name in (t.TEXT, t.DOMAIN))
+                rows.append((world.users[t.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
+    columns = {name: [row[number] for row in rows] for number, name in enumerate(t.EXAMPLES.names)}
+    t.write_table(job.output(EXAMPLES), t.EXAMPLES, columns)
 
 
 def _write_accuracy(job: Job, model: InterestModel, world: World, cases: Cases) -> Summary:

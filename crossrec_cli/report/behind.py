@@ -1,0 +1,165 @@
+"""What lies behind the verdict: scores, training, lists, cost, some users, and what it was made from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Manifest
+from crossrec_cli.evaluation.segments import ALL
+from crossrec_cli.report import charts
+from crossrec_cli.report.facts import CROSSREC, Facts, Row
+from crossrec_cli.report.page import Chart, Section, Table
+from crossrec_cli.report.words import NONE, duration, figure, measure
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
+
+LISTS = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
+GROWTH = {PREPROCESS: 10, PRETRAIN_ADAPT: 10, FINETUNE: 10, EVALUATE: 100, RECOMMEND: 100}
+"""How many times as long a stage takes with ten times the users and items: cleaning and training grow with the
+interactions (benchmarks/README.md), ranking with users × items."""
+
+
+def scores(facts: Facts) -> Section:
+    """Whether the score can be read as a probability."""
+    names = ("auc", "log_loss", "brier", "expected_calibration_error")
+    found = facts.accuracy.to_pylist()
+    rows = [
+        [row[t.DOMAIN], *(f"{row[name]:.4g}" for name in names), f"{row['bought']:,}", f"{row['pairs']:,}"]
+        for row in found
+    ]
+    if len(found) == 2:
+        rows.append(["gap", *(f"{found[0][name] - found[1][name]:+.4g}" for name in names), "", ""])
+    text = (
+        "The score is the probability that a user's next purchase in the target is this item, fitted on validation. "
+        "Here it is held against test, where nothing was fitted, and against purchases held out of the source, for "
+        "which it was not meant. AUC is the chance that of two pairs the one that was bought has the higher score."
+    )
+    columns = ["domain", "AUC", "log-loss", "Brier", "calibration error", "bought", "pairs"]
+    bins = facts.calibration.to_pylist()
+    drawn = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
+    return Section(
+        "Can the score be believed?", text, [Table("The score on pairs of a user and an item", columns, rows)], drawn
+    )
+
+
+def learning(facts: Facts) -> Section:
+    """Loss and validation by epoch."""
+    drawn = []
+    for stage, table in facts.learning.items():
+        for column, what, best in (("loss", "loss", min), ("valid_ndcg@10", "validation NDCG@10", max)):
+            rows = [row for row in table.to_pylist() if row[column] is not None]
+            data = [{"epoch": row[t.EPOCH], "value": row[column]} for row in rows]
+            if data:
+                top = best(data, key=lambda row: row["value"])
+                text = f"Best in epoch {top['epoch']}: {top['value']:.4f}."
+                drawn.append(
+                    Chart(f"{stage}, {what}", text, charts.curve(data, what.capitalize().replace("ndcg", "NDCG")))
+                )
+    text = (
+        "Epoch 0 stands for what the source taught, before any training on the target. The epoch that validation likes "
+        "best is kept."
+    )
+    return Section("How it learned", text, [], drawn)
+
+
+def lists(facts: Facts) -> Section:
+    """Beyond accuracy."""
+    figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
+    models = list(dict.fromkeys(model for _, model, _ in figures))
+    rows = [[model, *(figure(figures[ALL, model, name][t.VALUE], 3) for name in LISTS)] for model in models]
+    data = [
+        charts.point(model, model, figures[ALL, model, facts.ndcg])
+        | {"coverage": figures[ALL, model, "coverage"][t.VALUE]}
+        for model in models
+    ]
+    widest = max(data, key=lambda row: row["coverage"])
+    text = (
+        "Coverage: the share of the target's items that anybody is shown. Novelty: how few have bought what is shown, "
+        "in bits. Diversity: 1 minus the likeness of two texts in a list. Popularity: the share of users who have "
+        "bought what is shown; far above the others it is a bias. Miscalibration: how far a list's categories are from "
+        "the user's own, in nats. Cold items: the share that nobody bought in training."
+    )
+    columns = ["model", *(name.replace("_", " ") for name in LISTS)]
+    seen = f"{widest['label']} shows most of the catalogue: {widest['coverage']:.1%}."
+    chart = Chart("Coverage and accuracy", seen, charts.reach(data, ndcg))
+    return Section("What the lists are like", text, [Table(f"Lists of {facts.k}", columns, rows)], [chart])
+
+
+def cost(facts: Facts) -> Section:
+    """Time and memory by stage, and what ten times the data would take."""
+    rows = [
+        [
+            made.stage,
+            duration(made.wall_seconds),
+            duration(made.cpu_seconds),
+            f"{made.peak_memory_bytes / 1e9:.1f} GB",
+            _rate(made, facts),
+            duration(made.wall_seconds * GROWTH[made.stage]),
+        ]
+        for made in facts.manifests
+    ]
+    total = sum(made.wall_seconds for made in facts.manifests)
+    parameters = next(made.summary["parameters"] for made in facts.manifests if "parameters" in made.summary)
+    text = (
+        f"All in all {duration(total)}, for a model of {parameters:,} parameters. Memory is the most that the process "
+        "had held until then. The last column is what ten times the users and items would take: cleaning and training "
+        "grow in proportion, ranking each item for each user a hundredfold."
+    )
+    columns = ["stage", "time", "processor", "memory", "a second", "ten times the data"]
+    return Section("What it costs", text, [Table("Cost by stage", columns, rows)])
+
+
+def _rate(made: Manifest, facts: Facts) -> str:
+    """How much a stage gets done in a second."""
+    if made.stage in facts.learning:
+        rates = sorted(filter(None, facts.learning[made.stage]["users_per_second"].to_pylist()))
+        return f"{rates[len(rates) // 2]:,.0f} users" if rates else NONE
+    if made.stage == PREPROCESS:
+        done, what = made.files["interactions.parquet"].rows or 0, "interactions"
+    else:
+        done, what = facts.metrics[t.N][0].as_py() if made.stage == EVALUATE else made.summary["users"], "users"
+    return f"{done / max(made.wall_seconds, 1e-3):,.0f} {what}"
+
+
+def people(facts: Facts) -> Section:
+    """Some users' lists beside their histories."""
+    by_user: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {"history": [], "list": []})
+    for row in facts.examples.to_pylist():
+        by_user[row[t.USER_ID]][row["kind"]].append(row)
+    columns = ["", "did, newest first", f"{CROSSREC} shows, best first"]
+    tables = [
+        Table(f"User {user}", columns, _side_by_side(kinds["history"], kinds["list"]), words=True)
+        for user, kinds in by_user.items()
+    ]
+    text = "Test users drawn at random, as they were before the test purchase. ✓ marks what they bought next."
+    return Section("Some users", text, tables)
+
+
+def _side_by_side(history: Sequence[Row], shown: Sequence[Row]) -> list[list[str]]:
+    pairs = enumerate(zip_longest(history, shown), 1)
+    return [[str(place), *(_item(row) if row else "" for row in pair)] for place, pair in pairs]
+
+
+def _item(row: Row) -> str:
+    bought = row["kind"] == "list" and row["hit"]
+    return f"{'✓ ' if bought else ''}{row[t.TEXT]}"
+
+
+def made_from(facts: Facts) -> Section:
+    """Artifacts, versions and config."""
+    config = {key: value for made in facts.manifests for key, value in made.config.items()}
+    tables = [
+        Table("Artifacts", ["stage", "id", "begun"], [[m.stage, m.id, m.started] for m in facts.manifests], words=True),
+        Table("Versions", ["of", "version"], list(map(list, facts.manifests[-1].versions.items())), words=True),
+        Table(
+            "Config", ["field", "value"], [[key, _plain(value)] for key, value in sorted(config.items())], words=True
+        ),
+    ]
+    return Section("What it was made from", f"Seed {facts.manifests[-1].seed}.", tables)
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

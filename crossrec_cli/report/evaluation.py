@@ -1,0 +1,177 @@
+"""The page that a team decides from: is it better than what we have, for whom, at what cost, and can I believe it?"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.evaluation.segments import ALL, SMALL
+from crossrec_cli.report import behind, charts, quality
+from crossrec_cli.report.facts import CROSSREC, Facts, Row
+from crossrec_cli.report.page import Chart, Section, Table, render
+from crossrec_cli.report.words import NONE, figure, gain, listed, measure
+
+BELIEVED = 0.05
+"""P values below this are taken for more than luck."""
+TITLE = "Does it recommend better?"
+
+
+def page(facts: Facts) -> str:
+    """The text of an HTML file."""
+    return render(TITLE, verdict(facts), sections(facts))
+
+
+def sections(facts: Facts) -> list[Section]:
+    """The page's, in order."""
+    return [
+        *([_transfer(facts.transfer)] if facts.transfer is not None else []),
+        _beside_others(facts),
+        _segments(facts),
+        behind.scores(facts),
+        behind.learning(facts),
+        behind.lists(facts),
+        quality.section(facts.quality),
+        behind.cost(facts),
+        behind.people(facts),
+        behind.made_from(facts),
+    ]
+
+
+def verdict(facts: Facts) -> str:
+    """The answer, in a few sentences."""
+    figures, gains = facts.figures, facts.gains
+    ours = figures[ALL, CROSSREC, facts.ndcg]
+    worse = [model for model, row in gains.items() if row[t.GAIN_HIGH] < 0 and row[t.P_HOLM] < BELIEVED]
+    unsure = [model for model, row in gains.items() if model not in worse and not _sure(row)]
+    sentences = []
+    if worse:
+        sentences.append(f"No: {listed(worse)} {'is' if len(worse) == 1 else 'are'} better.")
+    elif unsure:
+        sentences.append(f"Not shown: the difference to {listed(unsure)} may be chance.")
+    elif gains:
+        best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][t.VALUE])
+        more = ours[t.VALUE] / max(figures[ALL, best, facts.ndcg][t.VALUE], 1e-12) - 1
+        sentences.append(f"Yes: better than all {len(gains)} others, by {more:.0%} than the best of them, {best}.")
+    name = f"{measure(facts.ndcg)}@{facts.k}"
+    sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
+    sentences.append(_transfer_verdict(facts.transfer))
+    if weak := [part for part in _parts(facts) if _loses(facts, part)]:
+        sentences.append(f"Look at {listed(weak)}: there another model is ahead.")
+    return " ".join(sentences)
+
+
+def _sure(row: Row) -> bool:
+    return bool(row[t.GAIN_LOW] > 0 and row[t.P_HOLM] < BELIEVED)
+
+
+def _parts(facts: Facts) -> list[str]:
+    """The segments that have a case."""
+    rows = {
+        part: row for (part, model, metric), row in facts.figures.items() if (model, metric) == (CROSSREC, facts.ndcg)
+    }
+    return [part for part, row in rows.items() if part != ALL and row[t.N]]
+
+
+def _loses(facts: Facts, part: str) -> bool:
+    """Whether another model's interval lies above crossrec's, in a segment that is large enough to tell."""
+    ours = facts.figures[part, CROSSREC, facts.ndcg]
+    others = (facts.figures[part, model, facts.ndcg] for model in facts.gains)
+    return ours[t.N] >= SMALL and any(row[t.LOW] > ours[t.HIGH] for row in others)
+
+
+def _transfer_verdict(table: pa.Table | None) -> str:
+    if table is None:
+        return "Whether the source helps was not measured; 'crossrec transfer' does that."
+    row = next(row for row in table.to_pylist() if row[t.SEGMENT] == ALL and row[t.CONTROL] == CROSSREC)
+    if row[t.GAIN_LOW] > 0:
+        return f"The source helps: {gain(row)}."
+    return (
+        f"The source harms: {gain(row)}." if row[t.GAIN_HIGH] < 0 else f"Whether the source helps is open: {gain(row)}."
+    )
+
+
+def _transfer(table: pa.Table) -> Section:
+    """What source and texts are worth, by the controls."""
+    rows = table.to_pylist()
+    told = [
+        [
+            f"{row[t.SEGMENT]}, {row[t.N]:,}{_few(row[t.N])}",
+            row[t.CONTROL],
+            f"{row['ndcg@10']:.4f}",
+            f"{row['hr@10']:.4f}",
+            gain(row) if row[t.GAIN] else NONE,
+        ]
+        for row in rows
+    ]
+    ours = [row for row in rows if row[t.CONTROL] == CROSSREC]
+    harmed = [row[t.SEGMENT] for row in ours if row[t.GAIN_HIGH] < 0]
+    text = (
+        "The same training with the same budget, with and without the source's purchases and the texts; the mean of "
+        f"{rows[0][t.SEEDS]} seeds, user by user. "
+        + (f"The source harms {listed(harmed)}." if harmed else "It harms no group of users beyond doubt.")
+    )
+    values = {t.VALUE: t.GAIN, t.LOW: t.GAIN_LOW, t.HIGH: t.GAIN_HIGH, t.N: t.N}
+    points = [
+        charts.point(row[t.SEGMENT], CROSSREC, {name: row[column] for name, column in values.items()})
+        for row in ours
+        if row[t.N] >= SMALL
+    ]
+    columns = ["users", "trained on", "NDCG@10", "HR@10", "gain (95 %)"]
+    chart = Chart(
+        "The gain by users",
+        "Right of 0 the source helps.",
+        charts.dots(points, "Gain in NDCG@10 over the target alone"),
+    )
+    return Section("Does the source help?", text, [Table("By what was trained on", columns, told)], [chart])
+
+
+def _beside_others(facts: Facts) -> Section:
+    """Every model over all users."""
+    figures, gains, ndcg = facts.figures, facts.gains, f"{measure(facts.ndcg)}@{facts.k}"
+    models = sorted({model for _, model, _ in figures}, key=lambda model: -figures[ALL, model, facts.ndcg][t.VALUE])
+    ranking = [name for name in dict.fromkeys(name for _, _, name in figures) if name not in behind.LISTS]
+    rows = [[model, *(f"{figures[ALL, model, name][t.VALUE]:.4f}" for name in ranking)] for model in models]
+    told = [[model, gain(row), f"{row[t.P_HOLM]:.2g}"] for model, row in gains.items()]
+    settings = next(made.summary["settings"] for made in facts.manifests if "settings" in made.summary)
+    text = (
+        "All rank the same items for the same users, who have each bought something new in the target since. "
+        f"Chosen on validation: {', '.join(f'{model} {value:g}' for model, value in settings.items()) or 'nothing'}. "
+        f"An interval holds 95 % of 2,000 bootstrap samples of users; p is of Wilcoxon's signed-rank test, raised "
+        f"after Holm for there being {len(gains)} others."
+    )
+    points = [charts.point(model, model, figures[ALL, model, facts.ndcg]) for model in models]
+    ends = [f"{row['label']}, {row['value']:.4f}" for row in (points[0], points[-1])]
+    chart = Chart(f"{ndcg} of each model", f"From {ends[0]}, to {ends[1]}.", charts.dots(points, ndcg))
+    tables = [
+        Table(f"Test, lists of {facts.k}", ["model", *map(measure, ranking)], rows),
+        Table(f"crossrec's gain in {ndcg}", ["over", "gain (95 %)", "p"], told),
+    ]
+    return Section("Beside other ways", text, tables[: 1 + bool(told)], [chart])
+
+
+def _segments(facts: Facts) -> Section:
+    """Crossrec and the best other model in each part of the users."""
+    figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
+    rows, points = [], []
+    for part in _parts(facts):
+        ours = figures[part, CROSSREC, facts.ndcg]
+        best = max(facts.gains, key=lambda model: figures[part, model, facts.ndcg][t.VALUE], default=CROSSREC)
+        theirs = figures[part, best, facts.ndcg]
+        within = f"{figure(ours[t.LOW], 4)} to {figure(ours[t.HIGH], 4)}"
+        label = f"{part}{_few(ours[t.N])}"
+        rows.append([label, f"{ours[t.N]:,}", figure(ours[t.VALUE], 4), within, figure(theirs[t.VALUE], 4), best])
+        if ours[t.N] >= SMALL:
+            points += [
+                charts.point(part, model, figures[part, model, facts.ndcg]) for model in dict.fromkeys((best, CROSSREC))
+            ]
+    text = (
+        f"A segment of fewer than {SMALL} users is marked: its figures are mostly chance, and the chart leaves it out."
+    )
+    columns = ["users", "number", CROSSREC, "95 %", "best other", "which"]
+    lead = f"{len({row['label'] for row in points})} groups, some of them overlapping."
+    drawn = [Chart("crossrec and the best other by users", lead, charts.dots(points, ndcg))] if points else []
+    return Section("For whom?", text, [Table(f"{ndcg} by users", columns, rows)], drawn)
+
+
+def _few(number: int) -> str:
+    return "" if number >= SMALL else " (few)"

@@ -1,0 +1,111 @@
+"""A run's artifacts as the page needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Artifact, Manifest, Store
+from crossrec_cli.stages import (
+    ACCURACY,
+    ADAPT_LEARNING,
+    CALIBRATION,
+    EVALUATE,
+    EXAMPLES,
+    FINETUNE,
+    FINETUNE_LEARNING,
+    INTERACTIONS,
+    METRICS,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    QUALITY,
+    RECOMMEND,
+    SIGNIFICANCE,
+    TRANSFER,
+    TRANSFER_TABLE,
+)
+
+CROSSREC = "crossrec"
+SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run's artifacts hold."""
+
+    metrics: pa.Table
+    significance: pa.Table
+    accuracy: pa.Table
+    calibration: pa.Table
+    examples: pa.Table
+    quality: pa.Table
+    learning: Mapping[str, pa.Table]
+    """history.parquet of the training stages, by stage."""
+    transfer: pa.Table | None
+    """None where ``crossrec transfer`` was not run on these data."""
+    manifests: Sequence[Manifest]
+    """Of the stages there are, in their order."""
+
+    @cached_property
+    def k(self) -> int:
+        """The list length that the page speaks of: 10 where it was measured."""
+        ks = sorted(set(self.metrics[t.K].to_pylist()))
+        return 10 if 10 in ks else int(ks[-1])
+
+    @cached_property
+    def ndcg(self) -> str:
+        """NDCG's name in the tables, which tells of sampled candidates."""
+        names: list[str] = self.metrics[t.METRIC].to_pylist()
+        return next(name for name in names if name.startswith("ndcg"))
+
+    @cached_property
+    def figures(self) -> dict[tuple[str, str, str], Row]:
+        """The rows of metrics.parquet at ``k``, by segment, model and metric."""
+        rows = self.metrics.to_pylist()
+        return {(row[t.SEGMENT], row[t.MODEL], row[t.METRIC]): row for row in rows if row[t.K] == self.k}
+
+    @cached_property
+    def gains(self) -> dict[str, Row]:
+        """Crossrec's gain in NDCG over each other model."""
+        rows = self.significance.to_pylist()
+        return {row[t.MODEL]: row for row in rows if row[t.K] == self.k and row[t.METRIC] == self.ndcg}
+
+    @classmethod
+    def read(cls, store: Store) -> Facts | None:
+        """Those of a run; None if it has not been evaluated.
+
+        Raises:
+            ArtifactError: if one of its artifacts is damaged.
+        """
+        found = {stage: artifact for stage in (*SHOWN, TRANSFER) if (artifact := store.current(stage))}
+        if not {PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE} <= found.keys():
+            return None
+
+        def table(file: str) -> pa.Table:
+            return t.read_table(found[file.partition("/")[0]].file(file))
+
+        return cls(
+            metrics=table(METRICS),
+            significance=table(SIGNIFICANCE),
+            accuracy=table(ACCURACY),
+            calibration=table(CALIBRATION),
+            examples=table(EXAMPLES),
+            quality=table(QUALITY),
+            learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
+            transfer=_transfer(found),
+            manifests=[found[stage].manifest for stage in SHOWN if stage in found],
+        )
+
+
+def _transfer(found: Mapping[str, Artifact]) -> pa.Table | None:
+    """Transfer's table, if it is of the same data."""
+    if TRANSFER not in found:
+        return None
+    same = found[TRANSFER].manifest.inputs.get(INTERACTIONS) == found[PREPROCESS].sha256(INTERACTIONS)
+    return t.read_table(found[TRANSFER].file(TRANSFER_TABLE)) if same else None
