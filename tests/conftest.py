@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +149,26 @@ def preprocess(shop: Shop) -> dict[str, pd.DataFrame]:
     for name in ("interactions", "cases"):
         found[name] = found[name].merge(items, how="left").merge(users, how="left")
     return found
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> tuple[Shop, Path]:
+    """The planted shop after all five stages, and a copy of its folder."""
+    shop = make_shop(tmp_path_factory.mktemp("shop"), tiny_bert)
+    done = CliRunner().invoke(app, ["run", str(shop.path)])
+    assert done.exit_code == 0, done.output
+    copy = tmp_path_factory.mktemp("pristine")
+    shutil.copytree(shop.folder, copy, symlinks=True, dirs_exist_ok=True)
+    return shop, copy
+
+
+@pytest.fixture
+def trained(pristine: tuple[Shop, Path]) -> Shop:
+    """The planted shop after all five stages, as if nobody had touched it."""
+    shop, copy = pristine
+    shutil.rmtree(shop.folder)
+    shutil.copytree(copy, shop.folder, symlinks=True)
+    return Shop(shop.folder, deepcopy(shop.config))
 
 
 @pytest.fixture

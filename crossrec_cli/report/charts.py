@@ -33,10 +33,11 @@ def dots(points: Sequence[Row], title: str) -> alt.LayerChart:
     """A dot and its interval for each point, a line for each label, in the order given."""
     data = [row for row in points if all(math.isfinite(row[name]) for name in ("value", "low", "high"))]
     lines = list(dict.fromkeys(row["label"] for row in data))
-    several, doubled = len({row["who"] for row in data}) > 1, len(data) > len(lines)
+    legend = alt.Legend() if len({row["who"] for row in data}) > 1 else None
+    doubled = len(data) > len(lines)
     base = alt.Chart(alt.InlineData(values=data), height=(34 if doubled else 26) * max(len(lines), 1)).encode(
         y=alt.Y("label:N", sort=lines, title=None, axis=alt.Axis(labelLimit=170)),
-        color=alt.Color("who:N", scale=_WHO, legend=alt.Legend() if several else None),
+        color=alt.Color("who:N", scale=_WHO, legend=legend),
         tooltip=[
             alt.Tooltip("label:N", title="What"),
             alt.Tooltip("model:N", title="By"),
@@ -49,7 +50,7 @@ def dots(points: Sequence[Row], title: str) -> alt.LayerChart:
     if doubled:  # two in a line stand beside each other
         base = base.encode(yOffset=alt.YOffset("who:N", scale=alt.Scale(domain=[CROSSREC, "others"], paddingOuter=0.5)))
     rules = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
-    shape = alt.Shape("who:N", scale=_WHO, legend=None)  # for paper without colour
+    shape = alt.Shape("who:N", scale=_WHO, legend=legend)  # for paper without colour
     marks = base.mark_point(filled=True, size=70, opacity=1).encode(x="value:Q", shape=shape)
     drawing: alt.LayerChart = rules + marks
     return drawing
@@ -78,8 +79,8 @@ def reach(data: Sequence[Row], measure: str) -> alt.LayerChart:
             alt.Tooltip("value:Q", title=measure, format=".4f"),
         ],
     )
-    shape = alt.Shape("who:N", scale=_WHO, legend=None)
-    color = alt.Color("who:N", scale=_WHO, legend=alt.Legend())
+    legend = alt.Legend()
+    color, shape = alt.Color("who:N", scale=_WHO, legend=legend), alt.Shape("who:N", scale=_WHO, legend=legend)
     marks = base.mark_point(filled=True, size=80, opacity=1).encode(color=color, shape=shape)
     names = base.mark_text(align="left", dx=8, dy=-6).encode(text="model:N", color=alt.value("var(--ink)"))
     drawing: alt.LayerChart = marks + names

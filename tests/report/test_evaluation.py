@@ -1,0 +1,111 @@
+"""The page of the planted shop, and what it says when figures are changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.report.evaluation import page, verdict
+from crossrec_cli.report.facts import Facts
+
+
+@pytest.fixture
+def facts(trained) -> Facts:
+    found = Facts.read(Store(trained.run_dir))
+    assert found is not None
+    return found
+
+
+def with_gains(facts: Facts, **gains: tuple[float, float, float]) -> Facts:
+    """The same with other gains over some models: their ends, and p."""
+    rows = facts.significance.to_pylist()
+    for row in rows:
+        low, high, p = gains.get(row[t.MODEL], (0.1, 0.2, 0.001))
+        row |= {t.GAIN: (low + high) / 2, t.GAIN_LOW: low, t.GAIN_HIGH: high, t.P: p, t.P_HOLM: p}
+    return replace(facts, significance=pa.Table.from_pylist(rows, t.SIGNIFICANCE))
+
+
+def transfer(low: float, high: float) -> pa.Table:
+    rows = [
+        ["all", "target alone", 0.4, 0.2, 0.0, 0.0, 0.0, 100, 3],
+        ["all", "crossrec", 0.5, 0.3, (low + high) / 2, low, high, 100, 3],
+    ]
+    return pa.Table.from_pylist([dict(zip(t.TRANSFER.names, row, strict=True)) for row in rows], t.TRANSFER)
+
+
+def test_the_verdict_follows_the_figures(facts):
+    assert verdict(with_gains(facts)).startswith("Yes: better than all 6 others, by ")
+    assert verdict(with_gains(facts, ease=(-0.01, 0.1, 0.3))).startswith("Not shown: the difference to ease may be ch")
+    assert verdict(with_gains(facts, ease=(0.001, 0.1, 0.3))).startswith("Not shown: "), "Holm says that it may be"
+    told = verdict(with_gains(facts, ease=(-0.2, -0.1, 0.001), text=(-0.2, -0.1, 0.01)))
+    assert told.startswith("No: text and ease are better.")
+
+
+def test_the_verdict_tells_of_transfer(facts):
+    assert "was not measured; 'crossrec transfer' does that." in verdict(facts)
+    for low, high, told in ((0.01, 0.03, "helps: +.0200 (+.0100"), (-0.03, -0.01, "harms"), (-0.01, 0.01, "is open")):
+        assert told in verdict(replace(facts, transfer=transfer(low, high)))
+
+
+def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
+    rows = facts.metrics.to_pylist()
+    for row in rows:
+        if (row[t.SEGMENT], row[t.METRIC]) == ("warm", "ndcg") and row[t.MODEL] in ("crossrec", "text"):
+            best = row[t.MODEL] == "text"
+            row |= {t.VALUE: 0.5 + best / 4, t.LOW: 0.4 + best / 4, t.HIGH: 0.6 + best / 4, t.N: 50}
+    behind = pa.Table.from_pylist(rows, t.METRICS)
+    assert "Look at warm: there another model is ahead." in verdict(replace(facts, metrics=behind))
+    few = pa.Table.from_pylist([row | {t.N: min(row[t.N], 49)} for row in rows], t.METRICS)
+    assert "warm" not in verdict(replace(facts, metrics=few))
+
+
+def test_a_browser_draws_the_page(facts, browser):
+    drawn, console = browser(page(replace(facts, transfer=transfer(0.1, 0.2))), width=500)
+    assert console == ""
+    assert len(re.findall(r'<svg[^>]* class="marks"', drawn)) == drawn.count("<figure>") >= 8
+    for title in ("Does the source help?", "Beside other ways", "For whom?", "What it costs", "Some users"):
+        assert f"<h2>{title}</h2>" in drawn
+
+
+def test_the_page_is_written_by_whatever_brings_new_figures(trained, crossrec):
+    path = trained.run_dir / "report.html"
+    path.unlink(missing_ok=True)
+    done = crossrec("evaluate", trained.path, "--json", "--png")
+    document = json.loads(done.stdout)
+    assert document["report"] == str(path)
+    assert document["verdict"] in path.read_text().replace("&#x27;", "'")
+    charts = sorted((trained.run_dir / "charts").iterdir())
+    assert len(charts) >= 7
+    assert all(chart.read_bytes().startswith(b"\x89PNG") for chart in charts)
+    before = path.read_bytes()
+    crossrec("evaluate", trained.path, "--set", "evaluate.baselines=[popularity]")
+    assert path.read_bytes() != before
+
+
+def test_markdown_is_all_that_stdout_gets(trained, crossrec):
+    done = crossrec("evaluate", trained.path, "--markdown")
+    assert done.stdout.startswith("## Does it recommend better?\n\n")
+    assert "| crossrec | " in done.stdout
+    assert "<svg" not in done.stdout
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    assert all(row.endswith("|") for row in rows)
+
+
+def test_titles_that_are_code_stay_text(shop, crossrec):
+    path = shop.folder / "items.parquet"
+    items = pd.read_parquet(path)
+    items["title"] = "</script><script>alert(1)</script> | `x` " + items["title"]
+    items.to_parquet(path)
+    shop.config["data"]["clean"] = {"markup": False}
+    assert crossrec("run", shop.path).exit_code == 0
+    html = (shop.run_dir / "report.html").read_text()
+    assert "<script>alert" not in html
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt; | `x`" in html
