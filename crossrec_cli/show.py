@@ -16,9 +16,8 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import InputError
-from crossrec_cli.evaluation.segments import SMALL
 from crossrec_cli.pipeline import Outcome
-from crossrec_cli.report.words import figure, gain
+from crossrec_cli.report.words import SMALL, figure, gain
 from crossrec_cli.stages import (
     CALIBRATION,
     EVALUATE,

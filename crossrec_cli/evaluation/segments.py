@@ -13,8 +13,6 @@ from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints
 ALL = "all"
 LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6+": (6, 2**31)}
 """Target interactions that are given."""
-SMALL = 50
-"""A segment with fewer cases is marked: its figures are mostly chance."""
 
 
 def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:

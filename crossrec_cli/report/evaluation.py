@@ -5,11 +5,11 @@ from __future__ import annotations
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.evaluation.segments import ALL, SMALL
+from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.report import behind, charts, quality
 from crossrec_cli.report.facts import CROSSREC, Facts, Row
 from crossrec_cli.report.page import Chart, Section, Table, render
-from crossrec_cli.report.words import NONE, figure, gain, listed, measure
+from crossrec_cli.report.words import NONE, SMALL, figure, gain, listed, measure
 
 BELIEVED = 0.05
 """P values below this are taken for more than luck."""

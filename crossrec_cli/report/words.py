@@ -9,6 +9,8 @@ from typing import Any
 from crossrec_cli.artifacts import tables as t
 
 NONE = "–"
+SMALL = 50
+"""A segment with fewer users is marked: its figures are mostly chance."""
 
 
 def figure(value: float | None, digits: int) -> str:
