@@ -98,6 +98,9 @@ def evaluate(
     overrides: Overrides = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page as Markdown, without charts.")] = False,
     png: Annotated[bool, typer.Option("--png", help="Also write the page's charts as pictures for slides.")] = False,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="RUN_DIR", help="Exit with 7 if it ranks worse than this run.")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -105,7 +108,7 @@ def evaluate(
 ) -> None:
     """Measure how well the test purchases are found, beside other ways, and write report.html."""
     console = Console(quiet or markdown, as_json)
-    _execute((EVALUATE,), config, overrides or (), force, console, page=show.Page(markdown, png, open_page))
+    _execute((EVALUATE,), config, overrides or (), force, console, page=show.Page(markdown, png, open_page, against))
 
 
 data_app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
@@ -159,6 +162,10 @@ def _execute(
                 document["lists"] = show.lists(console, outcomes, users)
             if {EVALUATE, TRANSFER} & set(stages):
                 document |= show.page(console, Store(config.run_path), page or show.Page())
+            if page and page.against:
+                document["against"] = show.against(
+                    console, outcomes[-1].artifact, page.against, config.evaluate.tolerance
+                )
             console.document(document)
     except (Exception, KeyboardInterrupt) as error:
         _fail(console, *_explain(error, console))

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     ARTIFACT = 4
     LOCKED = 5
     UNAVAILABLE = 6
+    REGRESSION = 7
     INTERRUPTED = 130
 
     @property
@@ -29,6 +30,7 @@ _MEANINGS = {
     ExitCode.ARTIFACT: "an artifact of an earlier stage is missing or damaged",
     ExitCode.LOCKED: "another crossrec works in this run directory",
     ExitCode.UNAVAILABLE: "the device or the language model is not available",
+    ExitCode.REGRESSION: "it ranks significantly worse than the run given with --against",
     ExitCode.INTERRUPTED: "interrupted",
 }
 
@@ -71,3 +73,9 @@ class UnavailableError(CrossrecError):
     """A device, a language model or an optional package is not there."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class RegressionError(CrossrecError):
+    """The run ranks worse than an earlier one."""
+
+    exit_code = ExitCode.REGRESSION

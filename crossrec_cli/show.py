@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from rich.text import Text
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.console import Console, visible
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ArtifactError, InputError, RegressionError
 from crossrec_cli.pipeline import Outcome
 from crossrec_cli.report.words import SMALL, figure, gain
 from crossrec_cli.stages import (
     CALIBRATION,
     EVALUATE,
     METRICS,
+    PER_USER,
     PREPROCESS,
     QUALITY,
     QUALITY_PAGE,
@@ -93,6 +94,8 @@ class Page:
     markdown: bool = False
     png: bool = False
     open: bool = False
+    against: Path | None = None
+    """An earlier run to compare with."""
 
 
 def page(console: Console, store: Store, wanted: Page) -> dict[str, Any]:
@@ -116,6 +119,37 @@ def page(console: Console, store: Store, wanted: Page) -> dict[str, Any]:
     if wanted.open:
         webbrowser.open(path.resolve().as_uri())
     return {"report": str(path), "verdict": verdict}
+
+
+def against(console: Console, ours: Artifact, run_dir: Path, tolerance: float) -> dict[str, Any]:
+    """Compare an evaluation with an earlier run's.
+
+    Returns:
+        The comparison, for ``--json``.
+
+    Raises:
+        ArtifactError: if the earlier run has not been evaluated.
+        InputError: if the two cannot be compared.
+        RegressionError: if this one ranks worse, by more than chance and the tolerance.
+    """
+    from crossrec_cli.evaluation.gate import Comparison  # noqa: PLC0415  SciPy takes a moment to import
+
+    theirs = Store(run_dir).current(EVALUATE)
+    if theirs is None:
+        raise ArtifactError(f"--against: {run_dir}: no evaluate artifact; run 'crossrec evaluate' there first")
+    tables = [t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs)]
+    names = [name for name in tables[0].column_names if name.startswith("ndcg")]
+    measure = next((name for name in names if name.endswith("@10")), names[-1])
+    found = Comparison.of(*tables, measure, tolerance)
+    change = found.difference
+    told = (
+        f"{measure} {found.ours:.4f}, {found.theirs:.4f} in {run_dir}: {change.mean:+.4f} "
+        f"({change.low:+.4f} to {change.high:+.4f}) over {change.users:,} users"
+    )
+    if found.lost:
+        raise RegressionError(f"{told}, worse by more than chance and the {tolerance:.0%} of evaluate.tolerance")
+    console.result(Text(f"{told}, no significant loss."), wanted=False)
+    return {"run_dir": str(run_dir), "measure": measure, "ours": found.ours, "theirs": found.theirs, **asdict(change)}
 
 
 def check(console: Console, found: Check) -> dict[str, Any]:

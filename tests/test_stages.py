@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -567,3 +568,17 @@ def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, ti
     frozen = shop.table("pretrain-adapt", "item_text")
     assert crossrec("run", shop.path, "--set", "adapt.language_model=frozen").exit_code == 0
     assert shop.table("pretrain-adapt", "item_text")["embedding"].map(list).equals(frozen["embedding"].map(list))
+
+
+def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
+    worse = trained.folder / "worse"
+    lazy = ["--set", f"run_dir={worse}", "--set", "adapt.epochs=0", "--set", "finetune.epochs=0"]
+    assert crossrec("run", trained.path, *lazy).exit_code == 0
+    better = crossrec("evaluate", trained.path, "--against", worse, "--json")
+    assert better.exit_code == 0
+    assert json.loads(better.stdout)["against"]["mean"] > 0
+    done = crossrec("evaluate", trained.path, *lazy, "--against", trained.run_dir)
+    assert done.exit_code == ExitCode.REGRESSION
+    assert re.search(r"error: ndcg@5 0\.\d+, 0\.\d+ in .*: -0\.\d+ \(.*\) over 140 users, worse by more", done.stderr)
+    nowhere = crossrec("evaluate", trained.path, "--against", trained.folder / "nowhere")
+    assert (nowhere.exit_code, "run 'crossrec evaluate' there first" in nowhere.stderr) == (ExitCode.ARTIFACT, True)

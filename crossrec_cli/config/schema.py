@@ -488,6 +488,8 @@ class Evaluate(Section):
     the same rules."""
     candidates: Count | None = None
     """Rank the true items among so many sampled ones instead of all, as some papers do; their figures are larger."""
+    tolerance: Fraction = 0.05
+    """The share of an earlier run's NDCG that may be lost before ``--against`` fails; another seed may cost so much."""
 
     @model_validator(mode="after")
     def _lists_are_whole(self) -> Evaluate:

@@ -1,0 +1,55 @@
+"""Whether a run ranks worse than an earlier one, by more than chance and another seed explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation.significance import Difference
+
+OURS = "crossrec"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs' rankings for the users of both."""
+
+    measure: str
+    ours: float
+    theirs: float
+    difference: Difference
+    tolerance: float
+
+    @property
+    def lost(self) -> bool:
+        """Whether the whole 95 % interval lies below what may be lost."""
+        return self.difference.high < -self.tolerance * self.theirs
+
+    @classmethod
+    def of(cls, ours: pa.Table, theirs: pa.Table, measure: str, tolerance: float) -> Comparison:
+        """Compare two per_user.parquet.
+
+        Args:
+            ours: this run's.
+            theirs: the earlier run's.
+            measure: such as ``ndcg@10``.
+            tolerance: the share of the earlier figure that may be lost.
+
+        Raises:
+            InputError: if they have no user in common, or the earlier run did not measure that.
+        """
+        if measure not in theirs.column_names:
+            raise InputError(f"--against: the earlier run has no {measure}; evaluate it with the same evaluate.k")
+        tables = [
+            table.filter(pc.equal(table[t.MODEL], OURS)).select([t.USER_ID, measure]).rename_columns([t.USER_ID, name])
+            for table, name in ((ours, "ours"), (theirs, "theirs"))
+        ]
+        both = tables[0].join(tables[1], t.USER_ID, join_type="inner").sort_by(t.USER_ID)
+        if not both.num_rows:
+            raise InputError("--against: the two runs have no test user in common")
+        mine, before = (both[name].to_numpy() for name in ("ours", "theirs"))
+        return cls(measure, float(mine.mean()), float(before.mean()), Difference.of(mine, before), tolerance)

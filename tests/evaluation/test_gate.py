@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation.gate import Comparison
+
+RNG = np.random.default_rng(0)
+BEFORE = RNG.random(400) * (RNG.random(400) < 0.3)
+
+
+def scores(values: np.ndarray, users: range = range(400), measure: str = "ndcg@10") -> pa.Table:
+    """One run's per-user table, in an order of its own."""
+    order = RNG.permutation(len(values))
+    rows = {"user_id": [f"u{users[i]}" for i in order], measure: values[order]}
+    ours = pa.table({"model": ["crossrec"] * len(values), **rows})
+    return pa.concat_tables([ours, pa.table({"model": ["popularity"] * len(values), **rows, measure: values * 0})])
+
+
+@pytest.mark.parametrize(("share", "tolerance", "lost"), [(0.5, 0.05, True), (0.5, 0.6, False), (0.99, 0.05, False)])
+def test_a_loss_counts_where_it_is_larger_than_chance_and_tolerance(share, tolerance, lost):
+    found = Comparison.of(scores(BEFORE * share), scores(BEFORE), "ndcg@10", tolerance)
+    assert found.lost is lost
+    assert found.difference.mean == pytest.approx((share - 1) * BEFORE.mean())
+    assert (found.ours, found.theirs) == pytest.approx((share * BEFORE.mean(), BEFORE.mean()))
+    assert not Comparison.of(scores(BEFORE), scores(BEFORE * share), "ndcg@10", tolerance).lost, "a gain is no loss"
+
+
+def test_equally_good_rankings_for_others_users_are_no_loss():
+    for seed in range(20):
+        other = np.random.default_rng(seed).permutation(BEFORE)
+        assert not Comparison.of(scores(other), scores(BEFORE), "ndcg@10", 0.05).lost
+
+
+def test_users_of_both_runs_are_compared():
+    found = Comparison.of(scores(BEFORE[:300], range(300)), scores(BEFORE[100:], range(100, 400)), "ndcg@10", 0.0)
+    assert found.difference.users == 200
+    assert found.difference.mean == 0
+    with pytest.raises(InputError, match="no test user in common"):
+        Comparison.of(scores(BEFORE[:9], range(9)), scores(BEFORE[:9], range(9, 18)), "ndcg@10", 0.0)
+    with pytest.raises(InputError, match=r"no ndcg@5; evaluate it with the same evaluate\.k"):
+        Comparison.of(scores(BEFORE, measure="ndcg@5"), scores(BEFORE), "ndcg@5", 0.0)
