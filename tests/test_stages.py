@@ -579,6 +579,6 @@ def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
     assert json.loads(better.stdout)["against"]["mean"] > 0
     done = crossrec("evaluate", trained.path, *lazy, "--against", trained.run_dir)
     assert done.exit_code == ExitCode.REGRESSION
-    assert re.search(r"error: ndcg@5 0\.\d+, 0\.\d+ in .*: -0\.\d+ \(.*\) over 140 users, worse by more", done.stderr)
+    assert re.search(r"error: ndcg@5 0\.\d+, 0\.\d+ in .*: -0\.\d+ \(.*\) over 180 users, worse by more", done.stderr)
     nowhere = crossrec("evaluate", trained.path, "--against", trained.folder / "nowhere")
     assert (nowhere.exit_code, "run 'crossrec evaluate' there first" in nowhere.stderr) == (ExitCode.ARTIFACT, True)
