@@ -68,9 +68,8 @@ def _events(config: Config) -> dict[str, str]:
     return {path: hash_file(Path(path))} if path else {}
 
 
-def _external(config: Config) -> dict[str, str]:
-    path = config.evaluate.external
-    return {path: hash_file(Path(path))} if path else {}
+def _handed_in(config: Config) -> dict[str, str]:
+    return {path: hash_file(Path(path)) for path in (config.evaluate.external, config.evaluate.feedback) if path}
 
 
 def _nothing(config: Config) -> dict[str, str]:
@@ -125,7 +124,7 @@ STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 3, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(FINETUNE, 3, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
-    Stage(EVALUATE, 3, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _external),
+    Stage(EVALUATE, 3, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
     Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
     Stage(
         TRANSFER,

@@ -137,10 +137,10 @@ def against(console: Console, ours: Artifact, run_dir: Path, tolerance: float) -
     theirs = Store(run_dir).current(EVALUATE)
     if theirs is None:
         raise ArtifactError(f"--against: {run_dir}: no evaluate artifact; run 'crossrec evaluate' there first")
-    tables = [t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs)]
-    names = [name for name in tables[0].column_names if name.startswith("ndcg")]
+    now, before = (t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
+    names = [name for name in now.column_names if name.startswith("ndcg")]
     measure = next((name for name in names if name.endswith("@10")), names[-1])
-    found = Comparison.of(*tables, measure, tolerance)
+    found = Comparison.of(now, before, measure, tolerance)
     change = found.difference
     told = (
         f"{measure} {found.ours:.4f}, {found.theirs:.4f} in {run_dir}: {change.mean:+.4f} "

@@ -582,3 +582,22 @@ def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
     assert re.search(r"error: ndcg@5 0\.\d+, 0\.\d+ in .*: -0\.\d+ \(.*\) over 180 users, worse by more", done.stderr)
     nowhere = crossrec("evaluate", trained.path, "--against", trained.folder / "nowhere")
     assert (nowhere.exit_code, "run 'crossrec evaluate' there first" in nowhere.stderr) == (ExitCode.ARTIFACT, True)
+
+
+def test_feedback_tells_what_users_would_think_of_these_lists(trained, crossrec):
+    """Users who click on every book of their taste and on no other: crossrec's lists would bring more than chance."""
+    users, items = (trained.table("preprocess", name) for name in ("users", "items"))
+    books = items.loc[items["domain"] == "target", "item_id"]
+    jazz = [user for user in users["user_id"] if user.startswith("jazz")]
+    rows = pd.DataFrame([(user, book, float(book.startswith("jazz"))) for user in jazz for book in books])
+    path = trained.folder / "impressions.csv"
+    rows.set_axis(["user_id", "item_id", "click"], axis=1).assign(propensity=0.5).to_csv(path, index=False)
+    done = crossrec("evaluate", trained.path, "--set", f"evaluate.feedback={path}")
+    assert done.exit_code == 0, done.output
+    found = trained.table("evaluate", "feedback").query("segment == 'all'").set_index("measure")
+    assert found.loc["logged", "value"] == pytest.approx(1 / 3)
+    assert found.loc["snips", "low"] > 0.6
+    assert 0 < found.loc["snips", "effective"] < found.loc["logged", "effective"]
+    assert "click, all" in (trained.run_dir / "report.html").read_text()
+    crossrec("evaluate", trained.path)
+    assert "It was not measured: no feedback file was given" in (trained.run_dir / "report.html").read_text()

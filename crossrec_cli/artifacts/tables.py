@@ -200,6 +200,19 @@ EXAMPLES = pa.schema(  # some test users: what each did, and what crossrec would
         "hit": pa.bool_(),  # of a list: whether test asked for it
     }
 )
+FEEDBACK = pa.schema(  # what users thought of what they were shown, and would think of crossrec's lists
+    {
+        "reward": pa.string(),  # click | purchase | rating
+        SEGMENT: pa.string(),
+        K: pa.int32(),
+        MEASURE: pa.string(),  # logged | ips | snips
+        VALUE: pa.float64(),
+        LOW: pa.float64(),
+        HIGH: pa.float64(),
+        "effective": pa.float64(),  # impressions that it rests on, each of weight 1
+        "impressions": pa.int64(),
+    }
+)
 ACCURACY = pa.schema(  # of the interest score, over pairs of a user and an item
     {
         DOMAIN: pa.string(),

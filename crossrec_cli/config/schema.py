@@ -486,6 +486,9 @@ class Evaluate(Section):
     external: FilePath | None = None
     """A Parquet or CSV file with ``user_id``, ``item_id`` and ``rank`` from 1: another system's lists, to be scored by
     the same rules."""
+    feedback: FilePath | None = None
+    """A Parquet or CSV file of impressions: ``user_id`` and ``item_id``, at least one of ``click``, ``purchase`` and
+    ``rating``, and either ``rank`` or ``propensity``. It tells what users would think of crossrec's lists."""
     candidates: Count | None = None
     """Rank the true items among so many sampled ones instead of all, as some papers do; their figures are larger."""
     tolerance: Fraction = 0.05

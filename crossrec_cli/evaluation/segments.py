@@ -46,23 +46,26 @@ def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Bools
         cases: what is asked.
     """
     rows, wanted = cases.truth.rows, cases.truth.values
-    categories = [(path or "").partition(" > ")[0] for path in items[t.CATEGORY].to_pylist()]
-    tags = users[t.TAGS].to_pylist()
-    tagged = [(case, tag) for case, user in enumerate(cases.users) for tag in tags[user]]
-    facts = {
-        "category": _pairs(rows, [categories[item] for item in wanted]),
-        "language": _pairs(rows, [items[t.LANGUAGE][int(item)].as_py() for item in wanted]),
-        "platform": _pairs(np.arange(cases.count), [users[t.PLATFORM][int(user)].as_py() for user in cases.users]),
-        "tag": tagged,
-    }
-    found: dict[str, Bools] = {}
-    for kind, pairs in facts.items():
-        for value in sorted({value for _, value in pairs}):
-            chosen = np.zeros(cases.count, bool)
-            chosen[[case for case, other in pairs if other == value]] = True
-            found |= {} if chosen.all() else {f"{kind} {value}": chosen}
-    return found
+    paths, languages = (items[name].to_pylist() for name in (t.CATEGORY, t.LANGUAGE))
+    categories = [
+        (int(row), paths[item].partition(" > ")[0]) for row, item in zip(rows, wanted, strict=True) if paths[item]
+    ]
+    spoken = [(int(row), languages[item]) for row, item in zip(rows, wanted, strict=True) if languages[item]]
+    of_items = _parts("category", categories, cases.count) | _parts("language", spoken, cases.count)
+    return of_items | described_users(users, cases.users)
 
 
-def _pairs(cases: Sequence[int] | Ints, values: Sequence[str | None]) -> list[tuple[int, str]]:
-    return [(int(case), value) for case, value in zip(cases, values, strict=True) if value]
+def described_users(users: pa.Table, who: Ints) -> dict[str, Bools]:
+    """By platform and tag, for each of these users, given by their indices; bool (who,)."""
+    platforms, tags = (users[name].to_pylist() for name in (t.PLATFORM, t.TAGS))
+    platform = [(row, platforms[user]) for row, user in enumerate(who) if platforms[user]]
+    tag = [(row, tag) for row, user in enumerate(who) for tag in tags[user]]
+    return _parts("platform", platform, len(who)) | _parts("tag", tag, len(who))
+
+
+def _parts(kind: str, pairs: Sequence[tuple[int, str]], size: int) -> dict[str, Bools]:
+    """From pairs of a place and a value of it, the places of each value."""
+    found = {f"{kind} {value}": np.zeros(size, bool) for value in sorted({value for _, value in pairs})}
+    for place, value in pairs:
+        found[f"{kind} {value}"][place] = True
+    return {name: chosen for name, chosen in found.items() if not chosen.all()}

@@ -124,6 +124,32 @@ def _rate(made: Manifest, facts: Facts) -> str:
     return f"{done / max(made.wall_seconds, 1e-3):,.0f} {what}"
 
 
+def satisfaction(facts: Facts) -> Section:
+    """What users thought of what they were shown, and would think of these lists."""
+    title = "What users think"
+    rows = [row for row in facts.feedback.to_pylist() if row[t.K] == facts.k]
+    if not rows:
+        return Section(title, "It was not measured: no feedback file was given (evaluate.feedback).")
+    told = [
+        [
+            f"{row['reward']}, {row[t.SEGMENT]}",
+            row[t.MEASURE],
+            figure(row[t.VALUE], 4),
+            f"{figure(row[t.LOW], 4)} to {figure(row[t.HIGH], 4)}",
+            f"{row['effective']:,.0f}",
+            f"{row['impressions']:,}",
+        ]
+        for row in rows
+    ]
+    text = (
+        f"Logged is the mean over what users were shown then. IPS and SNIPS estimate from it what crossrec's lists of "
+        f"{facts.k} would bring, with each impression weighed by how unlikely it was to be seen; where few of these "
+        "stand in crossrec's lists, the effective number is small and the figure means little."
+    )
+    columns = ["of, by", "measure", "value", "95 %", "effective impressions", "of"]
+    return Section(title, text, [Table("Feedback", columns, told)])
+
+
 def people(facts: Facts) -> Section:
     """Some users' lists beside their histories."""
     by_user: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {"history": [], "list": []})

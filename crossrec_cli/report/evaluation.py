@@ -32,6 +32,7 @@ def sections(facts: Facts) -> list[Section]:
         behind.lists(facts),
         quality.section(facts.quality),
         behind.cost(facts),
+        behind.satisfaction(facts),
         behind.people(facts),
         behind.made_from(facts),
     ]

@@ -17,6 +17,7 @@ from crossrec_cli.stages import (
     CALIBRATION,
     EVALUATE,
     EXAMPLES,
+    FEEDBACK,
     FINETUNE,
     FINETUNE_LEARNING,
     INTERACTIONS,
@@ -44,6 +45,8 @@ class Facts:
     accuracy: pa.Table
     calibration: pa.Table
     examples: pa.Table
+    feedback: pa.Table
+    """Empty where there is no feedback file."""
     quality: pa.Table
     learning: Mapping[str, pa.Table]
     """history.parquet of the training stages, by stage."""
@@ -96,6 +99,7 @@ class Facts:
             accuracy=table(ACCURACY),
             calibration=table(CALIBRATION),
             examples=table(EXAMPLES),
+            feedback=table(FEEDBACK),
             quality=table(QUALITY),
             learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
             transfer=_transfer(found),

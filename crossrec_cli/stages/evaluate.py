@@ -15,12 +15,13 @@ import torch
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation import feedback, metrics
 from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
 from crossrec_cli.evaluation.calibration import Accuracy, Reliability, pairs
 from crossrec_cli.evaluation.external import LISTS, external_ranks
+from crossrec_cli.evaluation.feedback import Impressions, Judgement
 from crossrec_cli.evaluation.lists import Catalogue, coverage
-from crossrec_cli.evaluation.segments import ALL, described, segments
+from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import Difference, holm, intervals
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, load_cases
 from crossrec_cli.interest.model import InterestModel
@@ -30,6 +31,7 @@ from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
     EXAMPLES,
+    FEEDBACK,
     FINETUNED,
     METRICS,
     PER_USER,
@@ -69,6 +71,7 @@ def run(job: Job) -> Summary:
     _write_metrics(job, _parts(world, cases[t.TEST]), scores, found, len(shop.candidates))
     _write_significance(job, scores)
     _write_examples(job, world, cases[t.TEST], found[CROSSREC].lists)
+    _write_feedback(job, world, scorers[CROSSREC], cases[t.TEST])
     told = {
         f"{name}_{measure}": metrics.mean(values[measure])
         for name, values in scores.items()
@@ -198,6 +201,29 @@ def _write_significance(job: Job, scores: Mapping[str, PerCase]) -> None:
     columns = {name: [row[place] for row in rows] for place, name in enumerate(t.SIGNIFICANCE.names)}
     columns[t.K] = [int(k) for k in columns[t.K]]
     t.write_table(job.output(SIGNIFICANCE), t.SIGNIFICANCE, columns)
+
+
+def _write_feedback(job: Job, world: World, scorer: Scorer, cases: Cases) -> None:
+    """What users would think of crossrec's lists, made from what they had done before the test."""
+    chosen, rows = job.config.evaluate, list[Judgement]()
+    if chosen.feedback:
+        key = "evaluate.feedback"
+        table = read_file(Path(chosen.feedback), key, feedback.REQUIRED, feedback.OPTIONAL)
+        found = Impressions.of(table, world.users, world.items, f"{key}: {chosen.feedback}")
+        users, row = np.unique(found.user, return_inverse=True)
+        lengths = world.histories.train_lengths.copy()
+        lengths[cases.users] = cases.history_lengths
+        nothing = Cases(users, lengths[users], Ragged.of([[]] * len(users)))
+        ranks = ranked(
+            scorer, world.histories, nothing, world.target_items, mask_seen=chosen.mask_seen, k=max(chosen.k)
+        )
+        lists = np.where(ranks.lists < 0, -2, world.target_items[ranks.lists])
+        in_target = world.histories.target_lengths(found.user, lengths[found.user])
+        parts = {ALL: np.ones(len(row), bool), "cold user": in_target == 0, "warm": in_target > 0}
+        parts |= described_users(world.users, found.user)
+        rows = found.judged({k: (lists[row, :k] == found.item[:, None]).any(axis=1) for k in chosen.k}, parts)
+    columns = {name: [row[number] for row in rows] for number, name in enumerate(t.FEEDBACK.names)}
+    t.write_table(job.output(FEEDBACK), t.FEEDBACK, columns)
 
 
 def _write_examples(job: Job, world: World, cases: Cases, lists: Ints) -> None:

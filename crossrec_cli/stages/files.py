@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 from crossrec_cli.errors import InputError
 
 
-def read_file(path: Path, key: str, schema: pa.Schema) -> pa.Table:
+def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | None = None) -> pa.Table:
     """Columns of a Parquet or CSV file.
 
     Args:
         path: the file; ``.parquet``, or else CSV with a header.
         key: the config key that names it, for messages.
         schema: which columns, and as what; only a nullable one may be empty in places.
+        optional: more columns, which may be missing.
 
     Raises:
         InputError: if it cannot be read, lacks a column, leaves one empty, or holds what is not of that type.
@@ -27,11 +28,13 @@ def read_file(path: Path, key: str, schema: pa.Schema) -> pa.Table:
             table = pq.read_table(path)
         else:
             as_text = pa.csv.ConvertOptions(
-                column_types={name: pa.string() for name in schema.names}, strings_can_be_null=True
+                column_types=dict.fromkeys([*schema.names, *(optional or schema).names], pa.string()),
+                strings_can_be_null=True,
             )
             table = pa.csv.read_csv(path, convert_options=as_text)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{key}: {path}: cannot be read: {str(error).splitlines()[0]}") from None
+    schema = pa.schema([*schema, *(field for field in optional or () if field.name in table.column_names)])
     for field in schema:
         if field.name not in table.column_names:
             there = ", ".join(table.column_names)

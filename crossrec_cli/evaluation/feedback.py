@@ -1,0 +1,142 @@
+"""What users would think of other lists than those they were shown, from what they thought of those.
+
+Impressions were logged under another ranking. One that crossrec's list would show as well stands for as many as its
+probability of being seen is small (Horvitz & Thompson 1952; for rankings Li et al. 2018,
+https://doi.org/10.1145/3219819.3220028):
+
+- ips: the mean of w · reward over all impressions, with w = 1/propensity where crossrec shows the item, else 0.
+- snips: Σ w · reward / Σ w (Swaminathan & Joachims 2015), biased a little and far steadier.
+
+Where a rank is given in place of a propensity, an impression at rank r was looked at with probability 1/r (Joachims et
+al. 2017, https://doi.org/10.1145/3018661.3018699). The effective sample size is (Σ w)² / Σ w² (Kish 1965).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation.metrics import Floats
+from crossrec_cli.interest.batches import Bools, Ints
+
+PROPENSITY = "propensity"
+REWARDS = ("click", "purchase", "rating")
+RESAMPLES = 2000
+REQUIRED = pa.schema(
+    [pa.field(t.USER_ID, pa.string(), nullable=False), pa.field(t.ITEM_ID, pa.string(), nullable=False)]
+)
+OPTIONAL = pa.schema(
+    [
+        *(pa.field(name, pa.float64()) for name in REWARDS),
+        pa.field(t.RANK, pa.float64(), nullable=False),
+        pa.field(PROPENSITY, pa.float64(), nullable=False),
+    ]
+)
+
+
+class Judgement(NamedTuple):
+    """A row of ``tables.FEEDBACK``."""
+
+    reward: str
+    segment: str
+    k: int
+    measure: str
+    value: float
+    low: float
+    high: float
+    effective: float
+    impressions: int
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """What was shown to users of the data, and what they thought of it."""
+
+    user: Ints
+    """User indices, (n,)."""
+    item: Ints
+    """Item indices, −1 for an item that is not in the data; (n,)."""
+    propensity: Floats
+    """The probability that the user saw it there, (n,)."""
+    rewards: Mapping[str, Floats]
+    """By their names, (n,) each; nan where unknown."""
+
+    @classmethod
+    def of(cls, table: pa.Table, users: pa.Table, items: pa.Table, where: str) -> Impressions:
+        """From a file's table and preprocess's; impressions of users that are not in the data are left out.
+
+        Raises:
+            InputError: if it has no reward, neither or both of rank and propensity, or one of these out of its bounds.
+        """
+        rewards = [name for name in REWARDS if name in table.column_names]
+        if not rewards:
+            raise InputError(f"{where}: no column 'click', 'purchase' or 'rating'")
+        if (t.RANK in table.column_names) == (PROPENSITY in table.column_names):
+            raise InputError(f"{where}: needs exactly one of the columns 'rank' and 'propensity'")
+        name, told = (t.RANK, "at least 1") if t.RANK in table.column_names else (PROPENSITY, "above 0 and at most 1")
+        given = table[name].to_numpy()
+        wrong = (given < 1) if name == t.RANK else (given <= 0) | (given > 1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(f"{where}, row {row + 1}: {name} is {given[row]:g}; it has to be {told}")
+        user, item = (
+            pc.fill_null(pc.index_in(table[column], value_set=known[column].combine_chunks()), -1).to_numpy()
+            for column, known in ((t.USER_ID, users), (t.ITEM_ID, items))
+        )
+        kept = user >= 0
+        return cls(
+            user[kept].astype(np.int64),
+            item[kept].astype(np.int64),
+            (1 / given if name == t.RANK else given)[kept],
+            {reward: table[reward].to_numpy().astype(np.float64)[kept] for reward in rewards},
+        )
+
+    def judged(self, shown: Mapping[int, Bools], parts: Mapping[str, Bools]) -> list[Judgement]:
+        """Every figure of every reward.
+
+        Args:
+            shown: for each k, whether crossrec's first k hold the item, (n,).
+            parts: segments of the impressions, (n,) each.
+        """
+        return [
+            Judgement(reward, segment, k, *figure)
+            for k, held in shown.items()
+            for reward, values in self.rewards.items()
+            for segment, some in parts.items()
+            for figure in self._figures(held, values, some & np.isfinite(values))
+        ]
+
+    def _figures(self, shown: Bools, reward: Floats, some: Bools) -> list[tuple[str, float, float, float, float, int]]:
+        """Measure, value, interval, effective sample size and number of impressions."""
+        weight = np.where(shown, 1 / self.propensity, 0.0)[some]
+        users, number = np.unique(self.user[some], return_inverse=True)
+        columns = (reward[some], weight * reward[some], weight, np.ones(len(weight)))
+        seen, thought, weights, ones = (np.bincount(number, values, minlength=len(users)) for values in columns)
+        squares = float(np.square(weight).sum())
+        effective = float(weight.sum()) ** 2 / squares if squares else 0.0
+        return [
+            ("logged", *_ratio(seen, ones), float(len(weight)), len(weight)),
+            ("ips", *_ratio(thought, ones), effective, len(weight)),
+            ("snips", *_ratio(thought, weights), effective, len(weight)),
+        ]
+
+
+def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
+    """Σ above / Σ below, and its 95 % bootstrap interval over users."""
+    if not below.sum():
+        return float("nan"), float("nan"), float("nan")
+    rng, users = np.random.default_rng(0), len(above)
+    drawn: npt.NDArray[np.float64] = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        times = rng.multinomial(users, np.full(users, 1 / users))
+        drawn[number] = float(times @ above) / max(float(times @ below), 1e-12)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(above.sum() / below.sum()), float(low), float(high)
