@@ -119,7 +119,10 @@ class Impressions:
         weight = np.where(shown, 1 / self.propensity, 0.0)[some]
         users, number = np.unique(self.user[some], return_inverse=True)
         columns = (reward[some], weight * reward[some], weight, np.ones(len(weight)))
-        seen, thought, weights, ones = (np.bincount(number, values, minlength=len(users)) for values in columns)
+        totals: list[Floats] = [
+            np.bincount(number, values, minlength=len(users)).astype(np.float64) for values in columns
+        ]
+        seen, thought, weights, ones = totals
         squares = float(np.square(weight).sum())
         effective = float(weight.sum()) ** 2 / squares if squares else 0.0
         return [
