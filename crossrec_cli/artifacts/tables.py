@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -263,6 +263,35 @@ def vectors(table: pa.Table) -> npt.NDArray[np.float32]:
     """The column ``EMBEDDING`` as a float32 matrix, in Arrow's own memory, which is read-only."""
     column = table[EMBEDDING].combine_chunks()
     matrix: npt.NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return matrix
+
+
+def embedding_parts(path: Path) -> Iterator[npt.NDArray[np.float32]]:
+    """An item_text.parquet as matrices of some thousand rows each, in Arrow's own memory, which is read-only.
+
+    Raises:
+        ArtifactError: if it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would hold all that was read
+            for batch in file.iter_batches(columns=[EMBEDDING]):
+                column = batch[EMBEDDING]
+                yield column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+        pa.default_memory_pool().release_unused()  # hundreds of megabytes after a large file
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
+    """The same as one matrix of our own; a million texts are then held once and not twice."""
+    with pq.ParquetFile(path) as file:
+        rows = file.metadata.num_rows
+    matrix, begin = np.empty((rows, 0), np.float32), 0
+    for part in embedding_parts(path):
+        if not begin:
+            matrix = np.empty((rows, part.shape[1]), np.float32)
+        matrix[begin : begin + len(part)] = part
+        begin += len(part)
     return matrix
 
 

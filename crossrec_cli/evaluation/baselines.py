@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
-from crossrec_cli.ranking.topk import Scorer
+from crossrec_cli.ranking.topk import Scorer, products
 
 LARGEST = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
@@ -87,18 +87,20 @@ def tag_popularity_scorer(shop: Shop) -> Scorer:
     number = np.full(len(shop.in_target), -1)
     number[shop.candidates] = np.arange(len(shop.candidates))
     bought = _matrix(training, number, len(shop.candidates))
-    share = _counts(shop) / max(len(training.lengths), 1)
-    weight = 1 / (np.bincount(tags.values) + FEW_BUYERS)
+    share = (_counts(shop) / max(len(training.lengths), 1)).astype(np.float32)
+    weight = (1 / (np.bincount(tags.values) + FEW_BUYERS)).astype(np.float32)
     bears = csr_array((weight[tags.values], (tags.rows, tags.values)), shape=(len(tags.lengths), len(weight)))
     per_tag = csr_array(bears.T @ bought)
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
         known = tags.where(tags.values < len(weight))
-        mean = 1 / np.maximum(known.lengths, 1)[known.rows]
+        mean = (1 / np.maximum(known.lengths, 1)[known.rows]).astype(np.float32)
         mine = csr_array((mean, (known.rows, known.values)), shape=(len(known.lengths), len(weight)))
         everybody = np.bincount(known.rows, mean * weight[known.values] * FEW_BUYERS, minlength=len(known.lengths))
-        smoothing = np.where(known.lengths > 0, everybody, 1.0)
-        return torch.from_numpy(((mine @ per_tag).toarray() + np.outer(smoothing, share)).astype(np.float32))
+        smoothing = np.where(known.lengths > 0, everybody, 1.0).astype(np.float32)
+        scores = (mine @ per_tag).toarray()
+        scores += np.outer(smoothing, share)
+        return torch.from_numpy(scores)
 
     return score
 
@@ -184,13 +186,16 @@ def ease_scorer(shop: Shop, within: Bools, l2: float) -> Scorer:
 
 def text_scorer(embeddings: npt.NDArray[np.float32], candidates: Ints) -> Scorer:
     """The cosine between an item's text and the mean text of a history. Embeddings are float32 (I, width)."""
-    unit = torch.nn.functional.normalize(torch.from_numpy(embeddings), dim=1)
-    wanted = unit[torch.from_numpy(candidates)].T.contiguous()
+    vectors = torch.from_numpy(embeddings)
+    each = 1 / torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)  # no second copy of a million vectors
+    chosen = torch.from_numpy(candidates)
+    among = products(vectors, chosen)
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
         values, starts = torch.from_numpy(histories.values), torch.from_numpy(histories.starts)
-        mean = torch.nn.functional.embedding_bag(values, unit, starts, mode="mean")
-        return torch.nn.functional.normalize(mean, dim=1) @ wanted
+        total = torch.nn.functional.embedding_bag(values, vectors, starts, mode="sum", per_sample_weights=each[values])
+        cosine: Tensor = among(torch.nn.functional.normalize(total, dim=1)) * each[chosen]
+        return cosine
 
     return score
 

@@ -22,8 +22,10 @@ SMOOTHING = 0.01
 class Catalogue:
     """What is known of the C candidates, in their order."""
 
-    unit: npt.NDArray[np.float32]
-    """Text embeddings of length 1, (C, width)."""
+    embeddings: npt.NDArray[np.float32]
+    """Every item's text, (I, width)."""
+    items: Ints
+    """The candidates' item indices, (C,)."""
     buyers: Floats
     """The share of training's users that bought each, (C,)."""
     users: int
@@ -69,10 +71,12 @@ class Catalogue:
         yield np.empty(0)
         for begin in range(0, len(shown), LISTS_TOGETHER):
             some = slice(begin, begin + LISTS_TOGETHER)
-            sums = np.einsum("nkw,nk->nw", self.unit[shown[some]], there[some].astype(np.float32))
+            vectors = self.embeddings[self.items[shown[some]]]
+            inverse = there[some] / np.maximum(np.linalg.norm(vectors, axis=2), 1e-12)
+            sums = np.einsum("nkw,nk->nw", vectors, inverse)
             number = there[some].sum(axis=1).astype(np.float64)
             pairs = np.where(number > 1, number * (number - 1), np.nan)
-            yield 1 - ((sums.astype(np.float64) ** 2).sum(axis=1) - number) / pairs
+            yield 1 - ((sums**2).sum(axis=1) - number) / pairs
 
     def _miscalibration(self, shown: Ints, there: Bools, histories: Ragged) -> Floats:
         liked = self._shares(histories.rows, histories.values, len(shown))

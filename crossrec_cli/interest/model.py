@@ -6,7 +6,7 @@ Shapes: I items, B users, d dimensions. Item and tag indices are those of prepro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
 
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""
+ITEMS_TOGETHER = 65_536
+"""Items in one pass of the tower when they are only to be known."""
 WHITENED_WIDTH = 256
 """Directions kept of the text embedding: the rest of all-MiniLM-L6-v2's 384 carry under 2 % of its variance."""
 
@@ -42,6 +44,16 @@ class Whitening:
 
     mean: Tensor
     matrix: Tensor
+
+    def of(self, embeddings: Iterable[npt.NDArray[np.float32]], items: int) -> Tensor:
+        """Whitened, float32 (items, r), from parts (n, width), so that nobody needs to hold all of these."""
+        text, begin, mean = torch.empty(items, self.matrix.shape[1]), 0, self.mean.numpy()
+        for part in embeddings:
+            text[begin : begin + len(part)] = torch.from_numpy(part - mean) @ self.matrix
+            begin += len(part)
+        if begin != items:
+            raise ValueError(f"{begin:,} texts for {items:,} items")
+        return text
 
 
 def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
@@ -116,20 +128,18 @@ class ItemTower(nn.Module):
     in_target: Tensor
     text: Tensor
 
-    def __init__(
-        self, config: Interest, embeddings: Tensor, white: Whitening, trained: Tensor, in_target: Tensor
-    ) -> None:
+    def __init__(self, config: Interest, text: Tensor, white: Whitening, trained: Tensor, in_target: Tensor) -> None:
         super().__init__()
         self.register_buffer("text_mean", white.mean)
         self.register_buffer("text_matrix", white.matrix)
         self.register_buffer("trained", trained)
         self.register_buffer("in_target", in_target)
-        self.register_buffer("text", (embeddings - white.mean) @ white.matrix, persistent=False)
+        self.register_buffer("text", text, persistent=False)
         width = white.matrix.shape[1]
         self.adaptor = nn.Linear(width, config.dim)  # a hidden layer here learned slower and ranked no better
-        self.id_embedding = nn.Embedding(len(embeddings), config.dim)
+        self.id_embedding = nn.Embedding(len(text), config.dim)
         nn.init.normal_(self.id_embedding.weight, std=0.02)  # small, so that text leads at first
-        self.bias = nn.Parameter(torch.zeros(len(embeddings)))
+        self.bias = nn.Parameter(torch.zeros(len(text)))
         self.dropout = Dropout(config.dropout)
         self.id_dropout = config.id_dropout
 
@@ -141,6 +151,25 @@ class ItemTower(nn.Module):
             has_id = has_id * (torch.rand_like(has_id) >= self.id_dropout)
         vectors = self.adaptor(self.dropout(text)) + self.dropout(ids) * has_id.unsqueeze(1)
         return Items(vectors, bias * has_id, in_target)
+
+    @torch.no_grad()
+    def known(self) -> Items:
+        """All items as they are when nothing is dropped, some at a time."""
+        self.eval()
+        size, device = len(self.bias), self.bias.device
+        found = Items(
+            *(torch.empty(size, *more, device=device) for more in ((self.id_embedding.embedding_dim,), (), ()))
+        )
+        for begin in range(0, size, ITEMS_TOGETHER):
+            some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
+            for whole, part in zip(found, self(some), strict=True):
+                whole[begin : begin + len(some)] = part
+        return found
+
+    def release(self) -> None:
+        """Let go of texts and ids, once all items are known."""
+        self.text = self.text[:0].clone()
+        self.id_embedding = nn.Embedding(0, self.id_embedding.embedding_dim)
 
 
 class BagEncoder(nn.Module):
@@ -211,7 +240,7 @@ class InterestModel(nn.Module):
     def __init__(
         self,
         config: Interest,
-        embeddings: Tensor,
+        text: Tensor,
         white: Whitening,
         trained: Tensor,
         in_target: Tensor,
@@ -221,14 +250,14 @@ class InterestModel(nn.Module):
 
         Args:
             config: sizes and the kind of user encoder.
-            embeddings: the items' text embeddings, float32 (I, width).
-            white: how they are whitened.
+            text: the items' whitened text embeddings, float32 (I, r).
+            white: how they were whitened.
             trained: 1.0 for items with training interactions, else 0.0, float32 (I,).
             in_target: 1.0 for items of the target domain, else 0.0, float32 (I,).
             tags: number of distinct user tags.
         """
         super().__init__()
-        self.tower = ItemTower(config, embeddings, white, trained, in_target)
+        self.tower = ItemTower(config, text, white, trained, in_target)
         self.nobody = nn.Parameter(torch.zeros(config.dim))  # the prefix of a user without tags
         self.tags = nn.EmbeddingBag(tags, config.dim, mode="sum")
         nn.init.zeros_(self.tags.weight)
@@ -243,16 +272,17 @@ class InterestModel(nn.Module):
     def create(cls, config: Interest, embeddings: npt.NDArray[np.float32], domain: Domain, tags: int) -> InterestModel:
         """An untrained model for a catalogue whose text embeddings are float32 (I, width)."""
         trained, in_target = (torch.from_numpy(fact.astype(np.float32)) for fact in (domain.trained, domain.is_target))
-        return cls(config, torch.from_numpy(embeddings), whitening(embeddings), trained, in_target, tags)
+        white = whitening(embeddings)
+        return cls(config, white.of([embeddings], len(embeddings)), white, trained, in_target, tags)
 
     @classmethod
     def restore(
-        cls, config: Interest, embeddings: npt.NDArray[np.float32], weights: Mapping[str, Tensor]
+        cls, config: Interest, embeddings: Iterable[npt.NDArray[np.float32]], weights: Mapping[str, Tensor]
     ) -> InterestModel:
-        """The model whose ``state_dict`` this is, over the same catalogue."""
+        """The model whose ``state_dict`` this is, over the same catalogue, whose text embeddings come in parts."""
         white = Whitening(weights["tower.text_mean"], weights["tower.text_matrix"])
         trained, in_target, tags = weights["tower.trained"], weights["tower.in_target"], len(weights["tags.weight"])
-        model = cls(config, torch.from_numpy(embeddings), white, trained, in_target, tags)
+        model = cls(config, white.of(embeddings, len(trained)), white, trained, in_target, tags)
         model.load_state_dict(dict(weights))
         return model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.reporting import Advance
 
-CHUNK_CELLS = 2**24
-"""Scores held at once, 64 MB in float32."""
+CHUNK_CELLS = 2**23
+"""Scores held at once, 32 MB in float32."""
 
 
 class Scorer(Protocol):
@@ -38,20 +38,29 @@ class Chunk:
     """Rows and columns, int64 each, of candidates in the history."""
 
 
-def interest_scorer(model: InterestModel, candidates: Ints) -> Scorer:
-    """Scores by the interest model, before calibration."""
+def interest_scorer(model: InterestModel, candidates: Ints, known: Items | None = None) -> Scorer:
+    """Scores by the interest model, before calibration; ``known`` is the tower's, if it was asked already."""
     model.eval()
-    with torch.inference_mode():
-        known = model.tower()
-        chosen = torch.from_numpy(candidates).to(model.device)
-        wanted, bias = known.vectors[chosen].T.contiguous(), known.bias[chosen]
+    items = known or model.tower.known()
+    chosen = torch.from_numpy(candidates).to(model.device)
+    among, bias = products(items.vectors, chosen), items.bias[chosen]
 
-    @torch.no_grad()  # what comes out of inference mode could not be changed
+    @torch.no_grad()
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        scores: Tensor = model.user_vectors(known, histories, tags) @ wanted + bias
-        return scores.cpu()
+        return (among(model.user_vectors(items, histories, tags)) + bias).cpu()
 
     return score
+
+
+def products(vectors: Tensor, chosen: Tensor) -> Callable[[Tensor], Tensor]:
+    """From user vectors (B, d) to their products with some of (I, d) vectors, (B, chosen).
+
+    Where most are chosen, all are multiplied and the others left out, which spares a copy of a large catalogue.
+    """
+    if len(chosen) * 2 < len(vectors):
+        wanted = vectors[chosen]
+        return lambda users: users @ wanted.T
+    return lambda users: (users @ vectors.T)[:, chosen]
 
 
 def chunks(

@@ -24,7 +24,7 @@ from crossrec_cli.evaluation.lists import Catalogue, coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import Difference, holm, intervals
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, load_cases
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, interest_scorer, ranked
 from crossrec_cli.stages import (
     ACCURACY,
@@ -59,10 +59,12 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
+    known = model.tower.known()
+    model.tower.release()
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
     shop = Shop(world.histories, world.target_items, load_embeddings(job.inputs), config.seed)
     scorers, settings = _baselines(job, shop, cases[t.VALID])
-    scorers[CROSSREC] = interest_scorer(model, shop.candidates)
+    scorers[CROSSREC] = interest_scorer(model, shop.candidates, known)
     found = _ranked(job, shop, scorers, cases[t.TEST])
     if config.evaluate.external:
         found[EXTERNAL] = _external(job, world, cases[t.TEST])
@@ -77,7 +79,7 @@ def run(job: Job) -> Summary:
         for name, values in scores.items()
         for measure in _deciding(job)
     }
-    return told | {"settings": settings} | _write_accuracy(job, model, world, cases[t.TEST])
+    return told | {"settings": settings} | _write_accuracy(job, model, known, world, cases[t.TEST])
 
 
 def _baselines(job: Job, shop: Shop, valid: Cases) -> tuple[dict[str, Scorer], dict[str, float]]:
@@ -125,10 +127,10 @@ def _catalogue(shop: Shop, world: World) -> Catalogue:
     training = shop.histories.training
     bought = np.bincount(training.values, minlength=len(shop.in_target))[shop.candidates]
     users = max(int((training.lengths > 0).sum()), 1)
-    vectors = shop.embeddings[shop.candidates]
     categories = pc.take(world.items[t.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
     return Catalogue(
-        unit=vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12),
+        embeddings=shop.embeddings,
+        items=shop.candidates,
         buyers=bought / users,
         users=users,
         cold=~shop.histories.domain.trained[shop.candidates],
@@ -242,13 +244,13 @@ def _write_examples(job: Job, world: World, cases: Cases, lists: Ints) -> None:
     t.write_table(job.output(EXAMPLES), t.EXAMPLES, columns)
 
 
-def _write_accuracy(job: Job, model: InterestModel, world: World, cases: Cases) -> Summary:
+def _write_accuracy(job: Job, model: InterestModel, known: Items, world: World, cases: Cases) -> Summary:
     """How good the interest score is by itself, in the target and in the source; the target's reliability table."""
     asked = {t.TARGET: (cases, world.target_items), t.SOURCE: _source_cases(world, job.config.seed)}
     rows: dict[str, dict[str, Any]] = {}
     bins: dict[str, Any] = {name: [] for name in t.CALIBRATION.names}
     for domain, (some, candidates) in asked.items():
-        logits, bought = pairs(interest_scorer(model, candidates), world.histories, some, candidates)
+        logits, bought = pairs(interest_scorer(model, candidates, known), world.histories, some, candidates)
         if not 0 < bought.sum() < len(bought):
             continue
         probability = model.calibrated(torch.from_numpy(logits).to(model.device)).cpu().numpy()

@@ -56,14 +56,15 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> 
         ArtifactError: if they cannot be read, or are another model's.
     """
     try:
-        return InterestModel.restore(interest, load_embeddings(inputs), safetensors.torch.load_file(inputs[weights]))
-    except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+        parts, state = t.embedding_parts(inputs[ITEM_TEXT]), safetensors.torch.load_file(inputs[weights])
+        return InterestModel.restore(interest, parts, state)
+    except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
 
 
 def load_embeddings(inputs: Mapping[str, Path]) -> npt.NDArray[np.float32]:
     """The items' text embeddings, float32 (items, width)."""
-    return t.vectors(t.read_table(inputs[ITEM_TEXT], [t.EMBEDDING])).copy()  # Arrow's own memory is read-only
+    return t.read_embeddings(inputs[ITEM_TEXT])
 
 
 def save_model(path: Path, model: Module) -> None:

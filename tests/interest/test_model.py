@@ -189,6 +189,6 @@ def test_restore_gives_the_same_model(kind):
     model = model_of(kind)
     embeddings = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
-    again = InterestModel.restore(config, embeddings, model.state_dict()).eval()
+    again = InterestModel.restore(config, [embeddings[:5], embeddings[5:]], model.state_dict()).eval()
     histories = ragged([1, 2], [])
     assert torch.equal(users_of(model, histories), users_of(again, histories))
