@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError, UnavailableError
 from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, TRANSFER
 
@@ -151,6 +152,7 @@ def _execute(
     """Load the config, run the stages under the lock, show what came of them."""
     try:
         config = load_config(config_path, overrides)
+        _see_that_it_can_be_tracked(config)
         with Store(config.run_path).lock():
             console.open_log(config.run_path)
             outcomes = []
@@ -161,7 +163,7 @@ def _execute(
             if RECOMMEND in stages:
                 document["lists"] = show.lists(console, outcomes, users)
             if {EVALUATE, TRANSFER} & set(stages):
-                document |= show.page(console, Store(config.run_path), page or show.Page())
+                document |= show.page(console, config, page or show.Page(), any(outcome.ran for outcome in outcomes))
             if page and page.against:
                 document["against"] = show.against(
                     console, outcomes[-1].artifact, page.against, config.evaluate.tolerance
@@ -169,6 +171,13 @@ def _execute(
             console.document(document)
     except (Exception, KeyboardInterrupt) as error:
         _fail(console, *_explain(error, console))
+
+
+def _see_that_it_can_be_tracked(config: Config) -> None:
+    """Before a night of training, and not after it."""
+    wanted = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
+    for package in (package for package, where in wanted.items() if where and not find_spec(package)):
+        raise UnavailableError(f"tracking.{package} needs the package {package}; pip install 'crossrec[{package}]'")
 
 
 def _explain(error: BaseException, console: Console) -> tuple[list[str], ExitCode]:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
+from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, InputError, RegressionError
 from crossrec_cli.pipeline import Outcome
@@ -98,26 +99,39 @@ class Page:
     """An earlier run to compare with."""
 
 
-def page(console: Console, store: Store, wanted: Page) -> dict[str, Any]:
+def page(console: Console, config: Config, wanted: Page, news: bool) -> dict[str, Any]:
     """Write the evaluation page from what the run holds, and say what it says first.
+
+    Args:
+        console: where to say it.
+        config: the run's.
+        wanted: what else is to be done with it.
+        news: whether the figures are new, and so to be tracked.
 
     Returns:
         Where it is and its verdict, for ``--json``; nothing if the run has not been evaluated.
-    """
-    from crossrec_cli.report import write  # noqa: PLC0415  charts take a moment to import
 
-    written = write.write_page(store)
-    if written is None:
+    Raises:
+        ArtifactError: if one of the run's artifacts is damaged.
+        UnavailableError: if the figures cannot be tracked where they should be.
+    """
+    from crossrec_cli.report import evaluation, track, write  # noqa: PLC0415  charts take a moment to import
+    from crossrec_cli.report.facts import Facts  # noqa: PLC0415
+
+    facts = Facts.read(Store(config.run_path))
+    if facts is None:
         return {}
-    path, verdict = written
+    path, verdict = write.write_page(facts, config.run_path), evaluation.verdict(facts)
     console.result(Text(verdict, style="bold"), wanted=False)
     console.remark(f"The page: {path}")
     if wanted.png:
-        console.remark(f"Its charts: {write.write_charts(store)}")
+        console.remark(f"Its charts: {write.write_charts(facts, config.run_path)}")
     if wanted.markdown:
-        console.result(Text(write.as_markdown(store) or ""), wanted=True)
+        console.result(Text(write.as_markdown(facts)), wanted=True)
     if wanted.open:
         webbrowser.open(path.resolve().as_uri())
+    for where in track.track(config.tracking, facts, config.run_path, path) if news else []:
+        console.remark(where)
     return {"report": str(path), "verdict": verdict}
 
 

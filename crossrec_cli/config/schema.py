@@ -534,6 +534,17 @@ class Runtime(Section):
     """Memory that preprocess's tables may take before they spill to disk, as in ``4GB``."""
 
 
+class Tracking(Section):
+    """Where an evaluation's config, figures and page are sent as well."""
+
+    mlflow: Annotated[str, Field(min_length=1)] | None = None
+    """The address of an MLflow server; needs the extra ``crossrec[mlflow]``."""
+    experiment: Annotated[str, Field(min_length=1)] = "crossrec"
+    """MLflow's."""
+    tensorboard: bool = False
+    """Write ``tensorboard/`` in the run directory; needs the extra ``crossrec[tensorboard]``."""
+
+
 class Config(Section):
     """The whole config file."""
 
@@ -551,6 +562,7 @@ class Config(Section):
     transfer: Transfer = Transfer()
     recommend: Recommend = Recommend()
     runtime: Runtime = Runtime()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _time_needs_timestamps(self) -> Config:

@@ -55,6 +55,11 @@ class Facts:
     manifests: Sequence[Manifest]
     """Of the stages there are, in their order."""
 
+    @property
+    def evaluated(self) -> Manifest:
+        """The evaluation's."""
+        return next(made for made in self.manifests if made.stage == EVALUATE)
+
     @cached_property
     def k(self) -> int:
         """The list length that the page speaks of: 10 where it was measured."""

@@ -1,0 +1,89 @@
+"""An evaluated run's config, figures and page, sent to MLflow or written for TensorBoard."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Tracking
+from crossrec_cli.errors import UnavailableError
+from crossrec_cli.evaluation.segments import ALL
+from crossrec_cli.report.facts import CROSSREC, Facts
+
+LOGS = "tensorboard"
+LONGEST = 500
+"""Characters of a config value that MLflow is given; older servers take no more."""
+
+
+def track(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> list[str]:
+    """Send and write what is wanted; where it went.
+
+    Raises:
+        UnavailableError: if MLflow's server does not take it.
+    """
+    told = []
+    if tracking.mlflow:
+        _mlflow(tracking, facts, run_dir, page)
+        told.append(f"MLflow: {tracking.mlflow}, experiment {tracking.experiment}")
+    if tracking.tensorboard:
+        told.append(f"TensorBoard: {_tensorboard(facts, run_dir)}")
+    return told
+
+
+def _mlflow(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> None:
+    import mlflow  # noqa: PLC0415  an extra
+
+    try:
+        mlflow.set_tracking_uri(tracking.mlflow)
+        mlflow.set_experiment(tracking.experiment)
+        with mlflow.start_run(run_name=f"{run_dir.name} {facts.evaluated.id}"):
+            mlflow.log_params({_plain(key): str(value)[:LONGEST] for key, value in _config(facts).items()})
+            mlflow.log_metrics({_plain(name): value for name, value in _figures(facts)})
+            for stage, column, epoch, value in _curves(facts):
+                mlflow.log_metric(_plain(f"{stage}/{column}"), value, step=epoch)
+            mlflow.log_artifact(str(page))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise UnavailableError(f"tracking.mlflow: {tracking.mlflow}: {str(error).splitlines()[0]}") from None
+
+
+def _plain(name: str) -> str:
+    """A name that MLflow takes: ``ndcg_at_10``, ``data.platforms.0.name``."""
+    return re.sub(r"\[(\d+)\]", r".\1", name.replace("@", "_at_"))
+
+
+def _tensorboard(facts: Facts, run_dir: Path) -> Path:
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra
+
+    folder = run_dir / LOGS / facts.evaluated.id
+    with SummaryWriter(str(folder)) as writer:
+        for stage, column, epoch, value in _curves(facts):
+            writer.add_scalar(f"{stage}/{column}", value, epoch)
+        for name, value in _figures(facts):
+            writer.add_scalar(f"test/{name}", value, 0)
+        lines = [f"    {key}: {value}" for key, value in sorted(_config(facts).items())]
+        writer.add_text("config", "\n".join(lines), 0)
+    return folder
+
+
+def _config(facts: Facts) -> dict[str, Any]:
+    return {key: value for made in facts.manifests for key, value in made.config.items()}
+
+
+def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
+    """Every measure of crossrec over all users, by names such as ``ndcg@10``."""
+    for row in facts.metrics.to_pylist():
+        if (row[t.MODEL], row[t.SEGMENT]) == (CROSSREC, ALL) and math.isfinite(row[t.VALUE]):
+            yield f"{row[t.METRIC]}@{row[t.K]}", row[t.VALUE]
+
+
+def _curves(facts: Facts) -> Iterator[tuple[str, str, int, float]]:
+    """Stage, column, epoch and value of what was learned."""
+    for stage, table in facts.learning.items():
+        for row in table.to_pylist():
+            for column in ("loss", "valid_ndcg@10"):
+                if row[column] is not None:
+                    yield stage, column, row[t.EPOCH], row[column]
