@@ -27,19 +27,19 @@ def track(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> list[s
     """
     told = []
     if tracking.mlflow:
-        _mlflow(tracking, facts, run_dir, page)
+        _mlflow(tracking.mlflow, tracking.experiment, facts, run_dir, page)
         told.append(f"MLflow: {tracking.mlflow}, experiment {tracking.experiment}")
     if tracking.tensorboard:
         told.append(f"TensorBoard: {_tensorboard(facts, run_dir)}")
     return told
 
 
-def _mlflow(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> None:
+def _mlflow(address: str, experiment: str, facts: Facts, run_dir: Path, page: Path) -> None:
     import mlflow  # noqa: PLC0415  an extra
 
     try:
-        mlflow.set_tracking_uri(tracking.mlflow)
-        mlflow.set_experiment(tracking.experiment)
+        mlflow.set_tracking_uri(address)
+        mlflow.set_experiment(experiment)
         with mlflow.start_run(run_name=f"{run_dir.name} {facts.evaluated.id}"):
             mlflow.log_params({_plain(key): str(value)[:LONGEST] for key, value in _config(facts).items()})
             mlflow.log_metrics({_plain(name): value for name, value in _figures(facts)})
@@ -47,7 +47,7 @@ def _mlflow(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> None
                 mlflow.log_metric(_plain(f"{stage}/{column}"), value, step=epoch)
             mlflow.log_artifact(str(page))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UnavailableError(f"tracking.mlflow: {tracking.mlflow}: {str(error).splitlines()[0]}") from None
+        raise UnavailableError(f"tracking.mlflow: {address}: {str(error).splitlines()[0]}") from None
 
 
 def _plain(name: str) -> str:
