@@ -18,7 +18,6 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, InputError, RegressionError
 from crossrec_cli.pipeline import Outcome
-from crossrec_cli.report.words import SMALL, figure, gain
 from crossrec_cli.stages import (
     CALIBRATION,
     EVALUATE,
@@ -34,6 +33,7 @@ from crossrec_cli.stages import (
     TRANSFER,
     TRANSFER_TABLE,
 )
+from crossrec_cli.verdict.words import SMALL, figure, gain
 
 if TYPE_CHECKING:  # DuckDB takes a moment to import
     from crossrec_cli.data.check import Check
@@ -115,13 +115,14 @@ def page(console: Console, config: Config, wanted: Page, news: bool) -> dict[str
         ArtifactError: if one of the run's artifacts is damaged.
         UnavailableError: if the figures cannot be tracked where they should be.
     """
-    from crossrec_cli.report import evaluation, track, write  # noqa: PLC0415  charts take a moment to import
-    from crossrec_cli.report.facts import Facts  # noqa: PLC0415
+    from crossrec_cli.verdict import page as pages  # noqa: PLC0415  charts take a moment to import
+    from crossrec_cli.verdict import track, write  # noqa: PLC0415
+    from crossrec_cli.verdict.facts import Facts  # noqa: PLC0415
 
     facts = Facts.read(Store(config.run_path))
     if facts is None:
         return {}
-    path, verdict = write.write_page(facts, config.run_path), evaluation.verdict(facts)
+    path, verdict = write.write_page(facts, config.run_path), pages.verdict(facts)
     console.result(Text(verdict, style="bold"), wanted=False)
     console.remark(f"The page: {path}")
     if wanted.png:
@@ -235,7 +236,7 @@ def _metrics(console: Console, artifact: Artifact) -> None:
     models = list(dict.fromkeys(model for _, model, _ in values))
     hr, ndcg = (next(metric for _, _, metric in values if metric.startswith(kind)) for kind in ("hr", "ndcg"))
     _compared(console, artifact, models, values, (hr, ndcg), k)
-    lists = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
+    lists = ("coverage", "novelty", "diversity", "miscalibration", "cold_items")
     rows = [[model, *(figure(values["all", model, measure][t.VALUE], 3) for measure in lists)] for model in models]
     console.table(f"What the lists of {k} are like", ["model", *(name.replace("_", " ") for name in lists)], rows)
     bins = t.read_table(artifact.file(CALIBRATION)).to_pylist()

@@ -26,6 +26,7 @@ ORDER = [
     "report",
     "stages",
     "pipeline",
+    "verdict",
     "console",
     "show",
     "cli",

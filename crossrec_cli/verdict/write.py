@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from crossrec_cli.report.evaluation import TITLE, page, sections, verdict
-from crossrec_cli.report.facts import Facts
 from crossrec_cli.report.page import markdown, png
+from crossrec_cli.verdict.facts import Facts
+from crossrec_cli.verdict.page import TITLE, page, sections, verdict
 
 PAGE = "report.html"
 CHARTS = "charts"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import altair as alt
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.report.facts import CROSSREC, Row
 from crossrec_cli.report.page import Chart
+from crossrec_cli.verdict.facts import CROSSREC, Row
 
 _WHO = alt.Scale(domain=[CROSSREC, "others"])
 _ROOM = 1.25

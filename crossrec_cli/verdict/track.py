@@ -12,7 +12,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Tracking
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.report.facts import CROSSREC, Facts
+from crossrec_cli.verdict.facts import CROSSREC, Facts
 
 LOGS = "tensorboard"
 LONGEST = 500

@@ -6,10 +6,11 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.report import behind, charts, quality
-from crossrec_cli.report.facts import CROSSREC, Facts, Row
+from crossrec_cli.report import quality
 from crossrec_cli.report.page import Chart, Section, Table, render
-from crossrec_cli.report.words import NONE, SMALL, figure, gain, listed, measure
+from crossrec_cli.verdict import behind, charts
+from crossrec_cli.verdict.facts import CROSSREC, Facts, Row
+from crossrec_cli.verdict.words import NONE, SMALL, figure, gain, listed, measure
 
 BELIEVED = 0.05
 """P values below this are taken for more than luck."""

@@ -10,11 +10,11 @@ from typing import Any
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.report import charts
-from crossrec_cli.report.facts import CROSSREC, Facts, Row
 from crossrec_cli.report.page import Chart, Section, Table
-from crossrec_cli.report.words import NONE, duration, figure, measure
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
+from crossrec_cli.verdict import charts
+from crossrec_cli.verdict.facts import CROSSREC, Facts, Row
+from crossrec_cli.verdict.words import NONE, duration, figure, measure
 
 LISTS = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
 GROWTH = {PREPROCESS: 10, PRETRAIN_ADAPT: 10, FINETUNE: 10, EVALUATE: 100, RECOMMEND: 100}

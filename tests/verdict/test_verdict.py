@@ -12,8 +12,8 @@ import pytest
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Store
-from crossrec_cli.report.evaluation import page, verdict
-from crossrec_cli.report.facts import Facts
+from crossrec_cli.verdict.facts import Facts
+from crossrec_cli.verdict.page import page, verdict
 
 
 @pytest.fixture
