@@ -33,8 +33,8 @@ inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
 out = folder / "out"; out.mkdir()
 started = time.perf_counter()
 evaluate.run(Job(load_config(folder / "config.yaml"), inputs, out, Silent(), out / "checkpoint"))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-print(f"{time.perf_counter() - started:.0f} s, {peak:.2f} GB")
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(f"{time.perf_counter() - started:.0f} s, {peak:.2f} GiB")
 """
 CONFIG = """
 run_dir: runs/scale

@@ -15,8 +15,8 @@ from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged
 from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.reporting import Advance
 
-CHUNK_CELLS = 2**23
-"""Scores held at once, 32 MB in float32."""
+CHUNK_CELLS = 2**22
+"""Scores held at once, 16 MB in float32; a scorer may need several times that on the way."""
 
 
 class Scorer(Protocol):
