@@ -28,7 +28,7 @@ from crossrec_cli.artifacts.store import (
 )
 from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import fingerprint, locate
-from crossrec_cli.errors import ArtifactError
+from crossrec_cli.errors import ArtifactError, InputError
 from crossrec_cli.reporting import Reporter, peak_memory
 from crossrec_cli.stages import (
     ADAPTED,
@@ -64,12 +64,23 @@ def _language_model(config: Config) -> dict[str, str]:
 
 
 def _events(config: Config) -> dict[str, str]:
-    path = config.recommend.events
-    return {path: hash_file(Path(path))} if path else {}
+    return _named_files({"recommend.events": config.recommend.events})
 
 
 def _handed_in(config: Config) -> dict[str, str]:
-    return {path: hash_file(Path(path)) for path in (config.evaluate.external, config.evaluate.feedback) if path}
+    chosen = config.evaluate
+    return _named_files({"evaluate.external": chosen.external, "evaluate.feedback": chosen.feedback})
+
+
+def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
+    """The hashes of files that config keys name, where they name one."""
+    found = {}
+    for key, path in paths.items():
+        try:
+            found |= {path: hash_file(Path(path))} if path else {}
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from None
+    return found
 
 
 def _nothing(config: Config) -> dict[str, str]:
