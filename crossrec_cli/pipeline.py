@@ -74,7 +74,7 @@ def _handed_in(config: Config) -> dict[str, str]:
 
 def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
     """The hashes of files that config keys name, where they name one."""
-    found = {}
+    found: dict[str, str] = {}
     for key, path in paths.items():
         try:
             found |= {path: hash_file(Path(path))} if path else {}
