@@ -53,7 +53,7 @@ def verdict(facts: Facts) -> str:
     elif gains:
         best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][t.VALUE])
         more = ours[t.VALUE] / max(figures[ALL, best, facts.ndcg][t.VALUE], 1e-12) - 1
-        sentences.append(f"Yes: better than all {len(gains)} others, by {more:.0%} than the best of them, {best}.")
+        sentences.append(f"Yes: better than all {len(gains)} others, {more:.0%} above the best of them, {best}.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
     sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
     sentences.append(_transfer_verdict(facts.transfer))
