@@ -267,12 +267,12 @@ def _compared(
     users = values["all", models[0], ndcg][t.N]
     names = [f"{name.upper().replace('_', ' ')}@{k}" for name in measures]
     console.table(f"Test, {users:,} users", ["model", *names, "crossrec's gain (95 %)"], rows)
-    others = [model for model in models if model != "crossrec"]
+    others = [model for model in models if model != t.CROSSREC]
     parts = [part for part in dict.fromkeys(part for part, _, _ in values) if part != "all" and " " in part]
     told = []
     for part in [part for part in parts if part.partition(" ")[0] in ("cold", "target")] if others else []:
         best = max(others, key=lambda model: values[part, model, ndcg][t.VALUE])
-        ours = values[part, "crossrec", ndcg]
+        ours = values[part, t.CROSSREC, ndcg]
         label = f"{part}, {ours[t.N]:,}{'' if ours[t.N] >= SMALL else ' (few)'}"
         told.append([label, figure(ours[t.VALUE], 4), figure(values[part, best, ndcg][t.VALUE], 4), best])
     if told:

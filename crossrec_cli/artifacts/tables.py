@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crossrec_cli.errors import ArtifactError
@@ -71,6 +72,8 @@ MODEL: Final = "model"
 METRIC: Final = "metric"
 K: Final = "k"
 EPOCH: Final = "epoch"
+
+CROSSREC: Final = "crossrec"  # among the models
 
 SOURCE: Final = "source"
 TARGET: Final = "target"
@@ -293,6 +296,13 @@ def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
         matrix[begin : begin + len(part)] = part
         begin += len(part)
     return matrix
+
+
+def places(column: pa.ChunkedArray, known: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """For each value of a column its place among the known ones, −1 where it is none of them."""
+    found = pc.fill_null(pc.index_in(column, value_set=known.combine_chunks()), -1)
+    number: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
+    return number
 
 
 def cached_embeddings(width: int) -> pa.Schema:

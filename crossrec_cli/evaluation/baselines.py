@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from scipy.sparse import csr_array, csr_matrix
 from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
+from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged, numbered
 from crossrec_cli.ranking.topk import Scorer, products
 
 LARGEST = 2**28
@@ -67,8 +68,10 @@ class Baseline:
         """
         if len(self.settings) == 1:
             return self.make(shop, self.settings[0]), self.settings[0]
-        best = max(self.settings, key=lambda setting: quality(self.make(shop, setting)))
-        return self.make(shop, best), best
+        scorers = ((self.make(shop, setting), setting) for setting in self.settings)
+        tried = ((quality(scorer), scorer, setting) for scorer, setting in scorers)
+        _, scorer, setting = max(tried, key=itemgetter(0))
+        return scorer, setting
 
 
 def popularity_scorer(shop: Shop) -> Scorer:
@@ -84,8 +87,7 @@ def popularity_scorer(shop: Shop) -> Scorer:
 def tag_popularity_scorer(shop: Shop) -> Scorer:
     """What was bought most by users with the same tags, the mean over a user's tags; without tags, by everybody."""
     training, tags = shop.histories.training, shop.histories.tags
-    number = np.full(len(shop.in_target), -1)
-    number[shop.candidates] = np.arange(len(shop.candidates))
+    number = numbered(shop.candidates, len(shop.in_target))
     bought = _matrix(training, number, len(shop.candidates))
     share = (_counts(shop) / max(len(training.lengths), 1)).astype(np.float32)
     weight = (1 / (np.bincount(tags.values) + FEW_BUYERS)).astype(np.float32)
@@ -143,8 +145,8 @@ def ials_scorer(shop: Shop, alpha: float) -> Scorer:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  comes with implicit
 
     number = np.arange(len(shop.in_target))
-    model = AlternatingLeastSquares(FACTORS, alpha=alpha, iterations=IALS_EPOCHS, random_state=shop.seed)
     with threadpool_limits(1, "blas"):  # it has threads of its own, and would warn
+        model = AlternatingLeastSquares(FACTORS, alpha=alpha, iterations=IALS_EPOCHS, random_state=shop.seed)
         model.fit(csr_matrix(_matrix(shop.histories.training, number, len(number))), show_progress=False)
     wanted = torch.from_numpy(model.item_factors[shop.candidates]).T.contiguous()
 
@@ -170,8 +172,7 @@ def ease_scorer(shop: Shop, within: Bools, l2: float) -> Scorer:
     cells = max(min(shop.histories.users, known_items) ** 2, known_items * len(candidates))
     if cells > LARGEST:
         raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
-    number = np.full(len(within), -1)
-    number[within] = np.arange(known_items)
+    number = numbered(np.flatnonzero(within), len(within))
     bought = _matrix(shop.histories.training, number, known_items)
     wanted = number[candidates]
     weights = np.zeros((known_items, len(candidates)), np.float32)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Cases, Histories, Ints
+from crossrec_cli.interest.batches import Cases, Histories, Ints, numbered
 from crossrec_cli.ranking.topk import Ranks
 
 LISTS = pa.schema(
@@ -44,12 +43,13 @@ def external_ranks(
         mask_seen: whether items in the history are left out.
         k: how long the lists are to be.
     """
-    case_of, place_of = np.full(users.num_rows, -1), np.full(items.num_rows, -1)
-    case_of[cases.users] = np.arange(cases.count)
-    place_of[candidates] = np.arange(len(candidates))
+    case_of, place_of = numbered(cases.users, users.num_rows), numbered(candidates, items.num_rows)
     case, place = (
         np.where(index < 0, -1, number[index])
-        for index, number in ((_index(lists, users, t.USER_ID), case_of), (_index(lists, items, t.ITEM_ID), place_of))
+        for index, number in (
+            (t.places(lists[t.USER_ID], users[t.USER_ID]), case_of),
+            (t.places(lists[t.ITEM_ID], items[t.ITEM_ID]), place_of),
+        )
     )
     given = histories.items.take(cases.users, cases.history_lengths)
     seen = _cells(given.rows, given.values, items.num_rows) if mask_seen else np.empty(0, np.int64)
@@ -62,24 +62,11 @@ def external_ranks(
     short = rank <= shown.shape[1]
     shown[case[short], rank[short] - 1] = place[short]
     truth = cases.truth
-    asked = ~np.isin(_cells(truth.rows, truth.values, items.num_rows), seen)
-    wanted, listed = (
-        _cells(truth.rows, truth.values, items.num_rows)[asked],
-        _cells(case, candidates[place], items.num_rows),
-    )
+    wanted, listed = _cells(truth.rows, truth.values, items.num_rows), _cells(case, candidates[place], items.num_rows)
+    asked = ~np.isin(wanted, seen)
     first = {cell: rank[row] for row, cell in reversed(list(enumerate(listed.tolist())))}
-    ranks = np.array([first.get(cell, np.inf) for cell in wanted.tolist()], np.float64)
+    ranks = np.array([first.get(cell, np.inf) for cell in wanted[asked].tolist()], np.float64)
     return Ranks(truth.rows[asked], ranks, cases.count, shown)
-
-
-def _index(lists: pa.Table, table: pa.Table, column: str) -> Ints:
-    """Each row's index in preprocess's table, −1 where it is unknown there."""
-    found: Ints = (
-        pc.fill_null(pc.index_in(lists[column], value_set=table[column].combine_chunks()), -1)
-        .to_numpy()
-        .astype(np.int64)
-    )
-    return found
 
 
 def _cells(rows: Ints, items: Ints, width: int) -> Ints:

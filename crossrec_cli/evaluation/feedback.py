@@ -18,18 +18,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
+from crossrec_cli.evaluation.significance import resamples
 from crossrec_cli.interest.batches import Bools, Ints
 
 PROPENSITY = "propensity"
 REWARDS = ("click", "purchase", "rating")
-RESAMPLES = 2000
 REQUIRED = pa.schema(
     [pa.field(t.USER_ID, pa.string(), nullable=False), pa.field(t.ITEM_ID, pa.string(), nullable=False)]
 )
@@ -87,14 +85,12 @@ class Impressions:
         if wrong.any():
             row = int(wrong.argmax())
             raise InputError(f"{where}, row {row + 1}: {name} is {given[row]:g}; it has to be {told}")
-        user, item = (
-            pc.fill_null(pc.index_in(table[column], value_set=known[column].combine_chunks()), -1).to_numpy()
-            for column, known in ((t.USER_ID, users), (t.ITEM_ID, items))
-        )
+        user = t.places(table[t.USER_ID], users[t.USER_ID])
+        item = t.places(table[t.ITEM_ID], items[t.ITEM_ID])
         kept = user >= 0
         return cls(
-            user[kept].astype(np.int64),
-            item[kept].astype(np.int64),
+            user[kept],
+            item[kept],
             (1 / given if name == t.RANK else given)[kept],
             {reward: table[reward].to_numpy().astype(np.float64)[kept] for reward in rewards},
         )
@@ -136,10 +132,6 @@ def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
     """Σ above / Σ below, and its 95 % bootstrap interval over users."""
     if not below.sum():
         return float("nan"), float("nan"), float("nan")
-    rng, users = np.random.default_rng(0), len(above)
-    drawn: npt.NDArray[np.float64] = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        times = rng.multinomial(users, np.full(users, 1 / users))
-        drawn[number] = float(times @ above) / max(float(times @ below), 1e-12)
+    drawn = np.concatenate([(times @ above) / np.maximum(times @ below, 1e-12) for times in resamples(len(above))])
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(above.sum() / below.sum()), float(low), float(high)

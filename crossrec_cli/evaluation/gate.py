@@ -11,8 +11,6 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.significance import Difference
 
-OURS = "crossrec"
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -45,7 +43,9 @@ class Comparison:
         if measure not in theirs.column_names:
             raise InputError(f"--against: the earlier run has no {measure}; evaluate it with the same evaluate.k")
         tables = [
-            table.filter(pc.equal(table[t.MODEL], OURS)).select([t.USER_ID, measure]).rename_columns([t.USER_ID, name])
+            table.filter(pc.equal(table[t.MODEL], t.CROSSREC))
+            .select([t.USER_ID, measure])
+            .rename_columns([t.USER_ID, name])
             for table, name in ((ours, "ours"), (theirs, "theirs"))
         ]
         both = tables[0].join(tables[1], t.USER_ID, join_type="inner").sort_by(t.USER_ID)

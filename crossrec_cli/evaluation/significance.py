@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +34,9 @@ def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
 def intervals(values: npt.NDArray[np.float64], seed: int = 0) -> tuple[Floats, Floats]:
     """The same for several figures of the same users, float64 (n, figures), with the same resamples for all."""
     known = np.isfinite(values)
-    sums, rng, users = np.where(known, values, 0.0), np.random.default_rng(seed), len(values)
+    sums = np.where(known, values, 0.0)
     means = [np.empty((0, values.shape[1]))]
-    for begin in range(0, RESAMPLES if users else 0, lot := max(TOGETHER // max(users, 1), 1)):
-        # How often each user is drawn, in place of the draws: a matrix product instead of a gather.
-        size = min(lot, RESAMPLES - begin)
-        times = rng.multinomial(users, np.full(users, 1 / users), size=size).astype(np.float64)
+    for times in resamples(len(values), seed):
         with np.errstate(invalid="ignore"):
             means.append((times @ sums) / (times @ known))
     drawn = np.concatenate(means)
@@ -48,6 +46,17 @@ def intervals(values: npt.NDArray[np.float64], seed: int = 0) -> tuple[Floats, F
         warnings.simplefilter("ignore", RuntimeWarning)  # a figure that nobody has
         low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
     return low, high
+
+
+def resamples(users: int, seed: int = 0) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each user is drawn in each resample, (some, users), until there are ``RESAMPLES``.
+
+    In place of the draws themselves: a matrix product instead of a gather.
+    """
+    rng, lot = np.random.default_rng(seed), max(TOGETHER // max(users, 1), 1)
+    for begin in range(0, RESAMPLES if users else 0, lot):
+        size = min(lot, RESAMPLES - begin)
+        yield rng.multinomial(users, np.full(users, 1 / users), size=size).astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,13 @@ class Cases:
         return len(self.users)
 
 
+def numbered(chosen: Ints, size: int) -> Ints:
+    """For each of 0 … size − 1 its place among the chosen, −1 where it is none of them."""
+    number = np.full(size, -1)
+    number[chosen] = np.arange(len(chosen))
+    return number
+
+
 def load_histories(interactions: pa.Table, items: pa.Table, users: pa.Table, tag_names: list[str]) -> Histories:
     """Arrays from preprocess's tables, which are sorted by user and position.
 

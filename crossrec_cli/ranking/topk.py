@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged
+from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
 from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.reporting import Advance
 
@@ -83,8 +83,7 @@ def chunks(
         mask_seen: whether items in the given history get −inf.
         advance: told how many users were scored since the last call.
     """
-    number = np.full(len(histories.domain.is_target), -1)
-    number[candidates] = np.arange(len(candidates))
+    number = numbered(candidates, len(histories.domain.is_target))
     size = max(CHUNK_CELLS // max(len(candidates), 1), 1)
     for begin in range(0, len(users), size):
         chosen = users[begin : begin + size]

@@ -15,13 +15,13 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
 from crossrec_cli.evaluation.external import LISTS, external_ranks
 from crossrec_cli.evaluation.lists import Catalogue
-from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases
+from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases, numbered
 from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, interest_scorer, ranked
 from crossrec_cli.stages import CASES, FINETUNED, Job, Summary
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.learn import STOP_ON
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world
-from crossrec_cli.stages.measured import CROSSREC, Measured, PerCase, named
+from crossrec_cli.stages.measured import Measured, PerCase, named
 
 EXTERNAL = "external"
 
@@ -37,7 +37,7 @@ def run(job: Job) -> Summary:
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
     shop = Shop(world.histories, world.target_items, load_embeddings(job.inputs), config.seed)
     scorers, settings = _baselines(job, shop, cases[t.VALID])
-    scorers[CROSSREC] = interest_scorer(model, shop.candidates, known)
+    scorers[t.CROSSREC] = interest_scorer(model, shop.candidates, known)
     found = _ranked(job, shop, scorers, cases[t.TEST])
     if config.evaluate.external:
         found[EXTERNAL] = _external(job, world, cases[t.TEST])
@@ -47,7 +47,7 @@ def run(job: Job) -> Summary:
     measured.write_metrics()
     measured.write_significance()
     measured.write_examples()
-    measured.write_feedback(scorers[CROSSREC])
+    measured.write_feedback(scorers[t.CROSSREC])
     return measured.means() | {"settings": settings} | measured.write_accuracy(model, known)
 
 
@@ -111,8 +111,7 @@ def _scores(
     job: Job, catalogue: Catalogue, histories: Histories, cases: Cases, found: Mapping[str, Ranks]
 ) -> dict[str, PerCase]:
     """Every measure of every model's lists for every case."""
-    number = np.full(len(histories.domain.is_target), -1)
-    number[histories.domain.is_target] = np.arange(int(histories.domain.is_target.sum()))
+    number = numbered(catalogue.items, len(histories.domain.is_target))
     given = histories.items.take(cases.users, cases.history_lengths).renamed(number)
     owned: Ragged = given.where(given.values >= 0)
     scores = {}

@@ -26,7 +26,6 @@ from crossrec_cli.stages import ACCURACY, CALIBRATION, EXAMPLES, FEEDBACK, METRI
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.load import World
 
-CROSSREC = "crossrec"
 EXAMPLES_SHOWN, PLACES_SHOWN = 10, 10
 DECIDING = ("hr", "ndcg")
 """The metrics in which models are compared, and which the summary has."""
@@ -72,7 +71,7 @@ class Measured:
         """One row for each model and case."""
         cases, models = self.cases, list(self.scores)
         in_target = self.world.histories.target_lengths(cases.users, cases.history_lengths)
-        names = list(self.scores[CROSSREC])
+        names = list(self.scores[t.CROSSREC])
         columns: dict[str, object] = {
             t.MODEL: pa.array(np.repeat(models, cases.count), pa.string()),
             t.USER_ID: pc.take(self.world.users[t.USER_ID], np.tile(cases.users, len(models))),
@@ -103,10 +102,10 @@ class Measured:
 
     def write_significance(self) -> None:
         """Crossrec beside every other model, in the deciding measures."""
-        others = [name for name in self.scores if name != CROSSREC]
+        others = [name for name in self.scores if name != t.CROSSREC]
         rows = []
         for measure in self.deciding:
-            ours = self.scores[CROSSREC][measure]
+            ours = self.scores[t.CROSSREC][measure]
             found = [Difference.of(ours, self.scores[name][measure]) for name in others]
             raised = holm(np.array([difference.p for difference in found]))
             for name, one, p in zip(others, found, raised, strict=True):
@@ -115,7 +114,7 @@ class Measured:
 
     def write_examples(self) -> None:
         """Test users drawn at random, each with the newest of the history and the best of the list."""
-        cases, world, lists = self.cases, self.world, self.ranks[CROSSREC].lists
+        cases, world, lists = self.cases, self.world, self.ranks[t.CROSSREC].lists
         some = np.sort(np.random.default_rng(self.job.config.seed).permutation(cases.count)[:EXAMPLES_SHOWN])
         rows = []
         for case in some:

@@ -31,7 +31,7 @@ from crossrec_cli.stages import (
     TRANSFER_TABLE,
 )
 
-CROSSREC = "crossrec"
+CROSSREC = t.CROSSREC
 SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
 Row = dict[str, Any]
 
