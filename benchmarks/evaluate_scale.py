@@ -68,7 +68,7 @@ def generate(folder: Path, target: int, users: int) -> None:
 
     from crossrec_cli.config.schema import Interest  # noqa: PLC0415
     from crossrec_cli.interest.batches import Domain  # noqa: PLC0415
-    from crossrec_cli.interest.model import InterestModel  # noqa: PLC0415
+    from crossrec_cli.interest.ensemble import Ensemble  # noqa: PLC0415
 
     rng, items = np.random.default_rng(0), target + target // 10
     is_target = np.arange(items) < target
@@ -98,7 +98,7 @@ def generate(folder: Path, target: int, users: int) -> None:
             columns = {t.ITEM_INDEX: np.arange(begin, begin + len(part)), t.EMBEDDING: t.vector_column(part)}
             writer.write_table(pa.table(columns).cast(t.embeddings(WIDTH)))
     some = is_target[:FEW]
-    model = InterestModel.create(Interest(user_encoder="bag"), vectors[:FEW], Domain(some, some), 5)
+    model = Ensemble.create(Interest(user_encoder="bag"), vectors[:FEW], Domain(some, some), 5)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     for name, tensor in state.items():  # what belongs to one of a few items stands for many
         if tensor.ndim and len(tensor) == FEW:

@@ -133,8 +133,8 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 3, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
-    Stage(FINETUNE, 3, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(PRETRAIN_ADAPT, 4, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(FINETUNE, 4, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 3, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
     Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
     Stage(

@@ -14,7 +14,7 @@ from test_stages import right_taste_share
 from crossrec_cli.config.schema import Encoder, Interest
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.interest.batches import Domain
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.runtime import Compute
 
 LANGUAGES = ("", "ito", "ska")
@@ -56,7 +56,7 @@ def nearest_is_a_translation(folder: Path) -> float:
     embeddings = TextEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
     everywhere = np.ones(len(texts), bool)
     torch.manual_seed(0)
-    model = InterestModel.create(Interest(dim=64), embeddings, Domain(everywhere, everywhere), tags=0).eval()
+    model = Ensemble.create(Interest(dim=64), embeddings, Domain(everywhere, everywhere), tags=0).eval().members[0]
     with torch.no_grad():
         alike = torch.nn.functional.normalize(model.tower().vectors)
         alike = alike @ alike.T - 2 * torch.eye(len(texts))

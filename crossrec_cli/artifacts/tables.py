@@ -71,6 +71,7 @@ OTHER: Final = "other"
 MODEL: Final = "model"
 METRIC: Final = "metric"
 K: Final = "k"
+MEMBER: Final = "member"
 EPOCH: Final = "epoch"
 
 CROSSREC: Final = "crossrec"  # among the models
@@ -157,8 +158,9 @@ ITEM_LINKS = pa.schema(
     }
 )
 TAG_NAMES = pa.schema({TAG: pa.string()})  # in the order of the model's tag vectors
-LEARNING = pa.schema(  # history.parquet, one row an epoch
+LEARNING = pa.schema(  # history.parquet, one row an epoch of each member
     {
+        MEMBER: pa.int32(),  # from 1
         EPOCH: pa.int32(),
         "loss": pa.float64(),
         "learning_rate": pa.float64(),

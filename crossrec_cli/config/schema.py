@@ -466,6 +466,9 @@ class Interest(Section):
     """Latest interactions that the sequence encoder reads; the bag reads all."""
     layers: Count = 2
     heads: Count = 2
+    members: Count = 1
+    """So many models, each trained with other chance, whose mean interest is taken: it ranks better and varies less, at
+    so many times the cost."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Interest:

@@ -6,7 +6,7 @@ Shapes: I items, B users, d dimensions. Item and tag indices are those of prepro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 
 from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
+from crossrec_cli.interest.batches import NextExamples, Ragged
 
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""
@@ -130,10 +130,9 @@ class ItemTower(nn.Module):
 
     def __init__(self, config: Interest, text: Tensor, white: Whitening, trained: Tensor, in_target: Tensor) -> None:
         super().__init__()
-        self.register_buffer("text_mean", white.mean)
-        self.register_buffer("text_matrix", white.matrix)
-        self.register_buffer("trained", trained)
-        self.register_buffer("in_target", in_target)
+        facts = {"text_mean": white.mean, "text_matrix": white.matrix, "trained": trained, "in_target": in_target}
+        for name, fact in facts.items():
+            self.register_buffer(name, fact.clone())  # safetensors writes no tensor that two models share
         self.register_buffer("text", text, persistent=False)
         width = white.matrix.shape[1]
         self.adaptor = nn.Linear(width, config.dim)  # a hidden layer here learned slower and ranked no better
@@ -229,13 +228,7 @@ class SequenceEncoder(nn.Module):
 
 
 class InterestModel(nn.Module):
-    """Users and items in one space; interest is σ(scale · (u·v(i) + b(i)) + shift).
-
-    ``score_scale`` and ``score_shift`` are fitted on validation after training, so that the score is a probability.
-    """
-
-    score_scale: Tensor
-    score_shift: Tensor
+    """Users and items in one space: how much a user wants an item is u·v(i) + b(i)."""
 
     def __init__(
         self,
@@ -246,7 +239,7 @@ class InterestModel(nn.Module):
         in_target: Tensor,
         tags: int,
     ) -> None:
-        """Build a model; ``create`` and ``restore`` are the usual ways.
+        """Build an untrained model.
 
         Args:
             config: sizes and the kind of user encoder.
@@ -265,26 +258,6 @@ class InterestModel(nn.Module):
         self.sequence = SequenceEncoder(config) if config.user_encoder != "bag" else None
         self.max_sequence = config.max_sequence
         self.loss = config.loss
-        self.register_buffer("score_scale", torch.ones(()))
-        self.register_buffer("score_shift", torch.zeros(()))
-
-    @classmethod
-    def create(cls, config: Interest, embeddings: npt.NDArray[np.float32], domain: Domain, tags: int) -> InterestModel:
-        """An untrained model for a catalogue whose text embeddings are float32 (I, width)."""
-        trained, in_target = (torch.from_numpy(fact.astype(np.float32)) for fact in (domain.trained, domain.is_target))
-        white = whitening(embeddings)
-        return cls(config, white.of([embeddings], len(embeddings)), white, trained, in_target, tags)
-
-    @classmethod
-    def restore(
-        cls, config: Interest, embeddings: Iterable[npt.NDArray[np.float32]], weights: Mapping[str, Tensor]
-    ) -> InterestModel:
-        """The model whose ``state_dict`` this is, over the same catalogue, whose text embeddings come in parts."""
-        white = Whitening(weights["tower.text_mean"], weights["tower.text_matrix"])
-        trained, in_target, tags = weights["tower.trained"], weights["tower.in_target"], len(weights["tags.weight"])
-        model = cls(config, white.of(embeddings, len(trained)), white, trained, in_target, tags)
-        model.load_state_dict(dict(weights))
-        return model
 
     @property
     def device(self) -> torch.device:
@@ -358,10 +331,6 @@ class InterestModel(nn.Module):
             inside = (tokens * weights.unsqueeze(2)).cumsum(dim=1)
             users = users + self.bag(inside + self._sums(items, examples.before).unsqueeze(1))
         return users
-
-    def calibrated(self, logits: Tensor) -> Tensor:
-        """Logits u·v(i) + b(i) to probabilities."""
-        return torch.sigmoid(self.score_scale * logits + self.score_shift)
 
     def _prefix(self, tags: Ragged) -> Tensor:
         prefix: Tensor = self.nobody + self.tags(*self._bags(tags))

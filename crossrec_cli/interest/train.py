@@ -76,7 +76,7 @@ def fit(
         report: told of each epoch.
         stopping: without it all epochs are trained, and the last one's weights stay.
         checkpoint: where the state is kept on the way, and looked for at the start.
-        until: the epoch to stop after, at a learning rate that may still be high; None: the last.
+        until: the epoch to stop after, at a learning rate that may still be high; 0: train nothing; None: the last.
 
     Returns:
         One row an epoch, and before them epoch 0 where there is ``stopping``.
@@ -93,7 +93,7 @@ def fit(
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
     with report.progress("training", training.epochs * len(sampler.users), "users") as advance:
         advance(run.epoch * len(sampler.users))
-        while run.epoch < (until or training.epochs) and not run.tired:
+        while run.epoch < (training.epochs if until is None else until) and not run.tired:
             run.begin_epoch()
             for number, users in enumerate(sampler.epoch(np.random.default_rng([seed, run.epoch]))):
                 if number >= run.step:
@@ -359,7 +359,11 @@ def _peak(compute: Compute) -> int:
     return peak_memory()
 
 
-def learning_columns(epochs: list[Epoch]) -> dict[str, list[object]]:
-    """Epochs as columns of ``tables.LEARNING``."""
-    rows = [dict(zip(t.LEARNING.names, asdict(epoch).values(), strict=True)) for epoch in epochs]
+def learning_columns(learned: list[list[Epoch]]) -> dict[str, list[object]]:
+    """Each member's epochs as columns of ``tables.LEARNING``."""
+    rows = [
+        dict(zip(t.LEARNING.names, (number, *asdict(epoch).values()), strict=True))
+        for number, epochs in enumerate(learned, 1)
+        for epoch in epochs
+    ]
     return {name: [row[name] for row in rows] for name in t.LEARNING.names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
-from crossrec_cli.interest.model import InterestModel, Items
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.model import Items
 from crossrec_cli.reporting import Advance
 
 CHUNK_CELLS = 2**22
@@ -38,16 +39,21 @@ class Chunk:
     """Rows and columns, int64 each, of candidates in the history."""
 
 
-def interest_scorer(model: InterestModel, candidates: Ints, known: Items | None = None) -> Scorer:
-    """Scores by the interest model, before calibration; ``known`` is the tower's, if it was asked already."""
+def interest_scorer(model: Ensemble, candidates: Ints, known: Sequence[Items] | None = None) -> Scorer:
+    """The members' mean scores, before calibration; ``known`` are the model's items, if it was asked already."""
     model.eval()
-    items = known or model.tower.known()
     chosen = torch.from_numpy(candidates).to(model.device)
-    among, bias = products(items.vectors, chosen), items.bias[chosen]
+    members = [
+        (member, items, products(items.vectors, chosen), items.bias[chosen])
+        for member, items in zip(model.members, known or model.known(), strict=True)
+    ]
 
     @torch.no_grad()
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return (among(model.user_vectors(items, histories, tags)) + bias).cpu()
+        total = torch.zeros(len(histories.lengths), len(chosen), device=model.device)
+        for member, items, among, bias in members:
+            total += among(member.user_vectors(items, histories, tags)) + bias
+        return (total / len(members)).cpu()
 
     return score
 

@@ -32,8 +32,8 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
-    known = model.tower.known()
-    model.tower.release()
+    known = model.known()
+    model.release()
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
     shop = Shop(world.histories, world.target_items, load_embeddings(job.inputs), config.seed)
     scorers, settings = _baselines(job, shop, cases[t.VALID])

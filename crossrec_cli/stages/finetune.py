@@ -12,11 +12,11 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.evaluation.calibration import pairs
 from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.calibrate import fit_platt
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.train import learning_columns
 from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner
+from crossrec_cli.stages.learn import STOP_ON, Learner, ndcg
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
 
 
@@ -35,41 +35,44 @@ def run(job: Job) -> Summary:
         job.report.warn("no target purchase is left to train on; the model stays as the source taught it")
     if not valid.count:
         job.report.warn("no validation case: no early stopping, and scores are not calibrated")
-    epochs = learner.from_target(model, sampler, world.histories, valid)
+    learned = learner.from_target(model, sampler, world.histories, valid)
+    reached = ndcg(model, world.histories, valid) if valid.count else None
     if valid.count:
         _calibrate(job, model, world, valid)
-    best = max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0, default=None)
-    if config.finetune.refit and valid.count and best and best.epoch:
-        model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best.epoch)
+    best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
+    if config.finetune.refit and valid.count and any(best):
+        model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best)
     save_model(job.output(FINETUNED), model)
-    t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(epochs))
-    return {f"valid_{STOP_ON}": best.valid_ndcg if best else None, "epochs": epochs[-1].epoch if epochs else 0}
+    t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
+    return {f"valid_{STOP_ON}": reached, "epochs": sum(epochs[-1].epoch for epochs in learned)}
 
 
-def _start(job: Job, world: World) -> InterestModel:
+def _start(job: Job, world: World) -> Ensemble:
     """The model that the source taught, or an untaught one of the same texts."""
     interest = job.config.interest
     if job.config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, interest)
     tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-    return InterestModel.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
+    return Ensemble.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
 
 
-def _refit(job: Job, world: World, learner: Learner, model: InterestModel, test: Cases, epochs: int) -> InterestModel:
+def _refit(job: Job, world: World, learner: Learner, model: Ensemble, test: Cases, epochs: list[int]) -> Ensemble:
     """Train once more, on all that lies before the test; of ``model`` only the calibration is kept."""
     histories = world.histories.with_given(test)
     again = _start(job, replace(world, histories=histories)).to(model.device)
-    again.tower.trained.copy_(torch.from_numpy(histories.domain.trained.astype(np.float32)))
+    for member in again.members:
+        member.tower.trained.copy_(torch.from_numpy(histories.domain.trained.astype(np.float32)))
     sampler = learner.target_sampler(histories)
     more = histories.training.lengths.sum() - world.histories.training.lengths.sum()
-    job.report.say(f"once more up to epoch {epochs}, with {more:,} interactions that validation had held back")
+    upto = " and ".join(map(str, epochs))
+    job.report.say(f"once more up to epoch {upto}, with {more:,} interactions that validation had held back")
     learner.again(again, sampler, epochs)
     again.score_scale.copy_(model.score_scale)
     again.score_shift.copy_(model.score_shift)
     return again
 
 
-def _calibrate(job: Job, model: InterestModel, world: World, valid: Cases) -> None:
+def _calibrate(job: Job, model: Ensemble, world: World, valid: Cases) -> None:
     """Fit the score so that it is the probability that this item is what validation asks for.
 
     With ``leave_last_out`` that is the user's next new target purchase, with ``time`` any in the validation period.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
 from crossrec_cli.interest.checkpoint import Checkpoint
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, Epoch, fit
 from crossrec_cli.ranking.topk import interest_scorer, ranked
@@ -18,6 +20,8 @@ from crossrec_cli.runtime import Compute
 from crossrec_cli.stages.load import target_of
 
 STOP_ON = metrics.name("ndcg", 10)
+APART = 1_000_003
+"""How far the seeds of two members lie apart, so that runs whose own seeds are neighbours share no chance."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,23 @@ class Learner:
     report: Reporter
     checkpoint: Path
 
-    def from_source(self, model: InterestModel, sampler: Sampler) -> list[Epoch]:
-        """Learn from what is bought in the source, in place; from ``source_sampler``."""
-        kept = self._checkpoint(t.SOURCE)
-        return fit(model, sampler, self.config.adapt, self.seed, self.compute, self.report, None, kept)
+    def from_source(self, model: Ensemble, sampler: Sampler) -> list[list[Epoch]]:
+        """Each member learns from what is bought in the source, in place; from ``source_sampler``."""
+        training = self.config.adapt
+        return [
+            fit(member, sampler, training, seed, self.compute, self.report, None, kept)
+            for member, seed, kept in self._members(model, t.SOURCE)
+        ]
 
     def from_target(
         self,
-        model: InterestModel,
+        model: Ensemble,
         sampler: Sampler,
         histories: Histories,
         valid: Cases,
         epochs: int | None = None,
-    ) -> list[Epoch]:
-        """Learn from what is bought in the target, in place, up to the epoch that ranks validation best.
+    ) -> list[list[Epoch]]:
+        """Each member learns from what is bought in the target, in place, up to its epoch that ranks validation best.
 
         Args:
             model: where to start from.
@@ -59,14 +66,17 @@ class Learner:
         )
         stopping = None
         if valid.count:
-            stopping = EarlyStopping(lambda model: ndcg(model, histories, valid), training.patience)
-        seed, kept = self.seed + 1, self._checkpoint(t.TARGET)
-        return fit(model, sampler, training, seed, self.compute, self.report, stopping, kept)
+            stopping = EarlyStopping(lambda member: ndcg(Ensemble([member]), histories, valid), training.patience)
+        return [
+            fit(member, sampler, training, seed + 1, self.compute, self.report, stopping, kept)
+            for member, seed, kept in self._members(model, t.TARGET)
+        ]
 
-    def again(self, model: InterestModel, sampler: Sampler, epochs: int) -> list[Epoch]:
-        """As ``from_target`` up to an epoch that is known to be good, with nothing held out to ask."""
-        kept, seed = self._checkpoint("refit"), self.seed + 1
-        return fit(model, sampler, self.config.finetune, seed, self.compute, self.report, None, kept, until=epochs)
+    def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
+        """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""
+        training = self.config.finetune
+        for until, (member, seed, kept) in zip(epochs, self._members(model, "refit"), strict=True):
+            fit(member, sampler, training, seed + 1, self.compute, self.report, None, kept, until)
 
     def source_sampler(self, histories: Histories) -> Sampler:
         """Source items, given source items."""
@@ -83,19 +93,22 @@ class Learner:
         by_length = interest.user_encoder != "bag"
         return Sampler(histories, tags, predict, batch_size, interest.max_sequence + 1, by_length)
 
-    def _checkpoint(self, domain: str) -> Checkpoint:
-        """One for each of the two trainings: the second must not go on from the first one's."""
-        path = self.checkpoint.with_name(f"{self.checkpoint.stem}-{domain}.safetensors")
-        return Checkpoint(path, self.config.runtime.checkpoint_every)
+    def _members(self, model: Ensemble, training: str) -> Iterator[tuple[InterestModel, int, Checkpoint]]:
+        """Each member with its seed and its checkpoint in one of the trainings; none may go on from another's."""
+        for number, member in enumerate(model.members):
+            if len(model.members) > 1:
+                self.report.say(f"member {number + 1} of {len(model.members)}")
+            path = self.checkpoint.with_name(f"{self.checkpoint.stem}-{training}-{number}.safetensors")
+            yield member, self.seed + number * APART, Checkpoint(path, self.config.runtime.checkpoint_every)
 
 
-def scores(model: InterestModel, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
+def scores(model: Ensemble, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
     """Every metric at 10 of every case, among all target items."""
     candidates = target_of(histories)
     ranks = ranked(interest_scorer(model, candidates), histories, cases, candidates, mask_seen)
     return metrics.per_case(ranks, [10])
 
 
-def ndcg(model: InterestModel, histories: Histories, cases: Cases) -> float:
+def ndcg(model: Ensemble, histories: Histories, cases: Cases) -> float:
     """NDCG@10 among all target items, those in the history masked."""
     return metrics.mean(scores(model, histories, cases, mask_seen=True)[STOP_ON])

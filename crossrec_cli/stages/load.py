@@ -17,7 +17,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.interest.batches import Histories, Ints, load_histories
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.stages import INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, USERS
 
 
@@ -49,7 +49,7 @@ def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None) -
     return World(items, users, load_histories(interactions, items, users, tag_names))
 
 
-def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> InterestModel:
+def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> Ensemble:
     """The model with the weights that a stage left.
 
     Raises:
@@ -57,7 +57,7 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> 
     """
     try:
         parts, state = t.embedding_parts(inputs[ITEM_TEXT]), safetensors.torch.load_file(inputs[weights])
-        return InterestModel.restore(interest, parts, state)
+        return Ensemble.restore(interest, parts, state)
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
 

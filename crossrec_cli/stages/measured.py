@@ -20,7 +20,8 @@ from crossrec_cli.evaluation.lists import coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import Difference, holm, intervals
 from crossrec_cli.interest.batches import Cases, Ints, Ragged
-from crossrec_cli.interest.model import InterestModel, Items
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.model import Items
 from crossrec_cli.ranking.topk import Ranks, Scorer, interest_scorer, ranked
 from crossrec_cli.stages import ACCURACY, CALIBRATION, EXAMPLES, FEEDBACK, METRICS, PER_USER, SIGNIFICANCE, Job, Summary
 from crossrec_cli.stages.files import read_file
@@ -127,7 +128,7 @@ class Measured:
                     rows.append((world.users[t.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
         _write(self.job.output(EXAMPLES), t.EXAMPLES, rows)
 
-    def write_accuracy(self, model: InterestModel, known: Items) -> Summary:
+    def write_accuracy(self, model: Ensemble, known: Sequence[Items]) -> Summary:
         """How good the interest score is by itself, in target and source; the target's reliability table."""
         target = self.cases, self.world.target_items
         rows = []

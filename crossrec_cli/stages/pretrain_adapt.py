@@ -19,8 +19,9 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import text_scorer
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Cases, Histories, Ints, tag_vocabulary
-from crossrec_cli.interest.model import InterestModel, whitening
-from crossrec_cli.interest.train import learning_columns
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.model import whitening
+from crossrec_cli.interest.train import Epoch, learning_columns
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
@@ -42,16 +43,22 @@ def run(job: Job) -> Summary:
     if not sampler.steps:
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, world, compute)
-    model = InterestModel.create(config.interest, embeddings, world.histories.domain, len(tags)).to(compute.device)
-    epochs = learner.from_source(model, sampler)
+    model = Ensemble.create(config.interest, embeddings, world.histories.domain, len(tags)).to(compute.device)
+    learned = learner.from_source(model, sampler)
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
-    t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(epochs))
+    t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(learned))
     return {
-        "loss": epochs[-1].loss if epochs else None,
+        "loss": _last_loss(learned),
         "language_model": config.adapt.language_model if kept else "frozen",
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+
+
+def _last_loss(learned: list[list[Epoch]]) -> float | None:
+    """The members' mean loss in their last epoch."""
+    last = [epochs[-1].loss for epochs in learned if epochs]
+    return float(np.mean(np.array(last, np.float64))) if last else None
 
 
 def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:

@@ -13,7 +13,7 @@ from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Ints
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
 from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS, Job, Summary
 from crossrec_cli.stages.events import EVENTS, with_events
@@ -71,7 +71,7 @@ def _examples(world: World, users: Ints) -> dict[str, str]:
     return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
 
 
-def _lists(model: InterestModel, world: World, users: Ints, chunk: Chunk, k: int) -> tuple[Ints, pa.Table]:
+def _lists(model: Ensemble, world: World, users: Ints, chunk: Chunk, k: int) -> tuple[Ints, pa.Table]:
     """One chunk's lists as rows of ``tables.RECOMMENDATIONS``, and each row's user index."""
     scores, places = top_k(chunk, k)
     shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list

@@ -14,7 +14,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Bools, Cases, Histories, load_cases
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.stages import CASES, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner
 from crossrec_cli.stages.learn import scores as scores_of
@@ -98,7 +98,7 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     """
     config, histories = learner.config, problem.histories
     runtime.prepare(config.runtime, learner.seed)
-    model = InterestModel.create(config.interest, problem.embeddings, histories.domain, problem.tags)
+    model = Ensemble.create(config.interest, problem.embeddings, histories.domain, problem.tags)
     model.to(learner.compute.device)
     epochs = config.finetune.epochs
     if control.learns_from_source:

@@ -51,10 +51,11 @@ def learning(facts: Facts) -> Section:
     for stage, table in facts.learning.items():
         for column, what, best in (("loss", "loss", min), ("valid_ndcg@10", "validation NDCG@10", max)):
             rows = [row for row in table.to_pylist() if row[column] is not None]
-            data = [{"epoch": row[t.EPOCH], "value": row[column]} for row in rows]
+            data = [{"member": row[t.MEMBER], "epoch": row[t.EPOCH], "value": row[column]} for row in rows]
             if data:
                 top = best(data, key=lambda row: row["value"])
-                text = f"Best in epoch {top['epoch']}: {top['value']:.4f}."
+                who = f" of member {top['member']}" if data[-1]["member"] > 1 else ""
+                text = f"Best in epoch {top['epoch']}{who}: {top['value']:.4f}."
                 drawn.append(
                     Chart(f"{stage}, {what}", text, charts.curve(data, what.capitalize().replace("ndcg", "NDCG")))
                 )
@@ -62,6 +63,8 @@ def learning(facts: Facts) -> Section:
         "Epoch 0 stands for what the source taught, before any training on the target. The epoch that validation likes "
         "best is kept."
     )
+    if any(len(table[t.MEMBER].unique()) > 1 for table in facts.learning.values()):
+        text += " Each line is a member, which learns by itself."
     return Section("How it learned", text, [], drawn)
 
 

@@ -57,14 +57,19 @@ def dots(points: Sequence[Row], title: str) -> alt.LayerChart:
 
 
 def curve(data: Sequence[Row], what: str) -> alt.Chart:
-    """``value`` by ``epoch``."""
+    """``value`` by ``epoch``, a line for each ``member``."""
     drawing: alt.Chart = alt.Chart(alt.InlineData(values=list(data)), height=180).mark_line(
         point=True, color="var(--series-1)"
     )
     return drawing.encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
         y=alt.Y("value:Q", title=what, scale=alt.Scale(zero=False)),
-        tooltip=[alt.Tooltip("epoch:Q", title="Epoch"), alt.Tooltip("value:Q", title=what, format=".4f")],
+        detail="member:N",
+        tooltip=[
+            alt.Tooltip("member:N", title="Member"),
+            alt.Tooltip("epoch:Q", title="Epoch"),
+            alt.Tooltip("value:Q", title=what, format=".4f"),
+        ],
     )
 
 

@@ -81,9 +81,10 @@ def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
 
 
 def _curves(facts: Facts) -> Iterator[tuple[str, str, int, float]]:
-    """Stage, column, epoch and value of what was learned."""
+    """Stage (and which member, from the second on), column, epoch and value of what was learned."""
     for stage, table in facts.learning.items():
         for row in table.to_pylist():
+            who = stage if row[t.MEMBER] == 1 else f"{stage}/member {row[t.MEMBER]}"
             for column in ("loss", "valid_ndcg@10"):
                 if row[column] is not None:
-                    yield stage, column, row[t.EPOCH], row[column]
+                    yield who, column, row[t.EPOCH], row[column]

@@ -6,6 +6,7 @@ import torch
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import TARGET_WEIGHT, InterestModel, whitening
 
 ENCODERS = ["bag", "sequence", "hybrid"]
@@ -20,7 +21,7 @@ def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> I
     torch.manual_seed(0)
     embeddings = np.random.default_rng(0).normal(size=(items, 12)).astype(np.float32)
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
-    model = InterestModel.create(config, embeddings, domain_of(items, trained), tags=3)
+    model = Ensemble.create(config, embeddings, domain_of(items, trained), tags=3).members[0]
     torch.nn.init.normal_(model.tags.weight)
     torch.nn.init.normal_(model.nobody)
     return model.eval()
@@ -174,7 +175,7 @@ def test_a_cold_item_stands_by_its_text_alone():
 def test_dropping_an_id_drops_its_bias_too():
     torch.manual_seed(0)
     config = Interest(dim=8, id_dropout=0.5, dropout=0.0, user_encoder="bag")
-    model = InterestModel.create(config, np.zeros((2000, 4), np.float32), domain_of(2000), tags=0)
+    model = Ensemble.create(config, np.zeros((2000, 4), np.float32), domain_of(2000), tags=0).members[0]
     with torch.no_grad():
         model.tower.bias += 1
         model.tower.adaptor.bias.zero_()
@@ -182,13 +183,3 @@ def test_dropping_an_id_drops_its_bias_too():
     dropped = vectors.abs().sum(dim=1) == 0
     assert 0.4 < dropped.float().mean() < 0.6
     assert torch.equal(dropped, bias == 0)
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_restore_gives_the_same_model(kind):
-    model = model_of(kind)
-    embeddings = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
-    config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
-    again = InterestModel.restore(config, [embeddings[:5], embeddings[5:]], model.state_dict()).eval()
-    histories = ragged([1, 2], [])
-    assert torch.equal(users_of(model, histories), users_of(again, histories))

@@ -10,6 +10,7 @@ from crossrec_cli.config.schema import Interest, Runtime, Training
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.checkpoint import Checkpoint
+from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, fit
 from crossrec_cli.reporting import Silent
@@ -29,7 +30,7 @@ def test_what_tells_more_comes_to_count_more(telling):
     sampler = Sampler(histories, Ragged.of([[]] * 400), np.arange(42) >= 40, batch_size=40, window=3)
     torch.manual_seed(0)
     config = Interest(user_encoder="bag", dim=8, dropout=0.0, id_dropout=0.0)
-    model = InterestModel.create(config, np.eye(42, dtype=np.float32), domain, tags=0)
+    model = Ensemble.create(config, np.eye(42, dtype=np.float32), domain, tags=0).members[0]
     before = model.bag.target_weight.item()
     fit(model, sampler, Training(epochs=20, lr=1e-3), 0, Compute(torch.device("cpu"), torch.float32), Silent())
     assert (model.bag.target_weight.item() > before) == (telling == "target")
@@ -43,7 +44,7 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
     histories = Ragged(items, np.full(200, 2), np.where(items == 1, 4, 1).astype(np.float32))
     sampler = Sampler(histories, Ragged.of([[]] * 200), np.array([False, True, True]), batch_size=200, window=3)
     config = Interest(user_encoder=kind, dim=8, max_sequence=2, dropout=0.0, id_dropout=0.0)
-    model = InterestModel.create(config, np.eye(3, dtype=np.float32), everywhere(3), tags=0)
+    model = Ensemble.create(config, np.eye(3, dtype=np.float32), everywhere(3), tags=0).members[0]
     compute = Compute(torch.device("cpu"), torch.float32)
     fit(model, sampler, Training(epochs=60, lr=0.03), 0, compute, Silent())
     with torch.no_grad():
@@ -133,7 +134,7 @@ def test_who_has_done_nothing_is_told_by_tags_and_else_by_what_sells(kind):
     sampler = Sampler(histories, tags, np.ones(20, bool), batch_size=60, window=5)
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=16, max_sequence=4, dropout=0.0)
-    model = InterestModel.create(config, np.eye(20, dtype=np.float32), everywhere(20), tags=2)
+    model = Ensemble.create(config, np.eye(20, dtype=np.float32), everywhere(20), tags=2).members[0]
     fit(model, sampler, Training(epochs=15, lr=0.01), 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():
         known = model.eval().tower()
@@ -151,7 +152,7 @@ def example(kind: str, users: int = 60, loss: str = "softmax"):
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, loss=loss)
     torch.manual_seed(0)
     embeddings = rng.normal(size=(40, 12)).astype(np.float32)
-    return InterestModel.create(config, embeddings, everywhere(40), tags=2), sampler
+    return Ensemble.create(config, embeddings, everywhere(40), tags=2).members[0], sampler
 
 
 def sum_of(model: InterestModel) -> float:
@@ -262,7 +263,7 @@ def test_every_loss_learns_what_goes_with_what(kind, loss):
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0, loss=loss)
     texts = rng.normal(size=(400, 16)).astype(np.float32)
-    model = InterestModel.create(config, texts, everywhere(400), tags=0)
+    model = Ensemble.create(config, texts, everywhere(400), tags=0).members[0]
     training = Training(epochs=15, lr=0.01, candidates=100)
     fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():

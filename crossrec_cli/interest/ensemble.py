@@ -1,0 +1,76 @@
+"""Several interest models as one: each trained with other chance errs in other ways, and their mean errs less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from crossrec_cli.config.schema import Interest
+from crossrec_cli.interest.batches import Domain
+from crossrec_cli.interest.model import InterestModel, Items, Whitening, whitening
+
+FIRST = "models.0."
+"""What the names of the first member's weights begin with."""
+
+
+class Ensemble(nn.Module):
+    """``interest.members`` models; interest is σ(scale · m + shift), m being the mean of their u·v(i) + b(i).
+
+    ``score_scale`` and ``score_shift`` are fitted on validation after training, so that the score is a probability.
+    """
+
+    score_scale: Tensor
+    score_shift: Tensor
+
+    def __init__(self, members: Iterable[InterestModel]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(members)
+        self.register_buffer("score_scale", torch.ones(()))
+        self.register_buffer("score_shift", torch.zeros(()))
+
+    @classmethod
+    def create(cls, config: Interest, embeddings: npt.NDArray[np.float32], domain: Domain, tags: int) -> Ensemble:
+        """Untrained members for a catalogue whose text embeddings are float32 (I, width); ``tags`` is their number."""
+        trained, in_target = (torch.from_numpy(fact.astype(np.float32)) for fact in (domain.trained, domain.is_target))
+        white = whitening(embeddings)
+        text = white.of([embeddings], len(embeddings))
+        return cls(InterestModel(config, text, white, trained, in_target, tags) for _ in range(config.members))
+
+    @classmethod
+    def restore(
+        cls, config: Interest, embeddings: Iterable[npt.NDArray[np.float32]], weights: Mapping[str, Tensor]
+    ) -> Ensemble:
+        """The ensemble whose ``state_dict`` this is, over the same catalogue, whose text embeddings come in parts."""
+        white = Whitening(weights[f"{FIRST}tower.text_mean"], weights[f"{FIRST}tower.text_matrix"])
+        trained, in_target = (weights[f"{FIRST}tower.{name}"] for name in ("trained", "in_target"))
+        text, tags = white.of(embeddings, len(trained)), len(weights[f"{FIRST}tags.weight"])
+        found = cls(InterestModel(config, text, white, trained, in_target, tags) for _ in range(config.members))
+        found.load_state_dict(dict(weights))
+        return found
+
+    @property
+    def members(self) -> list[InterestModel]:
+        """The models; they share no weights, and each is trained by itself."""
+        return [model for model in self.models if isinstance(model, InterestModel)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.members[0].device
+
+    def known(self) -> list[Items]:
+        """All items as each member knows them."""
+        return [member.tower.known() for member in self.members]
+
+    def release(self) -> None:
+        """Let go of texts and ids, once all items are known."""
+        for member in self.members:
+            member.tower.release()
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Mean logits u·v(i) + b(i) to probabilities."""
+        return torch.sigmoid(self.score_scale * logits + self.score_shift)
