@@ -225,8 +225,8 @@ def test_refit_learns_from_validation_too_and_keeps_the_calibration(trained, cro
     assert f"with {gained:.0f} interactions that validation had held back" in done.stderr
     after = safetensors.torch.load_file(weights)
     assert after["score_scale"] == before["score_scale"] != 1
-    assert not torch.equal(after["tower.id_embedding.weight"], before["tower.id_embedding.weight"])
-    assert torch.equal(after["tower.trained"], before["tower.trained"]), "each book sold before, too"
+    assert not torch.equal(after["models.0.tower.id_embedding.weight"], before["models.0.tower.id_embedding.weight"])
+    assert torch.equal(after["models.0.tower.trained"], before["models.0.tower.trained"]), "each book sold before, too"
     again = crossrec("finetune", trained.path, "--set", "finetune.refit=true", "--force")
     assert again.exit_code == 0
     assert all(torch.equal(tensor, after[name]) for name, tensor in safetensors.torch.load_file(weights).items())
@@ -523,6 +523,24 @@ def test_learning_is_written_down(trained):
         assert np.isfinite(learning["loss"][learning["epoch"] > 0]).all()
     assert learning["valid_ndcg@10"].between(0, 1).all(), "epoch 0 included, which is what the source taught"
     assert learning["learning_rate"].dropna().is_monotonic_decreasing
+    assert (learning["member"] == 1).all()
+
+
+def test_members_learn_each_for_itself(trained, crossrec):
+    """The first as if it were alone, the second otherwise; refitted, each goes to its own best epoch."""
+    alone = {stage: trained.table(stage, "history") for stage in ("pretrain-adapt", "finetune")}
+    trained.config["interest"]["members"] = 2
+    trained.config["finetune"]["refit"] = True
+    done = crossrec("run", trained.path)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("member 1 of 2") == done.stderr.count("member 2 of 2") == 3
+    columns = ["epoch", "loss", "valid_ndcg@10"]
+    for stage, single in alone.items():
+        first, second = (part for _, part in trained.table(stage, "history").groupby("member"))
+        assert first[columns].equals(single[columns])
+        assert not (second["loss"].reset_index(drop=True) == single["loss"])[single["epoch"] > 0].any()
+    best = [part.set_index("epoch")["valid_ndcg@10"].idxmax() for part in (first, second)]
+    assert f"once more up to epoch {best[0]} and {best[1]}, with" in done.stderr
 
 
 def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
