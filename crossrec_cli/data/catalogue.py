@@ -12,7 +12,8 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Clean, Data, Domains, Interactions, Items, Platform, template_fields
+from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform
+from crossrec_cli.config.values import template_fields
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.values import (

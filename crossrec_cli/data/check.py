@@ -10,7 +10,9 @@ from pathlib import Path
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Config, Interactions, Items, Users, template_fields
+from crossrec_cli.config.data import Interactions, Items, Users
+from crossrec_cli.config.schema import Config
+from crossrec_cli.config.values import template_fields
 from crossrec_cli.data import engine, quality
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.engine import SOURCE_ROW, Engine

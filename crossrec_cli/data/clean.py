@@ -11,7 +11,8 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Config, Data, Domains, Interactions
+from crossrec_cli.config.data import Data, Domains, Interactions
+from crossrec_cli.config.schema import Config
 from crossrec_cli.data.catalogue import (
     assign_domains,
     price_bands,

@@ -7,7 +7,7 @@ from pathlib import Path
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Source, Split
+from crossrec_cli.config.data import Source, Split
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.errors import CrossrecError
 

@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Data
+from crossrec_cli.config.data import Data
 from crossrec_cli.data.clean import CLOCK
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import ACCOUNT

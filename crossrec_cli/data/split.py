@@ -14,7 +14,8 @@ import ibis.expr.types as ir
 import numpy as np
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Config, Data, Split
+from crossrec_cli.config.data import Data, Split
+from crossrec_cli.config.schema import Config
 from crossrec_cli.data.clean import CLOCK, ITEM, LISTING, PURCHASE, USER, Cleaned, in_time
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, OWN

@@ -17,7 +17,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.config.schema import Clean
+from crossrec_cli.config.data import Clean
 
 BETWEEN = "\x1f"
 """Between the entries of a list that has become text: the control character made for it."""

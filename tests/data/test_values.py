@@ -9,7 +9,7 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from crossrec_cli.config.schema import Clean
+from crossrec_cli.config.data import Clean
 from crossrec_cli.data import values
 
 LIST = pa.list_(pa.string())

@@ -1,0 +1,65 @@
+"""What every part of a config is built from: strict sections, and kinds of values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the config: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _one_or_many(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def at_least_one(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The entries, of which there must be some."""
+    if not value:  # not Field(min_length=1): pydantic then also calls a list with one wrong entry too short
+        raise ValueError("needs at least one entry")
+    return value
+
+
+def _template(value: str) -> str:
+    fields = template_fields(value)  # raises ValueError on an unbalanced brace
+    if not fields:
+        raise ValueError("names no column; write columns in braces, as in '{brand} {title}'")
+    literals = [literal for literal, *_ in Formatter().parse(value)]
+    plain = "".join(literals) + "".join(f"{{{field}}}" for field in fields)
+    if not all(fields) or sorted(plain) != sorted(value):
+        raise ValueError("takes plain column names in braces, nothing else")
+    return value
+
+
+def template_fields(template: str) -> list[str]:
+    """The column names in a text template, in order of appearance."""
+    return [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+
+
+def _moment(value: Any) -> Any:
+    """ISO 8601 text, a date alone among it, to a time in UTC without a zone, as the tables hold it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        raise ValueError(f"{value!r} is no date or time in ISO 8601, such as 2024-05-01") from None
+
+
+OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(at_least_one)]
+Template = Annotated[str, AfterValidator(_template)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+BaselineName = Literal["popularity", "tag_popularity", "text", "item_knn", "ease_target", "ease", "ials"]
+FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
