@@ -454,6 +454,18 @@ def test_a_split_by_time_runs_to_the_end(shop, crossrec):
     assert interactions.loc[interactions["split"] == "train", "timestamp"].max() < pd.Timestamp("2024-01-21")
 
 
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_without_validation_every_epoch_is_trained_and_none_is_chosen(shop, crossrec, epochs):
+    hour = {"valid_from": "2024-01-22T01:00:00", "test_from": "2024-01-22T02:00:00"}  # they buy at midnight
+    shop.config["split"] = {"strategy": "time", **hour}
+    shop.config["finetune"] |= {"epochs": epochs, "refit": True}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert "warning: no validation case: no early stopping" in done.stderr
+    assert "once more" not in done.stderr
+    assert shop.table("finetune", "history")["epoch"].tolist() == list(range(1, epochs + 1))
+
+
 def test_two_platforms_run_to_the_end(shop, crossrec):
     platform = shop.config["data"]["platforms"][0]
     shop.config["data"]["platforms"] = [platform, {**platform, "name": "other"}]

@@ -39,12 +39,12 @@ def run(job: Job) -> Summary:
     reached = ndcg(model, world.histories, valid) if valid.count else None
     if valid.count:
         _calibrate(job, model, world, valid)
-    best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
-    if config.finetune.refit and valid.count and any(best):
-        model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best)
+        best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
+        if config.finetune.refit and any(best):
+            model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best)
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
-    return {f"valid_{STOP_ON}": reached, "epochs": sum(epochs[-1].epoch for epochs in learned)}
+    return {f"valid_{STOP_ON}": reached, "epochs": sum(epoch.epoch > 0 for epochs in learned for epoch in epochs)}
 
 
 def _start(job: Job, world: World) -> Ensemble:

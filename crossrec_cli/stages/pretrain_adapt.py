@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,8 @@ def run(job: Job) -> Summary:
 
 def _last_loss(learned: list[list[Epoch]]) -> float | None:
     """The members' mean loss in their last epoch."""
-    last = [epochs[-1].loss for epochs in learned if epochs]
-    return float(np.mean(np.array(last, np.float64))) if last else None
+    last = [epoch.loss for epochs in learned for epoch in epochs[-1:] if epoch.loss is not None]
+    return fmean(last) if last else None
 
 
 def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:

@@ -48,13 +48,14 @@ def scores(facts: Facts) -> Section:
 def learning(facts: Facts) -> Section:
     """Loss and validation by epoch."""
     drawn = []
+    several = any(len(table[t.MEMBER].unique()) > 1 for table in facts.learning.values())
     for stage, table in facts.learning.items():
         for column, what, best in (("loss", "loss", min), ("valid_ndcg@10", "validation NDCG@10", max)):
             rows = [row for row in table.to_pylist() if row[column] is not None]
             data = [{"member": row[t.MEMBER], "epoch": row[t.EPOCH], "value": row[column]} for row in rows]
             if data:
                 top = best(data, key=lambda row: row["value"])
-                who = f" of member {top['member']}" if data[-1]["member"] > 1 else ""
+                who = f" of member {top['member']}" if several else ""
                 text = f"Best in epoch {top['epoch']}{who}: {top['value']:.4f}."
                 drawn.append(
                     Chart(f"{stage}, {what}", text, charts.curve(data, what.capitalize().replace("ndcg", "NDCG")))
@@ -63,7 +64,7 @@ def learning(facts: Facts) -> Section:
         "Epoch 0 stands for what the source taught, before any training on the target. The epoch that validation likes "
         "best is kept."
     )
-    if any(len(table[t.MEMBER].unique()) > 1 for table in facts.learning.values()):
+    if several:
         text += " Each line is a member, which learns by itself."
     return Section("How it learned", text, [], drawn)
 
