@@ -99,7 +99,7 @@ def dataset_of(rows: pd.DataFrame) -> Dataset:
     )
 
 
-def trainer(epochs: int, callback: pl.Callback) -> pl.Trainer:
+def trainer(epochs: int, callback: pl.Callback, device: str) -> pl.Trainer:
     """Lightning's, silent."""
     return pl.Trainer(
         max_epochs=epochs,
@@ -108,7 +108,7 @@ def trainer(epochs: int, callback: pl.Callback) -> pl.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        accelerator="cpu",
+        accelerator=device,
         gradient_clip_val=1.0,
     )
 
@@ -151,8 +151,8 @@ def sasrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
         **common(sizes),
         dropout_rate=sizes.dropout,
         lr=sizes.lr,
-        recommend_torch_device="cpu",
-        get_trainer_func=lambda: trainer(sizes.epochs, callback),
+        recommend_torch_device=sizes.device,
+        get_trainer_func=lambda: trainer(sizes.epochs, callback, sizes.device),
     )
 
     def lists(part: str) -> pd.DataFrame:
@@ -169,14 +169,16 @@ class Watched(UniSRecModel):
     """UniSRec that can be looked at while it trains."""
 
     callback: pl.Callback
+    accelerator: str
 
     def _make_trainer(self, max_epochs: int, val_dl: Any = None) -> pl.Trainer:
-        return trainer(max_epochs, self.callback)
+        return trainer(max_epochs, self.callback, self.accelerator)
 
 
 def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
     """The same for UniSRec."""
-    model = Watched(split.texts, **common(sizes), dropout=sizes.dropout, lr=sizes.unisrec_lr, device="cpu")
+    model = Watched(split.texts, **common(sizes), dropout=sizes.dropout, lr=sizes.unisrec_lr, device=sizes.device)
+    model.accelerator = sizes.device
 
     def lists(part: str, net: Any) -> pd.DataFrame:
         rows = split.histories[part].sort_values(["user_index", "position"])
@@ -192,11 +194,11 @@ def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
         with torch.no_grad():
             items = net.project_all()
             for begin in range(0, len(users), 512):
-                ranked = net.encode_last(torch.from_numpy(window[begin : begin + 512])) @ items.T
+                ranked = net.encode_last(torch.from_numpy(window[begin : begin + 512]).to(items.device)) @ items.T
                 ranked[:, 0] = -torch.inf
                 for row, seen in enumerate(owned[begin : begin + 512]):
                     ranked[row, seen] = -torch.inf
-                parts.append(ranked.topk(K, dim=1).indices.numpy())
+                parts.append(ranked.topk(K, dim=1).indices.cpu().numpy())
         net.train()
         best = back[np.concatenate(parts)]
         return pd.DataFrame(
@@ -265,6 +267,7 @@ def main() -> None:
         "unisrec_lr": 1e-3,
     }.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--time", action="store_true", help="time an epoch of SASRec and stop")
     sizes = parser.parse_args()
     warnings.filterwarnings("ignore")

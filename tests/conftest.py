@@ -22,6 +22,8 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.stages import Job
 from crossrec_cli.stages import preprocess as stage
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
 WORDS = ["jazz", "metal", "blues", "record", "book", "red", "blue", "green", "old", "new", "rare", "live", "studio"]
 
 

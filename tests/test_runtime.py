@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import needs_gpu
 
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.errors import UnavailableError
@@ -35,6 +36,6 @@ def test_a_device_that_is_not_there_is_told_with_what_is(device):
         prepare(Runtime(device=device), 0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_auto_picks_the_gpu():
     assert prepare(Runtime(), 0).device.type == "cuda"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from conftest import Shop, make_shop
+from conftest import Shop, make_shop, needs_gpu
 
 from crossrec_cli.errors import ExitCode
 
@@ -64,6 +64,28 @@ def test_the_other_user_encoders_carry_it_too(shop, crossrec, encoder):
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
     assert right_taste_share(shop) > 0.8
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("encoder", ["bag", "hybrid"])
+def test_every_stage_runs_on_a_gpu_and_finds_the_taste_there(shop, crossrec, encoder, precision):
+    shop.config["runtime"] = {"device": "auto", "precision": precision}
+    shop.config["interest"]["user_encoder"] = encoder
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert right_taste_share(shop) > 0.8
+    held = shop.table("finetune", "history")["peak_memory_bytes"]
+    assert held.between(1, 2**28).all(), "the GPU's memory, not that of a process with torch in it"
+
+
+@needs_gpu
+@pytest.mark.parametrize("how", ["lora", "full"])
+def test_the_language_model_is_adapted_on_a_gpu(shop, crossrec, how):
+    shop.config["adapt"] |= {"language_model": how, "text": {"steps": 20}}
+    shop.config["runtime"] = {"device": "cuda", "precision": "bf16"}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
 
 
 def test_shared_users_alone_carry_a_taste_too(tmp_path, tiny_bert, crossrec):

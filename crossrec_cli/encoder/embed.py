@@ -68,7 +68,8 @@ class TextEncoder:
             self.tokenizer.pad_token = self.tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
         self.tokenizer.padding_side = "right"
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
-        self.model.to(compute.device).eval()  # type: ignore[arg-type]
+        # In float32 whatever precision its file has: half weights would also be adapted in half precision.
+        self.model.float().to(compute.device).eval()  # type: ignore[arg-type, no-untyped-call]
 
     @property
     def width(self) -> int:
@@ -85,6 +86,9 @@ class TextEncoder:
 
         Returns:
             float32 array of shape (len(texts), hidden size).
+
+        Raises:
+            ConfigError: if the GPU's memory does not hold a batch.
         """
         if not texts:
             return np.empty((0, self.width), dtype=np.float32)
@@ -104,8 +108,12 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _embed_batch(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
-        with self.compute.autocast():
-            return self._pooled(self.model, tokens).cpu().numpy()
+        try:
+            with self.compute.autocast():
+                return self._pooled(self.model, tokens).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            size, why = self.config.batch_size, str(error).splitlines()[0][:120]
+            raise ConfigError([f"encoder.batch_size: out of memory: {why}; lower it from {size}"]) from None
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         tokens: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.config.max_tokens)[

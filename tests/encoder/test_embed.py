@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+from conftest import needs_gpu
+from transformers import BertModel, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from crossrec_cli.config.schema import Encoder, Runtime
 from crossrec_cli.encoder.embed import TextEncoder, pool
@@ -132,7 +133,30 @@ def test_texts_longer_than_the_model_reads_are_refused_in_the_config(tiny_bert):
         TextEncoder(tiny_bert, Encoder(max_tokens=513), FP32)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 def test_a_gpu_gives_what_the_cpu_gives(tiny_bert):
     gpu = TextEncoder(tiny_bert, Encoder(), prepare(Runtime(device="cuda", precision="fp32"), 0)).embed(TEXTS, ignore)
     np.testing.assert_allclose(gpu, TextEncoder(tiny_bert, Encoder(), FP32).embed(TEXTS, ignore), atol=1e-3)
+
+
+@needs_gpu
+def test_a_full_gpu_says_what_to_lower(tiny_bert):
+    encoder = TextEncoder(tiny_bert, Encoder(batch_size=4096), prepare(Runtime(device="cuda"), 0))
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        with pytest.raises(ConfigError, match=r"encoder.batch_size: out of memory: .*; lower it from 4096"):
+            encoder.embed([f"{number // 99} " * 99 + f"{number % 99}" for number in range(4096)], ignore)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_weights_kept_in_half_precision_compute_in_the_configs(tiny_bert, tmp_path):
+    """Many models come in float16 or bfloat16; what is adapted from them would otherwise learn in it."""
+    shutil.copytree(tiny_bert, tmp_path / "half")
+    BertModel.from_pretrained(tiny_bert).half().save_pretrained(tmp_path / "half")
+    half = TextEncoder(tmp_path / "half", Encoder(), FP32)
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
+    np.testing.assert_allclose(
+        half.embed(TEXTS, ignore), TextEncoder(tiny_bert, Encoder(), FP32).embed(TEXTS, ignore), atol=1e-2
+    )

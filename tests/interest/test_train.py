@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from conftest import needs_gpu
 
 from crossrec_cli.config.schema import Interest, Runtime, Training
 from crossrec_cli.errors import ConfigError, UnavailableError
@@ -207,6 +208,54 @@ def test_a_killed_training_ends_as_one_that_was_not(kind, accumulate, steps, tmp
     ]
     for name, tensor in again.state_dict().items():
         assert torch.equal(tensor, whole.state_dict()[name]), name
+
+
+@needs_gpu
+@pytest.mark.parametrize("kind", ["bag", "hybrid"])
+def test_a_training_killed_on_a_gpu_goes_on_there(kind, tmp_path):
+    """To the same losses, but for the order in which a GPU adds up."""
+    training, compute = Training(epochs=4, lr=0.03), Compute(torch.device("cuda"), torch.float32)
+
+    class Dying(Checkpoint):
+        def save(self, tensors, facts) -> None:
+            super().save(tensors, facts)
+            raise KilledError
+
+    def trained(checkpoint: Checkpoint | None) -> list[float | None]:
+        model, sampler = example(kind)
+        rows = fit(model.to(compute.device), sampler, training, 1, compute, Silent(), checkpoint=checkpoint)
+        return [row.loss for row in rows]
+
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(KilledError):
+        trained(Dying(path, "11 steps"))
+    assert trained(Checkpoint(path, "5 minutes")) == pytest.approx(trained(None), rel=1e-4)
+
+
+@needs_gpu
+def test_a_compiled_encoder_learns_the_same_on_a_gpu():
+    losses = []
+    for compiled in (False, True):
+        compute = prepare(Runtime(device="cuda", precision="fp32", compile=compiled), 0)
+        model, sampler = example("sequence")
+        rows = fit(model.to(compute.device), sampler, Training(epochs=2, lr=0.03), 1, compute, Silent())
+        losses.append([row.loss for row in rows])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@needs_gpu
+def test_a_full_gpu_says_what_to_lower():
+    """Nothing more may be taken than torch holds already."""
+    model, sampler = example("bag")
+    compute = Compute(torch.device("cuda"), torch.float32)
+    model.to(compute.device)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(ConfigError, match=r"out of memory: CUDA out of memory.*; lower batch_size \(256\)"):
+            fit(model, sampler, Training(epochs=500), 0, compute, Silent())
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_a_damaged_checkpoint_is_none(tmp_path):
