@@ -69,7 +69,7 @@ class TextEncoder:
         self.tokenizer.padding_side = "right"
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
         # In float32 whatever precision its file has: half weights would also be adapted in half precision.
-        self.model.float().to(compute.device).eval()  # type: ignore[arg-type, no-untyped-call]
+        self.model.float().to(compute.device).eval()  # type: ignore[no-untyped-call]
 
     @property
     def width(self) -> int:
