@@ -169,16 +169,14 @@ class Watched(UniSRecModel):
     """UniSRec that can be looked at while it trains."""
 
     callback: pl.Callback
-    accelerator: str
 
     def _make_trainer(self, max_epochs: int, val_dl: Any = None) -> pl.Trainer:
-        return trainer(max_epochs, self.callback, self.accelerator)
+        return trainer(max_epochs, self.callback, str(self.device))
 
 
 def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
     """The same for UniSRec."""
     model = Watched(split.texts, **common(sizes), dropout=sizes.dropout, lr=sizes.unisrec_lr, device=sizes.device)
-    model.accelerator = sizes.device
 
     def lists(part: str, net: Any) -> pd.DataFrame:
         rows = split.histories[part].sort_values(["user_index", "position"])

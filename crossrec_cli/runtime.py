@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.errors import UnavailableError
+from crossrec_cli.errors import ConfigError, UnavailableError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -44,6 +46,26 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
 
         config.fallback_random = True  # so that what is compiled drops out what it would have dropped out otherwise
     return Compute(device, _dtype(runtime.precision, device), runtime.compile)
+
+
+@contextmanager
+def memory_or(lower: str, key: str = "") -> Iterator[None]:
+    """What runs within may use up the memory, the GPU's or the machine's; then say what to lower.
+
+    Args:
+        lower: the advice.
+        key: the field of the config that it is about, if it is one.
+
+    Raises:
+        ConfigError: in place of torch's, numpy's and Python's errors for it.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error):
+            raise  # on a CPU torch raises a RuntimeError that speaks of memory
+        why = str(error).partition("\n")[0][:120] or "no more to be had"
+        raise ConfigError([f"{key and key + ': '}out of memory: {why}; {lower}"]) from None
 
 
 def _cores() -> int:

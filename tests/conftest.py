@@ -24,6 +24,19 @@ from crossrec_cli.stages import preprocess as stage
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
+
+@pytest.fixture
+def fill_gpu():
+    """Let torch take no more than a share of the GPU's memory from here on."""
+
+    def fill(share: float) -> None:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(share)
+
+    yield fill
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 WORDS = ["jazz", "metal", "blues", "record", "book", "red", "blue", "green", "old", "new", "rare", "live", "studio"]
 
 

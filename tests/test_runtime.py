@@ -3,8 +3,8 @@ import torch
 from conftest import needs_gpu
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.errors import UnavailableError
-from crossrec_cli.runtime import available_devices, prepare
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.runtime import available_devices, memory_or, prepare
 
 
 def test_cpu_precision_follows_the_processor():
@@ -39,3 +39,22 @@ def test_a_device_that_is_not_there_is_told_with_what_is(device):
 @needs_gpu
 def test_auto_picks_the_gpu():
     assert prepare(Runtime(), 0).device.type == "cuda"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried 20 GiB\nSee the documentation"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_every_lack_of_memory_is_one_line_with_what_to_lower(error):
+    told = pytest.raises(ConfigError, match=r"^encoder.batch_size: out of memory: [^\n]+; lower it$")
+    with told, memory_or("lower it", key="encoder.batch_size"):
+        raise error
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), memory_or("lower it"):
+        raise RuntimeError("shapes differ")

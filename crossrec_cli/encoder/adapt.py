@@ -18,6 +18,7 @@ from crossrec_cli.config.schema import TextTraining
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.reporting import Reporter
+from crossrec_cli.runtime import memory_or
 
 TEMPERATURE = 0.05
 """Where the learned temperature starts; 0.05 is what all-MiniLM-L6-v2 was trained with."""
@@ -69,6 +70,7 @@ def adapt(
     optimizer = torch.optim.AdamW([{"params": weights, "weight_decay": 0.01}, {"params": [scale], "weight_decay": 0.0}])
     model.train()
     losses: list[float] = []
+    lower = f"lower it from {config.batch_size}, and raise accumulate"
     with report.progress("adapting the language model", config.steps, "steps") as advance:
         for step in range(config.steps):
             for group in optimizer.param_groups:
@@ -76,9 +78,10 @@ def adapt(
             optimizer.zero_grad(set_to_none=True)
             losses.append(0.0)
             for _ in range(config.accumulate):
-                loss = asked.loss(encoder, model, scale, rng) / config.accumulate
-                loss.backward()  # type: ignore[no-untyped-call]
-                losses[-1] += float(loss.detach())
+                with memory_or(lower, key="adapt.text.batch_size"):
+                    loss = asked.loss(encoder, model, scale, rng) / config.accumulate
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    losses[-1] += float(loss.detach())
             torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
             optimizer.step()
             if not math.isfinite(losses[-1]):

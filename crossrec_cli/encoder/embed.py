@@ -21,7 +21,7 @@ from crossrec_cli.config.schema import Encoder
 from crossrec_cli.encoder.locate import POOLING_FILE
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.reporting import Advance
-from crossrec_cli.runtime import Compute
+from crossrec_cli.runtime import Compute, memory_or
 
 
 class TextEncoder:
@@ -88,7 +88,7 @@ class TextEncoder:
             float32 array of shape (len(texts), hidden size).
 
         Raises:
-            ConfigError: if the GPU's memory does not hold a batch.
+            ConfigError: if the memory does not hold a batch.
         """
         if not texts:
             return np.empty((0, self.width), dtype=np.float32)
@@ -108,12 +108,9 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _embed_batch(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
-        try:
-            with self.compute.autocast():
-                return self._pooled(self.model, tokens).cpu().numpy()
-        except torch.OutOfMemoryError as error:
-            size, why = self.config.batch_size, str(error).splitlines()[0][:120]
-            raise ConfigError([f"encoder.batch_size: out of memory: {why}; lower it from {size}"]) from None
+        lower = f"lower it from {self.config.batch_size}"
+        with memory_or(lower, key="encoder.batch_size"), self.compute.autocast():
+            return self._pooled(self.model, tokens).cpu().numpy()
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         tokens: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.config.max_tokens)[

@@ -20,7 +20,7 @@ from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
 from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.reporting import Reporter, peak_memory
-from crossrec_cli.runtime import Compute
+from crossrec_cli.runtime import Compute, memory_or
 
 GRADIENT_NORM = 5.0
 """Longer gradients are cut to this; a healthy step stays well below."""
@@ -157,17 +157,16 @@ class _Run:
             ConfigError: if the loss is no number, or memory runs out.
         """
         started, key = time.perf_counter(), [seed, self.epoch, self.step]
+        size, candidates = self.training.batch_size, self.training.candidates
+        lower = f"lower batch_size ({size}) or candidates ({candidates}), and raise accumulate"
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         try:
-            with self.compute.autocast():
-                loss = _loss(self.model, self.sampler, users, self.training, np.random.default_rng(key))
-            self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
-            value = float(loss.detach())
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise _out_of_memory(self.training, error) from None
+            with memory_or(lower):
+                with self.compute.autocast():
+                    loss = _loss(self.model, self.sampler, users, self.training, np.random.default_rng(key))
+                self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
+                value = float(loss.detach())
         except RuntimeError as error:
-            if "memory" in str(error):  # on a CPU
-                raise _out_of_memory(self.training, error) from None
             if self.compute.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 why = str(error).splitlines()[0]
                 raise UnavailableError(
@@ -175,8 +174,8 @@ class _Run:
                 ) from None
             raise
         if not np.isfinite(value):
-            lower = f"lower lr ({self.training.lr}) or weight_decay"
-            raise ConfigError([f"epoch {self.epoch + 1}, step {self.step + 1}: the loss is {value}; {lower}"])
+            calmer = f"lower lr ({self.training.lr}) or weight_decay"
+            raise ConfigError([f"epoch {self.epoch + 1}, step {self.step + 1}: the loss is {value}; {calmer}"])
         self.loss += value
         self.step += 1
         if self.step % self.training.accumulate == 0 or self.step == self.sampler.steps:
@@ -345,11 +344,6 @@ class _Step:
         if self.kind == "bce":
             return bce_loss(wanted, self.chosen, self.bias, *asked, self.drawn, each=1 / NEGATIVES)
         return bce_loss(wanted, self.chosen, self.bias, *asked, self.drawn, beta=gbce_beta(NEGATIVES, self.pool))
-
-
-def _out_of_memory(training: Training, error: Exception) -> ConfigError:
-    lower = f"lower batch_size ({training.batch_size}) or candidates ({training.candidates}), and raise accumulate"
-    return ConfigError([f"out of memory: {str(error).splitlines()[0][:120]}; {lower}"])
 
 
 def _peak(compute: Compute) -> int:

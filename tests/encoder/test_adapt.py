@@ -119,3 +119,13 @@ def test_a_loss_that_is_no_number_says_what_to_lower(tiny_bert):
         encoder.model.get_input_embeddings().weight[:] = torch.nan
     with pytest.raises(ConfigError, match=r"step 1: the loss is nan; lower adapt\.text\.lr"):
         adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent())
+
+
+def test_no_memory_left_says_what_to_lower(tiny_bert, monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    monkeypatch.setattr(encoder, "forward", exhausted)
+    with pytest.raises(ConfigError, match=r"adapt\.text\.batch_size: out of memory: .* 20 GiB; lower it from 64"):
+        adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent())

@@ -140,15 +140,11 @@ def test_a_gpu_gives_what_the_cpu_gives(tiny_bert):
 
 
 @needs_gpu
-def test_a_full_gpu_says_what_to_lower(tiny_bert):
+def test_a_full_gpu_says_what_to_lower(tiny_bert, fill_gpu):
     encoder = TextEncoder(tiny_bert, Encoder(batch_size=4096), prepare(Runtime(device="cuda"), 0))
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-4)
-    try:
-        with pytest.raises(ConfigError, match=r"encoder.batch_size: out of memory: .*; lower it from 4096"):
-            encoder.embed([f"{number // 99} " * 99 + f"{number % 99}" for number in range(4096)], ignore)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    fill_gpu(1e-4)
+    with pytest.raises(ConfigError, match=r"encoder.batch_size: out of memory: .*; lower it from 4096"):
+        encoder.embed([f"{number // 99} " * 99 + f"{number % 99}" for number in range(4096)], ignore)
 
 
 def test_weights_kept_in_half_precision_compute_in_the_configs(tiny_bert, tmp_path):

@@ -244,18 +244,14 @@ def test_a_compiled_encoder_learns_the_same_on_a_gpu():
 
 
 @needs_gpu
-def test_a_full_gpu_says_what_to_lower():
+def test_a_full_gpu_says_what_to_lower(fill_gpu):
     """Nothing more may be taken than torch holds already."""
     model, sampler = example("bag")
     compute = Compute(torch.device("cuda"), torch.float32)
     model.to(compute.device)
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-6)
-    try:
-        with pytest.raises(ConfigError, match=r"out of memory: CUDA out of memory.*; lower batch_size \(256\)"):
-            fit(model, sampler, Training(epochs=500), 0, compute, Silent())
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    fill_gpu(1e-6)
+    with pytest.raises(ConfigError, match=r"out of memory: CUDA out of memory.*; lower batch_size \(256\)"):
+        fit(model, sampler, Training(epochs=500), 0, compute, Silent())
 
 
 def test_a_damaged_checkpoint_is_none(tmp_path):
