@@ -6,7 +6,7 @@ Shapes: I items, B users, d dimensions. Item and tag indices are those of prepro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import NextExamples, Ragged
+from crossrec_cli.interest.cold import Neighbours, neighbours
 
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""
@@ -119,7 +120,8 @@ class ItemTower(nn.Module):
     """v(i) = adaptor(whitened text embedding) + id embedding, and the bias b(i).
 
     While training, an item's id embedding and bias are dropped together at random, so that text by itself learns to
-    place an item; an item without training interactions has neither, and b(i) = 0 cannot bury it.
+    place an item. An item without training interactions has neither; once training is done it gets what its neighbours
+    by text have.
     """
 
     text_mean: Tensor
@@ -141,6 +143,7 @@ class ItemTower(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(text)))
         self.dropout = Dropout(config.dropout)
         self.id_dropout = config.id_dropout
+        self.stand_ins: list[Neighbours] | None = None
 
     def forward(self, items: Tensor | None = None) -> Items:
         """Some items, distinct ones, int64 (n,); None: all."""
@@ -163,7 +166,19 @@ class ItemTower(nn.Module):
             some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
             for whole, part in zip(found, self(some), strict=True):
                 whole[begin : begin + len(some)] = part
+        if self.stand_ins is None:
+            self.stand_ins = list(self._stand_ins())
+        for stand_ins in self.stand_ins:
+            stand_ins.place(found.vectors, found.bias)
         return found
+
+    def _stand_ins(self) -> Iterator[Neighbours]:
+        """The cold items of both domains with their neighbours; not those that have no text, or no neighbour."""
+        readable = self.text.any(dim=1)
+        for domain in (self.in_target > 0, self.in_target == 0):
+            cold, trained = (torch.nonzero(domain & readable & (self.trained == known)).squeeze(1) for known in (0, 1))
+            if len(cold) and len(trained):
+                yield neighbours(self.text, cold, trained)
 
     def release(self) -> None:
         """Let go of texts and ids, once all items are known."""
