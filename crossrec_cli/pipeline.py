@@ -133,13 +133,13 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 4, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
-    Stage(FINETUNE, 4, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
-    Stage(EVALUATE, 3, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
-    Stage(RECOMMEND, 1, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
+    Stage(PRETRAIN_ADAPT, 5, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(FINETUNE, 5, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(EVALUATE, 4, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
+    Stage(RECOMMEND, 2, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
     Stage(
         TRANSFER,
-        2,
+        3,
         (*_TABLES, CASES, *_MODEL),
         ("adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
     ),

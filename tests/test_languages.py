@@ -56,7 +56,11 @@ def nearest_is_a_translation(folder: Path) -> float:
     embeddings = TextEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
     everywhere = np.ones(len(texts), bool)
     torch.manual_seed(0)
-    model = Ensemble.create(Interest(dim=64), embeddings, Domain(everywhere, everywhere), tags=0).eval().members[0]
+    model = (
+        Ensemble.create(Interest(dim=64), embeddings, Domain(everywhere, everywhere.astype(int)), tags=0)
+        .eval()
+        .members[0]
+    )
     with torch.no_grad():
         alike = torch.nn.functional.normalize(model.tower().vectors)
         alike = alike @ alike.T - 2 * torch.eye(len(texts))

@@ -50,7 +50,7 @@ def test_harm_is_named():
 
 def test_segments_by_hand():
     """Items 0 to 3 are the target; nobody has item 3 in training."""
-    domain = Domain(np.arange(8) < 4, np.arange(8) != 3)
+    domain = Domain(np.arange(8) < 4, (np.arange(8) != 3).astype(int))
     items = Ragged.of([[4, 0, 1], [4, 5, 0], [0, 1, 2, 3], [5, 6], [3]])
     histories = Histories(items, np.array([2, 2, 3, 2, 0]), Ragged.of([[]] * 5), domain)
     cases = Cases(np.array([0, 1, 2, 4]), np.array([2, 2, 3, 0]), Ragged.of([[1], [0], [3], [3]]))
@@ -67,7 +67,7 @@ def test_segments_by_hand():
 
 
 def test_the_target_alone_asks_the_same():
-    domain = Domain(np.arange(8) < 4, np.ones(8, bool))
+    domain = Domain(np.arange(8) < 4, np.ones(8, int))
     items = Ragged.of([[4, 0, 5, 1], [4, 5], [2, 6, 0, 3]])
     histories = Histories(items, np.array([3, 2, 1]), Ragged.of([[]] * 3), domain)
     cases = Cases(np.array([0, 2]), np.array([3, 2]), Ragged.of([[1], [0]]))
@@ -80,7 +80,7 @@ def test_the_target_alone_asks_the_same():
 
 
 def test_what_the_test_gives_may_be_trained_on_and_what_it_asks_may_not():
-    domain = Domain(np.arange(6) < 3, np.array([1, 0, 0, 1, 1, 0], bool))
+    domain = Domain(np.arange(6) < 3, np.array([2, 0, 0, 1, 1, 0]))
     items = Ragged.of([[3, 0, 1, 2], [4, 1]])
     histories = Histories(items, np.array([2, 1]), Ragged.of([[]] * 2), domain)
     longer = histories.with_given(Cases(np.array([0]), np.array([3]), Ragged.of([[2]])))

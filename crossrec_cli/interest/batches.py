@@ -94,11 +94,17 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Domain:
-    """Which items belong to what. All are bool arrays of shape (items,)."""
+    """Which items belong to what."""
 
     is_target: Bools
-    trained: Bools
-    """Items that the training part of some history holds; the others are cold."""
+    """Shape (items,)."""
+    popularity: Ints
+    """How many training interactions each item has; shape (items,)."""
+
+    @property
+    def trained(self) -> Bools:
+        """Items that have any; the others are cold."""
+        return self.popularity > 0
 
 
 @dataclass(frozen=True)
@@ -133,14 +139,13 @@ class Histories:
         lengths = self.train_lengths.copy()
         np.maximum.at(lengths, cases.users, cases.history_lengths)
         longer = replace(self, train_lengths=lengths)
-        trained = np.zeros_like(self.domain.trained)
-        trained[longer.training.values] = True
-        return replace(longer, domain=replace(self.domain, trained=trained))
+        popularity = np.bincount(longer.training.values, minlength=len(self.domain.popularity))
+        return replace(longer, domain=replace(self.domain, popularity=popularity))
 
     def of_target(self) -> Histories:
         """What is left of them in the target alone."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
-        domain = Domain(self.domain.is_target, self.domain.trained & self.domain.is_target)
+        domain = Domain(self.domain.is_target, self.domain.popularity * self.domain.is_target)
         items = self.items.where(self.domain.is_target[self.items.values])
         return Histories(items, lengths, self.tags, domain)
 
@@ -189,13 +194,12 @@ def load_histories(interactions: pa.Table, items: pa.Table, users: pa.Table, tag
     trains = pc.equal(interactions[t.SPLIT], t.TRAIN).to_numpy()
     weight = interactions[t.WEIGHT].to_numpy().astype(np.float32)
     is_target = pc.equal(items[t.DOMAIN], t.TARGET).to_numpy()
-    trained = np.zeros(items.num_rows, dtype=np.bool_)
-    trained[item[trains]] = True
+    popularity = np.bincount(item[trains], minlength=items.num_rows)
     return Histories(
         items=Ragged(item, np.bincount(user, minlength=users.num_rows), weight),
         train_lengths=np.bincount(user[trains], minlength=users.num_rows),
         tags=_tag_indices(users[t.TAGS], tag_names),
-        domain=Domain(is_target, trained),
+        domain=Domain(is_target, popularity),
     )
 
 

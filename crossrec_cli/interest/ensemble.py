@@ -35,10 +35,11 @@ class Ensemble(nn.Module):
     @classmethod
     def create(cls, config: Interest, embeddings: npt.NDArray[np.float32], domain: Domain, tags: int) -> Ensemble:
         """Untrained members for a catalogue whose text embeddings are float32 (I, width); ``tags`` is their number."""
-        trained, in_target = (torch.from_numpy(fact.astype(np.float32)) for fact in (domain.trained, domain.is_target))
+        facts = (domain.popularity, domain.is_target)
+        popularity, in_target = (torch.from_numpy(fact.astype(np.float32)) for fact in facts)
         white = whitening(embeddings)
         text = white.of([embeddings], len(embeddings))
-        return cls(InterestModel(config, text, white, trained, in_target, tags) for _ in range(config.members))
+        return cls(InterestModel(config, text, white, popularity, in_target, tags) for _ in range(config.members))
 
     @classmethod
     def restore(
@@ -46,9 +47,9 @@ class Ensemble(nn.Module):
     ) -> Ensemble:
         """The ensemble whose ``state_dict`` this is, over the same catalogue, whose text embeddings come in parts."""
         white = Whitening(weights[f"{FIRST}tower.text_mean"], weights[f"{FIRST}tower.text_matrix"])
-        trained, in_target = (weights[f"{FIRST}tower.{name}"] for name in ("trained", "in_target"))
-        text, tags = white.of(embeddings, len(trained)), len(weights[f"{FIRST}tags.weight"])
-        found = cls(InterestModel(config, text, white, trained, in_target, tags) for _ in range(config.members))
+        popularity, in_target = (weights[f"{FIRST}tower.{name}"] for name in ("popularity", "in_target"))
+        text, tags = white.of(embeddings, len(popularity)), len(weights[f"{FIRST}tags.weight"])
+        found = cls(InterestModel(config, text, white, popularity, in_target, tags) for _ in range(config.members))
         found.load_state_dict(dict(weights))
         return found
 
@@ -65,6 +66,11 @@ class Ensemble(nn.Module):
     def known(self) -> list[Items]:
         """All items as each member knows them."""
         return [member.tower.known() for member in self.members]
+
+    def smooth(self, smoothing: float) -> None:
+        """Have little-bought target items lean on their neighbours by text; see ``ItemTower``."""
+        for member in self.members:
+            member.tower.smoothing.fill_(smoothing)
 
     def release(self) -> None:
         """Let go of texts and ids, once all items are known."""

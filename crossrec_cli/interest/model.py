@@ -6,7 +6,7 @@ Shapes: I items, B users, d dimensions. Item and tag indices are those of prepro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import NextExamples, Ragged
-from crossrec_cli.interest.cold import Neighbours, neighbours
+from crossrec_cli.interest.neighbours import Neighbours, neighbours
 
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""
 ITEMS_TOGETHER = 65_536
 """Items in one pass of the tower when they are only to be known."""
+SMOOTHED_AT_MOST = 50_000
+"""Trained items of a target whose neighbours are looked for: each text is compared with each."""
 WHITENED_WIDTH = 256
 """Directions kept of the text embedding: the rest of all-MiniLM-L6-v2's 384 carry under 2 % of its variance."""
 
@@ -120,21 +122,23 @@ class ItemTower(nn.Module):
     """v(i) = adaptor(whitened text embedding) + id embedding, and the bias b(i).
 
     While training, an item's id embedding and bias are dropped together at random, so that text by itself learns to
-    place an item. An item without training interactions has neither; once training is done it gets what its neighbours
-    by text have.
+    place an item. An item without training interactions has neither; where all items are asked for, it gets what its
+    neighbours by text have learned, and of that a target item with n interactions gets smoothing / (n + smoothing).
     """
 
     text_mean: Tensor
     text_matrix: Tensor
-    trained: Tensor
+    popularity: Tensor
+    smoothing: Tensor
     in_target: Tensor
     text: Tensor
 
-    def __init__(self, config: Interest, text: Tensor, white: Whitening, trained: Tensor, in_target: Tensor) -> None:
+    def __init__(self, config: Interest, text: Tensor, white: Whitening, popularity: Tensor, in_target: Tensor) -> None:
         super().__init__()
-        facts = {"text_mean": white.mean, "text_matrix": white.matrix, "trained": trained, "in_target": in_target}
+        facts = {"text_mean": white.mean, "text_matrix": white.matrix, "popularity": popularity, "in_target": in_target}
         for name, fact in facts.items():
             self.register_buffer(name, fact.clone())  # safetensors writes no tensor that two models share
+        self.register_buffer("smoothing", torch.zeros(()))
         self.register_buffer("text", text, persistent=False)
         width = white.matrix.shape[1]
         self.adaptor = nn.Linear(width, config.dim)  # a hidden layer here learned slower and ranked no better
@@ -143,11 +147,18 @@ class ItemTower(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(text)))
         self.dropout = Dropout(config.dropout)
         self.id_dropout = config.id_dropout
-        self.stand_ins: list[Neighbours] | None = None
+        self.of_cold: list[Neighbours] | None = None
+        self.of_trained: list[Neighbours] | None = None
 
     def forward(self, items: Tensor | None = None) -> Items:
         """Some items, distinct ones, int64 (n,); None: all."""
-        parts: list[Tensor] = [self.trained, self.text, self.id_embedding.weight, self.bias, self.in_target]
+        parts: list[Tensor] = [
+            (self.popularity > 0).float(),
+            self.text,
+            self.id_embedding.weight,
+            self.bias,
+            self.in_target,
+        ]
         has_id, text, ids, bias, in_target = parts if items is None else [part[items] for part in parts]
         if self.training:
             has_id = has_id * (torch.rand_like(has_id) >= self.id_dropout)
@@ -166,19 +177,28 @@ class ItemTower(nn.Module):
             some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
             for whole, part in zip(found, self(some), strict=True):
                 whole[begin : begin + len(some)] = part
-        if self.stand_ins is None:
-            self.stand_ins = list(self._stand_ins())
-        for stand_ins in self.stand_ins:
-            stand_ins.place(found.vectors, found.bias)
+        if self.of_cold is None:
+            self.of_cold = self._neighbours(cold=True)
+        for lent in self.of_cold:
+            lent.lend(found.vectors, found.bias, torch.zeros_like(lent.share[:, 0]))
+        if self.smoothing > 0:
+            if self.of_trained is None:
+                self.of_trained = self._neighbours(cold=False)
+            for lent in self.of_trained:
+                popularity = self.popularity[lent.items]
+                lent.lend(found.vectors, found.bias, popularity / (popularity + self.smoothing))
         return found
 
-    def _stand_ins(self) -> Iterator[Neighbours]:
-        """The cold items of both domains with their neighbours; not those that have no text, or no neighbour."""
-        readable = self.text.any(dim=1)
-        for domain in (self.in_target > 0, self.in_target == 0):
-            cold, trained = (torch.nonzero(domain & readable & (self.trained == known)).squeeze(1) for known in (0, 1))
-            if len(cold) and len(trained):
-                yield neighbours(self.text, cold, trained)
+    def _neighbours(self, cold: bool) -> list[Neighbours]:
+        """Those of both domains' cold items, or of the target's trained ones if these are not too many."""
+        readable, trained = self.text.any(dim=1), self.popularity > 0
+        found = []
+        for domain in (self.in_target > 0, self.in_target == 0) if cold else (self.in_target > 0,):
+            known = torch.nonzero(domain & readable & trained).squeeze(1)
+            items = torch.nonzero(domain & readable & ~trained).squeeze(1) if cold else known
+            if len(items) and len(known) and (cold or len(known) <= SMOOTHED_AT_MOST):
+                found.append(neighbours(self.text, items, known))
+        return found
 
     def release(self) -> None:
         """Let go of texts and ids, once all items are known."""
@@ -250,7 +270,7 @@ class InterestModel(nn.Module):
         config: Interest,
         text: Tensor,
         white: Whitening,
-        trained: Tensor,
+        popularity: Tensor,
         in_target: Tensor,
         tags: int,
     ) -> None:
@@ -260,12 +280,12 @@ class InterestModel(nn.Module):
             config: sizes and the kind of user encoder.
             text: the items' whitened text embeddings, float32 (I, r).
             white: how they were whitened.
-            trained: 1.0 for items with training interactions, else 0.0, float32 (I,).
+            popularity: the items' training interactions, float32 (I,).
             in_target: 1.0 for items of the target domain, else 0.0, float32 (I,).
             tags: number of distinct user tags.
         """
         super().__init__()
-        self.tower = ItemTower(config, text, white, trained, in_target)
+        self.tower = ItemTower(config, text, white, popularity, in_target)
         self.nobody = nn.Parameter(torch.zeros(config.dim))  # the prefix of a user without tags
         self.tags = nn.EmbeddingBag(tags, config.dim, mode="sum")
         nn.init.zeros_(self.tags.weight)

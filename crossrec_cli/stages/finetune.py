@@ -57,16 +57,17 @@ def _start(job: Job, world: World) -> Ensemble:
 
 
 def _refit(job: Job, world: World, learner: Learner, model: Ensemble, test: Cases, epochs: list[int]) -> Ensemble:
-    """Train once more, on all that lies before the test; of ``model`` only the calibration is kept."""
+    """Train once more, on all that lies before the test; of ``model`` only calibration and smoothing are kept."""
     histories = world.histories.with_given(test)
     again = _start(job, replace(world, histories=histories)).to(model.device)
     for member in again.members:
-        member.tower.trained.copy_(torch.from_numpy(histories.domain.trained.astype(np.float32)))
+        member.tower.popularity.copy_(torch.from_numpy(histories.domain.popularity.astype(np.float32)))
     sampler = learner.target_sampler(histories)
     more = histories.training.lengths.sum() - world.histories.training.lengths.sum()
     upto = " and ".join(map(str, epochs))
     job.report.say(f"once more up to epoch {upto}, with {more:,} interactions that validation had held back")
     learner.again(again, sampler, epochs)
+    again.smooth(float(model.members[0].tower.smoothing))
     again.score_scale.copy_(model.score_scale)
     again.score_shift.copy_(model.score_shift)
     return again

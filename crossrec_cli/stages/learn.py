@@ -20,6 +20,8 @@ from crossrec_cli.runtime import Compute
 from crossrec_cli.stages.load import target_of
 
 STOP_ON = metrics.name("ndcg", 10)
+SMOOTHINGS = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Tried on validation: an item with n interactions gets the share s / (n + s) of what its neighbours have learned."""
 APART = 1_000_003
 """How far the seeds of two members lie apart, so that runs whose own seeds are neighbours share no chance."""
 
@@ -52,6 +54,8 @@ class Learner:
     ) -> list[list[Epoch]]:
         """Each member learns from what is bought in the target, in place, up to its epoch that ranks validation best.
 
+        Then all of them are smoothed as validation likes best.
+
         Args:
             model: where to start from.
             sampler: from ``target_sampler``; where it asks for nothing, nothing is learned.
@@ -67,10 +71,23 @@ class Learner:
         stopping = None
         if valid.count:
             stopping = EarlyStopping(lambda member: ndcg(Ensemble([member]), histories, valid), training.patience)
-        return [
+        learned = [
             fit(member, sampler, training, seed + 1, self.compute, self.report, stopping, kept)
             for member, seed, kept in self._members(model, t.TARGET)
         ]
+        if valid.count:
+            self._smooth(model, histories, valid)
+        return learned
+
+    def _smooth(self, model: Ensemble, histories: Histories, valid: Cases) -> None:
+        """Choose how much little-bought items lean on their neighbours; nothing where nothing is better."""
+        found = []
+        for smoothing in SMOOTHINGS:
+            model.smooth(smoothing)
+            found.append((ndcg(model, histories, valid), -smoothing))
+        score, smoothing = max(found)
+        model.smooth(-smoothing)
+        self.report.say(f"smoothing {-smoothing:g} ranks best: validation NDCG@10 {score:.4f}")
 
     def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
         """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""

@@ -14,7 +14,7 @@ WORLD = Histories(
     Ragged.of([[0, 2], [1], [5]]),
     np.array([2, 1, 1]),
     Ragged.of([[], [], []]),
-    Domain(np.isin(np.arange(6), TARGET), np.ones(6, bool)),
+    Domain(np.isin(np.arange(6), TARGET), np.ones(6, int)),
 )
 CASES = Cases(np.array([0, 1]), np.array([2, 1]), Ragged.of([[4, 3], [2]]))
 

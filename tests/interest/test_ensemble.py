@@ -24,7 +24,7 @@ def config_of(kind: str, members: int) -> Interest:
 def ensemble(kind: str, members: int) -> Ensemble:
     """Members that no training has made alike, biases and tags included."""
     torch.manual_seed(0)
-    domain = Domain(np.arange(ITEMS) >= ITEMS // 2, np.ones(ITEMS, bool))
+    domain = Domain(np.arange(ITEMS) >= ITEMS // 2, np.ones(ITEMS, int))
     found = Ensemble.create(config_of(kind, members), EMBEDDINGS, domain, tags=3)
     for member in found.members:
         for parameter in (member.tower.bias, member.tags.weight, member.nobody):
@@ -61,8 +61,8 @@ def test_members_share_no_weights_once_restored():
     model = ensemble("bag", 2)
     again = Ensemble.restore(config_of("bag", 2), [EMBEDDINGS], model.state_dict())
     first, second = again.members
-    first.tower.trained.zero_()
-    assert second.tower.trained.all()
+    first.tower.popularity.zero_()
+    assert second.tower.popularity.all()
 
 
 def test_items_are_known_after_their_texts_are_let_go():

@@ -14,7 +14,7 @@ ENCODERS = ["bag", "sequence", "hybrid"]
 
 def domain_of(items: int, trained: np.ndarray | None = None) -> Domain:
     """The second half is the target."""
-    return Domain(np.arange(items) >= items // 2, np.ones(items, bool) if trained is None else trained)
+    return Domain(np.arange(items) >= items // 2, np.ones(items, int) if trained is None else trained.astype(int))
 
 
 def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> InterestModel:

@@ -27,7 +27,7 @@ def test_what_tells_more_comes_to_count_more(telling):
     source, target = (told, chance) if telling == "source" else (chance, told)
     wanted = 40 + taste[:, None]
     histories = Ragged(np.hstack([source, 20 + target, wanted]).ravel(), np.full(400, 17))
-    domain = Domain(np.arange(42) >= 20, np.ones(42, bool))
+    domain = Domain(np.arange(42) >= 20, np.ones(42, int))
     sampler = Sampler(histories, Ragged.of([[]] * 400), np.arange(42) >= 40, batch_size=40, window=3)
     torch.manual_seed(0)
     config = Interest(user_encoder="bag", dim=8, dropout=0.0, id_dropout=0.0)
@@ -58,7 +58,7 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
 
 def everywhere(items: int) -> Domain:
     """All are in the target, and were bought."""
-    return Domain(np.ones(items, bool), np.ones(items, bool))
+    return Domain(np.ones(items, bool), np.ones(items, int))
 
 
 @pytest.mark.parametrize("frozen", ["text", "ids", "users"])

@@ -17,7 +17,7 @@ def histories() -> Histories:
     items = np.concatenate([rng.choice(ITEMS, n, replace=False) for n in lengths])
     is_target = np.arange(ITEMS) % 2 == 0
     nobody = Ragged(np.empty(0, np.int64), np.zeros(USERS, np.int64))
-    return Histories(Ragged(items, lengths), lengths // 2, nobody, Domain(is_target, np.ones(ITEMS, bool)))
+    return Histories(Ragged(items, lengths), lengths // 2, nobody, Domain(is_target, np.ones(ITEMS, int)))
 
 
 @pytest.fixture
