@@ -98,7 +98,7 @@ def generate(folder: Path, target: int, users: int) -> None:
             columns = {t.ITEM_INDEX: np.arange(begin, begin + len(part)), t.EMBEDDING: t.vector_column(part)}
             writer.write_table(pa.table(columns).cast(t.embeddings(WIDTH)))
     some = is_target[:FEW]
-    model = Ensemble.create(Interest(user_encoder="bag"), vectors[:FEW], Domain(some, some), 5)
+    model = Ensemble.create(Interest(user_encoder="bag"), vectors[:FEW], Domain(some, some.astype(np.int64)), 5)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     for name, tensor in state.items():  # what belongs to one of a few items stands for many
         if tensor.ndim and len(tensor) == FEW:
