@@ -22,7 +22,7 @@ from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError, UnavailableError
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError, RegressionError, UnavailableError
 from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, TRANSFER
 
@@ -155,6 +155,7 @@ def _execute(
         _see_that_it_can_be_tracked(config)
         with Store(config.run_path).lock():
             console.open_log(config.run_path)
+            earlier = show.evaluated(page.against) if page and page.against else None
             outcomes = []
             for outcome in run_stages(config, stages, console, force):
                 show.outcome(console, outcome)
@@ -163,14 +164,14 @@ def _execute(
             if RECOMMEND in stages:
                 document["lists"] = show.lists(console, outcomes, users)
             if {EVALUATE, TRANSFER} & set(stages):
-                document |= show.page(console, config, page or show.Page(), any(outcome.ran for outcome in outcomes))
-            if page and page.against:
+                document |= show.page(console, config, page or show.Page())
+            if page and page.against and earlier:
                 document["against"] = show.against(
-                    console, outcomes[-1].artifact, page.against, config.evaluate.tolerance
+                    console, outcomes[-1].artifact, earlier, page.against, config.evaluate.tolerance
                 )
             console.document(document)
     except (Exception, KeyboardInterrupt) as error:
-        _fail(console, *_explain(error, console))
+        _fail(console, *_explain(error, console), error.comparison if isinstance(error, RegressionError) else None)
 
 
 def _see_that_it_can_be_tracked(config: Config) -> None:
@@ -209,9 +210,10 @@ def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:
     return {"run_dir": config.run_dir, "stages": stages}
 
 
-def _fail(console: Console, problems: list[str], code: ExitCode) -> NoReturn:
+def _fail(console: Console, problems: list[str], code: ExitCode, comparison: dict[str, Any] | None = None) -> NoReturn:
     console.error(problems)
-    console.document({"error": problems, "exit_code": code.value})
+    against = {"against": comparison} if comparison else {}
+    console.document({"error": problems, "exit_code": code.value} | against)
     raise SystemExit(code.value)
 
 

@@ -1,6 +1,7 @@
 """The errors that end a command. Each knows its exit code; each message is one line for a person."""
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -76,6 +77,10 @@ class UnavailableError(CrossrecError):
 
 
 class RegressionError(CrossrecError):
-    """The run ranks worse than an earlier one."""
+    """The run ranks worse than an earlier one; carries the comparison, for ``--json``."""
 
     exit_code = ExitCode.REGRESSION
+
+    def __init__(self, told: str, comparison: dict[str, Any]) -> None:
+        super().__init__(told)
+        self.comparison = comparison

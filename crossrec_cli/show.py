@@ -16,10 +16,11 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
-from crossrec_cli.errors import ArtifactError, InputError, RegressionError
+from crossrec_cli.errors import ArtifactError, ConfigError, InputError, RegressionError
 from crossrec_cli.pipeline import Outcome
 from crossrec_cli.stages import (
     CALIBRATION,
+    CASES,
     EVALUATE,
     METRICS,
     PER_USER,
@@ -99,14 +100,13 @@ class Page:
     """An earlier run to compare with."""
 
 
-def page(console: Console, config: Config, wanted: Page, news: bool) -> dict[str, Any]:
+def page(console: Console, config: Config, wanted: Page) -> dict[str, Any]:
     """Write the evaluation page from what the run holds, and say what it says first.
 
     Args:
         console: where to say it.
         config: the run's.
         wanted: what else is to be done with it.
-        news: whether the figures are new, and so to be tracked.
 
     Returns:
         Where it is and its verdict, for ``--json``; nothing if the run has not been evaluated.
@@ -129,29 +129,41 @@ def page(console: Console, config: Config, wanted: Page, news: bool) -> dict[str
         console.remark(f"Its charts: {write.write_charts(facts, config.run_path)}")
     if wanted.markdown:
         console.result(Text(write.as_markdown(facts)), wanted=True)
-    if wanted.open:
-        webbrowser.open(path.resolve().as_uri())
-    for where in track.track(config.tracking, facts, config.run_path, path) if news else []:
+    if wanted.open and not webbrowser.open(path.resolve().as_uri()):
+        console.warn("--open: there is no browser to open the page in")
+    for where in track.track(config.tracking, facts, config.run_path, path):
         console.remark(where)
-    return {"report": str(path), "verdict": verdict}
+    told = {"report": str(path), "verdict": verdict}
+    return told | ({"markdown": write.as_markdown(facts)} if wanted.markdown else {})
 
 
-def against(console: Console, ours: Artifact, run_dir: Path, tolerance: float) -> dict[str, Any]:
-    """Compare an evaluation with an earlier run's.
+def evaluated(run_dir: Path) -> Artifact:
+    """The evaluation that another is to be compared with.
+
+    Raises:
+        ArtifactError: if there is none.
+    """
+    found = Store(run_dir).current(EVALUATE)
+    if found is None:
+        raise ArtifactError(f"--against: {run_dir}: no evaluate artifact; run 'crossrec evaluate' there first")
+    return found
+
+
+def against(console: Console, ours: Artifact, theirs: Artifact, run_dir: Path, tolerance: float) -> dict[str, Any]:
+    """Compare an evaluation with an earlier one.
 
     Returns:
         The comparison, for ``--json``.
 
     Raises:
-        ArtifactError: if the earlier run has not been evaluated.
-        InputError: if the two cannot be compared.
+        ConfigError: if the two are the same.
+        InputError: if they cannot be compared.
         RegressionError: if this one ranks worse, by more than chance and the tolerance.
     """
     from crossrec_cli.evaluation.gate import Comparison  # noqa: PLC0415  SciPy takes a moment to import
 
-    theirs = Store(run_dir).current(EVALUATE)
-    if theirs is None:
-        raise ArtifactError(f"--against: {run_dir}: no evaluate artifact; run 'crossrec evaluate' there first")
+    if ours.manifest.id == theirs.manifest.id:
+        raise ConfigError([f"--against: {run_dir} holds this very evaluation, and none before it"])
     now, before = (t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
     names = [name for name in now.column_names if name.startswith("ndcg")]
     measure = next((name for name in names if name.endswith("@10")), names[-1])
@@ -161,10 +173,18 @@ def against(console: Console, ours: Artifact, run_dir: Path, tolerance: float) -
         f"{measure} {found.ours:.4f}, {found.theirs:.4f} in {run_dir}: {change.mean:+.4f} "
         f"({change.low:+.4f} to {change.high:+.4f}) over {change.users:,} users"
     )
+    if (same := ours.manifest.inputs[CASES] == theirs.manifest.inputs[CASES]) is False:
+        users = len(now[t.USER_ID].unique())
+        console.warn(
+            f"--against: {run_dir} was tested on other purchases; compared are {change.users:,} of {users:,} users, "
+            "those whom both were tested on"
+        )
+    facts = {"run_dir": str(run_dir), "measure": measure, "ours": found.ours, "theirs": found.theirs, "same_test": same}
     if found.lost:
-        raise RegressionError(f"{told}, worse by more than chance and the {tolerance:.0%} of evaluate.tolerance")
+        told = f"{told}, worse by more than chance and the {tolerance:.0%} of evaluate.tolerance"
+        raise RegressionError(told, facts | asdict(change))
     console.result(Text(f"{told}, no significant loss."), wanted=False)
-    return {"run_dir": str(run_dir), "measure": measure, "ours": found.ours, "theirs": found.theirs, **asdict(change)}
+    return facts | asdict(change)
 
 
 def check(console: Console, found: Check) -> dict[str, Any]:

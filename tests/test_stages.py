@@ -193,7 +193,7 @@ def test_another_systems_lists_are_scored_by_the_same_rules(trained, crossrec):
     assert "external" in done.stdout
     future.assign(rank="first").to_csv(path, index=False)
     done = crossrec("evaluate", trained.path, "--set", f"evaluate.external={path}")
-    assert (done.exit_code, "row 1: rank 'first' is no int64" in done.stderr) == (ExitCode.INPUT, True)
+    assert (done.exit_code, "row 1: rank 'first' is no whole number" in done.stderr) == (ExitCode.INPUT, True)
     path.unlink()
     done = crossrec("evaluate", trained.path, "--set", f"evaluate.external={path}")
     assert (done.exit_code, f"evaluate.external: {path}: No such file" in done.stderr) == (ExitCode.INPUT, True)

@@ -183,6 +183,9 @@ def _override(source: _Source, override: str) -> None:
             parent[key] = {}
         parent = parent[key]
         source.places[path[: here + 1]] = place
+    inside = [known for known in source.places if known[: len(path)] == path and known != path]
+    for known in inside:  # what stood in the file before
+        del source.places[known]
 
 
 def _set_path(dotted: str) -> KeyPath:

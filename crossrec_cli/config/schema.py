@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from crossrec_cli.config.data import Data, Domains, Split
-from crossrec_cli.config.values import BaselineName, Count, FilePath, Fraction, OneOrMany, Section, at_least_one
+from crossrec_cli.config.values import (
+    BaselineName,
+    Count,
+    FilePath,
+    Fraction,
+    OneOrMany,
+    Section,
+    at_least_one,
+    distinct,
+)
 
 
 class Encoder(Section):
@@ -135,7 +144,7 @@ class Interest(Section):
 class Evaluate(Section):
     """How the test is scored."""
 
-    k: Annotated[tuple[Count, ...], AfterValidator(at_least_one)] = (5, 10, 50)
+    k: Annotated[tuple[Count, ...], AfterValidator(at_least_one), AfterValidator(distinct)] = (5, 10, 50)
     mask_seen: bool = True
     """Items already in the history are not ranked."""
     baselines: tuple[BaselineName, ...] = ("popularity", "tag_popularity", "text", "item_knn", "ease_target", "ease")

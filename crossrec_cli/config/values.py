@@ -28,6 +28,13 @@ def at_least_one(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
+def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The entries, none of them twice."""
+    if len(set(value)) < len(value):
+        raise ValueError("has an entry twice")
+    return value
+
+
 def _template(value: str) -> str:
     fields = template_fields(value)  # raises ValueError on an unbalanced brace
     if not fields:

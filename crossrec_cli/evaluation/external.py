@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Cases, Histories, Ints, numbered
 from crossrec_cli.ranking.topk import Ranks
 
@@ -16,6 +17,24 @@ LISTS = pa.schema(
         pa.field(t.RANK, pa.int64(), nullable=False),  # 1 is best
     ]
 )
+
+
+def see_that_they_are_lists(lists: pa.Table, where: str) -> None:
+    """Ranks begin at 1, and a user's are all different.
+
+    Raises:
+        InputError: if they do not, or two are alike.
+    """
+    rank = lists[t.RANK].to_numpy()
+    if (rank < 1).any():
+        row = int((rank < 1).argmax())
+        raise InputError(f"{where}, row {row + 1}: rank is {rank[row]}; it has to be at least 1")
+    user = lists[t.USER_ID].combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.lexsort((rank, user))
+    again = (np.diff(user[order]) == 0) & (np.diff(rank[order]) == 0)
+    if again.any():
+        row = int(order[1:][again].min())
+        raise InputError(f"{where}, row {row + 1}: user {lists[t.USER_ID][row]} has rank {rank[row]} twice")
 
 
 def external_ranks(

@@ -1,19 +1,22 @@
 """What users would think of other lists than those they were shown, from what they thought of those.
 
-Impressions were logged under another ranking. One that crossrec's list would show as well stands for as many as its
-probability of being seen is small (Horvitz & Thompson 1952; for rankings Li et al. 2018,
+Impressions were logged under another ranking. One that crossrec's list would show as well counts by how much more
+likely it would be seen there (Horvitz & Thompson 1952; for rankings Li et al. 2018,
 https://doi.org/10.1145/3219819.3220028):
 
-- ips: the mean of w · reward over all impressions, with w = 1/propensity where crossrec shows the item, else 0.
+- ips: the mean of w · reward over all impressions, with w = 0 where crossrec does not show the item.
 - snips: Σ w · reward / Σ w (Swaminathan & Joachims 2015), biased a little and far steadier.
 
-Where a rank is given in place of a propensity, an impression at rank r was looked at with probability 1/r (Joachims et
-al. 2017, https://doi.org/10.1145/3018661.3018699). The effective sample size is (Σ w)² / Σ w² (Kish 1965).
+Both are, like the logged mean, a reward for an impression; of lists like those that were logged ips is that mean. Where
+a rank r is given, an impression at it is looked at with probability 1/r (Joachims et al. 2017,
+https://doi.org/10.1145/3018661.3018699), and w = r / r' for crossrec's rank r'. Where a propensity p is given, that of
+the item in its place, w = 1 / (k · p): crossrec puts it in one of k. The effective sample size is (Σ w)² / Σ w² (Kish
+1965).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +66,9 @@ class Impressions:
     item: Ints
     """Item indices, −1 for an item that is not in the data; (n,)."""
     propensity: Floats
-    """The probability that the user saw it there, (n,)."""
+    """The probability that the user was shown it there, or, where ranks are known, looked at it there; (n,)."""
+    ranked: bool
+    """Whether ranks are known."""
     rewards: Mapping[str, Floats]
     """By their names, (n,) each; nan where unknown."""
 
@@ -81,51 +86,82 @@ class Impressions:
             raise InputError(f"{where}: needs exactly one of the columns 'rank' and 'propensity'")
         name, told = (t.RANK, "at least 1") if t.RANK in table.column_names else (PROPENSITY, "above 0 and at most 1")
         given = table[name].to_numpy()
-        wrong = (given < 1) if name == t.RANK else (given <= 0) | (given > 1)
+        right = (given >= 1) & np.isfinite(given) if name == t.RANK else (given > 0) & (given <= 1)
+        wrong = ~right  # nan as well
         if wrong.any():
             row = int(wrong.argmax())
             raise InputError(f"{where}, row {row + 1}: {name} is {given[row]:g}; it has to be {told}")
+        values = {reward: table[reward].to_numpy().astype(np.float64) for reward in rewards}
+        for reward, column in values.items():
+            _see_that_it_can_be(column, reward, where)
         user = t.places(table[t.USER_ID], users[t.USER_ID])
         item = t.places(table[t.ITEM_ID], items[t.ITEM_ID])
         kept = user >= 0
+        if not kept.any():
+            raise InputError(f"{where}: none of its {len(kept):,} impressions is of a user in the data")
         return cls(
             user[kept],
             item[kept],
             (1 / given if name == t.RANK else given)[kept],
-            {reward: table[reward].to_numpy().astype(np.float64)[kept] for reward in rewards},
+            name == t.RANK,
+            {reward: column[kept] for reward, column in values.items()},
         )
 
-    def judged(self, shown: Mapping[int, Bools], parts: Mapping[str, Bools]) -> list[Judgement]:
+    def judged(self, rank: Ints, ks: Sequence[int], parts: Mapping[str, Bools]) -> list[Judgement]:
         """Every figure of every reward.
 
         Args:
-            shown: for each k, whether crossrec's first k hold the item, (n,).
+            rank: of the item in crossrec's list, from 1; 0 where it is not there, (n,).
+            ks: how long the lists are.
             parts: segments of the impressions, (n,) each.
         """
         return [
             Judgement(reward, segment, k, *figure)
-            for k, held in shown.items()
+            for k in ks
             for reward, values in self.rewards.items()
             for segment, some in parts.items()
-            for figure in self._figures(held, values, some & np.isfinite(values))
+            for figure in self._figures(self._weights(rank, k), values, some & np.isfinite(values))
         ]
 
-    def _figures(self, shown: Bools, reward: Floats, some: Bools) -> list[tuple[str, float, float, float, float, int]]:
+    def _weights(self, rank: Ints, k: int) -> Floats:
+        """How much more likely crossrec's first k show the item, (n,)."""
+        shown = (rank > 0) & (rank <= k)
+        ours = 1 / np.maximum(rank, 1) if self.ranked else 1 / k
+        weights: Floats = np.where(shown, ours / self.propensity, 0.0)
+        return weights
+
+    def _figures(
+        self, weight: Floats, reward: Floats, some: Bools
+    ) -> list[tuple[str, float, float, float, float, int]]:
         """Measure, value, interval, effective sample size and number of impressions."""
-        weight = np.where(shown, 1 / self.propensity, 0.0)[some]
+        weight = weight[some]
         users, number = np.unique(self.user[some], return_inverse=True)
         columns = (reward[some], weight * reward[some], weight, np.ones(len(weight)))
         totals: list[Floats] = [
             np.bincount(number, values, minlength=len(users)).astype(np.float64) for values in columns
         ]
         seen, thought, weights, ones = totals
-        squares = float(np.square(weight).sum())
-        effective = float(weight.sum()) ** 2 / squares if squares else 0.0
+        share = weight / max(weight.max(initial=0.0), 1e-300)  # the squares of large weights would overflow
+        squares = float(np.square(share).sum())
+        effective = float(share.sum()) ** 2 / squares if squares else 0.0
         return [
             ("logged", *_ratio(seen, ones), float(len(weight)), len(weight)),
             ("ips", *_ratio(thought, ones), effective, len(weight)),
             ("snips", *_ratio(thought, weights), effective, len(weight)),
         ]
+
+
+def _see_that_it_can_be(reward: Floats, name: str, where: str) -> None:
+    """A click or a purchase is 0 or more, and nothing is infinite.
+
+    Raises:
+        InputError: if one is not.
+    """
+    wrong = np.isinf(reward) | ((reward < 0) if name != "rating" else False)
+    if wrong.any():
+        row = int(wrong.argmax())
+        told = "a number" if name == "rating" else "a number of 0 or more"
+        raise InputError(f"{where}, row {row + 1}: {name} is {reward[row]:g}; it has to be {told}")
 
 
 def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:

@@ -41,7 +41,9 @@ class Comparison:
             InputError: if they have no user in common, or the earlier run did not measure that.
         """
         if measure not in theirs.column_names:
-            raise InputError(f"--against: the earlier run has no {measure}; evaluate it with the same evaluate.k")
+            raise InputError(
+                f"--against: the earlier run has no {measure}; evaluate it with the same evaluate.k and candidates"
+            )
         tables = [
             table.filter(pc.equal(table[t.MODEL], t.CROSSREC))
             .select([t.USER_ID, measure])

@@ -32,7 +32,7 @@ _STYLE = """
   --series-3: light-dark(#008f68, #2bc299); --series-4: light-dark(#aa4499, #e08fc1);
   --series-5: light-dark(#8a6d00, #f0e442); --series-6: light-dark(#333f48, #c3cad1); }
 body { margin: 0 auto; padding: 1.5rem 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; }
 p { max-width: 42rem; }
@@ -43,8 +43,8 @@ caption { text-align: left; font-weight: 600; }
 th, td { padding: .25rem 0 .25rem 1rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
 th:first-child { padding-left: 0; text-align: left; }
-th[scope=row] { color: inherit; white-space: normal; min-width: 7rem; }
-.words th[scope=row] { min-width: 0; }
+th[scope=row] { color: inherit; white-space: normal; min-width: 7rem; max-width: 18rem; }
+.words th[scope=row] { min-width: 1.5rem; max-width: none; overflow-wrap: normal; }
 .words th, .words td { text-align: left; white-space: normal; vertical-align: top; }
 figure { margin: 2rem 0; break-inside: avoid; }
 figcaption { max-width: 42rem; margin-bottom: .5rem; color: var(--muted); }
@@ -56,7 +56,7 @@ figcaption b { display: block; font-weight: 600; color: var(--ink); }
 #vg-tooltip-element.vg-tooltip td { border: 0; }
 @media (max-width: 30rem) { table { font-size: .875rem; } }
 @media print { :root { color-scheme: light; } body { padding: 0; max-width: none; font-size: 10pt; }
-  h2, caption, figcaption { break-after: avoid; } tr { break-inside: avoid; } }
+  .table { overflow: visible; } h2, caption, figcaption { break-after: avoid; } tr { break-inside: avoid; } }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
 """Vega compiles a chart's expressions, hence eval; a label is data and never reaches it."""
@@ -159,19 +159,19 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 def markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The same without its charts, for a pull request."""
-    parts = [f"## {title}", lead]
+    parts = [f"## {title}", _markdown_text(lead)]
     for section in sections:
-        parts += [f"### {section.title}", section.text, *map(_markdown_table, section.tables)]
+        parts += [f"### {section.title}", _markdown_text(section.text), *map(_markdown_table, section.tables)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_table(table: Table) -> str:
     rule = ["---"] + ["---" if table.words else "---:"] * (len(table.columns) - 1)
-    lines = [table.columns, rule, *([_markdown_cell(cell) for cell in row] for row in table.rows)]
+    lines = [table.columns, rule, *([_markdown_text(cell) for cell in row] for row in table.rows)]
     return "\n".join([f"**{table.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def _markdown_cell(text: str) -> str:
+def _markdown_text(text: str) -> str:
     """Text from data as text: no cell ends in it and no HTML begins in it."""
     return escape(text, quote=False).replace("|", "\\|").replace("`", "\\`")
 

@@ -7,13 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.evaluation import metrics
+from crossrec_cli.config.schema import Evaluate
+from crossrec_cli.errors import ConfigError, InputError
+from crossrec_cli.evaluation import feedback, metrics
 from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
-from crossrec_cli.evaluation.external import LISTS, external_ranks
+from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_they_are_lists
+from crossrec_cli.evaluation.feedback import Impressions
 from crossrec_cli.evaluation.lists import Catalogue
 from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases, numbered
 from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, interest_scorer, ranked
@@ -31,6 +35,8 @@ def run(job: Job) -> Summary:
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
+    lists, impressions = _lists(config.evaluate), _impressions(config.evaluate, world)
+    _see_that_there_are_enough(job, len(world.target_items))
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
     known = model.known()
     model.release()
@@ -39,15 +45,15 @@ def run(job: Job) -> Summary:
     scorers, settings = _baselines(job, shop, cases[t.VALID])
     scorers[t.CROSSREC] = interest_scorer(model, shop.candidates, known)
     found = _ranked(job, shop, scorers, cases[t.TEST])
-    if config.evaluate.external:
-        found[EXTERNAL] = _external(job, world, cases[t.TEST])
+    if lists is not None:
+        found[EXTERNAL] = _external(job, lists, world, cases[t.TEST])
     scores = _scores(job, _catalogue(shop, world), world.histories, cases[t.TEST], found)
     measured = Measured(job, world, cases[t.TEST], found, scores)
     measured.write_per_user()
     measured.write_metrics()
     measured.write_significance()
     measured.write_examples()
-    measured.write_feedback(scorers[t.CROSSREC])
+    measured.write_feedback(scorers[t.CROSSREC], impressions)
     return measured.means() | {"settings": settings} | measured.write_accuracy(model, known)
 
 
@@ -84,11 +90,50 @@ def _ranked(job: Job, shop: Shop, scorers: Mapping[str, Scorer], cases: Cases) -
         }
 
 
-def _external(job: Job, world: World, cases: Cases) -> Ranks:
+def _see_that_there_are_enough(job: Job, items: int) -> None:
+    """Sampled candidates and lists are of the target's items.
+
+    Raises:
+        ConfigError: if there are not so many to sample from.
+    """
     chosen = job.config.evaluate
-    lists = read_file(Path(chosen.external or ""), "evaluate.external", LISTS)
+    if chosen.candidates and chosen.candidates >= items:
+        raise ConfigError([f"evaluate.candidates: {chosen.candidates:,} of the target's {items:,} items are no sample"])
+    if max(chosen.k) > items:
+        job.report.warn(f"evaluate.k: a list of {max(chosen.k):,} holds all of the target's {items:,} items")
+
+
+def _lists(chosen: Evaluate) -> pa.Table | None:
+    """Another system's lists, read before anything is computed."""
+    if not chosen.external:
+        return None
+    key = "evaluate.external"
+    lists = read_file(Path(chosen.external), key, LISTS)
+    see_that_they_are_lists(lists, f"{key}: {chosen.external}")
+    return lists
+
+
+def _impressions(chosen: Evaluate, world: World) -> Impressions | None:
+    """What users thought of what they were shown, likewise."""
+    if not chosen.feedback:
+        return None
+    key = "evaluate.feedback"
+    table = read_file(Path(chosen.feedback), key, feedback.REQUIRED, feedback.OPTIONAL)
+    return Impressions.of(table, world.users, world.items, f"{key}: {chosen.feedback}")
+
+
+def _external(job: Job, lists: pa.Table, world: World, cases: Cases) -> Ranks:
+    chosen, key = job.config.evaluate, f"evaluate.external: {job.config.evaluate.external}"
     items = (world.users, world.items, world.histories, cases, world.target_items)
-    return external_ranks(lists, *items, chosen.mask_seen, max(chosen.k))
+    ranks = external_ranks(lists, *items, chosen.mask_seen, max(chosen.k))
+    listed = (ranks.lists >= 0).any(axis=1)
+    if not listed.any():
+        raise InputError(f"{key}: none of its {lists.num_rows:,} rows is of a test user and an item to recommend")
+    if not listed.all():
+        job.report.warn(f"{key}: has lists for {listed.sum():,} of {cases.count:,} test users; the others score 0")
+    if not np.isfinite(ranks.rank).any():
+        job.report.warn(f"{key}: no list holds what its user bought in the test; they have to be made as of before it")
+    return ranks
 
 
 def _catalogue(shop: Shop, world: World) -> Catalogue:

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 
 from crossrec_cli.errors import InputError
 
+_KINDS = {"int64": "whole number", "double": "number", "string": "text"}
+
 
 def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | None = None) -> pa.Table:
     """Columns of a Parquet or CSV file.
@@ -53,5 +55,6 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, where: str) -> pa.ChunkedArr
             try:
                 value.cast(field.type)
             except pa.ArrowInvalid:
-                raise InputError(f"{where}, row {row + 1}: {field.name} {value.as_py()!r} is no {field.type}") from None
+                told = f"{field.name} {value.as_py()!r} is no {_KINDS.get(str(field.type), field.type)}"
+                raise InputError(f"{where}, row {row + 1}: {told}") from None
         raise

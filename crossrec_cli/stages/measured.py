@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import torch
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.evaluation import feedback, metrics
+from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.calibration import Accuracy, Reliability, pairs
 from crossrec_cli.evaluation.feedback import Impressions, Judgement
 from crossrec_cli.evaluation.lists import coverage
@@ -24,7 +24,6 @@ from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import Items
 from crossrec_cli.ranking.topk import Ranks, Scorer, interest_scorer, ranked
 from crossrec_cli.stages import ACCURACY, CALIBRATION, EXAMPLES, FEEDBACK, METRICS, PER_USER, SIGNIFICANCE, Job, Summary
-from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.load import World
 
 EXAMPLES_SHOWN, PLACES_SHOWN = 10, 10
@@ -149,19 +148,17 @@ class Measured:
         _write(self.job.output(ACCURACY), t.ACCURACY, rows)
         return summary
 
-    def write_feedback(self, scorer: Scorer) -> None:
+    def write_feedback(self, scorer: Scorer, found: Impressions | None) -> None:
         """What users would think of crossrec's lists; an empty table without a feedback file."""
         chosen, world = self.job.config.evaluate, self.world
         rows: list[Judgement] = []
-        if chosen.feedback:
-            key = "evaluate.feedback"
-            table = read_file(Path(chosen.feedback), key, feedback.REQUIRED, feedback.OPTIONAL)
-            found = Impressions.of(table, world.users, world.items, f"{key}: {chosen.feedback}")
+        if found:
             lists, given = self._lists_before_the_test(scorer, found.user)
-            shown = {k: (lists[:, :k] == found.item[:, None]).any(axis=1) for k in chosen.k}
+            there = lists == found.item[:, None]
+            rank = np.where(there.any(axis=1), there.argmax(axis=1) + 1, 0)
             in_target = world.histories.target_lengths(found.user, given)
             parts = {ALL: np.ones(len(given), bool), "cold user": in_target == 0, "warm": in_target > 0}
-            rows = found.judged(shown, parts | described_users(world.users, found.user))
+            rows = found.judged(rank, chosen.k, parts | described_users(world.users, found.user))
         _write(self.job.output(FEEDBACK), t.FEEDBACK, rows)
 
     def _lists_before_the_test(self, scorer: Scorer, users: Ints) -> tuple[Ints, Ints]:

@@ -35,7 +35,8 @@ def scores(facts: Facts) -> Section:
     text = (
         "The score is the probability that a user's next purchase in the target is this item, fitted on validation. "
         "Here it is held against test, where nothing was fitted, and against purchases held out of the source, for "
-        "which it was not meant. AUC is the chance that of two pairs the one that was bought has the higher score."
+        "which it was not meant. AUC is the chance that of two pairs the one that was bought has the higher score; it "
+        "alone compares the two, as there are more purchases to find among the source's pairs than among the target's."
     )
     columns = ["domain", "AUC", "log-loss", "Brier", "calibration error", "bought", "pairs"]
     bins = facts.calibration.to_pylist()
@@ -61,8 +62,9 @@ def learning(facts: Facts) -> Section:
                     Chart(f"{stage}, {what}", text, charts.curve(data, what.capitalize().replace("ndcg", "NDCG")))
                 )
     text = (
-        "Epoch 0 stands for what the source taught, before any training on the target. The epoch that validation likes "
-        "best is kept."
+        "In finetune, epoch 0 stands for what the source taught, before any training on the target, and the epoch that "
+        "validation likes best is kept; pretrain-adapt keeps its last. The loss is the mean over a step's purchases of "
+        "−log of the probability that it gave to what was bought."
     )
     if several:
         text += " Each line is a member, which learns by itself."
@@ -146,9 +148,9 @@ def satisfaction(facts: Facts) -> Section:
         for row in rows
     ]
     text = (
-        f"Logged is the mean over what users were shown then. IPS and SNIPS estimate from it what crossrec's lists of "
-        f"{facts.k} would bring, with each impression weighed by how unlikely it was to be seen; where few of these "
-        "stand in crossrec's lists, the effective number is small and the figure means little."
+        f"Logged is the mean over what users were shown then. IPS and SNIPS estimate from it what an impression would "
+        f"bring in crossrec's lists of {facts.k}, each weighed by how much more likely it would be seen there; where "
+        "few of those logged stand in crossrec's lists, the effective number is small and the figure means little."
     )
     columns = ["of, by", "measure", "value", "95 %", "effective impressions", "of"]
     return Section(title, text, [Table("Feedback", columns, told)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
@@ -14,6 +16,10 @@ from crossrec_cli.verdict.words import NONE, SMALL, figure, gain, listed, measur
 
 BELIEVED = 0.05
 """P values below this are taken for more than luck."""
+SETTINGS = {"item_knn": "neighbours", "ials": "a purchase's weight"}
+"""What the number that was chosen for a baseline sets; for the others it is a λ."""
+NAMED, LONGEST = 3, 40
+"""So many groups are named in the verdict, with so many characters each."""
 TITLE = "Does it recommend better?"
 
 
@@ -52,14 +58,25 @@ def verdict(facts: Facts) -> str:
         sentences.append(f"Not shown: the difference to {listed(unsure)} may be chance.")
     elif gains:
         best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][t.VALUE])
-        more = ours[t.VALUE] / max(figures[ALL, best, facts.ndcg][t.VALUE], 1e-12) - 1
-        sentences.append(f"Yes: better than all {len(gains)} others, {more:.0%} above the best of them, {best}.")
+        others = f"all {len(gains)} others, by {gain(gains[best])} over the best of them, {best}"
+        sentences.append(f"Yes: better than {others if len(gains) > 1 else f'{best}, by {gain(gains[best])}'}.")
+    else:
+        sentences.append("It was compared with nothing: evaluate.baselines names no model.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
     sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
     sentences.append(_transfer_verdict(facts.transfer))
-    if weak := [part for part in _parts(facts) if _loses(facts, part)]:
-        sentences.append(f"Look at {listed(weak)}: there another model is ahead.")
+    weak = [part for part in _parts(facts) if _loses(facts, part)]
+    if weak:
+        sentences.append(f"Look at {_some(weak)}: there another model is ahead.")
+    if behind_there := [part for part in _parts(facts) if part not in weak and _trails(facts, part)]:
+        sentences.append(f"Another model's mean is higher, perhaps by chance, for {_some(behind_there)}.")
     return " ".join(sentences)
+
+
+def _some(parts: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    names = [part if len(part) <= LONGEST else f"{part[:LONGEST]}…" for part in parts[:NAMED]]
+    return listed(names + ([f"{len(parts) - NAMED} more"] if len(parts) > NAMED else []))
 
 
 def _sure(row: Row) -> bool:
@@ -79,6 +96,14 @@ def _loses(facts: Facts, part: str) -> bool:
     ours = facts.figures[part, CROSSREC, facts.ndcg]
     others = (facts.figures[part, model, facts.ndcg] for model in facts.gains)
     return ours[t.N] >= SMALL and any(row[t.LOW] > ours[t.HIGH] for row in others)
+
+
+def _trails(facts: Facts, part: str) -> bool:
+    """Whether another model's mean is higher, in a segment that is large enough to look at."""
+    ours = facts.figures[part, CROSSREC, facts.ndcg]
+    return ours[t.N] >= SMALL and any(
+        facts.figures[part, model, facts.ndcg][t.VALUE] > ours[t.VALUE] for model in facts.gains
+    )
 
 
 def _transfer_verdict(table: pa.Table | None) -> str:
@@ -137,9 +162,9 @@ def _beside_others(facts: Facts) -> Section:
     settings = next(made.summary["settings"] for made in facts.manifests if "settings" in made.summary)
     text = (
         "All rank the same items for the same users, who have each bought something new in the target since. "
-        f"Chosen on validation: {', '.join(f'{model} {value:g}' for model, value in settings.items()) or 'nothing'}. "
+        f"Chosen on validation: {', '.join(_setting(*chosen) for chosen in settings.items()) or 'nothing'}. "
         f"An interval holds 95 % of 2,000 bootstrap samples of users; p is of Wilcoxon's signed-rank test, raised "
-        f"after Holm for there being {len(gains)} others."
+        f"after Holm for the number of others, {len(gains)}."
     )
     points = [charts.point(model, model, figures[ALL, model, facts.ndcg]) for model in models]
     ends = [f"{row['label']}, {row['value']:.4f}" for row in (points[0], points[-1])]
@@ -149,6 +174,11 @@ def _beside_others(facts: Facts) -> Section:
         Table(f"crossrec's gain in {ndcg}", ["over", "gain (95 %)", "p"], told),
     ]
     return Section("Beside other ways", text, tables[: 1 + bool(told)], [chart])
+
+
+def _setting(model: str, value: float) -> str:
+    """What was chosen for a model, and of what."""
+    return f"{model} with {SETTINGS.get(model, 'λ')} {value:g}"
 
 
 def _segments(facts: Facts) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,37 +16,48 @@ from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.verdict.facts import CROSSREC, Facts
 
 LOGS = "tensorboard"
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""Seconds and tries; MLflow's own are minutes. What the environment says already stands."""
 LONGEST = 500
 """Characters of a config value that MLflow is given; older servers take no more."""
 
 
 def track(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> list[str]:
-    """Send and write what is wanted; where it went.
+    """Send and write what is wanted and is not there yet; where it went.
 
     Raises:
         UnavailableError: if MLflow's server does not take it.
     """
     told = []
-    if tracking.mlflow:
-        _mlflow(tracking.mlflow, tracking.experiment, facts, run_dir, page)
+    folder = run_dir / LOGS / facts.evaluated.id
+    if tracking.tensorboard and not folder.exists():  # first, since nothing can be in its way
+        _tensorboard(facts, folder)
+        told.append(f"TensorBoard: {folder}")
+    if tracking.mlflow and _mlflow(tracking.mlflow, tracking.experiment, facts, run_dir, page):
         told.append(f"MLflow: {tracking.mlflow}, experiment {tracking.experiment}")
-    if tracking.tensorboard:
-        told.append(f"TensorBoard: {_tensorboard(facts, run_dir)}")
     return told
 
 
-def _mlflow(address: str, experiment: str, facts: Facts, run_dir: Path, page: Path) -> None:
+def _mlflow(address: str, experiment: str, facts: Facts, run_dir: Path, page: Path) -> bool:
+    """Whether it was not there yet, and is now."""
+    for setting, patience in PATIENCE.items():
+        os.environ.setdefault(setting, patience)
     import mlflow  # noqa: PLC0415  an extra
 
+    name = f"{run_dir.name} {facts.evaluated.id}"
     try:
         mlflow.set_tracking_uri(address)
-        mlflow.set_experiment(experiment)
-        with mlflow.start_run(run_name=f"{run_dir.name} {facts.evaluated.id}"):
+        found = mlflow.set_experiment(experiment)
+        known = f"attributes.run_name = '{name}' and attributes.status = 'FINISHED'"
+        if mlflow.MlflowClient().search_runs([found.experiment_id], known, max_results=1):
+            return False
+        with mlflow.start_run(run_name=name):
             mlflow.log_params({_plain(key): str(value)[:LONGEST] for key, value in _config(facts).items()})
             mlflow.log_metrics({_plain(name): value for name, value in _figures(facts)})
             for stage, column, epoch, value in _curves(facts):
                 mlflow.log_metric(_plain(f"{stage}/{column}"), value, step=epoch)
             mlflow.log_artifact(str(page))
+        return True
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise UnavailableError(f"tracking.mlflow: {address}: {str(error).splitlines()[0]}") from None
 
@@ -55,10 +67,9 @@ def _plain(name: str) -> str:
     return re.sub(r"\[(\d+)\]", r".\1", name.replace("@", "_at_"))
 
 
-def _tensorboard(facts: Facts, run_dir: Path) -> Path:
+def _tensorboard(facts: Facts, folder: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra
 
-    folder = run_dir / LOGS / facts.evaluated.id
     with SummaryWriter(str(folder)) as writer:
         for stage, column, epoch, value in _curves(facts):
             writer.add_scalar(f"{stage}/{column}", value, epoch)
@@ -66,7 +77,6 @@ def _tensorboard(facts: Facts, run_dir: Path) -> Path:
             writer.add_scalar(f"test/{name}", value, 0)
         lines = [f"    {key}: {value}" for key, value in sorted(_config(facts).items())]
         writer.add_text("config", "\n".join(lines), 0)
-    return folder
 
 
 def _config(facts: Facts) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def shop(seed: int, biased: bool) -> tuple[Impressions, np.ndarray, float]:
 
 
 def figures(found: Impressions, held: np.ndarray) -> dict[str, object]:
-    rows = found.judged({5: held}, {"all": np.ones(len(held), bool)})
+    rank = held * (found.item + 1) if held.dtype == bool else held
+    rows = found.judged(rank, [5], {"all": np.ones(len(held), bool)})
     return {row.measure: row for row in rows}
 
 
@@ -55,15 +56,36 @@ def test_by_hand():
     }
     found = Impressions.of(pa.table({**rows, "rank": [2.0, 1.0, 4.0, 1.0]}), USERS, ITEMS, "file")
     assert found.propensity.tolist() == [0.5, 1.0, 0.25]
-    told = figures(found, np.array([True, True, True]))
+    told = figures(found, np.array([1, 3, 2]))
     assert told["logged"].value == pytest.approx((4 + 2) / 2), "who gave no rating says nothing"
-    assert told["ips"].value == pytest.approx((2 * 4 + 4 * 2) / 2)
-    assert told["snips"].value == pytest.approx((2 * 4 + 4 * 2) / (2 + 4))
-    assert told["snips"].effective == pytest.approx(6**2 / (4 + 16))
+    assert told["ips"].value == pytest.approx((2 / 1 * 4 + 4 / 2 * 2) / 2)
+    assert told["snips"].value == pytest.approx((2 * 4 + 2 * 2) / (2 + 2))
+    assert told["snips"].effective == pytest.approx(4**2 / (4 + 4))
     assert told["snips"].impressions == 2
-    nothing = figures(found, np.zeros(3, bool))["snips"]
+    nothing = figures(found, np.zeros(3, np.int64))["snips"]
     assert np.isnan(nothing.value)
     assert nothing.effective == 0
+
+
+@pytest.mark.parametrize("column", ["rank", "propensity"])
+def test_lists_like_those_that_were_logged_bring_what_was_logged(column):
+    """Four places a user, of which each holds one of eight items, and crossrec's are the same."""
+    rng = np.random.default_rng(0)
+    user, rank = np.repeat(np.arange(300), 4), np.tile(np.arange(1, 5), 300)
+    item = np.concatenate([rng.permutation(8)[:4] for _ in range(300)])
+    rows = {"user_id": [f"u{u}" for u in user], "item_id": [f"i{i}" for i in item]}
+    value = rank.astype(float) if column == "rank" else np.full(len(rank), 1 / 4)
+    clicks = (rng.random(len(rank)) < 0.3).astype(float)
+    found = Impressions.of(pa.table({**rows, "click": clicks, column: value}), USERS, ITEMS, "file")
+    told = {row.measure: row.value for row in found.judged(rank, [4], {"all": np.ones(len(rank), bool)})}
+    assert told["ips"] == told["snips"] == pytest.approx(told["logged"])
+
+
+def test_a_propensity_next_to_nothing_overflows_nothing():
+    rows = {"user_id": ["u1", "u2"], "item_id": ["i1", "i1"], "click": [1.0, 1.0], "propensity": [1e-200, 1.0]}
+    told = figures(Impressions.of(pa.table(rows), USERS, ITEMS, "file"), np.array([1, 1]))
+    assert told["snips"].value == pytest.approx(1)
+    assert told["snips"].effective == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +96,11 @@ def test_by_hand():
         ({"click": [1.0], "rank": [1.0], "propensity": [1.0]}, "needs exactly one"),
         ({"click": [1.0], "rank": [0.0]}, "row 1: rank is 0; it has to be at least 1"),
         ({"click": [1.0], "propensity": [0.0]}, "row 1: propensity is 0; it has to be above 0 and at most 1"),
+        ({"click": [1.0], "propensity": [np.nan]}, "row 1: propensity is nan"),
+        ({"click": [1.0], "rank": [np.nan]}, "row 1: rank is nan"),
+        ({"click": [-3.0], "rank": [1.0]}, "row 1: click is -3; it has to be a number of 0 or more"),
+        ({"rating": [np.inf], "rank": [1.0]}, "row 1: rating is inf; it has to be a number"),
+        ({"click": [1.0], "rank": [1.0], "user_id": ["nobody"]}, "none of its 1 impressions is of a user in the data"),
     ],
 )
 def test_what_cannot_be_used_is_told(columns, told):
