@@ -201,6 +201,37 @@ def test_another_systems_lists_are_scored_by_the_same_rules(trained, crossrec):
     assert crossrec("evaluate", trained.path, *both).exit_code == ExitCode.CONFIG
 
 
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("jazz1", "jazz-book1", 0)], "row 1: rank is 0; it has to be at least 1"),
+        ([("jazz1", "a", 1), ("metal1", "a", 1), ("jazz1", "b", 1)], "row 3: user jazz1 has rank 1 twice"),
+        ([("stranger", "a", 1)], "none of its 1 rows is of a test user and an item to recommend"),
+    ],
+)
+def test_lists_that_say_nothing_are_an_error_and_change_nothing(rows, told, trained, crossrec):
+    before = (trained.run_dir / "report.html").read_bytes()
+    path = trained.folder / "theirs.csv"
+    pd.DataFrame(rows, columns=["user_id", "item_id", "rank"]).to_csv(path, index=False)
+    done = crossrec("evaluate", trained.path, "--set", f"evaluate.external={path}")
+    assert (done.exit_code, told in done.stderr) == (ExitCode.INPUT, True), done.stderr
+    assert (trained.run_dir / "report.html").read_bytes() == before
+
+
+def test_lists_that_leave_out_what_was_bought_in_the_test_are_no_fair_comparison(trained, crossrec):
+    """crossrec's own, for everything that happened, the test among it."""
+    path = trained.folder / "theirs.parquet"
+    trained.table("recommend", "recommendations").to_parquet(path)
+    done = crossrec("evaluate", trained.path, "--set", f"evaluate.external={path}")
+    assert done.exit_code == 0
+    assert "no list holds what its user bought in the test" in " ".join(done.stderr.split())
+
+
+def test_a_sample_of_all_items_is_none(trained, crossrec):
+    done = crossrec("evaluate", trained.path, "--set", "evaluate.candidates=999")
+    assert (done.exit_code, "999 of the target's 36 items are no sample" in done.stderr) == (ExitCode.CONFIG, True)
+
+
 def test_figures_among_sampled_items_say_so_and_are_larger(trained, crossrec):
     whole = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
     done = crossrec("evaluate", trained.path, "--set", "evaluate.candidates=9")
@@ -637,8 +668,24 @@ def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
     done = crossrec("evaluate", trained.path, *lazy, "--against", trained.run_dir)
     assert done.exit_code == ExitCode.REGRESSION
     assert re.search(r"error: ndcg@5 0\.\d+, 0\.\d+ in .*: -0\.\d+ \(.*\) over 180 users, worse by more", done.stderr)
+    told = json.loads(crossrec("evaluate", trained.path, *lazy, "--against", trained.run_dir, "--json").stdout)
+    assert told["exit_code"] == ExitCode.REGRESSION
+    assert told["against"]["mean"] < 0
+    itself = crossrec("evaluate", trained.path, "--against", trained.run_dir)
+    assert (itself.exit_code, "holds this very evaluation" in itself.stderr) == (ExitCode.CONFIG, True)
+    again = crossrec("evaluate", trained.path, "--against", trained.run_dir, "--set", "evaluate.baselines=[]")
+    assert again.exit_code == 0, "the same place's earlier evaluation"
     nowhere = crossrec("evaluate", trained.path, "--against", trained.folder / "nowhere")
     assert (nowhere.exit_code, "run 'crossrec evaluate' there first" in nowhere.stderr) == (ExitCode.ARTIFACT, True)
+
+
+def test_another_test_is_compared_with_a_warning(trained, crossrec):
+    other = ["--set", f"run_dir={trained.folder / 'other'}", "--set", "adapt.epochs=1", "--set", "finetune.epochs=1"]
+    split = "split={strategy: time, valid_from: 2024-01-21, test_from: 2024-01-23}"
+    assert crossrec("run", trained.path, *other, "--set", split).exit_code == 0
+    found = crossrec("evaluate", trained.path, "--against", trained.folder / "other", "--json")
+    assert json.loads(found.stdout)["against"]["same_test"] is False
+    assert "was tested on other purchases" in found.stderr
 
 
 def test_feedback_tells_what_users_would_think_of_these_lists(trained, crossrec):
