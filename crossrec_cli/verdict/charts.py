@@ -11,7 +11,8 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.report.page import Chart
 from crossrec_cli.verdict.facts import CROSSREC, Row
 
-_WHO = alt.Scale(domain=[CROSSREC, "others"])
+OTHERS = "others"
+_WHO = alt.Scale(domain=[CROSSREC, OTHERS])
 _ROOM = 1.25
 """How far a logarithmic axis reaches beyond its data."""
 
@@ -23,7 +24,7 @@ def point(label: str, model: str, row: Row) -> Row:
         "value": row[t.VALUE],
         "low": row[t.LOW],
         "high": row[t.HIGH],
-        "who": CROSSREC if model == CROSSREC else "others",
+        "who": CROSSREC if model == CROSSREC else OTHERS,
         "model": model,
         "n": row[t.N],
     }
@@ -48,11 +49,14 @@ def dots(points: Sequence[Row], title: str) -> alt.LayerChart:
         ],
     )
     if doubled:  # two in a line stand beside each other
-        base = base.encode(yOffset=alt.YOffset("who:N", scale=alt.Scale(domain=[CROSSREC, "others"], paddingOuter=0.5)))
+        base = base.encode(yOffset=alt.YOffset("who:N", scale=alt.Scale(domain=[CROSSREC, OTHERS], paddingOuter=0.5)))
     rules = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
     shape = alt.Shape("who:N", scale=_WHO, legend=legend)  # for paper without colour
     marks = base.mark_point(filled=True, size=70, opacity=1).encode(x="value:Q", shape=shape)
     drawing: alt.LayerChart = rules + marks
+    if doubled:  # the other is another one in each line
+        named = base.transform_filter(f"datum.who == '{OTHERS}'").mark_text(align="left", dx=6)
+        drawing += named.encode(x="high:Q", text="model:N", color=alt.value("var(--muted)"))
     return drawing
 
 
