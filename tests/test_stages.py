@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from conftest import Shop, make_shop, needs_gpu
 
+from crossrec_cli.artifacts import tables
 from crossrec_cli.errors import ExitCode
 
 STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
@@ -121,13 +122,38 @@ def test_tables_hold_what_they_say(trained):
     lists = trained.table("recommend", "recommendations")
     users = trained.table("preprocess", "users")
     items = trained.table("preprocess", "items")
-    assert list(lists.columns) == ["user_id", "rank", "item_id", "score", "text"]
+    assert list(lists.columns) == [*tables.RECOMMENDATIONS.names, *tables.WHY.names]
     assert set(lists["user_id"]) == set(users["user_id"]), "everybody gets a list, 'new' without a purchase too"
     assert lists["score"].between(0, 1, inclusive="neither").all()
     assert (lists.groupby("user_id")["score"].diff().dropna() <= 0).all()
     assert set(lists["item_id"]) <= set(items.loc[items["domain"] == "target", "item_id"])
     bought = pd.read_parquet(trained.folder / "interactions.parquet")
     assert lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
+
+
+def test_reasons_name_what_carried_an_item_and_their_parts_add_up_to_its_score(trained):
+    """Who bought metal records alone is shown metal books because of these."""
+    lists = trained.table("recommend", "recommendations")
+    whole = lists[["from_source", "from_target", "from_rest", "bias"]].sum(axis=1)
+    odds = np.log(lists["score"] / (1 - lists["score"]))
+    slope, intercept = np.polyfit(whole, odds, 1)
+    np.testing.assert_allclose(slope * whole + intercept, odds, atol=1e-2)
+    assert slope > 0
+    metal = lists[lists["user_id"].str.fullmatch(r"metal\d+") & lists["item_id"].str.startswith("metal")]
+    first = metal["reasons"].str[0]
+    assert first.map(lambda why: why["domain"] == "source" and why["item_id"].startswith("metal")).mean() > 0.95
+    assert (metal["from_source"] > 0).all()
+    shares = metal["reasons"].map(lambda why: [one["share"] for one in why])
+    assert shares.map(lambda some: some == sorted(some, reverse=True) and 0 < sum(some) <= 1 + 1e-5).all()
+    assert metal["because"].str.startswith("Because of ").all()
+    nobody = lists[lists["user_id"] == "new"]
+    assert nobody["because"].str.startswith("Nothing in the history").all()
+
+
+def test_reasons_are_left_out_where_none_are_wanted(trained, crossrec):
+    before = trained.table("recommend", "recommendations")
+    assert crossrec("recommend", trained.path, "--set", "recommend.reasons=0").exit_code == 0
+    pd.testing.assert_frame_equal(trained.table("recommend", "recommendations"), before[tables.RECOMMENDATIONS.names])
 
 
 def test_metrics_are_means_over_the_users_of_a_segment(trained):

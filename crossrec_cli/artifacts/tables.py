@@ -62,6 +62,15 @@ RANK: Final = "rank"
 SCORE: Final = "score"
 STEP: Final = "step"
 REASON: Final = "reason"
+REASONS: Final = "reasons"
+PART: Final = "part"
+SHARE: Final = "share"
+FROM_SOURCE: Final = "from_source"
+FROM_TARGET: Final = "from_target"
+FROM_REST: Final = "from_rest"
+BIAS: Final = "bias"
+IN_COMMON: Final = "in_common"
+BECAUSE: Final = "because"
 TABLE: Final = "table"
 FILE: Final = "file"
 ROW: Final = "row"
@@ -251,6 +260,26 @@ TRANSFER = pa.schema(  # one row a segment and control; means over seeds
 )
 RECOMMENDATIONS = pa.schema(
     {USER_ID: pa.string(), RANK: pa.int32(), ITEM_ID: pa.string(), SCORE: pa.float32(), TEXT: pa.string()}
+)
+WHY = pa.schema(  # recommendations.parquet has these as well where reasons are wanted
+    {
+        REASONS: pa.list_(  # the history items that speak most for it
+            pa.struct(
+                {
+                    ITEM_ID: pa.string(),
+                    DOMAIN: pa.string(),
+                    PART: pa.float32(),  # of the score before calibration
+                    SHARE: pa.float32(),  # of all that speaks for it in the history
+                }
+            )
+        ),
+        FROM_SOURCE: pa.float32(),  # these four add up to the score before calibration
+        FROM_TARGET: pa.float32(),
+        FROM_REST: pa.float32(),  # tags, and what is of no interaction alone
+        BIAS: pa.float32(),
+        IN_COMMON: pa.list_(pa.string()),  # brand, category and words shared with them
+        BECAUSE: pa.string(),
+    }
 )
 
 

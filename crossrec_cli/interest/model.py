@@ -318,20 +318,18 @@ class InterestModel(nn.Module):
         Returns:
             Tensor of shape (B, d).
         """
-        prefix = self._prefix(tags)
-        users = torch.zeros_like(prefix)
-        if self.bag is not None:
-            users = users + self.bag(prefix + self._sums(items, histories))
-        if self.sequence is not None:
-            users = users + self._last_states(items.vectors, prefix, histories)
-        return users
+        if self.bag is None:
+            return self.sequence_vectors(items, histories, tags)
+        users = self.bag_vectors(items, histories, tags)
+        return users if self.sequence is None else users + self.sequence_vectors(items, histories, tags)
 
-    def _last_states(self, vectors: Tensor, prefix: Tensor, histories: Ragged) -> Tensor:
-        """What the sequence encoder makes of each history's latest interactions, (B, d).
+    def sequence_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+        """The sequence's part of ``user_vectors`` alone, of each history's latest interactions, (B, d).
 
         Users with histories of like length go together, which spares the padding.
         """
         assert self.sequence is not None
+        prefix, vectors = self._prefix(tags), items.vectors
         lengths = np.minimum(histories.lengths, self.max_sequence)
         order = np.argsort(lengths, kind="stable")
         parts = []
@@ -352,6 +350,13 @@ class InterestModel(nn.Module):
         assert self.bag is not None
         users: Tensor = self.bag(self._prefix(tags) + self._sums(items, histories))
         return users
+
+    def bag_scales(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+        """What the bag multiplies its sum by before it turns it, (B,)."""
+        assert self.bag is not None
+        total = self._prefix(tags) + self._sums(items, histories)
+        scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
+        return scales
 
     def next_vectors(self, items: Items, examples: NextExamples) -> Tensor:
         """What users want before each item of a window, (B, width, d)."""

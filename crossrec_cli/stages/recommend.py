@@ -19,6 +19,7 @@ from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS, Job, Summary
 from crossrec_cli.stages.events import EVENTS, with_events
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.load import World, load_model, load_world
+from crossrec_cli.stages.reasons import Why
 
 ALL_USERS = "all"
 
@@ -35,15 +36,18 @@ def run(job: Job) -> Summary:
     model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
     users = _chosen_users(world, config.recommend.users)
     lengths, items = world.histories.items.lengths[users], world.target_items
-    scorer, hide_seen = interest_scorer(model, items), config.recommend.exclude_seen
+    known = model.known()
+    scorer, hide_seen = interest_scorer(model, items, known), config.recommend.exclude_seen
+    why = Why.of(model, known, world, config.recommend.reasons) if config.recommend.reasons else None
+    schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if why else ())])
     listed = []
     with (
-        pq.ParquetWriter(job.output(RECOMMENDATIONS), t.RECOMMENDATIONS, compression="zstd") as writer,
+        pq.ParquetWriter(job.output(RECOMMENDATIONS), schema, compression="zstd") as writer,
         job.report.progress("ranking", len(users), "users") as advance,
     ):
         for chunk in chunks(scorer, world.histories, users, lengths, items, hide_seen, advance):
-            who, part = _lists(model, world, users, chunk, config.recommend.k)
-            writer.write_table(part)
+            who, part = _lists(model, world, users, chunk, config.recommend.k, why)
+            writer.write_table(part.cast(schema))
             listed.append(who)
     rows = np.concatenate([*listed, np.empty(0, np.int64)])
     return {"users": len(users), "recommendations": len(rows), "examples": _examples(world, np.unique(rows))}
@@ -71,8 +75,8 @@ def _examples(world: World, users: Ints) -> dict[str, str]:
     return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
 
 
-def _lists(model: Ensemble, world: World, users: Ints, chunk: Chunk, k: int) -> tuple[Ints, pa.Table]:
-    """One chunk's lists as rows of ``tables.RECOMMENDATIONS``, and each row's user index."""
+def _lists(model: Ensemble, world: World, users: Ints, chunk: Chunk, k: int, why: Why | None) -> tuple[Ints, pa.Table]:
+    """One chunk's lists as rows of ``tables.RECOMMENDATIONS``, with their reasons, and each row's user index."""
     scores, places = top_k(chunk, k)
     shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
     chunk_users = np.arange(chunk.begin, chunk.begin + len(scores))
@@ -87,4 +91,7 @@ def _lists(model: Ensemble, world: World, users: Ints, chunk: Chunk, k: int) -> 
         t.SCORE: probability,
         t.TEXT: pc.take(world.items[t.TEXT], items),
     }
-    return who, pa.table(columns).cast(t.RECOMMENDATIONS)
+    if why:
+        reasons = why.of_lists(users[chunk_users], world.target_items[places.numpy()], shown)
+        columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
+    return who, pa.table(columns)

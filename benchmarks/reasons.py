@@ -1,0 +1,99 @@
+"""Whether reasons tell the truth: the score falls more without the items they name than without as many others.
+
+    python benchmarks/reasons.py configs/complete_journey.yaml --users 500
+
+Of each entry in the lists of some users, drawn at random, the named history items are left out, and in turn as many of
+the others, drawn ten times; a case holds where the first fall is larger than the mean of these. Reads the run's
+recommend artifact, whose entries must have reasons.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.config.load import load_config
+from crossrec_cli.interest.batches import Ragged
+from crossrec_cli.pipeline import PIPELINE
+from crossrec_cli.ranking.topk import Scorer, interest_scorer
+from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS
+from crossrec_cli.stages.load import World, load_model, load_world
+
+DRAWN = 10
+
+
+def main() -> None:
+    """Read the command line, leave items out, print the share of cases that hold."""
+    parser = argparse.ArgumentParser(description="Check reasons by deletion.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--users", type=int, default=500)
+    arguments = parser.parse_args()
+    config = load_config(arguments.config, arguments.overrides)
+    store = Store(config.run_path)
+    found = {stage: store.current(stage) for stage in PIPELINE}
+    inputs = {
+        f"{stage}/{name}": artifact.path / name
+        for stage, artifact in found.items()
+        if artifact
+        for name in artifact.manifest.files
+    }
+    world = load_world(inputs)
+    model = load_model(inputs, FINETUNED, config.interest)
+    lists = t.read_table(inputs[RECOMMENDATIONS]).to_pandas()
+    chosen = np.random.default_rng(0).permutation(lists[t.USER_ID].unique())[: arguments.users]
+    lists = lists[lists[t.USER_ID].isin(chosen)]
+    held = np.concatenate(
+        [cases(*each) for each in histories(world, lists, interest_scorer(model, world.target_items))]
+    )
+    print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
+
+
+Case = tuple[Scorer, Ragged, Ragged, list[tuple[int, np.ndarray]]]
+"""The scorer, one user's history and tags, and of each entry its column and which interactions its reasons name."""
+
+
+def histories(world: World, lists: pd.DataFrame, scorer: Scorer) -> Iterator[Case]:
+    """Each user's."""
+    place = {user: index for index, user in enumerate(world.users[t.USER_ID].to_pylist())}
+    item = {name: index for index, name in enumerate(world.items[t.ITEM_ID].to_pylist())}
+    column = {index: number for number, index in enumerate(world.target_items)}
+    for user, rows in lists.groupby(t.USER_ID):
+        who = np.array([place[user]])
+        given = world.histories.items.take(who)
+        named = [np.isin(given.values, [item[why[t.ITEM_ID]] for why in reasons]) for reasons in rows[t.REASONS]]
+        columns = [column[item[name]] for name in rows[t.ITEM_ID]]
+        yield scorer, given, world.histories.tags.take(who), list(zip(columns, named, strict=True))
+
+
+def cases(scorer: Scorer, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Whether each entry's case holds, bool; without those that name nothing, or leave too few others."""
+    rng = np.random.default_rng(0)
+    kept, asked = [np.ones(len(given.values), bool)], []
+    for column, named in entries:
+        if 0 < named.sum() <= (~named).sum():
+            asked.append((column, len(kept)))
+            kept.append(~named)
+            kept += [
+                _without(rng.choice(np.flatnonzero(~named), named.sum(), replace=False), named) for _ in range(DRAWN)
+            ]
+    same = np.zeros(len(kept), np.int64)
+    scores = scorer(given.take(same).where(np.concatenate(kept)), tags.take(same)).numpy()
+    falls = [scores[0, column] - scores[first : first + 1 + DRAWN, column] for column, first in asked]
+    return np.array([fall[0] > fall[1:].mean() for fall in falls], bool)
+
+
+def _without(places: np.ndarray, like: np.ndarray) -> np.ndarray:
+    kept = np.ones_like(like)
+    kept[places] = False
+    return kept
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What carried an item into a user's list, history item by history item.
+
+Shapes: B users, H interactions of all of them together, k items listed for each, d dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossrec_cli.interest.batches import Ints, Ragged
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.model import InterestModel, Items
+
+TOGETHER = 2**22
+"""Numbers of shortened histories' vectors held at once, 16 MB in float32."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each listed item's score u·v(i) + b(i) is made of; the parts add up to it.
+
+    Of the ``bag`` a history item's part is exact, as the user's vector is a sum. Of the ``sequence`` it is by how much
+    the score falls when that item is left out of the history; what these do not add up to stands under ``rest``.
+    """
+
+    history: Tensor
+    """Of each interaction, float32 (H, k)."""
+    rest: Tensor
+    """Of tags, and of what is not of one interaction alone, float32 (B, k)."""
+    bias: Tensor
+    """b(i), float32 (B, k)."""
+
+
+@torch.no_grad()
+def explain(model: Ensemble, known: Sequence[Items], histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
+    """Take the members' mean scores apart.
+
+    Args:
+        model: as it ranks.
+        known: its items, from ``Ensemble.known``.
+        histories: of some users, whole.
+        tags: theirs.
+        listed: item indices to explain, int64 (B, k).
+    """
+    items = torch.from_numpy(listed).to(model.device)
+    found = [_of_member(*pair, histories, tags, items) for pair in zip(model.members, known, strict=True)]
+    return Parts(*(torch.stack(part).mean(dim=0).cpu() for part in zip(*found, strict=True)))
+
+
+def _of_member(
+    member: InterestModel, items: Items, histories: Ragged, tags: Ragged, listed: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    vectors = items.vectors[listed]
+    history = torch.zeros(len(histories.values), listed.shape[1], device=listed.device)
+    if member.bag is not None:
+        history += _bag(member, items, histories, tags, vectors)
+    if member.sequence is not None:
+        history += _left_out(member, items, histories, tags, vectors)
+    whole = torch.einsum("bd,bkd->bk", member.user_vectors(items, histories, tags), vectors)
+    rows = torch.from_numpy(histories.rows).to(listed.device)
+    return history, whole - torch.zeros_like(whole).index_add_(0, rows, history), items.bias[listed]
+
+
+def _bag(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
+    """Each interaction's weighted vector, times what the bag makes of a sum, times the listed items; (H, k)."""
+    assert member.bag is not None
+    scale, wanted = member.bag_scales(items, histories, tags), vectors @ member.bag.turn.weight
+    parts = [vectors.new_empty(0, vectors.shape[1])]
+    for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
+        some = torch.from_numpy(histories.values[begin : begin + length]).to(vectors.device)
+        parts.append(items.vectors[some] @ (scale[user] * wanted[user]).T)
+    weights = torch.from_numpy(histories.weights_or_ones).to(vectors.device)
+    counts = weights * member.bag.counts(items)[torch.from_numpy(histories.values).to(vectors.device)]
+    return torch.cat(parts) * counts.unsqueeze(1)
+
+
+def _left_out(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
+    """By how much the sequence's part of the score falls without each of the latest interactions; (H, k)."""
+    lengths = np.minimum(histories.lengths, member.max_sequence)
+    whole = member.sequence_vectors(items, histories, tags)
+    falls = torch.zeros(len(histories.values), vectors.shape[1], device=vectors.device)
+    latest = histories.slice(np.arange(len(lengths)), histories.lengths - lengths, histories.lengths)
+    skipped = histories.starts + histories.lengths - lengths - latest.starts
+    place = np.arange(len(latest.values)) + skipped[latest.rows]
+    together = max(TOGETHER // (member.max_sequence * vectors.shape[2]), 1)
+    for begin in range(0, len(place), together):
+        some = np.arange(begin, min(begin + together, len(place)))
+        users = latest.rows[some]
+        copies = latest.take(users)
+        kept = np.ones(len(copies.values), bool)
+        kept[copies.starts + some - latest.starts[users]] = False
+        shorter = member.sequence_vectors(items, copies.where(kept), tags.take(users))
+        who = torch.from_numpy(users).to(vectors.device)
+        falls[torch.from_numpy(place[some]).to(vectors.device)] = torch.einsum(
+            "nd,nkd->nk", whole[who] - shorter, vectors[who]
+        )
+    return falls
