@@ -109,10 +109,12 @@ def cost(facts: Facts) -> Section:
     ]
     total = sum(made.wall_seconds for made in facts.manifests)
     parameters = next(made.summary["parameters"] for made in facts.manifests if "parameters" in made.summary)
+    epochs = max(max(table["peak_memory_bytes"].to_pylist(), default=0) for table in facts.learning.values())
     text = (
         f"All in all {duration(total)}, for a model of {parameters:,} parameters. Memory is the most that the process "
-        "had held until then. The last column is what ten times the users and items would take: cleaning and training "
-        "grow in proportion, ranking each item for each user a hundredfold."
+        f"had held until then; while training that was {epochs / 1e9:.1f} GB, of the GPU's where there is one. The "
+        "last column is what ten times the users and items would take: cleaning and training grow in proportion, "
+        "ranking each item for each user a hundredfold."
     )
     columns = ["stage", "time", "processor", "memory", "a second", "ten times the data"]
     return Section("What it costs", text, [Table("Cost by stage", columns, rows)])
@@ -172,7 +174,10 @@ def people(facts: Facts) -> Section:
 
 def _side_by_side(history: Sequence[Row], shown: Sequence[Row]) -> list[list[str]]:
     pairs = enumerate(zip_longest(history, shown), 1)
-    return [[str(place), *(_item(row) if row else "" for row in pair)] for place, pair in pairs]
+    rows = [[str(place), *(_item(row) if row else "" for row in pair)] for place, pair in pairs]
+    if rows and not history:
+        rows[0][1] = "nothing yet"
+    return rows
 
 
 def _item(row: Row) -> str:

@@ -161,7 +161,7 @@ def _beside_others(facts: Facts) -> Section:
     told = [[model, gain(row), f"{row[t.P_HOLM]:.2g}"] for model, row in gains.items()]
     settings = next(made.summary["settings"] for made in facts.manifests if "settings" in made.summary)
     text = (
-        "All rank the same items for the same users, who have each bought something new in the target since. "
+        f"{_ranked(facts)} for the same users, who have each bought something new in the target since. "
         f"Chosen on validation: {', '.join(_setting(*chosen) for chosen in settings.items()) or 'nothing'}. "
         f"An interval holds 95 % of 2,000 bootstrap samples of users; p is of Wilcoxon's signed-rank test, raised "
         f"after Holm for the number of others, {len(gains)}."
@@ -174,6 +174,15 @@ def _beside_others(facts: Facts) -> Section:
         Table(f"crossrec's gain in {ndcg}", ["over", "gain (95 %)", "p"], told),
     ]
     return Section("Beside other ways", text, tables[: 1 + bool(told)], [chart])
+
+
+def _ranked(facts: Facts) -> str:
+    """What the models had to rank."""
+    if sampled := facts.evaluated.config.get("evaluate.candidates"):
+        return f"All rank what was bought among {sampled:,} sampled items, which flatters all of them,"
+    if "external" in facts.gains:
+        return "All rank the target's items, external as far as its lists go,"
+    return "All rank the same items"
 
 
 def _setting(model: str, value: float) -> str:
