@@ -86,8 +86,8 @@ def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> 
     for row in rows.to_pylist():
         line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {visible(row[t.TEXT] or row[t.ITEM_ID])}"
         console.result(Text(line), wanted=kind is None)
-        if because := row.get(t.BECAUSE):
-            console.result(Text(_cut(f"      {visible(because)}"), style="dim"), wanted=kind is None)
+        if row.get(t.REASONS):
+            console.result(Text(_cut(f"      {visible(row[t.BECAUSE])}"), style="dim"), wanted=kind is None)
     console.result(Text(), wanted=kind is None)
 
 

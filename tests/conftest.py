@@ -119,7 +119,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
         "finetune": {"epochs": 10, "lr": 0.01, "batch_size": 32, "patience": 10},
         "interest": {"dim": 16, "user_encoder": "bag", "id_dropout": 0.3},
         "evaluate": {"k": [5]},
-        "recommend": {"k": 5},
+        "recommend": {"k": 5, "reasons": 3},
         "runtime": {"device": "cpu", "num_threads": 1},
     }
     return Shop(folder, config)

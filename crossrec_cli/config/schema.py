@@ -184,9 +184,10 @@ class Recommend(Section):
     """A Parquet or CSV file with ``user_id`` and ``item_id``, oldest first: what happened since the data were read.
     It changes the lists at once, and users in it who were never seen get one too."""
     exclude_seen: bool = True
-    reasons: Annotated[int, Field(ge=0, le=100)] = 3
-    """So many history items are named for each entry of a list, those that carried it; 0: no reasons, and sooner done.
-    Of the bag they are exact; for a sequence encoder the history is read once more without each of its items."""
+    reasons: Annotated[int, Field(ge=0, le=100)] = 0
+    """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they are
+    exact and soon found; a sequence encoder reads the history once more without each of its items, which takes longer
+    than ranking."""
 
 
 class Runtime(Section):
