@@ -185,9 +185,9 @@ class Recommend(Section):
     It changes the lists at once, and users in it who were never seen get one too."""
     exclude_seen: bool = True
     reasons: Annotated[int, Field(ge=0, le=100)] = 0
-    """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they are
-    exact and soon found; a sequence encoder reads the history once more without each of its items, which takes longer
-    than ranking."""
+    """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they
+    are exact and soon found; a sequence encoder reads the history once more without each of its items, which takes
+    longer than ranking."""
 
 
 class Runtime(Section):
