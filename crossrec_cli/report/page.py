@@ -43,7 +43,7 @@ caption { text-align: left; font-weight: 600; }
 th, td { padding: .25rem 0 .25rem 1rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
 th:first-child { padding-left: 0; text-align: left; }
-th[scope=row] { color: inherit; white-space: normal; min-width: 7rem; max-width: 18rem; }
+th[scope=row] { color: inherit; white-space: normal; min-width: 8.5rem; max-width: 18rem; }
 .words th[scope=row] { min-width: 1.5rem; max-width: none; overflow-wrap: normal; }
 .words th, .words td { text-align: left; white-space: normal; vertical-align: top; }
 figure { margin: 2rem 0; break-inside: avoid; }
