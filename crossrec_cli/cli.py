@@ -49,6 +49,9 @@ Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has ch
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 UserIds = Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Print this user's list. Repeatable.")]
+WhyNot = Annotated[
+    str | None, typer.Option("--why-not", metavar="ITEM", help="Say what keeps this item out of the one --user's list.")
+]
 Events = Annotated[
     Path | None,
     typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),
@@ -83,6 +86,7 @@ def recommend(
     config: ConfigPath,
     overrides: Overrides = None,
     user: UserIds = None,
+    why_not: WhyNot = None,
     events: Events = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -90,7 +94,7 @@ def recommend(
 ) -> None:
     """Write a ranked list of target items for every user."""
     newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
-    _execute((RECOMMEND,), config, [*(overrides or ()), *newer], force, Console(quiet, as_json), user)
+    _execute((RECOMMEND,), config, [*(overrides or ()), *newer], force, Console(quiet, as_json), user, why_not=why_not)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -148,9 +152,12 @@ def _execute(
     console: Console,
     users: Sequence[str] | None = None,
     page: show.Page | None = None,
+    why_not: str | None = None,
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     try:
+        if why_not is not None and len(users or ()) != 1:
+            raise ConfigError(["--why-not needs one --user"])
         config = load_config(config_path, overrides)
         _see_that_it_can_be_tracked(config)
         with Store(config.run_path).lock():
@@ -161,7 +168,9 @@ def _execute(
                 show.outcome(console, outcome)
                 outcomes.append(outcome)
             document = _document(config, outcomes)
-            if RECOMMEND in stages:
+            if why_not is not None and users:
+                document["why_not"] = show.why_not(console, config, outcomes, users[0], why_not)
+            elif RECOMMEND in stages:
                 document["lists"] = show.lists(console, outcomes, users)
             if {EVALUATE, TRANSFER} & set(stages):
                 document |= show.page(console, config, page or show.Page())

@@ -63,8 +63,11 @@ def _language_model(config: Config) -> dict[str, str]:
     return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
 
 
-def _events(config: Config) -> dict[str, str]:
-    return _named_files({"recommend.events": config.recommend.events})
+def _events_and_rules(config: Config) -> dict[str, str]:
+    rules = config.recommend.rules
+    named = {name: getattr(rules, name) for name in ("in_stock", "allow", "block", "boosts")}
+    files = {f"recommend.rules.{name}": path for name, path in named.items()}
+    return _named_files({"recommend.events": config.recommend.events} | files)
 
 
 def _handed_in(config: Config) -> dict[str, str]:
@@ -136,7 +139,7 @@ STAGES = (
     Stage(PRETRAIN_ADAPT, 5, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(FINETUNE, 5, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 4, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
-    Stage(RECOMMEND, 2, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events),
+    Stage(RECOMMEND, 2, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules),
     Stage(
         TRANSFER,
         3,
@@ -183,6 +186,13 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
             yield outcome
         elif stage.name in read:
             current[stage.name] = _require(store, stage, config, current)
+
+
+def inputs_of(config: Config, stage: str) -> dict[str, Path]:
+    """The earlier stages' files that a stage reads, as they stand in the run directory."""
+    store = Store(config.run_path)
+    current = {name: store.current(name) for name in BY_NAME[stage].upstream}
+    return {file: made.file(file) for file in BY_NAME[stage].reads if (made := current[_stage_of(file)])}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError, RegressionError
-from crossrec_cli.pipeline import Outcome
+from crossrec_cli.pipeline import Outcome, inputs_of
 from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
@@ -71,12 +71,30 @@ def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | 
     found = {user: table.filter(pc.equal(table[t.USER_ID], user)) for user in users or examples}
     for user, rows in found.items():
         if not rows.num_rows:
-            why = "not in the data, not in recommend.users, or owning all there is"
+            why = "not in the data, not in recommend.users, owning all there is, or left nothing by recommend.rules"
             raise InputError(f"--user {user}: has no list in {path}: {why}")
         _one_list(console, user, rows, examples.get(user))
     if users is None:
         console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
     return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
+
+
+def why_not(console: Console, config: Config, outcomes: Sequence[Outcome], user: str, item: str) -> dict[str, str]:
+    """Say in one line what keeps an item out of a user's list.
+
+    Returns:
+        The same for ``--json``.
+
+    Raises:
+        InputError: if there is no such user.
+    """
+    from crossrec_cli.stages.why_not import why_not as reason_of  # noqa: PLC0415  torch takes a moment to import
+
+    artifact = next(outcome.artifact for outcome in outcomes if outcome.stage == RECOMMEND)
+    lists = t.read_table(artifact.file(RECOMMENDATIONS), [t.USER_ID, t.ITEM_ID, t.RANK])
+    reason = reason_of(config, inputs_of(config, RECOMMEND), lists, user, item)
+    console.result(Text(f"{visible(item)} for {visible(user)}: {visible(reason)}"), wanted=True)
+    return {t.USER_ID: user, t.ITEM_ID: item, "reason": reason}
 
 
 def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> None:
@@ -320,8 +338,21 @@ def _transfer(console: Console, artifact: Artifact) -> None:
         console.result(Text(f"Negative transfer: {segment} users do better with the target alone.", "bold red"), True)
 
 
+def _kept_out(console: Console, artifact: Artifact) -> None:
+    """What recommend.rules kept out, where there are any."""
+    summary = artifact.manifest.summary
+    if "short_lists" not in summary:
+        return
+    rows = [[rule, f"{count:,}", ""] for rule, count in summary["items_kept_out"].items()]
+    rows += [[rule, "", f"{count:,}"] for rule, count in summary["places_kept_out"].items()]
+    console.table("What the rules kept out", ["rule", "target items", "places in lists"], rows)
+    if summary["short_lists"]:
+        console.remark(f"{summary['short_lists']:,} of {summary['users']:,} lists are shorter than recommend.k.")
+
+
 _TABLES: dict[str, Callable[[Console, Artifact], None]] = {
     PREPROCESS: _quality,
     EVALUATE: _metrics,
     TRANSFER: _transfer,
+    RECOMMEND: _kept_out,
 }

@@ -174,6 +174,49 @@ class Transfer(Section):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], AfterValidator(at_least_one)] = (1, 2, 3)
 
 
+class PriceRange(Section):
+    """From and up to what an item may cost, in the currency of the items file."""
+
+    min: Annotated[float, Field(ge=0)] | None = None
+    max: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _some_price_fits(self) -> PriceRange:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min:g}) is above max ({self.max:g}): no price fits")
+        return self
+
+
+class Rules(Section):
+    """What a shop wants of its lists, beyond what users want. All of it is off unless given."""
+
+    rebuy_after_days: Annotated[float, Field(gt=0)] | None = None
+    """What a user bought longer ago than this, counted from the newest time in the data, may be shown again, where
+    ``exclude_seen`` alone would never show it again."""
+    in_stock: FilePath | None = None
+    """This and the other files are Parquet or CSV, with ``item_id``. No list holds anything that this one lacks."""
+    allow: FilePath | None = None
+    """The same: nothing else is recommended."""
+    block: FilePath | None = None
+    """Items that are never recommended."""
+    price: PriceRange = PriceRange()
+    """Both ends may be had. Items without a price are left out where either is given: they may cost anything."""
+    per_category: Count | None = None
+    """At most so many items of a category in a list: of the widest level of the path at which the target's items
+    differ, as in a target that is one category the widest of all would end every list there."""
+    per_brand: Count | None = None
+    """At most so many items of a brand in a list."""
+    min_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The least probability that an item is shown with."""
+    diversity: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How much it counts that an item's text is unlike those above it, beside how much the user wants it."""
+    boosts: FilePath | None = None
+    """A file with ``item_id`` and ``factor`` above 0: for the ranking the odds of these items are multiplied by it. The
+    score that is shown, and that ``min_score`` is held against, stays the probability."""
+    new_items: Count | None = None
+    """So many places of a list are kept for items that nobody had in training, if it does not hold as many anyway."""
+
+
 class Recommend(Section):
     """What is recommended to whom."""
 
@@ -188,6 +231,15 @@ class Recommend(Section):
     """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they
     are exact and soon found; a sequence encoder reads the history once more without each of its items, which takes
     longer than ranking."""
+    rules: Rules = Rules()
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Recommend:
+        if self.rules.rebuy_after_days and not self.exclude_seen:
+            raise ValueError("rules.rebuy_after_days says when 'exclude_seen: true' ends; with false it never begins")
+        if (self.rules.new_items or 0) > self.k:
+            raise ValueError(f"rules.new_items ({self.rules.new_items}) is more than a list has places, k ({self.k})")
+        return self
 
 
 class Runtime(Section):
@@ -239,6 +291,17 @@ class Config(Section):
     def _time_needs_timestamps(self) -> Config:
         if self.split.strategy == "time" and self.data.platforms[0].interactions.columns.timestamp is None:
             raise ValueError("'strategy: time' needs interactions with a timestamp, not an order")
+        return self
+
+    @model_validator(mode="after")
+    def _rebuying_needs_the_latest_time(self) -> Config:
+        key = "recommend.rules.rebuy_after_days"
+        if self.recommend.rules.rebuy_after_days is None:
+            return self
+        if self.data.platforms[0].interactions.columns.timestamp is None:
+            raise ValueError(f"{key} needs interactions with a timestamp, not an order")
+        if self.data.repeats not in ("last", "keep"):
+            raise ValueError(f"{key} needs 'data.repeats: last' or keep; {self.data.repeats} forgets later purchases")
         return self
 
     @property

@@ -95,13 +95,18 @@ def chunks(
         chosen = users[begin : begin + size]
         given = histories.items.take(chosen, lengths[begin : begin + size])
         scores = scorer(given, histories.tags.take(chosen))
-        among = given.where(number[given.values] >= 0)
-        seen = torch.from_numpy(among.rows), torch.from_numpy(number[among.values])
+        seen = cells(given, number)
         if mask_seen:
             scores[seen] = -torch.inf
         yield Chunk(begin, scores, seen)
         if advance:
             advance(len(chosen))
+
+
+def cells(lists: Ragged, number: Ints) -> tuple[Tensor, Tensor]:
+    """Rows and columns, int64 each, of what the lists hold; ``number`` tells an item's column, or −1 for none."""
+    among = lists.where(number[lists.values] >= 0)
+    return torch.from_numpy(among.rows), torch.from_numpy(number[among.values])
 
 
 @dataclass(frozen=True)
