@@ -60,6 +60,14 @@ def test_stock_allow_and_block_lists_decide_what_is_recommended(trained, crossre
     assert re.search(r"in_stock +6 *\n", done.stdout)
 
 
+def test_rules_leave_in_what_was_bought_where_exclude_seen_is_off(trained, crossrec):
+    trained.config["recommend"] |= {"k": 36, "exclude_seen": False}
+    block = listing(trained.folder, "block.csv", ["jazz-book-1"])
+    lists, summary = ruled(trained, crossrec, block=block)
+    assert (lists.groupby("user_id").size() == 35).all()
+    assert summary["places_kept_out"]["bought"] == 0
+
+
 def test_a_rules_file_with_other_bytes_runs_the_stage_again(trained, crossrec):
     block = listing(trained.folder, "block.csv", ["jazz-book-1"])
     command = ["run", trained.path, "--json", *rules(block=block)]

@@ -83,6 +83,15 @@ def test_a_new_item_far_below_the_pool_gets_its_place():
     assert found.places.tolist() == [[0, 1, count - 1]]
 
 
+def test_a_list_that_a_cap_ends_has_no_gap_before_its_new_item(monkeypatch):
+    """Of the pool of three one is let in; the other that may be is new, and stands outside it."""
+    monkeypatch.setattr(r, "POOL_PLACES", 1)
+    monkeypatch.setattr(r, "POOL_LEAST", 3)
+    new = torch.tensor([False] * 5 + [True])
+    found = rules(caps={"per_brand": cap([0, 0, 0, 0, 0, 1], 1)}, new=new, new_items=1).lists(BY_HAND, NOTHING)
+    assert found.places.tolist() == [[0, 5, -1]]
+
+
 def test_the_next_item_is_unlike_those_above_it():
     texts = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [1, 0], [0.9, 0.1], [0, 1], [0, 1], [1, 1]]), dim=1)
     by = {weight: rules(diversity=weight, texts=texts).lists(BY_HAND, NOTHING) for weight in (0.01, 0.5, 1.0)}
