@@ -20,9 +20,9 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.interest.batches import Ragged
-from crossrec_cli.pipeline import PIPELINE
+from crossrec_cli.pipeline import inputs_of
 from crossrec_cli.ranking.topk import Scorer, interest_scorer
-from crossrec_cli.stages import FINETUNED, RECOMMENDATIONS
+from crossrec_cli.stages import FINETUNED, RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.stages.load import World, load_model, load_world
 
 DRAWN = 10
@@ -36,17 +36,13 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=500)
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.overrides)
-    store = Store(config.run_path)
-    found = {stage: store.current(stage) for stage in PIPELINE}
-    inputs = {
-        f"{stage}/{name}": artifact.path / name
-        for stage, artifact in found.items()
-        if artifact
-        for name in artifact.manifest.files
-    }
+    recommended = Store(config.run_path).current(RECOMMEND)
+    if recommended is None:
+        raise SystemExit(f"{config.run_dir}: no recommend artifact; run 'crossrec recommend' first")
+    inputs = inputs_of(config, RECOMMEND)
     world = load_world(inputs)
     model = load_model(inputs, FINETUNED, config.interest)
-    lists = t.read_table(inputs[RECOMMENDATIONS]).to_pandas()
+    lists = t.read_table(recommended.file(RECOMMENDATIONS)).to_pandas()
     chosen = np.random.default_rng(0).permutation(lists[t.USER_ID].unique())[: arguments.users]
     lists = lists[lists[t.USER_ID].isin(chosen)]
     held = np.concatenate(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -147,8 +148,6 @@ class ItemTower(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(text)))
         self.dropout = Dropout(config.dropout)
         self.id_dropout = config.id_dropout
-        self.of_cold: list[Neighbours] | None = None
-        self.of_trained: list[Neighbours] | None = None
 
     def forward(self, items: Tensor | None = None) -> Items:
         """Some items, distinct ones, int64 (n,); None: all."""
@@ -177,28 +176,27 @@ class ItemTower(nn.Module):
             some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
             for whole, part in zip(found, self(some), strict=True):
                 whole[begin : begin + len(some)] = part
-        if self.of_cold is None:
-            self.of_cold = self._neighbours(cold=True)
-        for lent in self.of_cold:
-            lent.lend(found.vectors, found.bias, torch.zeros_like(lent.share[:, 0]))
-        if self.smoothing > 0:
-            if self.of_trained is None:
-                self.of_trained = self._neighbours(cold=False)
-            for lent in self.of_trained:
-                popularity = self.popularity[lent.items]
-                lent.lend(found.vectors, found.bias, popularity / (popularity + self.smoothing))
+        for lent in (*self._of_cold, *(self._of_trained if self.smoothing > 0 else ())):
+            popularity = self.popularity[lent.items]
+            lent.lend(found.vectors, found.bias, popularity / (popularity + self.smoothing).clamp(min=1))
         return found
 
-    def _neighbours(self, cold: bool) -> list[Neighbours]:
-        """Those of both domains' cold items, or of the target's trained ones if these are not too many."""
-        readable, trained = self.text.any(dim=1), self.popularity > 0
-        found = []
-        for domain in (self.in_target > 0, self.in_target == 0) if cold else (self.in_target > 0,):
-            known = torch.nonzero(domain & readable & trained).squeeze(1)
-            items = torch.nonzero(domain & readable & ~trained).squeeze(1) if cold else known
-            if len(items) and len(known) and (cold or len(known) <= SMOOTHED_AT_MOST):
-                found.append(neighbours(self.text, items, known))
-        return found
+    @cached_property
+    def _of_cold(self) -> list[Neighbours]:
+        """The neighbours of each domain's cold items, where it has both."""
+        parts = [(self._places(domain, 0), self._places(domain, 1)) for domain in (1, 0)]
+        return [neighbours(self.text, cold, trained) for cold, trained in parts if len(cold) and len(trained)]
+
+    @cached_property
+    def _of_trained(self) -> list[Neighbours]:
+        """The neighbours of the target's trained items, if these are not too many."""
+        trained = self._places(1, 1)
+        return [neighbours(self.text, trained, trained)] if 0 < len(trained) <= SMOOTHED_AT_MOST else []
+
+    def _places(self, in_target: int, trained: int) -> Tensor:
+        """The items that have a text and are in the target, and trained, or not; sorted, int64."""
+        chosen = (self.in_target == in_target) & ((self.popularity > 0) == trained) & self.text.any(dim=1)
+        return torch.nonzero(chosen).squeeze(1)
 
     def release(self) -> None:
         """Let go of texts and ids, once all items are known."""

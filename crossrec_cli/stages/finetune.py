@@ -16,7 +16,7 @@ from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.train import learning_columns
 from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner, ndcg
+from crossrec_cli.stages.learn import STOP_ON, Learner
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
 
 
@@ -36,7 +36,7 @@ def run(job: Job) -> Summary:
     if not valid.count:
         job.report.warn("no validation case: no early stopping, and scores are not calibrated")
     learned = learner.from_target(model, sampler, world.histories, valid)
-    reached = ndcg(model, world.histories, valid) if valid.count else None
+    reached = learner.smooth(model, world.histories, valid)
     if valid.count:
         _calibrate(job, model, world, valid)
         best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]

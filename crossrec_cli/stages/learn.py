@@ -54,8 +54,6 @@ class Learner:
     ) -> list[list[Epoch]]:
         """Each member learns from what is bought in the target, in place, up to its epoch that ranks validation best.
 
-        Then all of them are smoothed as validation likes best.
-
         Args:
             model: where to start from.
             sampler: from ``target_sampler``; where it asks for nothing, nothing is learned.
@@ -71,16 +69,19 @@ class Learner:
         stopping = None
         if valid.count:
             stopping = EarlyStopping(lambda member: ndcg(Ensemble([member]), histories, valid), training.patience)
-        learned = [
+        return [
             fit(member, sampler, training, seed + 1, self.compute, self.report, stopping, kept)
             for member, seed, kept in self._members(model, t.TARGET)
         ]
-        if valid.count:
-            self._smooth(model, histories, valid)
-        return learned
 
-    def _smooth(self, model: Ensemble, histories: Histories, valid: Cases) -> None:
-        """Choose how much little-bought items lean on their neighbours; nothing where nothing is better."""
+    def smooth(self, model: Ensemble, histories: Histories, valid: Cases) -> float | None:
+        """Choose how much little-bought items lean on their neighbours; nothing where nothing is better.
+
+        Returns:
+            Validation's NDCG@10 then; None where nothing can be asked, and nothing is chosen.
+        """
+        if not valid.count:
+            return None
         found = []
         for smoothing in SMOOTHINGS:
             model.smooth(smoothing)
@@ -88,6 +89,7 @@ class Learner:
         score, smoothing = max(found)
         model.smooth(-smoothing)
         self.report.say(f"smoothing {-smoothing:g} ranks best: validation NDCG@10 {score:.4f}")
+        return score
 
     def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
         """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""

@@ -39,7 +39,7 @@ def why_not(config: Config, inputs: Mapping[str, Path], lists: pa.Table, user: s
     known = load_world(inputs)
     world, _ = with_newest(config, known)
     index, users = (
-        pc.index(table, id_).as_py() for table, id_ in ((world.items[t.ITEM_ID], item), (_ids(world), user))
+        pc.index(ids, id_).as_py() for ids, id_ in ((world.items[t.ITEM_ID], item), (world.users[t.USER_ID], user))
     )
     if users < 0:
         raise InputError(f"--user {user}: not in the data")
@@ -56,10 +56,6 @@ def why_not(config: Config, inputs: Mapping[str, Path], lists: pa.Table, user: s
     model = load_model(inputs, FINETUNED, config.interest)
     shelf = shelf_of(config, inputs, known, world, model, Silent())
     return _Case(config, world, shelf, model, users, index).reason(inputs, known)
-
-
-def _ids(world: World) -> pa.ChunkedArray:
-    return world.users[t.USER_ID]
 
 
 class _Case:

@@ -58,17 +58,18 @@ def verdict(facts: Facts) -> str:
         sentences.append(f"Not shown: the difference to {listed(unsure)} may be chance.")
     elif gains:
         best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][t.VALUE])
-        others = f"all {len(gains)} others, by {gain(gains[best])} over the best of them, {best}"
-        sentences.append(f"Yes: better than {others if len(gains) > 1 else f'{best}, by {gain(gains[best])}'}.")
+        more = gain(gains[best])
+        several = f"all {len(gains)} others, by {more} over the best of them, {best}"
+        sentences.append(f"Yes: better than {several if len(gains) > 1 else f'{best}, by {more}'}.")
     else:
         sentences.append("It was compared with nothing: evaluate.baselines names no model.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
     sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
     sentences.append(_transfer_verdict(facts.transfer))
-    weak = [part for part in _parts(facts) if _loses(facts, part)]
+    weak = [part for part in _parts(facts) if _behind(facts, part, t.LOW, t.HIGH)]
     if weak:
         sentences.append(f"Look at {_some(weak)}: there another model is ahead.")
-    if behind_there := [part for part in _parts(facts) if part not in weak and _trails(facts, part)]:
+    if behind_there := [part for part in _parts(facts) if part not in weak and _behind(facts, part, t.VALUE, t.VALUE)]:
         sentences.append(f"Another model's mean is higher, perhaps by chance, for {_some(behind_there)}.")
     return " ".join(sentences)
 
@@ -91,19 +92,11 @@ def _parts(facts: Facts) -> list[str]:
     return [part for part, row in rows.items() if part != ALL and row[t.N]]
 
 
-def _loses(facts: Facts, part: str) -> bool:
-    """Whether another model's interval lies above crossrec's, in a segment that is large enough to tell."""
+def _behind(facts: Facts, part: str, theirs: str, own: str) -> bool:
+    """Whether a figure of another model lies above one of crossrec's, in a segment that is large enough to tell."""
     ours = facts.figures[part, CROSSREC, facts.ndcg]
     others = (facts.figures[part, model, facts.ndcg] for model in facts.gains)
-    return ours[t.N] >= SMALL and any(row[t.LOW] > ours[t.HIGH] for row in others)
-
-
-def _trails(facts: Facts, part: str) -> bool:
-    """Whether another model's mean is higher, in a segment that is large enough to look at."""
-    ours = facts.figures[part, CROSSREC, facts.ndcg]
-    return ours[t.N] >= SMALL and any(
-        facts.figures[part, model, facts.ndcg][t.VALUE] > ours[t.VALUE] for model in facts.gains
-    )
+    return ours[t.N] >= SMALL and any(row[theirs] > ours[own] for row in others)
 
 
 def _transfer_verdict(table: pa.Table | None) -> str:
