@@ -194,8 +194,9 @@ def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
             for begin in range(0, len(users), 512):
                 ranked = net.encode_last(torch.from_numpy(window[begin : begin + 512]).to(items.device)) @ items.T
                 ranked[:, 0] = -torch.inf
-                for row, seen in enumerate(owned[begin : begin + 512]):
-                    ranked[row, seen] = -torch.inf
+                seen = owned[begin : begin + 512]
+                rows_of = np.repeat(np.arange(len(seen)), [len(bought) for bought in seen])
+                ranked[torch.from_numpy(rows_of), torch.from_numpy(np.concatenate(seen))] = -torch.inf
                 parts.append(ranked.topk(K, dim=1).indices.cpu().numpy())
         net.train()
         best = back[np.concatenate(parts)]
