@@ -17,14 +17,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from crossrec_cli import __version__, show
+from crossrec_cli import __version__, show, show_search
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError, RegressionError, UnavailableError
 from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
-from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, TRANSFER
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
 
@@ -116,6 +116,26 @@ def evaluate(
     _execute((EVALUATE,), config, overrides or (), force, console, page=show.Page(markdown, png, open_page, against))
 
 
+@app.command(epilog=EXIT_CODES)
+def search(
+    config: ConfigPath,
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="What is looked for.", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Who asks; else somebody unknown.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option("--queries", metavar="FILE", help="Many at once: query and perhaps user_id, Parquet or CSV."),
+    ] = None,
+    overrides: Overrides = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find items by what a query says and what the user wants."""
+    _execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), asked=(query, user, queries))
+
+
 data_app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
 app.add_typer(data_app, name="data")
 
@@ -153,11 +173,13 @@ def _execute(
     users: Sequence[str] | None = None,
     page: show.Page | None = None,
     why_not: str | None = None,
+    asked: tuple[str | None, str | None, Path | None] | None = None,
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     try:
         if why_not is not None and len(users or ()) != 1:
             raise ConfigError(["--why-not needs one --user"])
+        looked_for = show_search.Asked(*asked) if asked else None
         config = load_config(config_path, overrides)
         _see_that_it_can_be_tracked(config)
         with Store(config.run_path).lock():
@@ -172,6 +194,8 @@ def _execute(
                 document["why_not"] = show.why_not(console, config, outcomes, users[0], why_not)
             elif RECOMMEND in stages:
                 document["lists"] = show.lists(console, outcomes, users)
+            if looked_for:
+                document["found"] = show_search.found(console, config, outcomes[-1].artifact, looked_for)
             if {EVALUATE, TRANSFER} & set(stages):
                 document |= show.page(console, config, page or show.Page())
             if page and page.against and earlier:

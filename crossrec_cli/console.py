@@ -119,15 +119,15 @@ class Console:
         )
         return Progress(*columns, console=self.err, transient=True)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table on stdout; the first column is text, the others are figures."""
-        if self.quiet or self.as_json:
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wanted: bool = False) -> None:
+        """A table on stdout; the first column is text, the others are figures. Quiet leaves it out unless asked for."""
+        if self.as_json or (self.quiet and not wanted):
             return
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 else "right", style="" if index else "cyan")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))  # what stands in brackets in a shop's texts is no markup
         self.out.print(table)
         self.out.print(Text())
 

@@ -39,9 +39,11 @@ from crossrec_cli.stages import (
     INTERACTIONS,
     ITEM_TEXT,
     ITEMS,
+    LANGUAGE_MODEL,
     PREPROCESS,
     PRETRAIN_ADAPT,
     RECOMMEND,
+    SEARCH,
     TAG_NAMES,
     TRANSFER,
     USERS,
@@ -75,6 +77,10 @@ def _handed_in(config: Config) -> dict[str, str]:
     return _named_files({"evaluate.external": chosen.external, "evaluate.feedback": chosen.feedback})
 
 
+def _language_model_and_queries(config: Config) -> dict[str, str]:
+    return _language_model(config) | _named_files({"search.queries": config.search.queries})
+
+
 def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
     """The hashes of files that config keys name, where they name one."""
     found: dict[str, str] = {}
@@ -103,11 +109,18 @@ class Stage:
     """The config fields, dotted, or sections that it depends on."""
     outside: Callable[[Config], dict[str, str]] = _nothing
     """Its files from outside the run directory, with the hash of their content."""
+    reads_if_there: tuple[str, ...] = ()
+    """Files of the same earlier stages, as stage/name, that these do not always write."""
 
     @property
     def upstream(self) -> set[str]:
         """The stages whose files it reads."""
         return {_stage_of(file) for file in self.reads}
+
+    def inputs(self, current: Mapping[str, Artifact]) -> dict[str, Artifact]:
+        """The artifact of each file that it reads, from those of the earlier stages that are there."""
+        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(_stage_of(file)))}
+        return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
     def run(self, job: Job) -> stages.Summary:
         """Do the work. Only now is the stage's code imported."""
@@ -146,8 +159,16 @@ STAGES = (
         (*_TABLES, CASES, *_MODEL),
         ("adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
     ),
+    Stage(
+        SEARCH,
+        1,
+        (*_TABLES, *_MODEL, FINETUNED),
+        ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
+        _language_model_and_queries,
+        (LANGUAGE_MODEL,),
+    ),
 )
-PIPELINE = tuple(stage.name for stage in STAGES if stage.name != TRANSFER)
+PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (TRANSFER, SEARCH))
 """What ``crossrec run`` runs."""
 BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -191,8 +212,8 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
 def inputs_of(config: Config, stage: str) -> dict[str, Path]:
     """The earlier stages' files that a stage reads, as they stand in the run directory."""
     store = Store(config.run_path)
-    current = {name: store.current(name) for name in BY_NAME[stage].upstream}
-    return {file: made.file(file) for file in BY_NAME[stage].reads if (made := current[_stage_of(file)])}
+    current = {name: made for name in BY_NAME[stage].upstream if (made := store.current(name))}
+    return {file: made.file(file) for file, made in BY_NAME[stage].inputs(current).items()}
 
 
 @dataclass(frozen=True)
@@ -215,7 +236,7 @@ def _basis(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> _Ba
         for key, value in leaves.items()
         if any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in stage.fields)
     }
-    inputs = {file: current[_stage_of(file)].sha256(file) for file in stage.reads} | stage.outside(config)
+    inputs = {file: made.sha256(file) for file, made in stage.inputs(current).items()} | stage.outside(config)
     return _Basis(declared, inputs)
 
 
@@ -271,7 +292,7 @@ def _bring_up_to_date(
     report.log(f"{stage.name} runs: {reason}")
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
-        paths = {file: current[_stage_of(file)].file(file) for file in stage.reads}
+        paths = {file: made.file(file) for file, made in stage.inputs(current).items()}
         summary = stage.run(Job(config, paths, draft, report, store.checkpoint(stage.name, basis.digest)))
         manifest = Manifest(
             format_version=FORMAT_VERSION,

@@ -24,7 +24,9 @@ def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
 
 
-@pytest.mark.parametrize("command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search"]
+)
 def test_help_answers_without_torch_and_names_the_exit_codes(command):
     code = (
         "import sys; from crossrec_cli.cli import app\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,11 @@ def test_three_languages_of_one_item_land_together(multilingual, untaught):
     assert nearest_is_a_translation(untaught) < 0.3
 
 
-def share_across_languages(folder: Path, model: Path, crossrec) -> float:
-    """``right_taste_share`` of the planted shop with its records in one language and its books in another."""
+def shares_across_languages(folder: Path, model: Path, crossrec) -> tuple[float, float]:
+    """``right_taste_share`` of the planted shop with its records in one language and its books in another.
+
+    And of what reads most like queries in a third, how much is what they name.
+    """
     shop = make_shop(folder, model)
     items = pd.read_parquet(folder / "items.parquet")
     language = items["kind"].map({"record": "ito", "book": "ska"})
@@ -82,13 +86,21 @@ def share_across_languages(folder: Path, model: Path, crossrec) -> float:
     items.to_parquet(folder / "items.parquet")
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
-    return right_taste_share(shop)
+    right = []
+    for wanted in ("jazz book", "metal record", "blues book"):
+        done = crossrec("search", shop.path, wanted, "--json", "--set", "search.k=200")
+        assert done.exit_code == 0, done.output
+        results = sorted(json.loads(done.stdout)["found"]["results"], key=lambda row: -row["relevance"])
+        right += [row["item_id"].startswith(wanted.replace(" ", "-")) for row in results[:10]]
+    return right_taste_share(shop), float(np.mean(right))
 
 
-def test_a_taste_crosses_from_one_language_to_another(multilingual, untaught, tmp_path, crossrec):
-    shares = {}
+def test_a_taste_and_a_query_cross_from_one_language_to_another(multilingual, untaught, tmp_path, crossrec):
+    shares, searches = {}, {}
     for name, model in (("multilingual", multilingual), ("untaught", untaught)):
         (tmp_path / name).mkdir()
-        shares[name] = share_across_languages(tmp_path / name, model, crossrec)
+        shares[name], searches[name] = shares_across_languages(tmp_path / name, model, crossrec)
     assert shares["multilingual"] > 0.7
     assert shares["multilingual"] > shares["untaught"] + 0.2
+    assert searches["multilingual"] > 0.9
+    assert searches["multilingual"] > searches["untaught"] + 0.3

@@ -29,6 +29,7 @@ ORDER = [
     "verdict",
     "console",
     "show",
+    "show_search",
     "cli",
     "__main__",
 ]

@@ -14,7 +14,12 @@ import torch
 from conftest import Shop, make_shop, needs_gpu
 
 from crossrec_cli.artifacts import tables
+from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
+from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.stages import SEARCH
+from crossrec_cli.stages.load import load_embeddings
+from crossrec_cli.stages.searcher import Searcher
 
 STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
 
@@ -668,6 +673,14 @@ def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop
     assert done.exit_code == 0, done.output
     assert "the adapted language model is kept" in done.output, done.output
     assert (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
+    assert crossrec("finetune", shop.path).exit_code == 0
+    text = pd.read_parquet(shop.run_dir / "preprocess/current/items.parquet")["text"]
+    assert crossrec("search", shop.path).exit_code == 0
+    config = load_config(shop.path)
+    inputs = inputs_of(config, SEARCH)
+    searcher = Searcher.load(config, inputs, shop.run_dir / SEARCH / "current")
+    query = searcher.encoder.embed(list(text[:5]), lambda *_: None)
+    np.testing.assert_allclose(query, load_embeddings(inputs)[:5], atol=1e-4)
 
 
 def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, tiny_bert, crossrec):

@@ -73,6 +73,10 @@ class Artifact:
     path: Path
     manifest: Manifest
 
+    def holds(self, file: str) -> bool:
+        """Whether a file, given as stage/name, is among its own."""
+        return Path(file).name in self.manifest.files
+
     def file(self, file: str) -> Path:
         """The path of one of its files, given as stage/name.
 

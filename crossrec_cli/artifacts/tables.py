@@ -82,6 +82,10 @@ METRIC: Final = "metric"
 K: Final = "k"
 MEMBER: Final = "member"
 EPOCH: Final = "epoch"
+QUERY: Final = "query"
+RELEVANCE: Final = "relevance"
+INTEREST: Final = "interest"
+USED: Final = "used"
 
 CROSSREC: Final = "crossrec"  # among the models
 
@@ -260,6 +264,33 @@ TRANSFER = pa.schema(  # one row a segment and control; means over seeds
 )
 RECOMMENDATIONS = pa.schema(
     {USER_ID: pa.string(), RANK: pa.int32(), ITEM_ID: pa.string(), SCORE: pa.float32(), TEXT: pa.string()}
+)
+FOUND = pa.schema(  # what a search found, one row an item of a query's list
+    {
+        QUERY: pa.string(),
+        USER_ID: pa.string(),  # null: somebody unknown
+        RANK: pa.int32(),
+        ITEM_ID: pa.string(),
+        DOMAIN: pa.string(),
+        PRICE: pa.float64(),
+        RELEVANCE: pa.float32(),  # what the text adds to the score
+        INTEREST: pa.float32(),  # a probability; null in the source, where it is not calibrated
+        SCORE: pa.float32(),
+        TEXT: pa.string(),
+    }
+)
+BLEND = pa.schema(  # ways to weigh the parts of a search's score, and how well each finds what was bought
+    {
+        "blend": pa.string(),  # tuned | without interest | default | meaning, words or interest alone
+        "meaning": pa.float64(),  # these three are the weights
+        "words": pa.float64(),
+        INTEREST: pa.float64(),
+        "ndcg@10": pa.float64(),  # over pairs of a query and a purchase that nothing was tuned on
+        LOW: pa.float64(),
+        HIGH: pa.float64(),
+        N: pa.int64(),
+        USED: pa.bool_(),  # whether this is how searches weigh them
+    }
 )
 WHY = pa.schema(  # recommendations.parquet has these as well where reasons are wanted
     {

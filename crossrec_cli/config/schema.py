@@ -242,6 +242,15 @@ class Recommend(Section):
         return self
 
 
+class Search(Section):
+    """What a search finds: text and interest in one ranking."""
+
+    k: Count = 10
+    queries: FilePath | None = None
+    """A Parquet or CSV file of ``query`` and ``item_id``, what was bought after it, and optionally ``user_id``: the
+    weights of text and interest are tuned on it. They should be purchases that training does not have."""
+
+
 class Runtime(Section):
     """Where and how it computes. None of it changes what is computed, beyond rounding."""
 
@@ -284,6 +293,7 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     transfer: Transfer = Transfer()
     recommend: Recommend = Recommend()
+    search: Search = Search()
     runtime: Runtime = Runtime()
     tracking: Tracking = Tracking()
 

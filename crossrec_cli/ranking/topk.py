@@ -156,13 +156,13 @@ def ranked(
             lists.append(places.masked_fill(best == -torch.inf, -1).numpy())
         if sampled:
             sampled.leave_some(chunk, rows, columns)
-        ranks, asked = _mid_ranks(chunk.scores, rows, columns)
+        ranks, asked = mid_ranks(chunk.scores, rows, columns)
         case.append(truth.rows[asked] + chunk.begin)
         rank.append(ranks[asked])
     return Ranks(np.concatenate(case), np.concatenate(rank), cases.count, np.concatenate(lists))
 
 
-def _mid_ranks(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[npt.NDArray[np.float64], Bools]:
+def mid_ranks(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[npt.NDArray[np.float64], Bools]:
     """The ranks of cells in their rows, and whether they are in the running at all."""
     alone = len(rows) == len(scores) and bool((rows.diff() > 0).all())
     compared = scores if alone else scores[rows]  # a copy of all scores only where it has to be

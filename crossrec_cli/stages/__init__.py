@@ -16,6 +16,7 @@ FINETUNE: Final = "finetune"
 EVALUATE: Final = "evaluate"
 RECOMMEND: Final = "recommend"
 TRANSFER: Final = "transfer"
+SEARCH: Final = "search"
 
 # Every file that a stage writes, as stage/name.
 INTERACTIONS: Final = "preprocess/interactions.parquet"
@@ -42,6 +43,7 @@ CALIBRATION: Final = "evaluate/calibration.parquet"
 PER_USER: Final = "evaluate/per_user.parquet"
 TRANSFER_TABLE: Final = "transfer/transfer.parquet"
 RECOMMENDATIONS: Final = "recommend/recommendations.parquet"
+BLEND: Final = "search/blend.parquet"
 
 Summary = dict[str, Any]
 """A stage's own figures, as JSON values, for the manifest and the screen."""

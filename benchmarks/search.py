@@ -1,0 +1,144 @@
+"""How well a search finds what a household bought next: words, meaning and interest, alone and together.
+
+    python benchmarks/search.py configs/complete_journey.yaml RUN_DIR...
+
+The runs are finished up to finetune, with ``seed`` 1, 2, … in their order. Nobody's real queries are in the data, so
+they are made of the words of what was bought: validation purchases to fit on, test purchases to measure, once. Four
+kinds by chance: the product type (the text's first part), the category (its second), two words of the text, and the
+product type with a letter missing from each longer word. Words of the text favour BM25 over what people really type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.ranking.search import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.ranking.topk import Ranks, mid_ranks
+from crossrec_cli.stages import CASES, EVALUATE, SEARCH
+from crossrec_cli.stages.searcher import Searcher
+
+KINDS = ("product type", "category", "two words", "misspelt")
+RRF = 60
+"""Reciprocal-rank fusion's constant, as Cormack et al. 2009 have it, https://doi.org/10.1145/1571941.1572114."""
+
+
+def query(text: str, kind: str, rng: np.random.Generator) -> str:
+    """What somebody might type who wants this item."""
+    parts = [part.strip().lower() for part in text.split(". ")]
+    if kind == "category":
+        return parts[min(1, len(parts) - 1)]
+    if kind == "two words":
+        words = re.findall(r"[a-z]{3,}", " ".join(parts))
+        return " ".join(rng.choice(words, min(2, len(words)), replace=False))
+    if kind == "product type":
+        return parts[0]
+    return re.sub(r"[a-z]{5,}", lambda word: _without_a_letter(word[0], rng), parts[0])
+
+
+def _without_a_letter(word: str, rng: np.random.Generator) -> str:
+    gone = int(rng.integers(1, len(word) - 1))
+    return word[:gone] + word[gone + 1 :]
+
+
+class Asked:
+    """The cases of a split as queries."""
+
+    def __init__(self, searcher: Searcher, cases: dict[str, list], split: str, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        chosen = [place for place, name in enumerate(cases[t.SPLIT]) if name == split]
+        column = {
+            name: np.array(cases[name])[chosen].astype(np.int64)
+            for name in (t.USER_INDEX, t.ITEM_INDEX, t.HISTORY_LENGTH)
+        }
+        self.searcher = searcher
+        self.who, self.bought, self.given = column[t.USER_INDEX], column[t.ITEM_INDEX], column[t.HISTORY_LENGTH]
+        self.kind = rng.choice(KINDS, len(self.who))
+        texts = searcher.world.items[t.TEXT]
+        pairs = zip(self.bought, self.kind, strict=True)
+        self.queries = [query(texts[int(item)].as_py(), str(kind), rng) for item, kind in pairs]
+
+    def signals(self) -> Iterator[tuple[Signals, Tensor]]:
+        """The parts of the score, and what was bought."""
+        for part in self.searcher.chunks(len(self.who)):
+            given = self.searcher.world.histories.items.take(self.who[part], self.given[part])
+            logits = self.searcher.interest_of(given, self.searcher.tags(self.who[part]))
+            yield self.searcher.signals(self.queries[part], logits), torch.from_numpy(self.bought[part])
+
+
+def fused(*parts: Tensor) -> Tensor:
+    """Reciprocal-rank fusion."""
+    return sum(1 / (RRF + 1 + (-part).argsort(dim=1).argsort(dim=1).float()) for part in parts)
+
+
+def measure(run_dir: str, seed: int, config_path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """NDCG@10 of every test case by every way, by kind of query."""
+    config = load_config(config_path, [f"run_dir={run_dir}", f"seed={seed}"])
+    inputs = inputs_of(config, SEARCH)
+    items = t.read_table(inputs["preprocess/items.parquet"], [t.ITEM_ID, t.TEXT]).to_pylist()
+    searcher = Searcher(config, inputs, Words.of([f"{row[t.TEXT]} {row[t.ITEM_ID]}" for row in items]), DEFAULT)
+    cases = t.read_table(inputs_of(config, EVALUATE)[CASES]).to_pydict()
+    parts, truth = zip(*Asked(searcher, cases, t.VALID, seed).signals(), strict=True)
+    few = np.random.default_rng(seed).permutation(sum(map(len, truth)))[:800]
+    known = Signals.joined(parts)
+    known, bought = Signals(known.meaning[few], known.words[few], known.interest[few]), torch.cat(truth)[few].numpy()
+    silent = replace(known, interest=torch.zeros_like(known.interest))
+    ways = {
+        "meaning alone": Weights(1, 0, 0),
+        "words alone": Weights(0, 1, 0),
+        "interest alone": Weights(0, 0, 1),
+        "text, default": replace(DEFAULT, interest=0.0),
+        "text, tuned": replace(fit(silent, bought), interest=0.0),
+        "all, default": DEFAULT,
+        "all, tuned": fit(known, bought),
+    }
+    del parts, known, silent
+    for name in ("text, tuned", "all, tuned"):
+        print(seed, name, *(f"{weight:.3f}" for weight in astuple(ways[name])), flush=True)
+    ranks = defaultdict(list)
+    asked = Asked(searcher, cases, t.TEST, seed)
+    for signals, wanted in asked.signals():
+        scores = {name: signals.score(weights) for name, weights in ways.items()}
+        scores["text, rank fusion"] = fused(signals.meaning, signals.words)
+        scores["all, rank fusion"] = fused(signals.meaning, signals.words, signals.interest)
+        for name, score in scores.items():
+            ranks[name].append(mid_ranks(score, torch.arange(len(wanted)), wanted)[0])
+    n, none = len(asked.who), np.empty((0, 0), np.int64)
+    each = {name: Ranks(np.arange(n), np.concatenate(found), n, none) for name, found in ranks.items()}
+    found = {name: metrics.per_case(of, [10])["ndcg@10"] for name, of in each.items()}
+    return {name: {"all": of} | {kind: of[asked.kind == kind] for kind in KINDS} for name, of in found.items()}
+
+
+def main() -> None:
+    """Print a table of means over the runs."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", type=Path)
+    parser.add_argument("runs", nargs="+")
+    chosen = parser.parse_args()
+    found = [measure(run, seed, chosen.config) for seed, run in enumerate(chosen.runs, 1)]
+    print("| way | all |", " | ".join(KINDS), "| seeds |")
+    for name in found[0]:
+        means = [np.mean([run[name][kind].mean() for run in found]) for kind in ("all", *KINDS)]
+        seeds = ", ".join(f"{run[name]['all'].mean():.4f}" for run in found)
+        print(f"| {name} |", " | ".join(f"{mean:.4f}" for mean in means), "|", seeds, "|")
+    for name in ("text, tuned", "all, default", "all, rank fusion"):
+        gain = np.mean([run["all, tuned"]["all"] - run[name]["all"] for run in found], axis=0)
+        low, high = interval(gain)
+        print(f"all, tuned over {name}: {gain.mean():+.4f} ({low:+.4f} to {high:+.4f}), {len(gain):,} purchases")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""What answers queries: loaded once, asked many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import safetensors.torch
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's usual name
+from safetensors import SafetensorError
+from torch import Tensor
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Config
+from crossrec_cli.encoder.embed import TextEncoder
+from crossrec_cli.encoder.locate import locate
+from crossrec_cli.errors import ArtifactError, InputError
+from crossrec_cli.interest.batches import Ints, Ragged
+from crossrec_cli.ranking.search import Signals, Weights, Words, best, centered, standardised
+from crossrec_cli.ranking.topk import CHUNK_CELLS, interest_scorer
+from crossrec_cli.reporting import Advance
+from crossrec_cli.stages import BLEND, FINETUNED, LANGUAGE_MODEL
+from crossrec_cli.stages.files import read_file
+from crossrec_cli.stages.load import load_embeddings, load_model, load_world
+from crossrec_cli.stages.recommend import with_newest
+
+QUERIES = pa.schema([pa.field(t.QUERY, pa.string(), nullable=False)])
+WHO = pa.schema([pa.field(t.USER_ID, pa.string())])
+
+
+class Searcher:
+    """Answers queries over all items, source and target; what the user bought before is found too."""
+
+    def __init__(self, config: Config, inputs: Mapping[str, Path], words: Words, weights: Weights) -> None:
+        """Load what is needed beside the word index.
+
+        Args:
+            config: the whole config.
+            inputs: the files that the stage search reads.
+            words: the index of the items' texts and ids.
+            weights: how the parts of the score are weighed.
+        """
+        compute = runtime.prepare(config.runtime, config.seed)
+        self.words, self.weights = words, weights
+        self.world, _ = with_newest(config, load_world(inputs))
+        self.model = load_model(inputs, FINETUNED, config.interest).to(compute.device)
+        self.is_target = self.world.histories.domain.is_target
+        self.interest_of = interest_scorer(self.model, np.arange(len(self.is_target)))
+        self.texts = F.normalize(torch.from_numpy(load_embeddings(inputs)).to(compute.device))
+        self.encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
+        if LANGUAGE_MODEL in inputs:
+            _put_weights(self.encoder, inputs[LANGUAGE_MODEL])
+
+    @classmethod
+    def load(cls, config: Config, inputs: Mapping[str, Path], index: Path) -> Searcher:
+        """With the word index and the weights that the stage search left in the folder ``index``."""
+        blend = t.read_table(index / Path(BLEND).name)
+        used = blend.filter(blend[t.USED]).to_pylist()[0]
+        return cls(config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)))
+
+    def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
+        """The k best items for one query.
+
+        Args:
+            query: any words; it is embedded by the language model that read the items.
+            user: who asks; None: somebody unknown.
+            history: ids of items that the user bought since, oldest first.
+            k: how many items.
+
+        Returns:
+            Rows of ``tables.FOUND``, best first.
+
+        Raises:
+            InputError: if there is no such user or item, or the query is empty.
+        """
+        if not query.strip():
+            raise InputError("the query is empty")
+        who = np.array([-1]) if user is None else _places(self.world.users[t.USER_ID], [user], "user")
+        since = _places(self.world.items[t.ITEM_ID], history, "item")
+        before = self.histories(who)
+        values = np.concatenate([before.values, since])
+        weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
+        given = Ragged(values, np.array([len(values)]), weights)
+        return self._answers([query], [user], self.interest_of(given, self.tags(who)), k)
+
+    def search_all(self, queries: Sequence[str], users: Sequence[str | None], k: int, advance: Advance) -> pa.Table:
+        """The k best items for each of many queries; users who are not known are somebody unknown.
+
+        Returns:
+            Rows of ``tables.FOUND``, query by query, best first.
+        """
+        who, found = self.known_users(users), [t.FOUND.empty_table()]
+        for part in self.chunks(len(queries)):
+            asked = list(queries[part])
+            logits = self.interest_of(self.histories(who[part]), self.tags(who[part]))
+            found.append(self._answers(asked, users[part], logits, k))
+            advance(len(asked))
+        return pa.concat_tables(found)
+
+    def chunks(self, queries: int) -> Iterator[slice]:
+        """So many queries in parts whose scores may be held at once."""
+        size = max(CHUNK_CELLS // len(self.is_target), 1)
+        yield from (slice(begin, begin + size) for begin in range(0, queries, size))
+
+    def known_users(self, users: Sequence[str | None]) -> Ints:
+        """Their indices, int64; −1 for those who are not in the data, and for None."""
+        return t.places(pa.chunked_array([pa.array(users, pa.string())]), self.world.users[t.USER_ID])
+
+    @torch.no_grad()
+    def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
+        """The parts of the score of all items (B, I), for users whose interest is (B, I) before calibration."""
+        asked = torch.from_numpy(self.encoder.embed(queries, lambda *_: None)).to(self.texts.device)
+        meaning = standardised((F.normalize(asked) @ self.texts.T).cpu())
+        interest = centered(logits * self.model.score_scale.cpu(), self.is_target)
+        return Signals(meaning, self.words.scores(queries), interest)
+
+    def histories(self, who: Ints) -> Ragged:
+        """All that users did; nothing of those who are −1."""
+        items = self.world.histories.items
+        return items.take(who, np.where(who >= 0, items.lengths[who], 0))
+
+    def trained_histories(self, who: Ints) -> Ragged:
+        """What training had of it."""
+        known = self.world.histories
+        return known.items.take(who, np.where(who >= 0, known.train_lengths[who], 0))
+
+    def tags(self, who: Ints) -> Ragged:
+        """Users' tags; none of those who are −1."""
+        tags = self.world.histories.tags
+        return tags.take(who, np.where(who >= 0, tags.lengths[who], 0))
+
+    @torch.no_grad()
+    def _answers(self, queries: Sequence[str], users: Sequence[str | None], logits: Tensor, k: int) -> pa.Table:
+        """Rows of ``tables.FOUND`` for users whose interest is (B, I) before calibration."""
+        signals = self.signals(queries, logits)
+        scores, places = best(signals.score(self.weights), self.words.named(queries), k)
+        relevance = signals.relevance(self.weights).gather(1, places)
+        interest = self.model.calibrated(logits.gather(1, places).to(self.model.device)).cpu()
+        items, length = places.numpy().reshape(-1), places.shape[1]
+        columns = {
+            t.QUERY: pc.take(pa.array(queries, pa.string()), np.repeat(np.arange(len(queries)), length)),
+            t.USER_ID: pc.take(pa.array(users, pa.string()), np.repeat(np.arange(len(queries)), length)),
+            t.RANK: np.tile(np.arange(1, length + 1), len(queries)),
+            t.RELEVANCE: relevance.numpy().reshape(-1),
+            t.INTEREST: pa.array(interest.numpy().reshape(-1), mask=~self.is_target[items]),
+            t.SCORE: scores.numpy().reshape(-1),
+        } | {name: pc.take(self.world.items[name], items) for name in (t.ITEM_ID, t.DOMAIN, t.PRICE, t.TEXT)}
+        return pa.table(columns).select(t.FOUND.names).cast(t.FOUND)
+
+
+def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
+    """The queries of a Parquet or CSV file, and who asks each; None: somebody unknown.
+
+    Raises:
+        InputError: if it cannot be read, or a query is empty.
+    """
+    table = read_file(path, "--queries", QUERIES, WHO)
+    queries = table[t.QUERY].to_pylist()
+    if empty := [row for row, query in enumerate(queries, 1) if not query.strip()]:
+        raise InputError(f"--queries: {path}, row {empty[0]}: no {t.QUERY}")
+    return queries, table[t.USER_ID].to_pylist() if t.USER_ID in table.column_names else [None] * len(queries)
+
+
+def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
+    """Where ids stand among the known ones.
+
+    Raises:
+        InputError: if one of them is not there.
+    """
+    found = t.places(pa.chunked_array([pa.array(wanted, pa.string())]), known)
+    if (found < 0).any():
+        raise InputError(f"{what} '{wanted[int((found < 0).argmax())]}': not in the data")
+    return found
+
+
+def _put_weights(encoder: TextEncoder, path: Path) -> None:
+    """The weights of the adapted language model that read the items.
+
+    Raises:
+        ArtifactError: if they cannot be read, or are another model's.
+    """
+    try:
+        encoder.model.load_state_dict(safetensors.torch.load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ArtifactError(f"{path}: not this language model's weights: {str(error).splitlines()[0]}") from None
