@@ -1,0 +1,61 @@
+"""What the commands of the shell share: options, and how a command ends."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from crossrec_cli.console import Console
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
+
+EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
+
+INTERRUPTED = threading.Event()
+"""Set by Ctrl-C and by SIGTERM."""
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML config file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config field: a.b=c or list[0].a=b. Repeatable."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+
+
+@contextmanager
+def ending(console: Console) -> Iterator[None]:
+    """Whatever ends the command is told, and the process leaves with its exit code."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        fail(console, error)
+
+
+def fail(console: Console, error: BaseException) -> NoReturn:
+    """Tell what ended the command, and leave."""
+    problems, code = _explain(error, console)
+    console.error(problems)
+    against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
+    console.document({"error": problems, "exit_code": code.value} | against)
+    raise SystemExit(code.value)
+
+
+def _explain(error: BaseException, console: Console) -> tuple[list[str], ExitCode]:
+    """What to tell of whatever ended the command, and its exit code."""
+    if INTERRUPTED.is_set():  # a library may have turned the interrupt into an error of its own
+        return ["interrupted; the artifacts of finished stages are whole"], ExitCode.INTERRUPTED
+    if isinstance(error, ConfigError):
+        return error.problems, error.exit_code
+    if isinstance(error, CrossrecError):
+        return [str(error)], error.exit_code
+    if isinstance(error, OSError):
+        return [f"{error.filename or 'run directory'}: {error.strerror or error}"], ExitCode.ARTIFACT
+    console.logger.error(traceback.format_exc())
+    return [f"unexpected {type(error).__name__}: {error}; details: {console.log_file}"], ExitCode.INTERNAL

@@ -1,0 +1,173 @@
+"""``crossrec run`` and a command for each stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossrec_cli import show, show_search
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Force, Overrides, Quiet, ending
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.schema import Config
+from crossrec_cli.console import Console
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
+
+app = typer.Typer()
+
+UserIds = Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Print this user's list. Repeatable.")]
+WhyNot = Annotated[
+    str | None, typer.Option("--why-not", metavar="ITEM", help="Say what keeps this item out of the one --user's list.")
+]
+Events = Annotated[
+    Path | None,
+    typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),
+]
+
+
+def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
+    @app.command(name, help=help_text, epilog=EXIT_CODES)
+    def command(
+        config: ConfigPath,
+        overrides: Overrides = None,
+        force: Force = False,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+    ) -> None:
+        _execute(stages, config, overrides or (), force, Console(quiet, as_json))
+
+
+_stage_command("run", PIPELINE, "Run all five stages; those that are up to date are skipped.")
+_stage_command(PREPROCESS, (PREPROCESS,), "Read, clean and split the raw files.")
+_stage_command(
+    PRETRAIN_ADAPT,
+    (PRETRAIN_ADAPT,),
+    "Read the item texts with the language model and learn from the source domain's buyers.",
+)
+_stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
+_stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the texts, and tell what each is worth.")
+
+
+@app.command(epilog=EXIT_CODES)
+def recommend(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    user: UserIds = None,
+    why_not: WhyNot = None,
+    events: Events = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a ranked list of target items for every user."""
+    newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
+    _execute((RECOMMEND,), config, [*(overrides or ()), *newer], force, Console(quiet, as_json), user, why_not=why_not)
+
+
+@app.command(epilog=EXIT_CODES)
+def evaluate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page as Markdown, without charts.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Also write the page's charts as pictures for slides.")] = False,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="RUN_DIR", help="Exit with 7 if it ranks worse than this run.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well the test purchases are found, beside other ways, and write report.html."""
+    console = Console(quiet or markdown, as_json)
+    _execute((EVALUATE,), config, overrides or (), force, console, page=show.Page(markdown, png, open_page, against))
+
+
+@app.command(epilog=EXIT_CODES)
+def search(
+    config: ConfigPath,
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="What is looked for.", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Who asks; else somebody unknown.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option("--queries", metavar="FILE", help="Many at once: query and perhaps user_id, Parquet or CSV."),
+    ] = None,
+    overrides: Overrides = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find items by what a query says and what the user wants."""
+    _execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), asked=(query, user, queries))
+
+
+def _execute(
+    stages: tuple[str, ...],
+    config_path: Path,
+    overrides: Sequence[str],
+    force: bool,
+    console: Console,
+    users: Sequence[str] | None = None,
+    page: show.Page | None = None,
+    why_not: str | None = None,
+    asked: tuple[str | None, str | None, Path | None] | None = None,
+) -> None:
+    """Load the config, run the stages under the lock, show what came of them."""
+    with ending(console):
+        if why_not is not None and len(users or ()) != 1:
+            raise ConfigError(["--why-not needs one --user"])
+        looked_for = show_search.Asked(*asked) if asked else None
+        config = load_config(config_path, overrides)
+        _see_that_it_can_be_tracked(config)
+        with Store(config.run_path).lock():
+            console.open_log(config.run_path)
+            earlier = show.evaluated(page.against) if page and page.against else None
+            outcomes = []
+            for outcome in run_stages(config, stages, console, force):
+                show.outcome(console, outcome)
+                outcomes.append(outcome)
+            document = _document(config, outcomes)
+            if why_not is not None and users:
+                document["why_not"] = show.why_not(console, config, outcomes, users[0], why_not)
+            elif RECOMMEND in stages:
+                document["lists"] = show.lists(console, outcomes, users)
+            if looked_for:
+                document["found"] = show_search.found(console, config, outcomes[-1].artifact, looked_for)
+            if {EVALUATE, TRANSFER} & set(stages):
+                document |= show.page(console, config, page or show.Page())
+            if page and page.against and earlier:
+                document["against"] = show.against(
+                    console, outcomes[-1].artifact, earlier, page.against, config.evaluate.tolerance
+                )
+            console.document(document)
+
+
+def _see_that_it_can_be_tracked(config: Config) -> None:
+    """Before a night of training, and not after it."""
+    wanted = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
+    for package in (package for package, where in wanted.items() if where and not find_spec(package)):
+        raise UnavailableError(f"tracking.{package} needs the package {package}; pip install 'crossrec[{package}]'")
+
+
+def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:
+    stages = [
+        {
+            "stage": outcome.stage,
+            "ran": outcome.ran,
+            "reason": outcome.reason,
+            "path": str(outcome.artifact.path),
+            "wall_seconds": outcome.artifact.manifest.wall_seconds,
+            "summary": outcome.artifact.manifest.summary,
+        }
+        for outcome in outcomes
+    ]
+    return {"run_dir": config.run_dir, "stages": stages}
