@@ -140,6 +140,13 @@ class Console:
         """A line between results on stdout, unless quiet."""
         self.result(Text(line, style="dim"), wanted=False)
 
+    def text(self, text: str) -> None:
+        """Lines for another program on stdout, as they are."""
+        try:
+            self.out.file.write(text)
+        except BrokenPipeError:
+            self.out.on_broken_pipe()
+
     def document(self, document: dict[str, Any]) -> None:
         """With ``--json``: the one document on stdout."""
         if self.as_json:

@@ -152,7 +152,7 @@ STAGES = (
     Stage(PRETRAIN_ADAPT, 5, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(FINETUNE, 5, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 4, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
-    Stage(RECOMMEND, 2, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules),
+    Stage(RECOMMEND, 3, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules),
     Stage(
         TRANSFER,
         3,
@@ -210,9 +210,15 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
 
 
 def inputs_of(config: Config, stage: str) -> dict[str, Path]:
-    """The earlier stages' files that a stage reads, as they stand in the run directory."""
-    store = Store(config.run_path)
-    current = {name: made for name in BY_NAME[stage].upstream if (made := store.current(name))}
+    """The earlier stages' files that a stage reads.
+
+    Raises:
+        ArtifactError: if one of these stages is missing, damaged or out of date.
+    """
+    store, current = Store(config.run_path), dict[str, Artifact]()
+    for earlier in STAGES:
+        if earlier.name in BY_NAME[stage].upstream:
+            current[earlier.name] = _require(store, earlier, config, current)
     return {file: made.file(file) for file, made in BY_NAME[stage].inputs(current).items()}
 
 

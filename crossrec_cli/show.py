@@ -8,16 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
-from crossrec_cli.errors import ArtifactError, ConfigError, InputError, RegressionError
-from crossrec_cli.pipeline import Outcome, inputs_of
+from crossrec_cli.errors import ArtifactError, ConfigError, RegressionError
+from crossrec_cli.pipeline import Outcome
 from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
@@ -28,7 +26,6 @@ from crossrec_cli.stages import (
     QUALITY,
     QUALITY_PAGE,
     RECOMMEND,
-    RECOMMENDATIONS,
     REJECTED,
     SIGNIFICANCE,
     TRANSFER,
@@ -52,66 +49,6 @@ def outcome(console: Console, outcome: Outcome) -> None:
         console.say(f"up to date, {outcome.reason}")
     if table := _TABLES.get(outcome.stage):
         table(console, outcome.artifact)
-
-
-def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | None) -> dict[str, Any]:
-    """Print the lists of the users asked for, or of one user of each kind.
-
-    Returns:
-        The lists printed, by user id.
-
-    Raises:
-        InputError: if a user has no list.
-    """
-    artifact = next(outcome.artifact for outcome in outcomes if outcome.stage == RECOMMEND)
-    path = artifact.file(RECOMMENDATIONS)
-    table = t.read_table(path)
-    kinds = artifact.manifest.summary.get("examples", {}) if users is None else {}
-    examples = {user: kind for kind, user in kinds.items()}
-    found = {user: table.filter(pc.equal(table[t.USER_ID], user)) for user in users or examples}
-    for user, rows in found.items():
-        if not rows.num_rows:
-            why = "not in the data, not in recommend.users, owning all there is, or left nothing by recommend.rules"
-            raise InputError(f"--user {user}: has no list in {path}: {why}")
-        _one_list(console, user, rows, examples.get(user))
-    if users is None:
-        console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
-    return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
-
-
-def why_not(console: Console, config: Config, outcomes: Sequence[Outcome], user: str, item: str) -> dict[str, str]:
-    """Say in one line what keeps an item out of a user's list.
-
-    Returns:
-        The same for ``--json``.
-
-    Raises:
-        InputError: if there is no such user.
-    """
-    from crossrec_cli.stages.why_not import why_not as reason_of  # noqa: PLC0415  torch takes a moment to import
-
-    artifact = next(outcome.artifact for outcome in outcomes if outcome.stage == RECOMMEND)
-    lists = t.read_table(artifact.file(RECOMMENDATIONS), [t.USER_ID, t.ITEM_ID, t.RANK])
-    reason = reason_of(config, inputs_of(config, RECOMMEND), lists, user, item)
-    console.result(Text(f"{visible(item)} for {visible(user)}: {visible(reason)}"), wanted=True)
-    return {t.USER_ID: user, t.ITEM_ID: item, "reason": reason}
-
-
-def _one_list(console: Console, user: str, rows: pa.Table, kind: str | None) -> None:
-    if kind:
-        console.remark(f"Somebody who {kind}:")
-    console.result(Text(f"User {visible(user)}:", style="bold"), wanted=kind is None)
-    for row in rows.to_pylist():
-        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {visible(row[t.TEXT] or row[t.ITEM_ID])}"
-        console.result(Text(line), wanted=kind is None)
-        if row.get(t.REASONS):
-            console.result(Text(_cut(f"      {visible(row[t.BECAUSE])}"), style="dim"), wanted=kind is None)
-    console.result(Text(), wanted=kind is None)
-
-
-def _cut(line: str) -> str:
-    """What a screen holds of it; the rest is in the file."""
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 @dataclass(frozen=True)

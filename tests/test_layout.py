@@ -29,6 +29,7 @@ ORDER = [
     "verdict",
     "console",
     "show",
+    "show_lists",
     "show_search",
     "commands",
     "cli",

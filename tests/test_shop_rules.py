@@ -241,7 +241,7 @@ def test_why_not_names_the_rule(trained, crossrec):
 def test_why_not_needs_one_user_who_is_there(trained, crossrec):
     for more, code, told in (
         ([], ExitCode.CONFIG, "--why-not needs one --user"),
-        (["--user", "nobody"], ExitCode.INPUT, "--user nobody: not in the data"),
+        (["--user", "nobody"], ExitCode.INPUT, "--user: no user 'nobody' in the data"),
     ):
         done = crossrec("recommend", trained.path, "--why-not", "jazz-book-1", *more)
         assert done.exit_code == code

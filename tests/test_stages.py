@@ -476,6 +476,7 @@ def test_events_since_training_give_a_list_to_users_never_seen(trained, crossrec
     assert done.exit_code == 0, done.output
     assert "1 events are with items that are not in the data" in done.stderr
     assert done.stdout.splitlines()[1].split()[2] == "metal"
+    assert crossrec("recommend", trained.path, "--events", events).exit_code == 0
     lists = trained.table("recommend", "recommendations")
     assert set(lists["user_id"]) > {"007", "jazz1", "who-knows"}
     again = crossrec("recommend", trained.path, "--events", events, "--json")

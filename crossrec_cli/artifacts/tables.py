@@ -263,7 +263,14 @@ TRANSFER = pa.schema(  # one row a segment and control; means over seeds
     }
 )
 RECOMMENDATIONS = pa.schema(
-    {USER_ID: pa.string(), RANK: pa.int32(), ITEM_ID: pa.string(), SCORE: pa.float32(), TEXT: pa.string()}
+    {
+        USER_ID: pa.string(),
+        RANK: pa.int32(),
+        ITEM_ID: pa.string(),
+        SCORE: pa.float32(),
+        PRICE: pa.float64(),
+        TEXT: pa.string(),
+    }
 )
 FOUND = pa.schema(  # what a search found, one row an item of a query's list
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,19 +11,28 @@ from typing import Annotated, Any
 
 import typer
 
-from crossrec_cli import show, show_search
+from crossrec_cli import show, show_lists, show_search
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Force, Overrides, Quiet, ending
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.errors import UnavailableError
 from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
+from crossrec_cli.show_lists import Format
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
 
 app = typer.Typer()
 
-UserIds = Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Print this user's list. Repeatable.")]
+UserIds = Annotated[
+    list[str] | None,
+    typer.Option("--user", metavar="ID", help="Print this user's list; write nothing. Repeatable."),
+]
+UsersFile = Annotated[
+    Path | None,
+    typer.Option("--users", metavar="FILE", help="The same for the user_id of a Parquet or CSV file; -: ids on stdin."),
+]
+Form = Annotated[Format, typer.Option("--format", help="How to print lists; csv without users prints all.")]
 WhyNot = Annotated[
     str | None, typer.Option("--why-not", metavar="ITEM", help="Say what keeps this item out of the one --user's list.")
 ]
@@ -60,15 +70,28 @@ def recommend(
     config: ConfigPath,
     overrides: Overrides = None,
     user: UserIds = None,
+    users: UsersFile = None,
     why_not: WhyNot = None,
     events: Events = None,
+    form: Form = Format.TABLE,
     force: Force = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a ranked list of target items for every user."""
+    """Write a ranked list of target items for every user, or print those of some."""
     newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
-    _execute((RECOMMEND,), config, [*(overrides or ()), *newer], force, Console(quiet, as_json), user, why_not=why_not)
+    overrides, console = (
+        [*(overrides or ()), *newer],
+        Console(quiet or form == Format.CSV, as_json or form == Format.JSON),
+    )
+    with ending(console):
+        if asked := show_lists.Asked(user or (), users, why_not):
+            settings = load_config(config, overrides)
+            console.document(
+                {"run_dir": settings.run_dir} | show_lists.listed(console, settings, asked, form, sys.stdin)
+            )
+        else:
+            _execute((RECOMMEND,), config, overrides, force, console, form=form)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -116,15 +139,12 @@ def _execute(
     overrides: Sequence[str],
     force: bool,
     console: Console,
-    users: Sequence[str] | None = None,
     page: show.Page | None = None,
-    why_not: str | None = None,
+    form: Format = Format.TABLE,
     asked: tuple[str | None, str | None, Path | None] | None = None,
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     with ending(console):
-        if why_not is not None and len(users or ()) != 1:
-            raise ConfigError(["--why-not needs one --user"])
         looked_for = show_search.Asked(*asked) if asked else None
         config = load_config(config_path, overrides)
         _see_that_it_can_be_tracked(config)
@@ -136,10 +156,9 @@ def _execute(
                 show.outcome(console, outcome)
                 outcomes.append(outcome)
             document = _document(config, outcomes)
-            if why_not is not None and users:
-                document["why_not"] = show.why_not(console, config, outcomes, users[0], why_not)
-            elif RECOMMEND in stages:
-                document["lists"] = show.lists(console, outcomes, users)
+            if RECOMMEND in stages:
+                recommended = next(made.artifact for made in outcomes if made.stage == RECOMMEND)
+                document["lists"] = show_lists.of_run(console, recommended, form)
             if looked_for:
                 document["found"] = show_search.found(console, config, outcomes[-1].artifact, looked_for)
             if {EVALUATE, TRANSFER} & set(stages):

@@ -227,6 +227,8 @@ class Recommend(Section):
     """A Parquet or CSV file with ``user_id`` and ``item_id``, oldest first: what happened since the data were read.
     It changes the lists at once, and users in it who were never seen get one too."""
     exclude_seen: bool = True
+    also: tuple[Literal["csv", "jsonl"], ...] = ()
+    """Write the lists as CSV or JSON lines as well, beside Parquet."""
     reasons: Annotated[int, Field(ge=0, le=100)] = 0
     """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they
     are exact and soon found; a sequence encoder reads the history once more without each of its items, which takes

@@ -43,6 +43,8 @@ CALIBRATION: Final = "evaluate/calibration.parquet"
 PER_USER: Final = "evaluate/per_user.parquet"
 TRANSFER_TABLE: Final = "transfer/transfer.parquet"
 RECOMMENDATIONS: Final = "recommend/recommendations.parquet"
+RECOMMENDATIONS_CSV: Final = "recommend/recommendations.csv"
+RECOMMENDATIONS_JSONL: Final = "recommend/recommendations.jsonl"
 BLEND: Final = "search/blend.parquet"
 
 Summary = dict[str, Any]

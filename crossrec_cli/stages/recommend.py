@@ -2,103 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
-from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Config, Rules
-from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Ints, Ragged
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
-from crossrec_cli.reporting import Reporter
-from crossrec_cli.stages import FINETUNED, INTERACTIONS, RECOMMENDATIONS, Job, Summary
-from crossrec_cli.stages.events import EVENTS, with_events
-from crossrec_cli.stages.files import read_file
-from crossrec_cli.stages.load import World, load_model, load_world
-from crossrec_cli.stages.reasons import Why
-from crossrec_cli.stages.rules import Shelf, bought_lately, load_shelf
+from crossrec_cli.interest.batches import Ints
+from crossrec_cli.stages import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
+from crossrec_cli.stages.recommender import Recommender
+from crossrec_cli.stages.written import CSV, JSONL, csv_lines, json_lines
 
 ALL_USERS = "all"
+PART = 20_000
+"""Users whose lists are kept at once for a run to go on from if this one is killed."""
+KEPT_OUT = b"kept out by rules"
 
 
 def run(job: Job) -> Summary:
-    """Score every target item for every user from all that the user did, and keep the best k that the rules allow."""
-    config = job.config
-    compute = runtime.prepare(config.runtime, config.seed)
-    known = load_world(job.inputs)
-    world, unknown = with_newest(config, known)
-    if unknown:
-        job.report.warn(f"recommend.events: {unknown:,} events are with items that are not in the data")
-    model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
-    users = _chosen_users(world, config.recommend.users)
-    shelf = shelf_of(config, job.inputs, known, world, model, job.report) if config.recommend.rules != Rules() else None
-    lengths, items = world.histories.items.lengths[users], shelf.items if shelf else world.target_items
-    learned = model.known()
-    scorer, hide_seen = interest_scorer(model, items, learned), config.recommend.exclude_seen and not shelf
-    why = Why.of(model, learned, world, config.recommend.reasons) if config.recommend.reasons else None
-    schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if why else ())])
-    listed = []
-    with (
-        pq.ParquetWriter(job.output(RECOMMENDATIONS), schema, compression="zstd") as writer,
-        job.report.progress("ranking", len(users), "users") as advance,
-    ):
-        for chunk in chunks(scorer, world.histories, users, lengths, items, hide_seen, advance):
-            best = _ruled(shelf, chunk, users) if shelf else top_k(chunk, config.recommend.k)
-            who, part = _rows(model, world, users[chunk.begin :][: len(chunk.scores)], items, *best, why)
-            writer.write_table(part.cast(schema))
-            listed.append(who)
-    rows = np.concatenate([*listed, np.empty(0, np.int64)])
-    told = shelf.summary() if shelf else {}
-    return {"users": len(users), "recommendations": len(rows), "examples": _examples(world, np.unique(rows))} | told
+    """Write everybody's list part by part; a run that was killed goes on after its last whole part."""
+    maker = Recommender(job.config, job.inputs, job.report)
+    users = _chosen_users(maker, job.config.recommend.users)
+    parts = [job.checkpoint.with_suffix(f".{begin:010d}.parquet") for begin in range(0, len(users), PART)]
+    with job.report.progress("ranking", len(users), "users") as advance:
+        for number, part in enumerate(parts):
+            of_part = users[number * PART :][:PART]
+            if part.exists():
+                advance(len(of_part))
+            else:
+                _write_part(part, maker, maker.lists(of_part, advance))
+    return {"users": len(users)} | _join(job, maker, parts)
 
 
-def with_newest(config: Config, known: World) -> tuple[World, int]:
-    """The world after recommend.events, and how many of these are with items that it does not know."""
-    events = config.recommend.events
-    return with_events(known, read_file(Path(events), "recommend.events", EVENTS)) if events else (known, 0)
+def _write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:
+    """Some users' lists, and what the rules kept out of them; the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    with pq.ParquetWriter(draft, maker.schema, compression="zstd") as writer:
+        for rows in lists:
+            writer.write_table(rows)
+        if maker.shelf:
+            writer.add_key_value_metadata({KEPT_OUT: json.dumps(maker.shelf.taken())})
+    draft.replace(path)
 
 
-def shelf_of(
-    config: Config, inputs: Mapping[str, Path], known: World, world: World, model: Ensemble, report: Reporter
-) -> Shelf:
-    """What may be recommended, and to whom what may not; ``known`` is the world before recommend.events."""
-    chosen, barred = config.recommend, world.histories.items
-    if not chosen.exclude_seen:
-        barred = Ragged(np.empty(0, np.int64), np.zeros_like(barred.lengths))
-    elif chosen.rules.rebuy_after_days is not None:
-        times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
-        barred = bought_lately(barred, known.histories.items, times, chosen.rules.rebuy_after_days)
-    return load_shelf(chosen, world, barred, model, report)
+def _join(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
+    """The parts as one file, and in the other formats that are wanted."""
+    also, rows, listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
+    with ExitStack() as stack:
+        whole = stack.enter_context(pq.ParquetWriter(job.output(RECOMMENDATIONS), maker.schema, compression="zstd"))
+        csv, jsonl = (
+            stack.enter_context(job.output(file).open("w", encoding="utf-8", newline="")) if name in also else None
+            for name, file in ((CSV, RECOMMENDATIONS_CSV), (JSONL, RECOMMENDATIONS_JSONL))
+        )
+        for part in parts:
+            for group in _row_groups(part):
+                whole.write_table(group)
+                if csv:
+                    csv.write(csv_lines(group, header=not rows))
+                if jsonl:
+                    jsonl.write(json_lines(group))
+                rows += group.num_rows
+                listed.append(t.places(pa.chunked_array([pc.unique(group[t.USER_ID])]), maker.world.users[t.USER_ID]))
+    summary = {"recommendations": rows, "examples": _examples(maker, np.unique(np.concatenate(listed)))}
+    if maker.shelf:
+        taken = [json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts]
+        return summary | maker.shelf.summary(taken)
+    return summary
 
 
-def _ruled(shelf: Shelf, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
-    """The rules' lists as ``top_k`` gives them: scores and places (B, k), scores −inf where a list ends."""
-    places = shelf.lists(chunk, users).places
-    scores = chunk.scores.gather(1, places.clamp(min=0))
-    return scores.masked_fill(places < 0, -torch.inf), places
+def _row_groups(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
 
 
-def _chosen_users(world: World, wanted: tuple[str, ...]) -> Ints:
+def _chosen_users(maker: Recommender, wanted: tuple[str, ...]) -> Ints:
     """Indices of the users to serve, in the users table's order."""
     if wanted == (ALL_USERS,):
-        return np.arange(world.users.num_rows)
-    place = {user: index for index, user in enumerate(world.users[t.USER_ID].to_pylist())}
-    if unknown := [user for user in wanted if user not in place]:
-        raise InputError(f"recommend.users: no user '{unknown[0]}' in the data")
-    return np.array(sorted(place[user] for user in set(wanted)), dtype=np.int64)
+        return np.arange(maker.world.users.num_rows)
+    return np.unique(maker.users(pa.array(wanted, pa.string()), "recommend.users"))
 
 
-def _examples(world: World, users: Ints) -> dict[str, str]:
+def _examples(maker: Recommender, users: Ints) -> dict[str, str]:
     """The first user of each kind, to be shown."""
+    world = maker.world
     bought = world.histories.items.take(users)
     in_target = bought.where(world.histories.domain.is_target[bought.values]).lengths
     kinds = {
@@ -107,25 +100,3 @@ def _examples(world: World, users: Ints) -> dict[str, str]:
         "bought nothing yet": bought.lengths == 0,
     }
     return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
-
-
-def _rows(
-    model: Ensemble, world: World, users: Ints, candidates: Ints, scores: Tensor, places: Tensor, why: Why | None
-) -> tuple[Ints, pa.Table]:
-    """Some users' lists (B, k) as rows of ``tables.RECOMMENDATIONS``, with their reasons, and each row's user index."""
-    shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
-    who = np.broadcast_to(users[:, None], shown.shape)[shown]
-    ranks = np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown]
-    items = candidates[places.numpy()[shown]]
-    probability = model.calibrated(scores.to(model.device)).detach().cpu().numpy()[shown]
-    columns = {
-        t.USER_ID: pc.take(world.users[t.USER_ID], who),
-        t.RANK: ranks,
-        t.ITEM_ID: pc.take(world.items[t.ITEM_ID], items),
-        t.SCORE: probability,
-        t.TEXT: pc.take(world.items[t.TEXT], items),
-    }
-    if why:
-        reasons = why.of_lists(users, candidates[places.numpy()], shown)
-        columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
-    return who, pa.table(columns)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,8 @@ FACTOR = "factor"
 LISTED = pa.schema([pa.field(t.ITEM_ID, pa.string(), nullable=False)])
 FACTORS = pa.schema([*LISTED, pa.field(FACTOR, pa.float64(), nullable=False)])
 PATH = " > "
+PLACES = "places_kept_out"
+SHORT = "short_lists"
 DAY = np.timedelta64(1, "D")
 
 
@@ -64,10 +67,21 @@ class Shelf:
         self.short.append(int(((found.places >= 0).sum(dim=1) < self.rules.k).sum()))
         return found
 
-    def summary(self) -> dict[str, object]:
+    def taken(self) -> dict[str, Any]:
+        """What the rules kept out of lists since this was last asked."""
+        found = {PLACES: dict(self.missing), SHORT: sum(self.short)}
+        self.missing.clear()
+        self.short.clear()
+        return found
+
+    def summary(self, taken: Iterable[Mapping[str, Any]]) -> dict[str, object]:
         """What the rules kept out: target items by the filters, places in lists by the others."""
         items = {name: int((self.failing == place).sum()) for place, name in enumerate(self.filters)}
-        return {"items_kept_out": items, "places_kept_out": dict(self.missing), "short_lists": sum(self.short)}
+        places, short = Counter[str](), 0
+        for part in taken:
+            places.update(part[PLACES])
+            short += part[SHORT]
+        return {"items_kept_out": items, PLACES: dict(places), SHORT: short}
 
 
 def load_shelf(config: Recommend, world: World, barred: Ragged, model: Ensemble, report: Reporter) -> Shelf:

@@ -27,7 +27,7 @@ from crossrec_cli.reporting import Advance
 from crossrec_cli.stages import BLEND, FINETUNED, LANGUAGE_MODEL
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.load import load_embeddings, load_model, load_world
-from crossrec_cli.stages.recommend import with_newest
+from crossrec_cli.stages.recommender import with_newest
 
 QUERIES = pa.schema([pa.field(t.QUERY, pa.string(), nullable=False)])
 WHO = pa.schema([pa.field(t.USER_ID, pa.string())])

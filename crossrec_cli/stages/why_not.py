@@ -19,7 +19,8 @@ from crossrec_cli.ranking.topk import chunks, interest_scorer
 from crossrec_cli.reporting import Silent
 from crossrec_cli.stages import FINETUNED, INTERACTIONS
 from crossrec_cli.stages.load import World, load_model, load_world
-from crossrec_cli.stages.recommend import ALL_USERS, shelf_of, with_newest
+from crossrec_cli.stages.recommend import ALL_USERS
+from crossrec_cli.stages.recommender import shelf_of, with_newest
 from crossrec_cli.stages.rules import KEY, Shelf
 
 

@@ -1,0 +1,125 @@
+"""What makes lists: loaded once, asked for some users at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Config, Rules
+from crossrec_cli.errors import InputError
+from crossrec_cli.interest.batches import Ints, Ragged
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
+from crossrec_cli.reporting import Advance, Reporter
+from crossrec_cli.stages import FINETUNED, INTERACTIONS
+from crossrec_cli.stages.events import EVENTS, with_events
+from crossrec_cli.stages.files import read_file
+from crossrec_cli.stages.load import World, load_model, load_world
+from crossrec_cli.stages.reasons import Why
+from crossrec_cli.stages.rules import Shelf, bought_lately, load_shelf
+
+
+class Recommender:
+    """Lists of the best k target items that the rules allow, from all that each user did."""
+
+    def __init__(self, config: Config, inputs: Mapping[str, Path], report: Reporter) -> None:
+        """Load the model, the users and the rules.
+
+        Args:
+            config: the whole config.
+            inputs: the files that recommend reads.
+            report: told what is strange about the files that the config names.
+        """
+        compute, chosen = runtime.prepare(config.runtime, config.seed), config.recommend
+        known = load_world(inputs)
+        self.k = chosen.k
+        self.world, unknown = with_newest(config, known)
+        if unknown:
+            report.warn(f"recommend.events: {unknown:,} events are with items that are not in the data")
+        self.model = load_model(inputs, FINETUNED, config.interest).to(compute.device)
+        with_rules = chosen.rules != Rules()
+        self.shelf = shelf_of(config, inputs, known, self.world, self.model, report) if with_rules else None
+        self.items = self.shelf.items if self.shelf else self.world.target_items
+        self.hide_seen = chosen.exclude_seen and not self.shelf
+        learned = self.model.known()
+        self.scorer = interest_scorer(self.model, self.items, learned)
+        self.why = Why.of(self.model, learned, self.world, chosen.reasons) if chosen.reasons else None
+        self.schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if self.why else ())])
+
+    def users(self, ids: pa.Array, where: str) -> Ints:
+        """The indices of users, int64, in the order of the ids.
+
+        Raises:
+            InputError: if one of them is not in the data; ``where`` says where the id stands.
+        """
+        found = t.places(pa.chunked_array([ids]), self.world.users[t.USER_ID])
+        if (found < 0).any():
+            raise InputError(f"{where}: no user '{ids[int((found < 0).argmax())]}' in the data")
+        return found
+
+    def lists(self, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
+        """Rows of ``tables.RECOMMENDATIONS``, some users at a time, with reasons where they are wanted.
+
+        Args:
+            users: indices, int64.
+            advance: told how many users have their lists since the last call.
+        """
+        lengths = self.world.histories.items.lengths[users]
+        scored = chunks(self.scorer, self.world.histories, users, lengths, self.items, self.hide_seen, advance)
+        for chunk in scored:
+            of_chunk = users[chunk.begin :][: len(chunk.scores)]
+            best = self._ruled(self.shelf, chunk, users) if self.shelf else top_k(chunk, self.k)
+            yield self._rows(of_chunk, *best).cast(self.schema)
+
+    @staticmethod
+    def _ruled(shelf: Shelf, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
+        """The rules' lists as ``top_k`` gives them: scores and places (B, k), scores −inf where a list ends."""
+        places = shelf.lists(chunk, users).places
+        scores = chunk.scores.gather(1, places.clamp(min=0))
+        return scores.masked_fill(places < 0, -torch.inf), places
+
+    def _rows(self, users: Ints, scores: Tensor, places: Tensor) -> pa.Table:
+        """Some users' lists (B, k) as rows, with their reasons."""
+        shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
+        items = self.items[places.numpy()]
+        of_row = items[shown]
+        probability = self.model.calibrated(scores.to(self.model.device)).detach().cpu().numpy()
+        columns = {
+            t.USER_ID: pc.take(self.world.users[t.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
+            t.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
+            t.ITEM_ID: pc.take(self.world.items[t.ITEM_ID], of_row),
+            t.SCORE: probability[shown],
+            t.PRICE: pc.take(self.world.items[t.PRICE], of_row),
+            t.TEXT: pc.take(self.world.items[t.TEXT], of_row),
+        }
+        if self.why:
+            reasons = self.why.of_lists(users, items, shown)
+            columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
+        return pa.table(columns)
+
+
+def with_newest(config: Config, known: World) -> tuple[World, int]:
+    """The world after recommend.events, and how many of these are with items that it does not know."""
+    events = config.recommend.events
+    return with_events(known, read_file(Path(events), "recommend.events", EVENTS)) if events else (known, 0)
+
+
+def shelf_of(
+    config: Config, inputs: Mapping[str, Path], known: World, world: World, model: Ensemble, report: Reporter
+) -> Shelf:
+    """What may be recommended, and to whom what may not; ``known`` is the world before recommend.events."""
+    chosen, barred = config.recommend, world.histories.items
+    if not chosen.exclude_seen:
+        barred = Ragged(np.empty(0, np.int64), np.zeros_like(barred.lengths))
+    elif chosen.rules.rebuy_after_days is not None:
+        times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
+        barred = bought_lately(barred, known.histories.items, times, chosen.rules.rebuy_after_days)
+    return load_shelf(chosen, world, barred, model, report)
