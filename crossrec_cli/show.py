@@ -79,6 +79,21 @@ def lists(console: Console, outcomes: Sequence[Outcome], users: Sequence[str] | 
     return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
 
 
+def added(console: Console, artifact: Artifact) -> dict[str, Any]:
+    """Say what became of the rows of a file of new items.
+
+    Returns:
+        The same for ``--json``.
+    """
+    told = artifact.manifest.summary
+    rows = [(f"added to the {domain}", told[domain]) for domain in (t.SOURCE, t.TARGET)]
+    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items() if count]
+    rows += [("added in all, with earlier ones", told["added_in_all"])]
+    console.table("New items", ["", "items"], [(label, f"{count:,}") for label, count in rows])
+    console.say("'crossrec recommend' has them in its lists from now on")
+    return {"path": str(artifact.path), "summary": told}
+
+
 def why_not(console: Console, config: Config, outcomes: Sequence[Outcome], user: str, item: str) -> dict[str, str]:
     """Say in one line what keeps an item out of a user's list.
 

@@ -148,6 +148,9 @@ class ItemTower(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(text)))
         self.dropout = Dropout(config.dropout)
         self.id_dropout = config.id_dropout
+        self.added = 0
+        """How many items, the last ones, came after training. They are computed apart: products of matrices of other
+        sizes differ in the last bits, and the others shall stay what they were."""
 
     def forward(self, items: Tensor | None = None) -> Items:
         """Some items, distinct ones, int64 (n,); None: all."""
@@ -169,11 +172,13 @@ class ItemTower(nn.Module):
         """All items as they are when nothing is dropped, some at a time."""
         self.eval()
         size, device = len(self.bias), self.bias.device
+        trained = size - self.added
         found = Items(
             *(torch.empty(size, *more, device=device) for more in ((self.id_embedding.embedding_dim,), (), ()))
         )
-        for begin in range(0, size, ITEMS_TOGETHER):
-            some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
+        for begin in (*range(0, trained, ITEMS_TOGETHER), *range(trained, size, ITEMS_TOGETHER)):
+            end = min(begin + ITEMS_TOGETHER, trained if begin < trained else size)
+            some = torch.arange(begin, end, device=device)
             for whole, part in zip(found, self(some), strict=True):
                 whole[begin : begin + len(some)] = part
         for lent in (*self._of_cold, *(self._of_trained if self.smoothing > 0 else ())):
@@ -185,7 +190,9 @@ class ItemTower(nn.Module):
     def _of_cold(self) -> list[Neighbours]:
         """The neighbours of each domain's cold items, where it has both."""
         parts = [(self._places(domain, 0), self._places(domain, 1)) for domain in (1, 0)]
-        return [neighbours(self.text, cold, trained) for cold, trained in parts if len(cold) and len(trained)]
+        first = len(self.text) - self.added
+        apart = [(some, trained) for cold, trained in parts for some in (cold[cold < first], cold[cold >= first])]
+        return [neighbours(self.text, cold, trained) for cold, trained in apart if len(cold) and len(trained)]
 
     @cached_property
     def _of_trained(self) -> list[Neighbours]:

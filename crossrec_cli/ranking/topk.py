@@ -44,7 +44,7 @@ def interest_scorer(model: Ensemble, candidates: Ints, known: Sequence[Items] | 
     model.eval()
     chosen = torch.from_numpy(candidates).to(model.device)
     members = [
-        (member, items, products(items.vectors, chosen), items.bias[chosen])
+        (member, items, products(items.vectors, chosen, model.added), items.bias[chosen])
         for member, items in zip(model.members, known or model.known(), strict=True)
     ]
 
@@ -58,11 +58,18 @@ def interest_scorer(model: Ensemble, candidates: Ints, known: Sequence[Items] | 
     return score
 
 
-def products(vectors: Tensor, chosen: Tensor) -> Callable[[Tensor], Tensor]:
+def products(vectors: Tensor, chosen: Tensor, added: int = 0) -> Callable[[Tensor], Tensor]:
     """From user vectors (B, d) to their products with some of (I, d) vectors, (B, chosen).
 
-    Where most are chosen, all are multiplied and the others left out, which spares a copy of a large catalogue.
+    Where most are chosen, all are multiplied and the others left out, which spares a copy of a large catalogue. The
+    last ones, that were ``added`` since training, are multiplied apart, which leaves the others' products the same
+    bits; ``chosen`` is then sorted.
     """
+    if added:
+        first = len(vectors) - added
+        before = products(vectors[:first], chosen[chosen < first])
+        since = products(vectors[first:], chosen[chosen >= first] - first)
+        return lambda users: torch.cat([before(users), since(users)], dim=1)
     if len(chosen) * 2 < len(vectors):
         wanted = vectors[chosen]
         return lambda users: users @ wanted.T
