@@ -29,9 +29,11 @@ from crossrec_cli.artifacts.store import (
 from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import fingerprint, locate
 from crossrec_cli.errors import ArtifactError, InputError
-from crossrec_cli.reporting import Reporter, peak_memory
+from crossrec_cli.reporting import Reporter, Silent, peak_memory
 from crossrec_cli.stages import (
     ADAPTED,
+    ADDED,
+    ADDITIONS,
     CASES,
     EVALUATE,
     FINETUNE,
@@ -110,7 +112,7 @@ class Stage:
     outside: Callable[[Config], dict[str, str]] = _nothing
     """Its files from outside the run directory, with the hash of their content."""
     reads_if_there: tuple[str, ...] = ()
-    """Files of the same earlier stages, as stage/name, that these do not always write."""
+    """Files, as stage/name, that the same earlier stages do not always write, or that ``items`` has perhaps left."""
 
     @property
     def upstream(self) -> set[str]:
@@ -122,11 +124,11 @@ class Stage:
         files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(_stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
-    def run(self, job: Job) -> stages.Summary:
-        """Do the work. Only now is the stage's code imported."""
+    def run(self, job: Job, **more: Any) -> stages.Summary:
+        """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
         with _signals_wait():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
-        summary: stages.Summary = module.run(job)
+        summary: stages.Summary = module.run(job, **more)
         return summary
 
 
@@ -150,9 +152,10 @@ _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 5, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
     Stage(FINETUNE, 5, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 4, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
-    Stage(RECOMMEND, 3, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules),
+    Stage(RECOMMEND, 3, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
     Stage(
         TRANSFER,
         3,
@@ -165,10 +168,10 @@ STAGES = (
         (*_TABLES, *_MODEL, FINETUNED),
         ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
         _language_model_and_queries,
-        (LANGUAGE_MODEL,),
+        (LANGUAGE_MODEL, ADDED),
     ),
 )
-PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (TRANSFER, SEARCH))
+PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (ADDITIONS, TRANSFER, SEARCH))
 """What ``crossrec run`` runs."""
 BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -207,10 +210,58 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
             yield outcome
         elif stage.name in read:
             current[stage.name] = _require(store, stage, config, current)
+        elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
+            current |= _additions(store, config, current, report)
 
 
-def inputs_of(config: Config, stage: str) -> dict[str, Path]:
+def add_items(config: Config, file: Path, platform: str | None, report: Reporter) -> Artifact:
+    """Add a file's items to those that are recommended. The caller holds the run directory's lock.
+
+    Args:
+        config: the whole config.
+        file: in the shape of the platform's items file.
+        platform: whose they are; None where there is one.
+        report: told what happens.
+
+    Raises:
+        ArtifactError: if preprocess or pretrain-adapt is missing, damaged or out of date.
+    """
+    store, adding = Store(config.run_path), BY_NAME[ADDITIONS]
+    current: dict[str, Artifact] = {}
+    for stage in STAGES:
+        if stage.name in adding.upstream:
+            current[stage.name] = _require(store, stage, config, current)
+    report.begin(adding.name)
+    before = _additions(store, config, current, report).get(ADDITIONS)
+    inputs = adding.inputs(current) | ({ADDED: before} if before else {})
+    basis = _basis(adding, config, current)
+    return _make(store, adding, config, inputs, basis, report, file=file, platform=platform)
+
+
+def _additions(store: Store, config: Config, current: Mapping[str, Artifact], report: Reporter) -> dict[str, Artifact]:
+    """The items that were added since training, by their stage's name, if they fit the catalogue in use."""
+    stage, folder = BY_NAME[ADDITIONS], store.run_dir / ADDITIONS
+    try:
+        artifact = store.current(stage.name)
+        stale = artifact and _out_of_date(stage, artifact, _basis(stage, config, current))
+    except ArtifactError as error:
+        artifact, stale = None, str(error)
+    if stale:
+        report.begin(stage.name)
+        report.warn(
+            f"the items added to an earlier catalogue are passed over ({stale}); give those that are still missing to "
+            f"'crossrec items add' again, or remove {folder}"
+        )
+    return {stage.name: artifact} if artifact and not stale else {}
+
+
+def inputs_of(config: Config, stage: str, report: Reporter | None = None) -> dict[str, Path]:
     """The earlier stages' files that a stage reads.
+
+    Args:
+        config: the whole config.
+        stage: which.
+        report: told of added items that are passed over.
 
     Raises:
         ArtifactError: if one of these stages is missing, damaged or out of date.
@@ -219,6 +270,8 @@ def inputs_of(config: Config, stage: str) -> dict[str, Path]:
     for earlier in STAGES:
         if earlier.name in BY_NAME[stage].upstream:
             current[earlier.name] = _require(store, earlier, config, current)
+    if ADDED in BY_NAME[stage].reads_if_there:
+        current |= _additions(store, config, current, report or Silent())
     return {file: made.file(file) for file, made in BY_NAME[stage].inputs(current).items()}
 
 
@@ -296,10 +349,23 @@ def _bring_up_to_date(
         return Outcome(stage.name, artifact, False, "config and inputs unchanged")
     reason = reason or "--force"
     report.log(f"{stage.name} runs: {reason}")
+    return Outcome(stage.name, _make(store, stage, config, stage.inputs(current), basis, report), True, reason)
+
+
+def _make(
+    store: Store,
+    stage: Stage,
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    basis: _Basis,
+    report: Reporter,
+    **more: Any,
+) -> Artifact:
+    """Run a stage and commit what it leaves."""
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
-        paths = {file: made.file(file) for file, made in stage.inputs(current).items()}
-        summary = stage.run(Job(config, paths, draft, report, store.checkpoint(stage.name, basis.digest)))
+        paths = {file: made.file(file) for file, made in inputs.items()}
+        summary = stage.run(Job(config, paths, draft, report, store.checkpoint(stage.name, basis.digest)), **more)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             stage=stage.name,
@@ -316,4 +382,4 @@ def _bring_up_to_date(
             cpu_seconds=round(time.process_time() - cpu, 3),
             peak_memory_bytes=peak_memory(),
         )
-        return Outcome(stage.name, store.commit(draft, manifest), True, reason)
+        return store.commit(draft, manifest)

@@ -51,6 +51,21 @@ def outcome(console: Console, outcome: Outcome) -> None:
         table(console, outcome.artifact)
 
 
+def added(console: Console, artifact: Artifact) -> dict[str, Any]:
+    """Say what became of the rows of a file of new items.
+
+    Returns:
+        The same for ``--json``.
+    """
+    told = artifact.manifest.summary
+    rows = [(f"added to the {domain}", told[domain]) for domain in (t.SOURCE, t.TARGET)]
+    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items() if count]
+    rows += [("added in all, with earlier ones", told["added_in_all"])]
+    console.table("New items", ["", "items"], [(label, f"{count:,}") for label, count in rows])
+    console.say("'crossrec recommend' has them in its lists from now on")
+    return {"path": str(artifact.path), "summary": told}
+
+
 @dataclass(frozen=True)
 class Page:
     """What is wanted of the evaluation page beside the file."""

@@ -102,8 +102,8 @@ def listed(console: Console, config: Config, asked: Asked, form: Format, stdin: 
     """
     from crossrec_cli.stages.recommender import Recommender  # noqa: PLC0415  torch takes a moment to import
 
+    more, inputs = asked.ids(stdin), inputs_of(config, RECOMMEND, console)
     console.begin(RECOMMEND)
-    more, inputs = asked.ids(stdin), inputs_of(config, RECOMMEND)
     maker = Recommender(config, inputs, console)
     named = maker.users(pa.array(asked.users, pa.string()), "--user")
     if asked.why_not is not None:

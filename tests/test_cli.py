@@ -25,7 +25,7 @@ def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search"]
+    "command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search", "items add"]
 )
 def test_help_answers_without_torch_and_names_the_exit_codes(command):
     code = (

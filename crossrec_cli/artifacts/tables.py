@@ -326,6 +326,11 @@ def embeddings(width: int) -> pa.Schema:
     return pa.schema({ITEM_INDEX: pa.int32(), EMBEDDING: pa.list_(pa.float32(), width)})
 
 
+def added_items(width: int) -> pa.Schema:
+    """added_items.parquet: items that came after training, numbered on from the catalogue's, with their embeddings."""
+    return pa.schema([*ITEMS, embeddings(width).field(EMBEDDING)])
+
+
 def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
     """A float32 matrix as a column of vectors."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])

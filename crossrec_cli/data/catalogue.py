@@ -73,40 +73,56 @@ def union(parts: Sequence[ir.Table]) -> ir.Table:
 
 def read_items(engine: Engine, data: Data, ledger: Ledger) -> ir.Table:
     """Every platform's items, one row an id: item_id (its own), platform, category, brand, price, language, text."""
-    parts = []
-    for index, platform in enumerate(data.platforms):
-        spec, key = platform.items, f"data.platforms[{index}].items"
-        raw = engine.read(spec)
-        names = template_fields(spec.text)
-        mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
-        for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
-            file_column(raw, name, place, spec.path)
-        # Kept, since a Parquet file of one row group would be worked on by one thread.
-        raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys([*names, *mapped.values()])), spec.path)
-        column = reader(raw, spec, key)
-        texts = {name: raw[name] for name in names}
-        language = column(t.LANGUAGE, "string")
-        part = raw.select(
-            SOURCE_ROW,
-            **{
-                t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
-                t.PLATFORM: ibis.literal(platform.name),
-                t.CATEGORY: path(column(t.CATEGORY, "string"), data.clean),
-                t.BRAND: plain(entries(column(t.BRAND, "string")).replace(BETWEEN, " "), data.clean),
-                t.PRICE: number(column(t.PRICE, "string")),
-                t.LANGUAGE: words(language).lower(),
-                t.TEXT: _filled(spec.text, texts, data.clean),
-            },
-        )
-        missing = Reason.first((part[t.ITEM_ID].isnull(), Reason.NO_ITEM))
-        part = one_per(part.mutate(**{t.REASON: missing}), [t.ITEM_ID], DESCRIBED)
-        if data.detect_language:
-            part = part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], _language(part[t.TEXT]).nullif(""))})
-        part = engine.keep(part, spec.path)
-        engine.drop(raw)
-        part = ledger.sort_out(part, [Reason.NO_ITEM, Reason.SAME_ID], "items", first=True)
-        parts.append(part)
-    return union(parts)
+    return union([platform_items(engine, data, index, ledger) for index in range(len(data.platforms))])
+
+
+def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir.Table:
+    """One platform's items; see ``read_items``."""
+    platform = data.platforms[index]
+    spec, key = platform.items, f"data.platforms[{index}].items"
+    raw = engine.read(spec)
+    names = template_fields(spec.text)
+    mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
+    for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
+        file_column(raw, name, place, spec.path)
+    # Kept, since a Parquet file of one row group would be worked on by one thread.
+    raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys([*names, *mapped.values()])), spec.path)
+    column = reader(raw, spec, key)
+    texts = {name: raw[name] for name in names}
+    language = column(t.LANGUAGE, "string")
+    part = raw.select(
+        SOURCE_ROW,
+        **{
+            t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
+            t.PLATFORM: ibis.literal(platform.name),
+            t.CATEGORY: path(column(t.CATEGORY, "string"), data.clean),
+            t.BRAND: plain(entries(column(t.BRAND, "string")).replace(BETWEEN, " "), data.clean),
+            t.PRICE: number(column(t.PRICE, "string")),
+            t.LANGUAGE: words(language).lower(),
+            t.TEXT: _filled(spec.text, texts, data.clean),
+        },
+    )
+    missing = Reason.first((part[t.ITEM_ID].isnull(), Reason.NO_ITEM))
+    part = one_per(part.mutate(**{t.REASON: missing}), [t.ITEM_ID], DESCRIBED)
+    if data.detect_language:
+        part = part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], _language(part[t.TEXT]).nullif(""))})
+    part = engine.keep(part, spec.path)
+    engine.drop(raw)
+    return ledger.sort_out(part, [Reason.NO_ITEM, Reason.SAME_ID], "items", first=True)
+
+
+def more_items(engine: Engine, data: Data, domains: Domains, index: int, path: str, ledger: Ledger) -> ir.Table:
+    """A file of further items of one platform, in the shape of its items file.
+
+    Returns:
+        One row an id, as ``read_items`` and ``assign_domains`` give it; item_id as the catalogue has it.
+    """
+    platforms = list(data.platforms)
+    items = platforms[index].items.model_copy(update={"path": path})
+    platforms[index] = platforms[index].model_copy(update={"items": items})
+    data = data.model_copy(update={"platforms": tuple(platforms)})
+    found = with_domain(platform_items(engine, data, index, ledger), domains)
+    return found.mutate(**{t.ITEM_ID: ibis.literal(own_id(platforms[index], data)) + found[t.ITEM_ID]})
 
 
 def _filled(template: str, columns: dict[str, ir.Column], clean: Clean) -> ir.StringValue:
@@ -148,6 +164,11 @@ def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Tabl
                 close = get_close_matches(category, known, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known[:20])}"
                 raise InputError(f"domains.{name}.category: no item is in category '{category}'; {hint}")
+    return with_domain(items, domains)
+
+
+def with_domain(items: ir.Table, domains: Domains) -> ir.Table:
+    """As ``assign_domains``, whatever categories there are."""
     category = items[t.CATEGORY]
     is_source = category.notnull() if "*" in domains.source.category else _within(category, domains.source.category)
     domain = ibis.cases(

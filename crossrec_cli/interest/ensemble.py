@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.batches import Domain
+from crossrec_cli.interest.batches import Bools, Domain
 from crossrec_cli.interest.model import InterestModel, Items, Whitening, whitening
 
 FIRST = "models.0."
@@ -43,9 +43,22 @@ class Ensemble(nn.Module):
 
     @classmethod
     def restore(
-        cls, config: Interest, embeddings: Iterable[npt.NDArray[np.float32]], weights: Mapping[str, Tensor]
+        cls,
+        config: Interest,
+        embeddings: Iterable[npt.NDArray[np.float32]],
+        weights: Mapping[str, Tensor],
+        added: Bools | None = None,
     ) -> Ensemble:
-        """The ensemble whose ``state_dict`` this is, over the same catalogue, whose text embeddings come in parts."""
+        """The ensemble whose ``state_dict`` this is.
+
+        Args:
+            config: as it was trained.
+            embeddings: the catalogue's text embeddings, and behind them the added items', in parts.
+            weights: the ``state_dict``.
+            added: for each item that came after training whether it is in the target; to the model they are cold.
+        """
+        if added is not None:
+            weights = _grown(weights, torch.from_numpy(added.astype(np.float32)))
         white = Whitening(weights[f"{FIRST}tower.text_mean"], weights[f"{FIRST}tower.text_matrix"])
         popularity, in_target = (weights[f"{FIRST}tower.{name}"] for name in ("popularity", "in_target"))
         text, tags = white.of(embeddings, len(popularity)), len(weights[f"{FIRST}tags.weight"])
@@ -80,3 +93,15 @@ class Ensemble(nn.Module):
     def calibrated(self, logits: Tensor) -> Tensor:
         """Mean logits u·v(i) + b(i) to probabilities."""
         return torch.sigmoid(self.score_scale * logits + self.score_shift)
+
+
+def _grown(weights: Mapping[str, Tensor], in_target: Tensor) -> dict[str, Tensor]:
+    """A ``state_dict`` with more items at the end, that have neither interactions nor an id embedding nor a bias."""
+    more = {
+        "tower.in_target": in_target,
+        "tower.popularity": torch.zeros_like(in_target),
+        "tower.bias": torch.zeros_like(in_target),
+        "tower.id_embedding.weight": torch.zeros(len(in_target), weights[f"{FIRST}tower.id_embedding.weight"].shape[1]),
+    }
+    ends = {name: end for name in weights for part, end in more.items() if name.endswith(part)}
+    return {name: torch.cat([known, ends[name]]) if name in ends else known for name, known in weights.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from torch.nn import Module
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.errors import ArtifactError
-from crossrec_cli.interest.batches import Histories, Ints, load_histories
+from crossrec_cli.interest.batches import Bools, Histories, Ints, load_histories
 from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.stages import INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, USERS
+from crossrec_cli.stages import ADDED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, USERS
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,15 @@ def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None) -
     """Read preprocess's tables; the model's tags come from pretrain-adapt unless they are given."""
     if tag_names is None:
         tag_names = t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist()
-    items, users = t.read_table(inputs[ITEMS]), t.read_table(inputs[USERS])
+    items, users = load_items(inputs), t.read_table(inputs[USERS])
     interactions = t.read_table(inputs[INTERACTIONS], [t.USER_INDEX, t.ITEM_INDEX, t.WEIGHT, t.SPLIT])
     return World(items, users, load_histories(interactions, items, users, tag_names))
+
+
+def load_items(inputs: Mapping[str, Path]) -> pa.Table:
+    """The catalogue, and behind it what came after training, where a stage reads that: rows of ``tables.ITEMS``."""
+    files = [inputs[file] for file in (ITEMS, ADDED) if file in inputs]
+    return pa.concat_tables(t.read_table(file, t.ITEMS.names).cast(t.ITEMS) for file in files)  # DuckDB's know no null
 
 
 def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> Ensemble:
@@ -56,15 +62,29 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> 
         ArtifactError: if they cannot be read, or are another model's.
     """
     try:
-        parts, state = t.embedding_parts(inputs[ITEM_TEXT]), safetensors.torch.load_file(inputs[weights])
-        return Ensemble.restore(interest, parts, state)
+        state = safetensors.torch.load_file(inputs[weights])
+        return Ensemble.restore(interest, _embedding_parts(inputs), state, _added_in_target(inputs))
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
 
 
 def load_embeddings(inputs: Mapping[str, Path]) -> npt.NDArray[np.float32]:
     """The items' text embeddings, float32 (items, width)."""
-    return t.read_embeddings(inputs[ITEM_TEXT])
+    if ADDED not in inputs:
+        return t.read_embeddings(inputs[ITEM_TEXT])
+    return np.concatenate(list(_embedding_parts(inputs)))
+
+
+def _embedding_parts(inputs: Mapping[str, Path]) -> Iterator[npt.NDArray[np.float32]]:
+    for file in (ITEM_TEXT, ADDED):
+        if file in inputs:
+            yield from t.embedding_parts(inputs[file])
+
+
+def _added_in_target(inputs: Mapping[str, Path]) -> Bools:
+    """For each item that was added since training whether it is in the target."""
+    domain = t.read_table(inputs[ADDED], [t.DOMAIN])[t.DOMAIN].to_pylist() if ADDED in inputs else []
+    return np.array([name == t.TARGET for name in domain], dtype=bool)
 
 
 def save_model(path: Path, model: Module) -> None:

@@ -18,8 +18,9 @@ from crossrec_cli.interest.batches import Ints
 from crossrec_cli.ranking.search import DEFAULT, Signals, Weights, Words, fit
 from crossrec_cli.ranking.topk import Ranks, mid_ranks
 from crossrec_cli.reporting import Reporter
-from crossrec_cli.stages import BLEND, ITEMS, Job, Summary
+from crossrec_cli.stages import BLEND, Job, Summary
 from crossrec_cli.stages.files import read_file
+from crossrec_cli.stages.load import load_items
 from crossrec_cli.stages.searcher import QUERIES, WHO, Searcher
 
 KEY = "search.queries"
@@ -36,7 +37,7 @@ Row = dict[str, Any]
 
 def run(job: Job) -> Summary:
     """Index the words; then, where there are pairs of a query and a purchase, fit the weights on most of them."""
-    items = t.read_table(job.inputs[ITEMS], [t.ITEM_ID, t.TEXT])
+    items = load_items(job.inputs)
     columns = (items[name].to_pylist() for name in (t.TEXT, t.ITEM_ID))
     words = Words.of([f"{text or ''} {item}" for text, item in zip(*columns, strict=True)])
     words.save(job.out)

@@ -8,24 +8,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import safetensors.torch
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
-from safetensors import SafetensorError
 from torch import Tensor
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config
-from crossrec_cli.encoder.embed import TextEncoder
-from crossrec_cli.encoder.locate import locate
-from crossrec_cli.errors import ArtifactError, InputError
+from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Ints, Ragged
 from crossrec_cli.ranking.search import Signals, Weights, Words, best, centered, standardised
 from crossrec_cli.ranking.topk import CHUNK_CELLS, interest_scorer
 from crossrec_cli.reporting import Advance
-from crossrec_cli.stages import BLEND, FINETUNED, LANGUAGE_MODEL
+from crossrec_cli.stages import BLEND, FINETUNED
 from crossrec_cli.stages.files import read_file
+from crossrec_cli.stages.language import load_encoder
 from crossrec_cli.stages.load import load_embeddings, load_model, load_world
 from crossrec_cli.stages.recommender import with_newest
 
@@ -52,9 +49,7 @@ class Searcher:
         self.is_target = self.world.histories.domain.is_target
         self.interest_of = interest_scorer(self.model, np.arange(len(self.is_target)))
         self.texts = F.normalize(torch.from_numpy(load_embeddings(inputs)).to(compute.device))
-        self.encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        if LANGUAGE_MODEL in inputs:
-            _put_weights(self.encoder, inputs[LANGUAGE_MODEL])
+        self.encoder = load_encoder(config.encoder, inputs, compute)
 
     @classmethod
     def load(cls, config: Config, inputs: Mapping[str, Path], index: Path) -> Searcher:
@@ -176,15 +171,3 @@ def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
     if (found < 0).any():
         raise InputError(f"{what} '{wanted[int((found < 0).argmax())]}': not in the data")
     return found
-
-
-def _put_weights(encoder: TextEncoder, path: Path) -> None:
-    """The weights of the adapted language model that read the items.
-
-    Raises:
-        ArtifactError: if they cannot be read, or are another model's.
-    """
-    try:
-        encoder.model.load_state_dict(safetensors.torch.load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ArtifactError(f"{path}: not this language model's weights: {str(error).splitlines()[0]}") from None

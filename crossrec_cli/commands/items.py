@@ -1,0 +1,45 @@
+"""``crossrec items …``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossrec_cli import show
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending
+from crossrec_cli.config.load import load_config
+from crossrec_cli.console import Console
+from crossrec_cli.pipeline import add_items
+
+app = typer.Typer(help="What is for sale since training.", no_args_is_help=True, epilog=EXIT_CODES)
+
+
+@app.callback()
+def _items() -> None:
+    """Have ``add`` be named, though it is alone."""
+
+
+@app.command("add", epilog=EXIT_CODES)
+def add(
+    config: ConfigPath,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="In the shape of the config's items file.", show_default=False)
+    ],
+    platform: Annotated[
+        str | None, typer.Option("--platform", metavar="NAME", help="Whose items, where there are several platforms.")
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have new items recommended at once, by their texts. Nothing is trained again."""
+    console = Console(quiet, as_json)
+    with ending(console):
+        loaded = load_config(config, overrides or ())
+        with Store(loaded.run_path).lock():
+            console.open_log(loaded.run_path)
+            made = add_items(loaded, file, platform, console)
+            console.document({"run_dir": loaded.run_dir} | show.added(console, made))
