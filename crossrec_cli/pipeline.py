@@ -115,23 +115,23 @@ class Stage:
     @property
     def upstream(self) -> set[str]:
         """The stages whose files it reads."""
-        return {_stage_of(file) for file in self.reads}
+        return {stage_of(file) for file in self.reads}
 
     def inputs(self, current: Mapping[str, Artifact]) -> dict[str, Artifact]:
         """The artifact of each file that it reads, from those of the earlier stages that are there."""
-        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(_stage_of(file)))}
+        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
     def run(self, job: Job) -> stages.Summary:
         """Do the work. Only now is the stage's code imported."""
-        with _signals_wait():
+        with signals_wait():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: stages.Summary = module.run(job)
         return summary
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
+def signals_wait() -> Iterator[None]:
     """Ctrl-C and SIGTERM come through afterwards: in the middle of its import, torch aborts the process."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -140,7 +140,7 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stage_of(file: str) -> str:
+def stage_of(file: str) -> str:
     """The stage that writes a file."""
     return file.partition("/")[0]
 
@@ -182,9 +182,17 @@ class Outcome:
     ran: bool
     reason: str
     """Why it ran, or why it did not need to."""
+    inputs: Mapping[str, Path]
+    """The earlier stages' files that it was made from, by stage/name."""
 
 
-def run_stages(config: Config, wanted: Collection[str], report: Reporter, force: bool = False) -> Iterator[Outcome]:
+def run_stages(
+    config: Config,
+    wanted: Collection[str],
+    report: Reporter,
+    force: bool = False,
+    exported: Artifact | None = None,
+) -> Iterator[Outcome]:
     """Bring stages up to date, in order. The caller holds the run directory's lock.
 
     Args:
@@ -192,6 +200,7 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
         wanted: names of the stages to run; what they read beside each other must be there.
         report: told what happens.
         force: run them even if they are up to date.
+        exported: holds all that they read of the others, in place of the run directory.
 
     Raises:
         ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
@@ -206,7 +215,20 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
             current[stage.name] = outcome.artifact
             yield outcome
         elif stage.name in read:
+            current[stage.name] = exported or _require(store, stage, config, current)
+
+
+def read_by(config: Config, wanted: str) -> dict[str, Artifact]:
+    """The artifact of each stage that a stage reads.
+
+    Raises:
+        ArtifactError: if one of them is missing, damaged or out of date.
+    """
+    store, current = Store(config.run_path), dict[str, Artifact]()
+    for stage in STAGES:
+        if stage.name in BY_NAME[wanted].upstream:
             current[stage.name] = _require(store, stage, config, current)
+    return current
 
 
 def inputs_of(config: Config, stage: str) -> dict[str, Path]:
@@ -281,18 +303,18 @@ def _bring_up_to_date(
     store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact], report: Reporter, force: bool
 ) -> Outcome:
     basis = _basis(stage, config, current)
+    paths = {file: made.file(file) for file, made in stage.inputs(current).items()}
     try:
         artifact = store.current(stage.name)
         reason = _out_of_date(stage, artifact, basis) if artifact else "not run yet"
     except ArtifactError as error:
         artifact, reason = None, str(error)
     if artifact and not reason and not force:
-        return Outcome(stage.name, artifact, False, "config and inputs unchanged")
+        return Outcome(stage.name, artifact, False, "config and inputs unchanged", paths)
     reason = reason or "--force"
     report.log(f"{stage.name} runs: {reason}")
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
-        paths = {file: made.file(file) for file, made in stage.inputs(current).items()}
         summary = stage.run(Job(config, paths, draft, report, store.checkpoint(stage.name, basis.digest)))
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -310,4 +332,4 @@ def _bring_up_to_date(
             cpu_seconds=round(time.process_time() - cpu, 3),
             peak_memory_bytes=peak_memory(),
         )
-        return Outcome(stage.name, store.commit(draft, manifest), True, reason)
+        return Outcome(stage.name, store.commit(draft, manifest), True, reason, paths)

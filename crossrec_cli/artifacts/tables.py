@@ -46,6 +46,7 @@ RECENCY_DAYS: Final = "recency_days"
 COLD_USER: Final = "cold_user"
 COLD_ITEM: Final = "cold_item"
 EMBEDDING: Final = "embedding"
+VECTOR: Final = "vector"
 TEXT_HASH: Final = "text_hash"
 SEGMENT: Final = "segment"
 CONTROL: Final = "control"
@@ -317,6 +318,19 @@ WHY = pa.schema(  # recommendations.parquet has these as well where reasons are 
 def embeddings(width: int) -> pa.Schema:
     """item_text.parquet: the language model's embedding of each item's text, ``width`` float32."""
     return pa.schema({ITEM_INDEX: pa.int32(), EMBEDDING: pa.list_(pa.float32(), width)})
+
+
+def item_vectors(width: int) -> pa.Schema:
+    """item_vectors.parquet: what a user vector is multiplied with, ``width`` float32, and what is added then."""
+    return pa.schema(
+        {
+            ITEM_INDEX: pa.int32(),
+            ITEM_ID: pa.string(),
+            DOMAIN: pa.string(),
+            VECTOR: pa.list_(pa.float32(), width),
+            BIAS: pa.float32(),
+        }
+    )
 
 
 def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
