@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +17,13 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import PACKAGES
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.export.folder import ITEM_TOWER, ITEM_VECTORS, USER_TOWER
-from crossrec_cli.report.page import Section, Table, markdown_table, markdown_text
+from crossrec_cli.report.page import Table, markdown_table, markdown_text
 from crossrec_cli.stages import FINETUNE, INTERACTIONS, PREPROCESS, PRETRAIN_ADAPT, TAG_NAMES
 from crossrec_cli.stages.load import World
 from crossrec_cli.verdict import behind
 from crossrec_cli.verdict.facts import CROSSREC, Facts
-from crossrec_cli.verdict.page import sections, verdict
-from crossrec_cli.verdict.words import figure, gain, listed, measure
+from crossrec_cli.verdict.page import FEW, TITLE, sections, verdict
+from crossrec_cli.verdict.words import SMALL, figure, gain, listed, measure
 
 SHOWN = 3
 """So many items are bought by the user of the example."""
@@ -94,7 +96,7 @@ def _use(config: Config, world: World, tags: int) -> str:
     """The command, the lines of Python, and what goes into the towers."""
     popularity, ids = world.histories.domain.popularity, world.items[t.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user = world.users[t.USER_ID][0].as_py()
+    user = shlex.quote(world.users[t.USER_ID][0].as_py())
     snippet = SNIPPET.format(vectors=ITEM_VECTORS, tower=USER_TOWER, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
 
@@ -130,20 +132,22 @@ D is as long as a `vector`, w as an embedding. The first gives `user`, the secon
 def _measured(facts: Facts) -> list[str]:
     """The test's figures, and what the page says of them."""
     titled = {section.title: section for section in sections(facts)}
-    others, parts, scores = titled["Beside other ways"], titled["For whom?"], behind.scores(facts)
+    others, scores = titled["Beside other ways"], behind.scores(facts)
+    (groups,) = titled["For whom?"].tables
+    large = replace(groups, rows=[row for row in groups.rows if not row[0].endswith(FEW)])
     return [
         "## How well it ranks",
-        markdown_text(verdict(facts)),
+        markdown_text(f"{TITLE} {verdict(facts)}"),
         markdown_text(others.text),
         markdown_table(_beside_others(facts)),
-        *_told("For whom it is good, and for whom not", parts),
-        *_told("Can the score be believed?", scores),
+        "## For whom it is good, and for whom not",
+        f"Groups of fewer than {SMALL} users are left out: their figures are mostly chance.",
+        markdown_table(large),
+        f"## {scores.title}",
+        markdown_text(scores.text),
+        *map(markdown_table, scores.tables),
         *([markdown_table(_reliability(facts))] if facts.calibration.num_rows else []),
     ]
-
-
-def _told(title: str, section: Section) -> list[str]:
-    return [f"## {title}", markdown_text(section.text), *map(markdown_table, section.tables)]
 
 
 def _beside_others(facts: Facts) -> Table:
