@@ -117,23 +117,23 @@ class Stage:
     @property
     def upstream(self) -> set[str]:
         """The stages whose files it reads."""
-        return {_stage_of(file) for file in self.reads}
+        return {stage_of(file) for file in self.reads}
 
     def inputs(self, current: Mapping[str, Artifact]) -> dict[str, Artifact]:
         """The artifact of each file that it reads, from those of the earlier stages that are there."""
-        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(_stage_of(file)))}
+        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
     def run(self, job: Job, **more: Any) -> stages.Summary:
         """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
-        with _signals_wait():
+        with signals_wait():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: stages.Summary = module.run(job, **more)
         return summary
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
+def signals_wait() -> Iterator[None]:
     """Ctrl-C and SIGTERM come through afterwards: in the middle of its import, torch aborts the process."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -142,7 +142,7 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stage_of(file: str) -> str:
+def stage_of(file: str) -> str:
     """The stage that writes a file."""
     return file.partition("/")[0]
 
@@ -187,7 +187,13 @@ class Outcome:
     """Why it ran, or why it did not need to."""
 
 
-def run_stages(config: Config, wanted: Collection[str], report: Reporter, force: bool = False) -> Iterator[Outcome]:
+def run_stages(
+    config: Config,
+    wanted: Collection[str],
+    report: Reporter,
+    force: bool = False,
+    exported: Artifact | None = None,
+) -> Iterator[Outcome]:
     """Bring stages up to date, in order. The caller holds the run directory's lock.
 
     Args:
@@ -195,6 +201,7 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
         wanted: names of the stages to run; what they read beside each other must be there.
         report: told what happens.
         force: run them even if they are up to date.
+        exported: holds all that they read of the others, in place of the run directory.
 
     Raises:
         ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
@@ -208,6 +215,8 @@ def run_stages(config: Config, wanted: Collection[str], report: Reporter, force:
             outcome = _bring_up_to_date(store, stage, config, current, report, force)
             current[stage.name] = outcome.artifact
             yield outcome
+        elif exported:
+            current[stage.name] = exported
         elif stage.name in read:
             current[stage.name] = _require(store, stage, config, current)
         elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
@@ -255,8 +264,8 @@ def _additions(store: Store, config: Config, current: Mapping[str, Artifact], re
     return {stage.name: artifact} if artifact and not stale else {}
 
 
-def inputs_of(config: Config, stage: str, report: Reporter | None = None) -> dict[str, Path]:
-    """The earlier stages' files that a stage reads.
+def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]:
+    """The artifacts of the earlier stages that a stage reads, by their names.
 
     Args:
         config: the whole config.
@@ -271,8 +280,16 @@ def inputs_of(config: Config, stage: str, report: Reporter | None = None) -> dic
         if earlier.name in BY_NAME[stage].upstream:
             current[earlier.name] = _require(store, earlier, config, current)
     if ADDED in BY_NAME[stage].reads_if_there:
-        current |= _additions(store, config, current, report or Silent())
-    return {file: made.file(file) for file, made in BY_NAME[stage].inputs(current).items()}
+        current |= _additions(store, config, current, report)
+    return current
+
+
+def inputs_of(
+    config: Config, stage: str, report: Reporter | None = None, exported: Artifact | None = None
+) -> dict[str, Path]:
+    """The earlier stages' files that a stage reads, by stage/name; see ``read_by``, and ``run_stages`` for exports."""
+    every = {earlier.name: exported for earlier in STAGES} if exported else read_by(config, stage, report or Silent())
+    return {file: made.file(file) for file, made in BY_NAME[stage].inputs(every).items()}
 
 
 @dataclass(frozen=True)

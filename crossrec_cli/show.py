@@ -15,7 +15,8 @@ from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, ConfigError, RegressionError
-from crossrec_cli.pipeline import Outcome
+from crossrec_cli.export.folder import CARD
+from crossrec_cli.pipeline import Outcome, signals_wait
 from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
@@ -112,6 +113,23 @@ def page(console: Console, config: Config, wanted: Page) -> dict[str, Any]:
         console.remark(where)
     told = {"report": str(path), "verdict": verdict}
     return told | ({"markdown": write.as_markdown(facts)} if wanted.markdown else {})
+
+
+def exported(console: Console, config: Config, folder: Path) -> dict[str, Any]:
+    """Export a run's model, and say where it is and how it is served.
+
+    Returns:
+        The same for ``--json``.
+    """
+    with signals_wait():
+        from crossrec_cli.export.write import write_export  # noqa: PLC0415  torch takes a moment to import
+
+    made = write_export(config, folder, console)
+    size = sum(entry.bytes for entry in made.manifest.files.values())
+    console.say(f"done in {made.manifest.wall_seconds:.1f} s, {size / 1e6:,.1f} MB in {folder}")
+    console.remark(f"Served by: crossrec recommend --from {folder}")
+    console.remark(f"The model card: {folder / CARD}")
+    return {"run_dir": config.run_dir, "folder": str(folder), "bytes": size} | made.manifest.summary
 
 
 def evaluated(run_dir: Path) -> Artifact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,6 @@ from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.pipeline import inputs_of
 from crossrec_cli.show import WIDTH
 from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.stages.files import read_file
@@ -91,7 +90,9 @@ def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]
     return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
 
 
-def listed(console: Console, config: Config, asked: Asked, form: Format, stdin: Iterable[str]) -> dict[str, Any]:
+def listed(
+    console: Console, config: Config, inputs: Mapping[str, Path], asked: Asked, form: Format, stdin: Iterable[str]
+) -> dict[str, Any]:
     """Print the lists of the users asked for, which are made now; nothing is written.
 
     Returns:
@@ -102,13 +103,13 @@ def listed(console: Console, config: Config, asked: Asked, form: Format, stdin: 
     """
     from crossrec_cli.stages.recommender import Recommender  # noqa: PLC0415  torch takes a moment to import
 
-    more, inputs = asked.ids(stdin), inputs_of(config, RECOMMEND, console)
+    more = asked.ids(stdin)
     console.begin(RECOMMEND)
     maker = Recommender(config, inputs, console)
     named = maker.users(pa.array(asked.users, pa.string()), "--user")
     if asked.why_not is not None:
         (rows,) = maker.lists(named)
-        return {"why_not": _why_not(console, config, rows, asked.users[0], asked.why_not)}
+        return {"why_not": _why_not(console, config, inputs, rows, asked.users[0], asked.why_not)}
     known = t.places(pa.chunked_array([more]), maker.world.users[t.USER_ID])
     if unknown := int((known < 0).sum()):
         console.warn(f"--users {asked.file}: {unknown:,} of {len(more):,} users are not in the data")
@@ -136,11 +137,13 @@ def _made(console: Console, maker: Recommender, users: Sequence[int]) -> Iterato
         yield from maker.lists(np.array(users, np.int64), advance)
 
 
-def _why_not(console: Console, config: Config, rows: pa.Table, user: str, item: str) -> dict[str, str]:
+def _why_not(
+    console: Console, config: Config, inputs: Mapping[str, Path], rows: pa.Table, user: str, item: str
+) -> dict[str, str]:
     """Say in one line what keeps an item out of a user's list."""
     from crossrec_cli.stages.why_not import why_not as reason_of  # noqa: PLC0415  torch takes a moment to import
 
-    reason = reason_of(config, inputs_of(config, RECOMMEND), rows, user, item)
+    reason = reason_of(config, inputs, rows, user, item)
     console.result(Text(f"{visible(item)} for {visible(user)}: {visible(reason)}"), wanted=True)
     return {t.USER_ID: user, t.ITEM_ID: item, "reason": reason}
 

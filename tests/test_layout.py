@@ -27,6 +27,7 @@ ORDER = [
     "stages",
     "pipeline",
     "verdict",
+    "export",
     "console",
     "show",
     "show_lists",

@@ -111,11 +111,7 @@ class Store:
         link = self.run_dir / stage / CURRENT
         if not link.is_symlink():
             return None
-        path = link.parent / link.readlink().name
-        manifest = _read_manifest(path / MANIFEST)
-        for name, entry in manifest.files.items():
-            _check_file(path / name, entry)
-        return Artifact(path, manifest)
+        return checked(link.parent / link.readlink().name)
 
     @contextmanager
     def draft(self, stage: str) -> Iterator[Path]:
@@ -149,17 +145,13 @@ class Store:
         """Make a draft the stage's current artifact, and drop all but the newest two."""
         stage_dir = draft.parent
         final = stage_dir / manifest.id
-        for name in manifest.files:
-            _sync(draft / name)
-        (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _sync(draft / MANIFEST)
-        _sync(draft)
+        seal(draft, manifest)
         draft.rename(final)
         link = stage_dir / f".{CURRENT}"
         link.unlink(missing_ok=True)
         link.symlink_to(final.name)
         link.replace(stage_dir / CURRENT)
-        _sync(stage_dir)
+        sync(stage_dir)
         for left in stage_dir.glob(f"{CHECKPOINT}*"):
             left.unlink()
         others = sorted(path for path in stage_dir.iterdir() if _ID.fullmatch(path.name) and path != final)
@@ -234,7 +226,33 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_manifest(path: Path) -> Manifest:
+def checked(path: Path) -> Artifact:
+    """The artifact in a directory.
+
+    Raises:
+        ArtifactError: if there is none, or it is damaged.
+    """
+    manifest = read_manifest(path / MANIFEST)
+    for name, entry in manifest.files.items():
+        _check_file(path / name, entry)
+    return Artifact(path, manifest)
+
+
+def seal(draft: Path, manifest: Manifest) -> None:
+    """Bring a draft's files to the disk, and its manifest last."""
+    for name in manifest.files:
+        sync(draft / name)
+    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    sync(draft / MANIFEST)
+    sync(draft)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A manifest that this crossrec can read, and that names no file elsewhere.
+
+    Raises:
+        ArtifactError: if it is none.
+    """
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -257,7 +275,8 @@ def _check_file(path: Path, entry: FileEntry) -> None:
         raise ArtifactError(f"{path}: damaged, its content is not what the manifest says")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk hold a file, or what a directory names, before anything later."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -46,6 +46,7 @@ RECENCY_DAYS: Final = "recency_days"
 COLD_USER: Final = "cold_user"
 COLD_ITEM: Final = "cold_item"
 EMBEDDING: Final = "embedding"
+VECTOR: Final = "vector"
 TEXT_HASH: Final = "text_hash"
 SEGMENT: Final = "segment"
 CONTROL: Final = "control"
@@ -329,6 +330,19 @@ def embeddings(width: int) -> pa.Schema:
 def added_items(width: int) -> pa.Schema:
     """added_items.parquet: items that came after training, numbered on from the catalogue's, with their embeddings."""
     return pa.schema([*ITEMS, embeddings(width).field(EMBEDDING)])
+
+
+def item_vectors(width: int) -> pa.Schema:
+    """item_vectors.parquet: what a user vector is multiplied with, ``width`` float32, and what is added then."""
+    return pa.schema(
+        {
+            ITEM_INDEX: pa.int32(),
+            ITEM_ID: pa.string(),
+            DOMAIN: pa.string(),
+            VECTOR: pa.list_(pa.float32(), width),
+            BIAS: pa.float32(),
+        }
+    )
 
 
 def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:

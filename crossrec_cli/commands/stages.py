@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from crossrec_cli import show, show_lists, show_search
-from crossrec_cli.artifacts.store import Store
+from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Force, Overrides, Quiet, ending
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import UnavailableError
-from crossrec_cli.pipeline import PIPELINE, Outcome, run_stages
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.export.folder import open_export
+from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, run_stages
 from crossrec_cli.show_lists import Format
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
 
@@ -39,6 +40,11 @@ WhyNot = Annotated[
 Events = Annotated[
     Path | None,
     typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),
+]
+
+Exported = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="FOLDER", help="Serve what 'crossrec export' wrote, in place of a CONFIG."),
 ]
 
 
@@ -67,7 +73,8 @@ _stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the
 
 @app.command(epilog=EXIT_CODES)
 def recommend(
-    config: ConfigPath,
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The YAML config file.")] = None,
+    exported: Exported = None,
     overrides: Overrides = None,
     user: UserIds = None,
     users: UsersFile = None,
@@ -80,18 +87,16 @@ def recommend(
 ) -> None:
     """Write a ranked list of target items for every user, or print those of some."""
     newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
-    overrides, console = (
-        [*(overrides or ()), *newer],
-        Console(quiet or form == Format.CSV, as_json or form == Format.JSON),
-    )
+    overrides = [*(overrides or ()), *newer]
+    console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
         if asked := show_lists.Asked(user or (), users, why_not):
-            settings = load_config(config, overrides)
-            console.document(
-                {"run_dir": settings.run_dir} | show_lists.listed(console, settings, asked, form, sys.stdin)
-            )
+            settings, made = _given(config, exported, overrides)
+            inputs = inputs_of(settings, RECOMMEND, console, made)
+            found = show_lists.listed(console, settings, inputs, asked, form, sys.stdin)
+            console.document({"run_dir": settings.run_dir} | found)
         else:
-            _execute((RECOMMEND,), config, overrides, force, console, form=form)
+            _execute((RECOMMEND,), config, overrides, force, console, form=form, exported=exported)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -135,24 +140,25 @@ def search(
 
 def _execute(
     stages: tuple[str, ...],
-    config_path: Path,
+    config_path: Path | None,
     overrides: Sequence[str],
     force: bool,
     console: Console,
     page: show.Page | None = None,
     form: Format = Format.TABLE,
     asked: tuple[str | None, str | None, Path | None] | None = None,
+    exported: Path | None = None,
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     with ending(console):
         looked_for = show_search.Asked(*asked) if asked else None
-        config = load_config(config_path, overrides)
+        config, made = _given(config_path, exported, overrides)
         _see_that_it_can_be_tracked(config)
         with Store(config.run_path).lock():
             console.open_log(config.run_path)
             earlier = show.evaluated(page.against) if page and page.against else None
             outcomes = []
-            for outcome in run_stages(config, stages, console, force):
+            for outcome in run_stages(config, stages, console, force, made):
                 show.outcome(console, outcome)
                 outcomes.append(outcome)
             document = _document(config, outcomes)
@@ -168,6 +174,15 @@ def _execute(
                     console, outcomes[-1].artifact, earlier, page.against, config.evaluate.tolerance
                 )
             console.document(document)
+
+
+def _given(path: Path | None, exported: Path | None, overrides: Sequence[str]) -> tuple[Config, Artifact | None]:
+    """The config, and the export that is served if it comes from one."""
+    if path is not None and exported is None:
+        return load_config(path, overrides), None
+    if exported is not None and path is None:
+        return open_export(exported, overrides)
+    raise ConfigError(["give either a CONFIG or, with --from, the folder of an export"])
 
 
 def _see_that_it_can_be_tracked(config: Config) -> None:

@@ -51,6 +51,14 @@ def _core_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 _CoreLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
 _CORE_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "null", "int", "float", "str", "seq", "map")}
+
+
+class _CoreDumper(yaml.SafeDumper):
+    """Writes plainly what ``_CoreLoader`` reads as the same, and quotes the rest."""
+
+    yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
+
+
 MAX_NODES = 100_000
 """More than any config needs; aliases of aliases would otherwise grow without end."""
 
@@ -92,6 +100,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if source.problems:
         raise ConfigError(sorted(set(source.problems), key=_by_line))
     return config
+
+
+def dump_config(config: Config) -> str:
+    """A config as YAML with every field, which ``load_config`` reads as the same config."""
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _by_line(problem: str) -> list[int | str]:

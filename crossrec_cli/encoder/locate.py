@@ -20,6 +20,7 @@ class Package:
     extra: str
     hub_id: str
     weights_sha256: str
+    licence: str
 
 
 PACKAGES = {
@@ -29,6 +30,7 @@ PACKAGES = {
         extra="minilm",
         hub_id="sentence-transformers/all-MiniLM-L6-v2",
         weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        licence="Apache-2.0",
     ),
 }
 WEIGHTS = "model.safetensors"

@@ -159,19 +159,20 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 def markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The same without its charts, for a pull request."""
-    parts = [f"## {title}", _markdown_text(lead)]
+    parts = [f"## {title}", markdown_text(lead)]
     for section in sections:
-        parts += [f"### {section.title}", _markdown_text(section.text), *map(_markdown_table, section.tables)]
+        parts += [f"### {section.title}", markdown_text(section.text), *map(markdown_table, section.tables)]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table with its title."""
     rule = ["---"] + ["---" if table.words else "---:"] * (len(table.columns) - 1)
-    lines = [table.columns, rule, *([_markdown_text(cell) for cell in row] for row in table.rows)]
+    lines = [table.columns, rule, *([markdown_text(cell) for cell in row] for row in table.rows)]
     return "\n".join([f"**{table.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text from data as text: no cell ends in it and no HTML begins in it."""
     return escape(text, quote=False).replace("|", "\\|").replace("`", "\\`")
 

@@ -20,6 +20,8 @@ SETTINGS = {"item_knn": "neighbours", "ials": "a purchase's weight"}
 """What the number that was chosen for a baseline sets; for the others it is a λ."""
 NAMED, LONGEST = 3, 40
 """So many groups are named in the verdict, with so many characters each."""
+FEW = " (few)"
+"""Marks a small segment."""
 TITLE = "Does it recommend better?"
 
 
@@ -208,4 +210,4 @@ def _segments(facts: Facts) -> Section:
 
 
 def _few(number: int) -> str:
-    return "" if number >= SMALL else " (few)"
+    return "" if number >= SMALL else FEW

@@ -1,0 +1,37 @@
+"""``crossrec export``: a run's model for another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossrec_cli import show
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending
+from crossrec_cli.config.load import load_config
+from crossrec_cli.console import Console
+from crossrec_cli.export.folder import EXPORT
+
+app = typer.Typer()
+
+
+@app.command(EXPORT, epilog=EXIT_CODES)
+def export(
+    config: ConfigPath,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to; an earlier export is replaced.", show_default=False)
+    ],
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the model into a folder that needs nothing else: weights, vectors, ONNX, model card."""
+    console = Console(quiet, as_json)
+    with ending(console):
+        loaded = load_config(config, overrides or ())
+        with Store(loaded.run_path).lock():
+            console.open_log(loaded.run_path)
+            console.begin(EXPORT)
+            console.document(show.exported(console, loaded, folder))

@@ -1,0 +1,242 @@
+"""The model card: what an export holds, how to use it, how well it ranks, for whom, and what is known against it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Manifest
+from crossrec_cli.config.schema import Config
+from crossrec_cli.encoder.locate import PACKAGES
+from crossrec_cli.evaluation.segments import ALL
+from crossrec_cli.export.folder import ITEM_TOWER, ITEM_VECTORS, USER_TOWER
+from crossrec_cli.report.page import Table, markdown_table, markdown_text
+from crossrec_cli.stages import FINETUNE, INTERACTIONS, PREPROCESS, PRETRAIN_ADAPT, TAG_NAMES
+from crossrec_cli.stages.load import World
+from crossrec_cli.verdict import behind
+from crossrec_cli.verdict.facts import CROSSREC, Facts
+from crossrec_cli.verdict.page import FEW, TITLE, sections, verdict
+from crossrec_cli.verdict.words import SMALL, figure, gain, listed, measure
+
+SHOWN = 3
+"""So many items are bought by the user of the example."""
+SNIPPET = """\
+import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
+
+items = pq.read_table("{vectors}").to_pydict()
+vectors, bias = (np.array(items[name], np.float32) for name in ("vector", "bias"))
+target = np.array(items["domain"]) == "target"
+bought = [items["item_id"].index(item) for item in {bought}]  # oldest first
+given = {{
+    "vectors": vectors[bought],
+    "weights": np.ones(len(bought)),
+    "in_target": target[bought],
+    "tags": np.zeros({tags}),
+}}
+tower = onnxruntime.InferenceSession("{tower}")
+(user,) = tower.run(None, {{name: np.array([value], np.float32) for name, value in given.items()}})[0]
+score = 1 / (1 + np.exp(-(vectors @ user + bias)))
+score[bought] = score[~target] = 0  # owned already, or not to be recommended
+for place in np.argsort(-score)[:{k}]:
+    print(items["item_id"][place], f"{{score[place]:.4f}}")
+"""
+
+
+def card(
+    config: Config, inputs: Mapping[str, Path], world: World, manifests: Sequence[Manifest], facts: Facts | None
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        config: the run's, without what it should not tell.
+        inputs: the files that recommend reads.
+        world: the run's users and items.
+        manifests: of preprocess, pretrain-adapt and finetune.
+        facts: what the evaluation found; None if there is none.
+    """
+    made = {manifest.stage: manifest for manifest in manifests}
+    parts = [
+        f"# Recommendations of {markdown_text(_target(config))}",
+        _what_it_is(config, world, made[FINETUNE]),
+        "## How to use it",
+        _use(config, world, pq.read_metadata(inputs[TAG_NAMES]).num_rows),
+        *(_measured(facts) if facts else ["## How well it ranks", "It was not measured: the run was not evaluated."]),
+        "## Limits",
+        _limits(config),
+        "## What it was made from",
+        *map(markdown_table, _made_from(config, world, made, _days(inputs[INTERACTIONS]))),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _target(config: Config) -> str:
+    return listed(config.domains.target.category)
+
+
+def _what_it_is(config: Config, world: World, finetuned: Manifest) -> str:
+    """In one paragraph."""
+    return (
+        f"A crossrec model that ranks {len(world.target_items):,} items of {markdown_text(_target(config))} for "
+        f"{world.users.num_rows:,} users, and for others by what they bought. It learned from what a language model "
+        "knows of the items' texts and from what the users bought in these and other categories. The score is the "
+        f"probability that a user's next purchase there is this item. Trained on {finetuned.started[:10]}."
+    )
+
+
+def _use(config: Config, world: World, tags: int) -> str:
+    """The command, the lines of Python, and what goes into the towers."""
+    popularity, ids = world.histories.domain.popularity, world.items[t.ITEM_ID]
+    bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
+    user = shlex.quote(world.users[t.USER_ID][0].as_py())
+    snippet = SNIPPET.format(vectors=ITEM_VECTORS, tower=USER_TOWER, bought=bought, tags=tags, k=config.recommend.k)
+    return f"""With crossrec, neither the raw data nor the language model is needed:
+
+```bash
+crossrec recommend --from . --user {user}
+crossrec recommend --from . --events new.csv  # user_id,item_id: what happened since, of new users too
+```
+
+The lists lie in `recommend/current/recommendations.parquet`, or under another directory with `--set run_dir=DIR`.
+`--set` changes `recommend` and `runtime` alone.
+
+Without crossrec, with onnxruntime, numpy and pyarrow, for somebody who bought three things:
+
+```python
+{snippet}```
+
+It gives what `crossrec recommend` gives without `recommend.rules`. `{ITEM_VECTORS}` has every item as `vector` and
+`bias`; user · vector + bias is the log-odds of the score, so that any index of inner products can serve.
+
+| tower | input | shape, float32 | is |
+|---|---|---|---|
+| `{USER_TOWER}` | `vectors` | users, places, D | the history's item vectors, oldest first, filled up on the right |
+| | `weights` | users, places | how much each counts, 1 as a rule; 0 where it was filled up |
+| | `in_target` | users, places | 1 for items of the target, else 0 |
+| | `tags` | users, {tags} | 1 for each tag that the user bears, in the order of `tags.parquet` |
+| `{ITEM_TOWER}` | `embedding` | items, w | the language model's, of the text of an item that nobody bought yet |
+| | `in_target` | items | 1 for items of the target, else 0 |
+
+D is as long as a `vector`, w as an embedding. The first gives `user`, the second `vector` and `bias`, as
+`{ITEM_VECTORS}` would have them for such an item."""
+
+
+def _measured(facts: Facts) -> list[str]:
+    """The test's figures, and what the page says of them."""
+    titled = {section.title: section for section in sections(facts)}
+    others, scores = titled["Beside other ways"], behind.scores(facts)
+    (groups,) = titled["For whom?"].tables
+    large = replace(groups, rows=[row for row in groups.rows if not row[0].endswith(FEW)])
+    return [
+        "## How well it ranks",
+        markdown_text(f"{TITLE} {verdict(facts)}"),
+        markdown_text(others.text),
+        markdown_table(_beside_others(facts)),
+        "## For whom it is good, and for whom not",
+        f"Groups of fewer than {SMALL} users are left out: their figures are mostly chance.",
+        markdown_table(large),
+        f"## {scores.title}",
+        markdown_text(scores.text),
+        *map(markdown_table, scores.tables),
+        *([markdown_table(_reliability(facts))] if facts.calibration.num_rows else []),
+    ]
+
+
+def _beside_others(facts: Facts) -> Table:
+    """Every model's figures with their intervals, and what crossrec gains over it."""
+    hit = next(name for _, _, name in facts.figures if name.startswith("hr"))
+    models = sorted(
+        {model for _, model, _ in facts.figures}, key=lambda model: -facts.figures[ALL, model, facts.ndcg][t.VALUE]
+    )
+    rows = [
+        [
+            model,
+            *(_with_interval(facts, model, name) for name in (facts.ndcg, hit)),
+            gain(facts.gains[model]) if model != CROSSREC else "",
+        ]
+        for model in models
+    ]
+    names = [f"{measure(name)}@{facts.k} (95 %)" for name in (facts.ndcg, hit)]
+    users = facts.figures[ALL, CROSSREC, facts.ndcg][t.N]
+    return Table(f"Test, {users:,} users", ["model", *names, f"crossrec's gain in {measure(facts.ndcg)}"], rows)
+
+
+def _with_interval(facts: Facts, model: str, name: str) -> str:
+    row = facts.figures[ALL, model, name]
+    return f"{figure(row[t.VALUE], 4)} ({figure(row[t.LOW], 4)} to {figure(row[t.HIGH], 4)})"
+
+
+def _reliability(facts: Facts) -> Table:
+    bins = facts.calibration.to_pylist()
+    rows = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
+    return Table("Scores, and who bought", ["score", "bought", "pairs"], rows)
+
+
+def _limits(config: Config) -> str:
+    """What somebody who takes it over should know."""
+    adapted = (
+        "- The language model was adapted to the source. Its weights, if they were kept, are not in this folder, and "
+        f"`{ITEM_TOWER}` needs embeddings by them.\n"
+        if config.adapt.language_model != "frozen"
+        else ""
+    )
+    return f"""- The folder holds every user's id, tags and purchases. Treat it as the data that it was made from.
+- It knows what was bought up to the last day below. Newer purchases can be handed in, and change a user's interest;
+  nothing is learned from them until it is trained again.
+- The score is fitted on purchases of the past. Where prices, seasons or the shop change, test it again.
+- What is recommended gets bought more. The test cannot tell what the lists themselves would bring: that takes an
+  experiment.
+- Whoever bought nothing and bears no tag gets what others like.
+{adapted}- `config.yaml` is the run's; names and passwords in addresses are replaced by ***."""
+
+
+def _days(interactions: Path) -> str:
+    """The first and the last day of what users did."""
+    ends = pc.min_max(t.read_table(interactions, [t.TIMESTAMP])[t.TIMESTAMP]).as_py()
+    return f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}" if ends["min"] else "not known, only an order"
+
+
+def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days: str) -> list[Table]:
+    """Data, language model, settings and versions."""
+    counts, encoder, interest = made[PREPROCESS].summary, config.encoder, config.interest
+    package = PACKAGES.get(encoder.model)
+    weights = [
+        f"{name.rpartition('/')[2]} {sha}"
+        for name, sha in made[PRETRAIN_ADAPT].inputs.items()
+        if name.endswith(".safetensors") and name.startswith(encoder.model)
+    ]
+    data = [
+        ["platforms", listed([platform.name for platform in config.data.platforms])],
+        ["users", f"{world.users.num_rows:,}"],
+        *(
+            [domain, f"{counts[f'{domain}_interactions']:,} interactions with {counts[f'{domain}_items']:,} items"]
+            for domain in (t.SOURCE, t.TARGET)
+        ),
+        ["days", days],
+        ["split", config.split.strategy],
+    ]
+    model = [
+        ["language model", encoder.model],
+        *([["revision", encoder.revision]] if not package else [["published as", package.hub_id]]),
+        *(["sha256", sha] for sha in weights),
+        ["licence", package.licence if package else "not known to crossrec; its publisher says"],
+        ["reads", f"{encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}"],
+    ]
+    settings = [
+        ["user encoder", interest.user_encoder],
+        ["dim, members", f"{interest.dim}, {interest.members}"],
+        ["loss", interest.loss],
+        ["epochs", f"{config.adapt.epochs} on the source, at most {config.finetune.epochs} on the target"],
+        ["seed", str(config.seed)],
+    ]
+    versions = [list(pair) for pair in made[FINETUNE].versions.items()]
+    named = {"Data": data, "Language model": model, "Settings": settings, "Versions": versions}
+    return [Table(title, ["", ""], rows, words=True) for title, rows in named.items()]

@@ -1,0 +1,58 @@
+"""What an export's folder holds, and how it is opened. No torch is needed to look into one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from crossrec_cli.artifacts.store import MANIFEST, Artifact, checked, read_manifest
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import ArtifactError, ConfigError
+
+EXPORT: Final = "export"
+VERSION = 1
+"""Goes up when this crossrec cannot serve what an earlier one exported."""
+CONFIG_FILE = "config.yaml"
+CARD = "README.md"
+ITEM_VECTORS = "item_vectors.parquet"
+USER_TOWER = "user_tower.onnx"
+ITEM_TOWER = "item_tower.onnx"
+SETTABLE = {"run_dir", "recommend", "runtime"}
+"""What of the config bears on serving; the rest says how the model was made."""
+
+
+def open_export(folder: Path, overrides: Sequence[str] = ()) -> tuple[Config, Artifact]:
+    """The config of an export and its files, checked; what is made of them goes into the folder itself.
+
+    Args:
+        folder: as ``crossrec export`` wrote it.
+        overrides: as ``load_config`` takes them; ``run_dir`` may be elsewhere.
+
+    Raises:
+        ArtifactError: if it is no export, or a file is damaged.
+        ConfigError: if an override is wrong, or of something that an export cannot change any more.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"--from: {folder}: no crossrec export; 'crossrec export CONFIG {folder}' writes one")
+    made = checked(folder)
+    if (made.manifest.stage, made.manifest.stage_version) != (EXPORT, VERSION):
+        raise ArtifactError(f"--from: {folder}: no export of this version of crossrec; export it again")
+    here = f"run_dir={json.dumps(str(folder))}"
+    as_made = load_config(made.file(CONFIG_FILE), [here])
+    config = load_config(made.file(CONFIG_FILE), [here, *overrides])
+    for name in Config.model_fields:
+        if name not in SETTABLE and getattr(config, name) != getattr(as_made, name):
+            can = ", ".join(sorted(SETTABLE))
+            raise ConfigError([f"--set: {name} is how the export was made; only {can} can be set when it serves"])
+    return config, made
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder holds an export, be it damaged or of another version."""
+    try:
+        return read_manifest(folder / MANIFEST).stage == EXPORT
+    except ArtifactError:
+        return False

@@ -1,0 +1,205 @@
+"""A run's model in a folder of its own, for another machine: written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import pyarrow as pa
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Artifact,
+    Manifest,
+    Store,
+    describe_files,
+    new_id,
+    read_manifest,
+    seal,
+    sync,
+)
+from crossrec_cli.config.load import dump_config
+from crossrec_cli.config.schema import Config, Runtime
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.export.card import card
+from crossrec_cli.export.folder import (
+    CARD,
+    CONFIG_FILE,
+    EXPORT,
+    ITEM_TOWER,
+    ITEM_VECTORS,
+    USER_TOWER,
+    VERSION,
+    is_export,
+)
+from crossrec_cli.export.towers import folded, write_item_tower, write_user_tower
+from crossrec_cli.interest.model import Items
+from crossrec_cli.pipeline import BY_NAME, LIBRARIES, read_by, stage_of
+from crossrec_cli.reporting import Reporter, peak_memory
+from crossrec_cli.stages import FINETUNE, FINETUNED, RECOMMEND, Summary
+from crossrec_cli.stages.load import load_model, load_world
+from crossrec_cli.verdict.facts import Facts
+
+_SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=\?)\S+")
+MASKED = "***"
+"""In place of names, passwords and queries in addresses."""
+OF_SERVING = {RECOMMEND, "run.log", ".lock", ".holder"}
+"""What ``crossrec recommend --from`` adds to an export."""
+
+
+def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
+    """Copy what recommend reads, and write the towers, all items' vectors and a model card beside it.
+
+    Args:
+        config: the run's; the caller holds its directory's lock.
+        folder: where to; an earlier export there is replaced.
+        report: told what happens.
+
+    Raises:
+        ArtifactError: if what is to be exported is missing, damaged or out of date.
+        ConfigError: if the folder holds anything else.
+        UnavailableError: if there is no ONNX.
+    """
+    if not find_spec("onnxscript"):
+        raise UnavailableError("export: needs the package onnxscript; pip install 'crossrec[onnx]'")
+    started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
+    folder = folder.resolve()
+    with _replacing(folder) as draft:
+        made = read_by(config, RECOMMEND, report)
+        inputs = {file: artifact.file(file) for file, artifact in BY_NAME[RECOMMEND].inputs(made).items()}
+        summary = _fill(draft, masked(config), made, inputs, report)
+        files = {name: entry for name, entry in describe_files(draft).items() if name != CARD}  # people may mend it
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            stage=EXPORT,
+            stage_version=VERSION,
+            id=new_id(files[CONFIG_FILE].sha256),
+            config=made[FINETUNE].manifest.config,
+            inputs={file: made[stage_of(file)].sha256(file) for file in inputs},
+            files=files,
+            summary=summary,
+            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
+            seed=config.seed,
+            started=started.isoformat(timespec="seconds"),
+            wall_seconds=round(time.perf_counter() - wall, 3),
+            cpu_seconds=round(time.process_time() - cpu, 3),
+            peak_memory_bytes=peak_memory(),
+        )
+        seal(draft, manifest)
+    return Artifact(folder, manifest)
+
+
+def _fill(
+    draft: Path, config: Config, made: Mapping[str, Artifact], inputs: Mapping[str, Path], report: Reporter
+) -> Summary:
+    """Write all but the manifest."""
+    for path in inputs.values():
+        shutil.copyfile(path, draft / path.name)
+    (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
+    runtime.prepare(Runtime(device="cpu", precision="fp32", num_threads=config.runtime.num_threads), config.seed)
+    world, model = load_world(inputs), load_model(inputs, FINETUNED, config.interest).eval()
+    _write_vectors(draft / ITEM_VECTORS, world.items, folded(model, model.known()))
+    report.say("writing the towers as ONNX")
+    write_item_tower(draft / ITEM_TOWER, model)
+    model.release()
+    write_user_tower(draft / USER_TOWER, model)
+    facts = _facts(config, made)
+    if facts is None:
+        report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
+    text = card(config, inputs, world, [artifact.manifest for artifact in made.values()], facts)
+    (draft / CARD).write_text(text, encoding="utf-8")
+    sync(draft / CARD)
+    return {"items": world.items.num_rows, "users": world.users.num_rows, "evaluated": facts is not None}
+
+
+def masked(config: Config) -> Config:
+    """The config without what addresses tell of accounts: names, passwords, and whatever stands behind a ``?``."""
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: hide(child) for key, child in value.items()}
+        if isinstance(value, list):
+            return [hide(child) for child in value]
+        return _SECRET.sub(MASKED, value) if isinstance(value, str) and "://" in value else value
+
+    return Config.model_validate_json(json.dumps(hide(config.model_dump(mode="json"))))
+
+
+def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:
+    """Every item as the user tower takes it and as user vectors are multiplied with it."""
+    vectors = known.vectors.numpy()
+    columns = {name: items[name] for name in (t.ITEM_INDEX, t.ITEM_ID, t.DOMAIN)}
+    columns |= {t.VECTOR: t.vector_column(vectors), t.BIAS: known.bias.detach().numpy()}
+    t.write_table(path, t.item_vectors(vectors.shape[1]), columns)
+
+
+def _facts(config: Config, made: Mapping[str, Artifact]) -> Facts | None:
+    """What the run's evaluation found; None if there is none of these very files."""
+    facts = Facts.read(Store(config.run_path))
+    if facts is None:
+        return None
+    now = {
+        file: made[stage].sha256(file)
+        for file in facts.evaluated.inputs
+        if (stage := stage_of(file)) in made and made[stage].holds(file)
+    }
+    return facts if now.items() <= facts.evaluated.inputs.items() else None
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A hidden directory beside a folder, which takes its place if nothing goes wrong.
+
+    Two renames replace an earlier export. What dies between them leaves it whole under a hidden name, from where the
+    next export puts it back.
+    """
+    _refuse_what_is_no_export(folder)
+    draft, before = (folder.with_name(f".{folder.name}.{what}") for what in ("draft", "before"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _put_back(before, folder)
+    shutil.rmtree(draft, ignore_errors=True)  # of a killed export
+    draft.mkdir()
+    try:
+        yield draft
+        if is_export(folder):
+            with Store(folder).lock():  # nobody is serving from it
+                folder.rename(before)
+        draft.rename(folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        _put_back(before, folder)
+
+
+def _put_back(before: Path, folder: Path) -> None:
+    """Give an earlier export its place again, unless there is a new one in it."""
+    if before.exists() and not folder.exists():
+        before.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _refuse_what_is_no_export(folder: Path) -> None:
+    """Replacing a folder deletes it, so it may hold nothing but an export and what serving from it left there."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError([f"{folder}: is a file; name a folder"])
+    there = {path.name for path in folder.iterdir()}
+    if there and not is_export(folder):
+        raise ConfigError([f"{folder}: holds something else than a crossrec export; name another folder"])
+    own = {MANIFEST, CARD, *read_manifest(folder / MANIFEST).files} if there else set()
+    if others := sorted(there - own - OF_SERVING):
+        raise ConfigError([f"{folder}: {others[0]} is not of the export there; move it away first"])
