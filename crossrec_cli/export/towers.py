@@ -111,6 +111,7 @@ class NewItems(nn.Module):
     text_matrix: Tensor
     directions: Tensor
     trained_in_target: Tensor
+    bias: Tensor
     score_scale: Tensor
     score_shift: Tensor
 
