@@ -190,7 +190,7 @@ def text_scorer(embeddings: npt.NDArray[np.float32], candidates: Ints) -> Scorer
     vectors = torch.from_numpy(embeddings)
     each = 1 / torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)  # no second copy of a million vectors
     chosen = torch.from_numpy(candidates)
-    among = products(vectors, chosen)
+    among = products(vectors, torch.zeros(len(vectors)), chosen)
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
         values, starts = torch.from_numpy(histories.values), torch.from_numpy(histories.starts)

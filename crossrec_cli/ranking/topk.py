@@ -16,8 +16,16 @@ from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import Items
 from crossrec_cli.reporting import Advance
 
-CHUNK_CELLS = 2**22
-"""Scores held at once, 16 MB in float32; a scorer may need several times that on the way."""
+CHUNK_CELLS = 2**23
+"""Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""
+LEAST_USERS = 32
+"""Held at once whatever the catalogue: reading a million items' vectors takes longer than multiplying a few users'."""
+BLOCK = 2**12
+"""Items multiplied at once where a copy of all chosen vectors would be large."""
+SPAN = 64
+"""Neighbouring candidates of which the best is looked for first."""
+COPIED = 2**26
+"""Numbers in a copy of vectors, 256 MB in float32."""
 
 
 class Scorer(Protocol):
@@ -44,29 +52,27 @@ def interest_scorer(model: Ensemble, candidates: Ints, known: Sequence[Items] | 
     model.eval()
     chosen = torch.from_numpy(candidates).to(model.device)
     members = [
-        (member, items, products(items.vectors, chosen), items.bias[chosen])
+        (member, items, products(items.vectors, items.bias, chosen))
         for member, items in zip(model.members, known or model.known(), strict=True)
     ]
 
     @torch.no_grad()
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        total = torch.zeros(len(histories.lengths), len(chosen), device=model.device)
-        for member, items, among, bias in members:
-            total += among(member.user_vectors(items, histories, tags)) + bias
-        return (total / len(members)).cpu()
+        first, *others = (among(member.user_vectors(items, histories, tags)) for member, items, among in members)
+        for scores in others:
+            first += scores
+        return (first / len(members) if others else first).cpu()
 
     return score
 
 
-def products(vectors: Tensor, chosen: Tensor) -> Callable[[Tensor], Tensor]:
-    """From user vectors (B, d) to their products with some of (I, d) vectors, (B, chosen).
-
-    Where most are chosen, all are multiplied and the others left out, which spares a copy of a large catalogue.
-    """
-    if len(chosen) * 2 < len(vectors):
-        wanted = vectors[chosen]
-        return lambda users: users @ wanted.T
-    return lambda users: (users @ vectors.T)[:, chosen]
+def products(vectors: Tensor, bias: Tensor, chosen: Tensor) -> Callable[[Tensor], Tensor]:
+    """From user vectors (B, d) to u·v + b for some of the items, (B, chosen); vectors (I, d), bias (I,)."""
+    if len(chosen) * vectors.shape[1] <= COPIED:
+        wanted, own = vectors[chosen].T, bias[chosen]
+        return lambda users: torch.addmm(own, users, wanted)
+    blocks = chosen.split(BLOCK)
+    return lambda users: torch.cat([torch.addmm(bias[some], users, vectors[some].T) for some in blocks], dim=1)
 
 
 def chunks(
@@ -90,7 +96,7 @@ def chunks(
         advance: told how many users were scored since the last call.
     """
     number = numbered(candidates, len(histories.domain.is_target))
-    size = max(CHUNK_CELLS // max(len(candidates), 1), 1)
+    size = max(CHUNK_CELLS // max(len(candidates), 1), LEAST_USERS)
     for begin in range(0, len(users), size):
         chosen = users[begin : begin + size]
         given = histories.items.take(chosen, lengths[begin : begin + size])
@@ -197,5 +203,15 @@ class Sampled:
 
 def top_k(chunk: Chunk, k: int) -> tuple[Tensor, Tensor]:
     """The best k candidates of each user, best first: scores and places (B, k); masked ones score −inf."""
-    best = torch.topk(chunk.scores, min(k, chunk.scores.shape[1]), dim=1)
-    return best.values, best.indices
+    scores = chunk.scores
+    whole = scores.shape[1] // SPAN
+    if whole <= 2 * k:
+        best = torch.topk(scores, min(k, scores.shape[1]), dim=1)
+        return best.values, best.indices
+    # each of the best k is in one of the k spans with the highest maxima, or in the rest; the maxima are found in one
+    # pass with vector instructions, which torch.topk has none of
+    spans = torch.topk(scores[:, : whole * SPAN].unflatten(1, (whole, SPAN)).amax(dim=2), k, dim=1).indices
+    rest = torch.arange(whole * SPAN, scores.shape[1]).expand(len(scores), -1)
+    places = torch.cat([(spans.unsqueeze(2) * SPAN + torch.arange(SPAN)).flatten(1), rest], dim=1)
+    best = torch.topk(scores.gather(1, places), k, dim=1)
+    return best.values, places.gather(1, best.indices)

@@ -74,6 +74,29 @@ def test_top_k_is_a_sort_without_what_was_seen(histories, candidates):
         np.testing.assert_array_equal(scores[user], table[user, order])
 
 
+@pytest.mark.parametrize("candidates", [64 * 21, 64 * 50 + 17, 5000])
+def test_the_best_of_many_are_those_of_a_sort(candidates):
+    scores = torch.from_numpy(np.random.default_rng(3).permuted(np.arange(candidates * 7.0).reshape(7, -1), axis=1))
+    scores[0] = -torch.inf
+    scores[1, 5:] = -torch.inf  # fewer than k are left
+    scores[2, -3:] = torch.arange(3) + 1e6  # behind the last whole span
+    nothing = torch.empty(0, dtype=torch.int64)
+    values, places = topk.top_k(topk.Chunk(0, scores, (nothing, nothing)), 10)
+    assert torch.equal(values, scores.sort(dim=1, descending=True).values[:, :10])
+    assert torch.equal(scores.gather(1, places), values)
+    assert all(len(row.unique()) == 10 for row in places)
+
+
+@pytest.mark.parametrize("copied", [0, 10**9])
+def test_products_are_of_the_chosen_in_their_order(copied, monkeypatch):
+    monkeypatch.setattr(topk, "COPIED", copied)
+    monkeypatch.setattr(topk, "BLOCK", 3)
+    vectors, bias, users = torch.rand(20, 4), torch.rand(20), torch.rand(2, 4)
+    chosen = torch.tensor([1, 2, 5, 7, 8, 13, 19])
+    expected = (users @ vectors.T + bias)[:, chosen]
+    torch.testing.assert_close(topk.products(vectors, bias, chosen)(users), expected)
+
+
 def test_k_beyond_the_catalogue(histories, candidates):
     table = np.zeros((1, len(candidates)), np.float32)
     one = np.array([0])
