@@ -109,7 +109,7 @@ def listed(
     named = maker.users(pa.array(asked.users, pa.string()), "--user")
     if asked.why_not is not None:
         (rows,) = maker.lists(named)
-        return {"why_not": _why_not(console, config, inputs, rows, asked.users[0], asked.why_not)}
+        return {"why_not": _why_not(console, maker, rows, asked.users[0], asked.why_not)}
     known = t.places(pa.chunked_array([more]), maker.world.users[t.USER_ID])
     if unknown := int((known < 0).sum()):
         console.warn(f"--users {asked.file}: {unknown:,} of {len(more):,} users are not in the data")
@@ -137,13 +137,11 @@ def _made(console: Console, maker: Recommender, users: Sequence[int]) -> Iterato
         yield from maker.lists(np.array(users, np.int64), advance)
 
 
-def _why_not(
-    console: Console, config: Config, inputs: Mapping[str, Path], rows: pa.Table, user: str, item: str
-) -> dict[str, str]:
+def _why_not(console: Console, maker: Recommender, rows: pa.Table, user: str, item: str) -> dict[str, str]:
     """Say in one line what keeps an item out of a user's list."""
     from crossrec_cli.stages.why_not import why_not as reason_of  # noqa: PLC0415  torch takes a moment to import
 
-    reason = reason_of(config, inputs, rows, user, item)
+    reason = reason_of(maker, rows, user, item)
     console.result(Text(f"{visible(item)} for {visible(user)}: {visible(reason)}"), wanted=True)
     return {t.USER_ID: user, t.ITEM_ID: item, "reason": reason}
 

@@ -141,7 +141,7 @@ def test_what_was_bought_long_ago_may_come_again(trained, crossrec):
     today.write_text("user_id,item_id\nmetal-reader0,jazz-book-0\n")
     why = ("--user", "metal-reader0", "--why-not", "jazz-book-0", "--events", today)
     done = crossrec("recommend", trained.path, *rules(rebuy_after_days=21), *why)
-    assert done.stdout.endswith("already bought, in recommend.events; recommend.rules.rebuy_after_days is 21\n")
+    assert done.stdout.endswith("already bought since the data were read; recommend.rules.rebuy_after_days is 21\n")
 
 
 def test_the_least_score_and_boosts_as_odds(trained, crossrec):

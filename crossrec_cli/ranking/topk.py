@@ -71,8 +71,14 @@ def products(vectors: Tensor, bias: Tensor, chosen: Tensor) -> Callable[[Tensor]
     if len(chosen) * vectors.shape[1] <= COPIED:
         wanted, own = vectors[chosen].T, bias[chosen]
         return lambda users: torch.addmm(own, users, wanted)
-    blocks = chosen.split(BLOCK)
-    return lambda users: torch.cat([torch.addmm(bias[some], users, vectors[some].T) for some in blocks], dim=1)
+
+    def blocks(users: Tensor) -> Tensor:
+        scores = users.new_empty(len(users), len(chosen))
+        for some, part in zip(torch.split(chosen, BLOCK), torch.split(scores, BLOCK, dim=1), strict=True):
+            torch.addmm(bias[some], users, vectors[some].T, out=part)
+        return scores
+
+    return blocks
 
 
 def chunks(
@@ -210,7 +216,7 @@ def top_k(chunk: Chunk, k: int) -> tuple[Tensor, Tensor]:
         return best.values, best.indices
     # each of the best k is in one of the k spans with the highest maxima, or in the rest; the maxima are found in one
     # pass with vector instructions, which torch.topk has none of
-    spans = torch.topk(scores[:, : whole * SPAN].unflatten(1, (whole, SPAN)).amax(dim=2), k, dim=1).indices
+    spans = torch.topk(scores[:, : whole * SPAN].view(len(scores), whole, SPAN).amax(dim=2), k, dim=1).indices
     rest = torch.arange(whole * SPAN, scores.shape[1]).expand(len(scores), -1)
     places = torch.cat([(spans.unsqueeze(2) * SPAN + torch.arange(SPAN)).flatten(1), rest], dim=1)
     best = torch.topk(scores.gather(1, places), k, dim=1)

@@ -46,7 +46,7 @@ def _write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> No
     with pq.ParquetWriter(draft, maker.schema, compression="zstd") as writer:
         for rows in lists:
             writer.write_table(rows)
-        if maker.shelf:
+        if maker.with_rules:
             writer.add_key_value_metadata({KEPT_OUT: json.dumps(maker.shelf.taken())})
     draft.replace(path)
 
@@ -70,7 +70,7 @@ def _join(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
                 rows += group.num_rows
                 listed.append(t.places(pa.chunked_array([pc.unique(group[t.USER_ID])]), maker.world.users[t.USER_ID]))
     summary = {"recommendations": rows, "examples": _examples(maker, np.unique(np.concatenate(listed)))}
-    if maker.shelf:
+    if maker.with_rules:
         taken = [json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts]
         return summary | maker.shelf.summary(taken)
     return summary

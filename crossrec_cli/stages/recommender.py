@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -27,6 +30,15 @@ from crossrec_cli.stages.reasons import Why
 from crossrec_cli.stages.rules import Shelf, bought_lately, load_shelf
 
 
+class Party(NamedTuple):
+    """Users who get lists."""
+
+    world: World
+    """With all that they did."""
+    shelf: Shelf
+    """With what each of them may not be shown again."""
+
+
 class Recommender:
     """Lists of the best k target items that the rules allow, from all that each user did."""
 
@@ -38,21 +50,19 @@ class Recommender:
             inputs: the files that recommend reads.
             report: told what is strange about the files that the config names.
         """
-        compute, chosen = runtime.prepare(config.runtime, config.seed), config.recommend
-        known = load_world(inputs)
-        self.k = chosen.k
-        self.world, unknown = with_newest(config, known)
+        self.config, self.inputs, chosen = config, inputs, config.recommend
+        self.compute = runtime.prepare(config.runtime, config.seed)
+        self.known = load_world(inputs)
+        self.world, unknown = with_newest(config, self.known)
         if unknown:
             report.warn(f"recommend.events: {unknown:,} events are with items that are not in the data")
-        self.model = load_model(inputs, FINETUNED, config.interest).to(compute.device)
-        with_rules = chosen.rules != Rules()
-        self.shelf = shelf_of(config, inputs, known, self.world, self.model, report) if with_rules else None
-        self.items = self.shelf.items if self.shelf else self.world.target_items
-        self.hide_seen = chosen.exclude_seen and not self.shelf
-        learned = self.model.known()
-        self.scorer = interest_scorer(self.model, self.items, learned)
-        self.why = Why.of(self.model, learned, self.world, chosen.reasons) if chosen.reasons else None
-        self.schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if self.why else ())])
+        self.model = load_model(inputs, FINETUNED, config.interest).to(self.compute.device)
+        self.shelf = shelf_of(config, inputs, self.known, self.world, self.model, report)
+        self.with_rules = chosen.rules != Rules()
+        self.learned = self.model.known()
+        self.scorer = interest_scorer(self.model, self.shelf.items, self.learned)
+        self.why = Why.of(self.model, self.learned, self.world, chosen.reasons)
+        self.schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if chosen.reasons else ())])
 
     def users(self, ids: pa.Array, where: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
@@ -72,12 +82,15 @@ class Recommender:
             users: indices, int64.
             advance: told how many users have their lists since the last call.
         """
-        lengths = self.world.histories.items.lengths[users]
-        scored = chunks(self.scorer, self.world.histories, users, lengths, self.items, self.hide_seen, advance)
-        for chunk in scored:
-            of_chunk = users[chunk.begin :][: len(chunk.scores)]
-            best = self._ruled(self.shelf, chunk, users) if self.shelf else top_k(chunk, self.k)
-            yield self._rows(of_chunk, *best).cast(self.schema)
+        return self.lists_of(Party(self.world, self.shelf), users, advance)
+
+    def lists_of(self, party: Party, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
+        """The same for some of a party."""
+        histories, hide_seen = party.world.histories, self.config.recommend.exclude_seen and not self.with_rules
+        lengths = histories.items.lengths[users]
+        for chunk in chunks(self.scorer, histories, users, lengths, self.shelf.items, hide_seen, advance):
+            best = self._ruled(party.shelf, chunk, users) if self.with_rules else top_k(chunk, self.config.recommend.k)
+            yield self._rows(party, users[chunk.begin :][: len(chunk.scores)], *best).cast(self.schema)
 
     @staticmethod
     def _ruled(shelf: Shelf, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
@@ -86,24 +99,28 @@ class Recommender:
         scores = chunk.scores.gather(1, places.clamp(min=0))
         return scores.masked_fill(places < 0, -torch.inf), places
 
-    def _rows(self, users: Ints, scores: Tensor, places: Tensor) -> pa.Table:
+    def _rows(self, party: Party, users: Ints, scores: Tensor, places: Tensor) -> pa.Table:
         """Some users' lists (B, k) as rows, with their reasons."""
         shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
-        items = self.items[places.numpy()]
+        items = self.shelf.items[places.numpy()]
         of_row = items[shown]
-        probability = self.model.calibrated(scores.to(self.model.device)).detach().cpu().numpy()
         columns = {
-            t.USER_ID: pc.take(self.world.users[t.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
+            t.USER_ID: pc.take(party.world.users[t.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
             t.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
             t.ITEM_ID: pc.take(self.world.items[t.ITEM_ID], of_row),
-            t.SCORE: probability[shown],
+            t.SCORE: self.probability(scores)[shown],
             t.PRICE: pc.take(self.world.items[t.PRICE], of_row),
             t.TEXT: pc.take(self.world.items[t.TEXT], of_row),
         }
-        if self.why:
-            reasons = self.why.of_lists(users, items, shown)
+        if self.config.recommend.reasons:
+            reasons = replace(self.why, histories=party.world.histories).of_lists(users, items, shown)
             columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
         return pa.table(columns)
+
+    def probability(self, scores: Tensor) -> npt.NDArray[np.float32]:
+        """Mean logits of any shape as calibrated probabilities, float32 of that shape."""
+        found: npt.NDArray[np.float32] = self.model.calibrated(scores.to(self.model.device)).detach().cpu().numpy()
+        return found
 
 
 def with_newest(config: Config, known: World) -> tuple[World, int]:

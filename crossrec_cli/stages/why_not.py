@@ -2,85 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Config
-from crossrec_cli.errors import InputError
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking.rules import MIN_SCORE, Lists
-from crossrec_cli.ranking.topk import chunks, interest_scorer
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import FINETUNED, INTERACTIONS
-from crossrec_cli.stages.load import World, load_model, load_world
+from crossrec_cli.ranking.topk import chunks
+from crossrec_cli.stages import INTERACTIONS
 from crossrec_cli.stages.recommend import ALL_USERS
-from crossrec_cli.stages.recommender import shelf_of, with_newest
-from crossrec_cli.stages.rules import KEY, Shelf
+from crossrec_cli.stages.recommender import Party, Recommender
+from crossrec_cli.stages.rules import KEY
 
 
-def why_not(config: Config, inputs: Mapping[str, Path], lists: pa.Table, user: str, item: str) -> str:
+def why_not(maker: Recommender, lists: pa.Table, user: str, item: str) -> str:
     """Why an item is not in a user's list, in one line.
 
     Args:
-        config: the whole config.
-        inputs: the files that recommend reads.
-        lists: what recommend wrote.
+        maker: what makes the lists.
+        lists: the user's, among others perhaps.
         user: a user's id.
         item: an item's id.
 
     Raises:
         InputError: if there is no such user.
     """
-    known = load_world(inputs)
-    world, _ = with_newest(config, known)
-    index, users = (
-        pc.index(ids, id_).as_py() for ids, id_ in ((world.items[t.ITEM_ID], item), (world.users[t.USER_ID], user))
-    )
-    if users < 0:
-        raise InputError(f"--user {user}: not in the data")
+    (index,) = maker.users(pa.array([user], pa.string()), "--user")
+    of_whom = maker.config.recommend.users
+    if of_whom != (ALL_USERS,) and user not in of_whom:
+        return "the user gets no list; recommend.users names others"
+    at = int(index) if index < maker.known.histories.users else -1
+    return kept_out(maker, Party(maker.world, maker.shelf), int(index), at, lists, item)
+
+
+def kept_out(maker: Recommender, party: Party, user: int, at: int, lists: pa.Table, item: str) -> str:
+    """The same for one of a party.
+
+    Args:
+        maker: what makes the lists.
+        party: who gets lists.
+        user: the user's place among them.
+        at: the user's index in the data, −1 for one who is not there.
+        lists: the user's, among others perhaps.
+        item: an item's id.
+    """
+    world, user_id = maker.world, party.world.users[t.USER_ID][user]
+    index = pc.index(world.items[t.ITEM_ID], item).as_py()
     if index < 0:
         return "no such item"
     if not world.histories.domain.is_target[index]:
         return f"not a target item; its category is {world.items[t.CATEGORY][index].as_py()}"
-    if config.recommend.users != (ALL_USERS,) and user not in config.recommend.users:
-        return "the user gets no list; recommend.users names others"
-    listed = lists.filter(pc.and_(pc.equal(lists[t.USER_ID], user), pc.equal(lists[t.ITEM_ID], item)))
+    listed = lists.filter(pc.and_(pc.equal(lists[t.USER_ID], user_id), pc.equal(lists[t.ITEM_ID], item)))
     if listed.num_rows:
         return f"it is in the list, at place {listed[t.RANK][0].as_py()}"
-    runtime.prepare(config.runtime, config.seed)
-    model = load_model(inputs, FINETUNED, config.interest)
-    shelf = shelf_of(config, inputs, known, world, model, Silent())
-    return _Case(config, world, shelf, model, users, index).reason(inputs, known)
+    return _Case(maker, party, user, at, index).reason()
 
 
 class _Case:
     """A user and a target item."""
 
-    def __init__(self, config: Config, world: World, shelf: Shelf, model: Ensemble, user: int, item: int) -> None:
-        self.config, self.world, self.shelf, self.model = config, world, shelf, model
-        self.user, self.item = user, item
+    def __init__(self, maker: Recommender, party: Party, user: int, at: int, item: int) -> None:
+        self.maker, self.world, self.shelf, self.user, self.at, self.item = maker, *party, user, at, item
 
-    def reason(self, inputs: Mapping[str, Path], known: World) -> str:
+    def reason(self) -> str:
         """The first rule that keeps the item out, else its rank."""
-        shelf, rules = self.shelf, self.config.recommend.rules
+        shelf, rules, one = self.shelf, self.maker.config.recommend.rules, np.array([self.user])
         failing = shelf.failing[np.searchsorted(self.world.target_items, self.item)]
         if failing >= 0:
             return self._filtered(shelf.filters[failing])
-        barred = shelf.barred.take(np.array([self.user]))
-        if self.item in barred.values:
-            return self._bought(inputs, known)
-        one, given = np.array([self.user]), self.world.histories.items.lengths[[self.user]]
-        scorer = interest_scorer(self.model, shelf.items)
-        (chunk,) = chunks(scorer, self.world.histories, one, given, shelf.items, False)
+        if self.item in shelf.barred.take(one).values:
+            return self._bought()
+        histories = self.world.histories
+        (chunk,) = chunks(self.maker.scorer, histories, one, histories.items.lengths[one], shelf.items, False)
         column = int(shelf.number[self.item])
         if rules.min_score is not None:
-            score = float(shelf.rules.probability(chunk.scores[:, [column]]))
+            score = float(self.maker.probability(chunk.scores[0, column]))
             if score < rules.min_score:
                 return f"its score is {score:.2g}, below {KEY}.{MIN_SCORE}, {rules.min_score:g}"
         return self._outranked(shelf.lists(chunk, one), column)
@@ -97,17 +93,15 @@ class _Case:
             else f"its price, {price:g}, is not in {KEY}.price"
         )
 
-    def _bought(self, inputs: Mapping[str, Path], known: World) -> str:
+    def _bought(self) -> str:
         """When the user last had it."""
-        before, days = known.histories.items, self.config.recommend.rules.rebuy_after_days
+        before, days = self.maker.known.histories.items, self.maker.config.recommend.rules.rebuy_after_days
         since = "" if days is None else f"; {KEY}.rebuy_after_days is {days:g}"
         now = self.world.histories.items.take(np.array([self.user])).values
-        begin, length = (
-            int(part[self.user]) if self.user < known.histories.users else 0 for part in (before.starts, before.lengths)
-        )
+        begin, length = (int(part[self.at]) if self.at >= 0 else 0 for part in (before.starts, before.lengths))
         if self.item in now[length:]:
-            return f"already bought, in recommend.events{since}"
-        times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
+            return f"already bought since the data were read{since}"
+        times = t.read_table(self.maker.inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
         latest = times[begin + int(np.flatnonzero(now[:length] == self.item)[-1])].as_py()
         return f"already bought{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
 
