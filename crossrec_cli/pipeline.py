@@ -292,6 +292,15 @@ def inputs_of(
     return {file: made.file(file) for file, made in BY_NAME[stage].inputs(every).items()}
 
 
+def up_to_date(config: Config, stage: str, report: Reporter) -> Artifact:
+    """A stage's artifact.
+
+    Raises:
+        ArtifactError: if it, or one that it was made from, is missing, damaged or out of date.
+    """
+    return _require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report))
+
+
 @dataclass(frozen=True)
 class _Basis:
     """All that a stage's files depend on."""

@@ -28,6 +28,7 @@ ORDER = [
     "pipeline",
     "verdict",
     "export",
+    "serving",
     "console",
     "show",
     "show_lists",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from crossrec_cli.artifacts.store import Artifact
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
+from crossrec_cli.export.folder import open_export
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
 
@@ -27,6 +31,20 @@ Overrides = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+
+Exported = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="FOLDER", help="Serve what 'crossrec export' wrote, in place of a CONFIG."),
+]
+
+
+def given(path: Path | None, exported: Path | None, overrides: Sequence[str]) -> tuple[Config, Artifact | None]:
+    """The config, and the export that is served if it comes from one."""
+    if path is not None and exported is None:
+        return load_config(path, overrides), None
+    if exported is not None and path is None:
+        return open_export(exported, overrides)
+    raise ConfigError(["give either a CONFIG or, with --from, the folder of an export"])
 
 
 @contextmanager

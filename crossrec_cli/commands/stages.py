@@ -12,13 +12,21 @@ from typing import Annotated, Any
 import typer
 
 from crossrec_cli import show, show_lists, show_search
-from crossrec_cli.artifacts.store import Artifact, Store
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Force, Overrides, Quiet, ending
-from crossrec_cli.config.load import load_config
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.commands.shared import (
+    EXIT_CODES,
+    AsJson,
+    ConfigPath,
+    Exported,
+    Force,
+    Overrides,
+    Quiet,
+    ending,
+    given,
+)
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.export.folder import open_export
+from crossrec_cli.errors import UnavailableError
 from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, run_stages
 from crossrec_cli.show_lists import Format
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
@@ -40,11 +48,6 @@ WhyNot = Annotated[
 Events = Annotated[
     Path | None,
     typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),
-]
-
-Exported = Annotated[
-    Path | None,
-    typer.Option("--from", metavar="FOLDER", help="Serve what 'crossrec export' wrote, in place of a CONFIG."),
 ]
 
 
@@ -91,7 +94,7 @@ def recommend(
     console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
         if asked := show_lists.Asked(user or (), users, why_not):
-            settings, made = _given(config, exported, overrides)
+            settings, made = given(config, exported, overrides)
             inputs = inputs_of(settings, RECOMMEND, console, made)
             found = show_lists.listed(console, settings, inputs, asked, form, sys.stdin)
             console.document({"run_dir": settings.run_dir} | found)
@@ -152,7 +155,7 @@ def _execute(
     """Load the config, run the stages under the lock, show what came of them."""
     with ending(console):
         looked_for = show_search.Asked(*asked) if asked else None
-        config, made = _given(config_path, exported, overrides)
+        config, made = given(config_path, exported, overrides)
         _see_that_it_can_be_tracked(config)
         with Store(config.run_path).lock():
             console.open_log(config.run_path)
@@ -174,15 +177,6 @@ def _execute(
                     console, outcomes[-1].artifact, earlier, page.against, config.evaluate.tolerance
                 )
             console.document(document)
-
-
-def _given(path: Path | None, exported: Path | None, overrides: Sequence[str]) -> tuple[Config, Artifact | None]:
-    """The config, and the export that is served if it comes from one."""
-    if path is not None and exported is None:
-        return load_config(path, overrides), None
-    if exported is not None and path is None:
-        return open_export(exported, overrides)
-    raise ConfigError(["give either a CONFIG or, with --from, the folder of an export"])
 
 
 def _see_that_it_can_be_tracked(config: Config) -> None:

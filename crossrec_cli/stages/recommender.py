@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config, Rules
 from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Ints, Ragged
+from crossrec_cli.interest.batches import Histories, Ints, Ragged
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
 from crossrec_cli.reporting import Advance, Reporter
@@ -84,12 +85,43 @@ class Recommender:
         """
         return self.lists_of(Party(self.world, self.shelf), users, advance)
 
+    def one(self, user: str, at: int, since: Ints, tags: Ints, k: int) -> Party:
+        """A party of one user, as of now.
+
+        Args:
+            user: the id.
+            at: the index in the data, −1 for one who is not there.
+            since: the items of what happened after that, oldest first, int64; they count as bought just now.
+            tags: of one who is not there, int64.
+            k: how long the list is.
+        """
+        here, histories = np.array([at] if at >= 0 else [], np.int64), self.world.histories
+        before, barred = histories.items.take(here), self.shelf.barred.take(here).values
+        weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
+        now = Ragged(np.concatenate([before.values, since]), np.array([len(weights)]), weights)
+        borne = histories.tags.take(here) if at >= 0 else Ragged(tags, np.array([len(tags)]))
+        if self.config.recommend.exclude_seen:
+            barred = np.concatenate([barred, since])
+        world = World(
+            self.world.items,
+            pa.table({t.USER_ID: pa.array([user], pa.string())}),
+            Histories(now, np.zeros(1, np.int64), borne, histories.domain),
+        )
+        shelf = replace(
+            self.shelf,
+            barred=Ragged(barred, np.array([len(barred)])),
+            rules=replace(self.shelf.rules, k=k),
+            missing=Counter(),
+            short=[],
+        )
+        return Party(world, shelf)
+
     def lists_of(self, party: Party, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
         """The same for some of a party."""
         histories, hide_seen = party.world.histories, self.config.recommend.exclude_seen and not self.with_rules
         lengths = histories.items.lengths[users]
         for chunk in chunks(self.scorer, histories, users, lengths, self.shelf.items, hide_seen, advance):
-            best = self._ruled(party.shelf, chunk, users) if self.with_rules else top_k(chunk, self.config.recommend.k)
+            best = self._ruled(party.shelf, chunk, users) if self.with_rules else top_k(chunk, party.shelf.rules.k)
             yield self._rows(party, users[chunk.begin :][: len(chunk.scores)], *best).cast(self.schema)
 
     @staticmethod

@@ -1,0 +1,88 @@
+"""``crossrec serve``: lists, search and reasons over HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossrec_cli.artifacts.store import Artifact
+from crossrec_cli.commands.shared import EXIT_CODES, INTERRUPTED, Exported, Overrides, Quiet, ending, given
+from crossrec_cli.config.schema import Config
+from crossrec_cli.console import Console
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.pipeline import signals_wait
+
+app = typer.Typer()
+MOST_EVENTS = 1_000_000
+
+
+@app.command(epilog=EXIT_CODES)
+def serve(
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The YAML config file.")] = None,
+    exported: Exported = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0: any that is free.")] = 8000,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Answer over HTTP: /recommend, /search, /explain, /events. CROSSREC_TOKEN is what clients have to show."""
+    console = Console(quiet)
+    with ending(console):
+        for package in ("fastapi", "uvicorn", "prometheus_client"):
+            if not find_spec(package):
+                raise UnavailableError(f"serve: needs the package {package}; pip install 'crossrec[serve]'")
+        settings, made = given(config, exported, overrides or ())
+        console.begin("serve")
+        with _listening(host, port) as listening:
+            _serve(console, settings, made, host, listening)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Take the port before anything is loaded; connections wait until then."""
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigError([f"--host {host} --port {port}: {error.strerror or error}"]) from None
+    with listening:
+        yield listening
+
+
+def _serve(console: Console, config: Config, made: Artifact | None, host: str, listening: socket.socket) -> None:
+    """Load, and answer until a signal ends it."""
+    with signals_wait():
+        import uvicorn  # noqa: PLC0415  an extra
+
+        from crossrec_cli.serving.app import create_app  # noqa: PLC0415  torch takes a moment to import
+        from crossrec_cli.serving.events import Events  # noqa: PLC0415
+        from crossrec_cli.serving.live import Service  # noqa: PLC0415
+
+    service = Service(config, made, console, Events(MOST_EVENTS))
+    token = os.environ.get("CROSSREC_TOKEN") or None
+    if not token and not _of_this_machine(host):
+        console.warn(f"whoever reaches {host} may ask; CROSSREC_TOKEN=… has clients show a token")
+    live = service.live
+    port = listening.getsockname()[1]
+    console.say(f"{len(live.users):,} users, {len(live.maker.shelf.items):,} items at http://{host}:{port}/docs")
+    config_of_server = uvicorn.Config(
+        create_app(service, token), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+    )
+    try:
+        uvicorn.Server(config_of_server).run([listening])
+    except KeyboardInterrupt:  # how a server is ended
+        INTERRUPTED.clear()
+
+
+def _of_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,240 @@
+"""The answers over HTTP."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from crossrec_cli import __version__
+from crossrec_cli.errors import InputError
+from crossrec_cli.serving.limits import Limits
+from crossrec_cli.serving.live import Service
+from crossrec_cli.serving.metrics import CONTENT_TYPE, Metrics
+
+MOST_BYTES = 2**20
+"""Of a request's body."""
+MOST_LISTED = 100
+MOST_GIVEN = 1_000
+"""Events or history items in one request."""
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+Length = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MOST_LISTED),
+    BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
+]
+"""JSON's 5.0 is a whole number too; true is none."""
+
+
+class Body(BaseModel):
+    """What a request says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Event(Body):
+    """Somebody did something with an item."""
+
+    user_id: Id
+    item_id: Id
+
+
+class NewEvents(Body):
+    """What happened, oldest first."""
+
+    events: list[Event] = Field(max_length=MOST_GIVEN)
+
+
+class User(Body):
+    """Who is asked about. Who is not in the data is told by history and tags alone, or gets what others like."""
+
+    user_id: Id
+    history: list[Id] = Field(default=[], max_length=MOST_GIVEN, description="More items, oldest first; not kept.")
+    tags: list[Id] = Field(default=[], max_length=MOST_LISTED, description="Of a user who is not in the data.")
+
+
+class Asked(User):
+    """A list."""
+
+    k: Length | None = Field(default=None, description="How many items; recommend.k if it is not given.")
+
+
+class AskedWhy(User):
+    """An item of a list, or one that is not in it."""
+
+    item_id: Id
+
+
+class Query(Body):
+    """A product search."""
+
+    query: Annotated[str, Field(min_length=1, max_length=1_000)]
+    user_id: Id | None = None
+    k: Length | None = Field(default=None, description="How many items; search.k if it is not given.")
+
+
+class Problem(BaseModel):
+    """What is wrong, in one line."""
+
+    detail: str
+
+
+class Answer(BaseModel):
+    """What a list or a search holds, best first."""
+
+    items: list[dict[str, Any]]
+    model: str
+    """The finetune artifact that answered."""
+
+
+class Lists(Answer):
+    """A user's list."""
+
+    user_id: str
+    known: bool
+    """Whether the user is in the data."""
+
+
+class Taken(BaseModel):
+    """What became of events."""
+
+    taken: int
+    unknown_items: int
+    """Those of them with an item that is not in the data; they tell nothing."""
+
+
+class Health(BaseModel):
+    """What is served."""
+
+    model: str
+    users: int
+    items: int
+    events: int
+    search: bool
+
+
+class Reason(BaseModel):
+    """Why an item is, or is not, in a user's list, and what speaks for it: as in ``recommendations.parquet``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    user_id: str
+    item_id: str
+    score: float
+    place: str
+    because: str
+    model: str
+
+
+def create_app(service: Service, token: str | None) -> FastAPI:
+    """The HTTP application.
+
+    Args:
+        service: what answers.
+        token: what a client has to show; None: nothing.
+    """
+    metrics, events = Metrics(service), service.events
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.stop()
+
+    problems = _problems(400, 413, 422, *([401] if token else []))
+    app = FastAPI(
+        title="crossrec",
+        version=__version__,
+        lifespan=lifespan,
+        dependencies=[Depends(_gate(token))] if token else [],
+    )
+    app.add_middleware(Limits, most_bytes=MOST_BYTES, observe=metrics.observe)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+    @app.post("/recommend", responses=problems)
+    def recommend(asked: Asked) -> Lists:
+        """The target items that a user is most likely to buy next, under the shop's rules."""
+        live = service.live
+        since = [*events.of(asked.user_id), *asked.history]
+        rows = live.recommend(asked.user_id, since, asked.tags, asked.k or service.config.recommend.k)
+        return Lists(user_id=asked.user_id, known=asked.user_id in live.users, items=rows, model=live.model_id)
+
+    @app.post("/search", responses=problems | _problems(503))
+    def search(asked: Query) -> Answer:
+        """The items that fit a query best, and interest the user most; a query of blanks finds nothing."""
+        live, since = service.live, events.of(asked.user_id) if asked.user_id else []
+        try:
+            rows = live.search(asked.query, asked.user_id, since, asked.k or service.config.search.k)
+        except LookupError:
+            raise HTTPException(503, "no search index of this model; 'crossrec search' makes one") from None
+        return Answer(items=rows, model=live.model_id)
+
+    @app.post("/explain", responses=problems | _problems(404))
+    def explain(asked: AskedWhy) -> Reason:
+        """What speaks for an item, and where it stands in the user's list or what keeps it out."""
+        live, since = service.live, [*events.of(asked.user_id), *asked.history]
+        try:
+            row = live.explain(asked.user_id, since, asked.tags, service.config.recommend.k, asked.item_id)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from None
+        return Reason(user_id=asked.user_id, item_id=asked.item_id, model=live.model_id, **row)
+
+    @app.post("/events", responses=problems)
+    def add(new: NewEvents) -> Taken:
+        """What happened since the data were read. It changes the next answer, and is forgotten with the process."""
+        events.add([(event.user_id, event.item_id) for event in new.events])
+        unknown = sum(event.item_id not in service.live.items for event in new.events)
+        return Taken(taken=len(new.events), unknown_items=unknown)
+
+    @app.get("/healthz")
+    def health() -> Health:
+        """What is served."""
+        live = service.live
+        return Health(
+            model=live.model_id,
+            users=len(live.users),
+            items=len(live.maker.shelf.items),
+            events=len(events),
+            search=live.searcher is not None,
+        )
+
+    @app.get("/metrics", response_class=PlainTextResponse, responses=_problems(401) if token else {})
+    def counted() -> Response:
+        """For Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    return app
+
+
+def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Problem} for code in codes}
+
+
+def _gate(token: str) -> Callable[..., None]:
+    """Lets in who shows the token; the page that says whether it is alive is open."""
+
+    def gate(
+        request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+    ) -> None:
+        right = shown is not None and hmac.compare_digest(shown.credentials.encode(), token.encode())
+        if not right and request.url.path != "/healthz":
+            told = "'Authorization: Bearer …' with the value of CROSSREC_TOKEN is missing or wrong"
+            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+
+    return gate
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """The first problem of a body, in one line; what the client sent is not sent back."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)

@@ -1,0 +1,282 @@
+"""Answers over HTTP: ``crossrec serve``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+from crossrec_cli.config.load import load_config
+from crossrec_cli.errors import ExitCode
+from crossrec_cli.reporting import Silent
+from crossrec_cli.serving.app import MOST_BYTES, create_app
+from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.live import Service
+
+
+def service_of(shop, *overrides: str, most: int = 1000) -> Service:
+    return Service(load_config(shop.path, overrides), None, Silent(), Events(most))
+
+
+@pytest.fixture
+def client(trained):
+    return TestClient(create_app(service_of(trained), None))
+
+
+def listed(client, user: str, **more: object) -> list[str]:
+    answer = client.post("/recommend", json={"user_id": user, **more})
+    assert answer.status_code == 200, answer.text
+    return [row["item_id"] for row in answer.json()["items"]]
+
+
+def of_command(crossrec, shop, user: str, *more: object) -> list[dict]:
+    done = crossrec("recommend", shop.path, "--user", user, "--json", *more)
+    return json.loads(done.stdout)["lists"][user]
+
+
+@pytest.mark.parametrize("rules", [[], ["recommend.rules.per_brand=2", "recommend.rules.min_score=1e-6"]])
+def test_a_list_is_the_one_that_recommend_makes(trained, crossrec, rules):
+    client = TestClient(create_app(service_of(trained, *rules), None))
+    overrides = [word for rule in rules for word in ("--set", rule)]
+    for user in ("jazz3", "metal7", "new"):
+        answer = client.post("/recommend", json={"user_id": user}).json()
+        theirs = of_command(crossrec, trained, user, *overrides)
+        assert answer["known"]
+        assert [row["item_id"] for row in answer["items"]] == [row["item_id"] for row in theirs]
+        assert [row["score"] for row in answer["items"]] == pytest.approx([row["score"] for row in theirs], rel=1e-4)
+
+
+def test_events_change_the_next_list_and_what_was_bought_is_gone(trained, client, crossrec):
+    first = listed(client, "jazz3")[0]
+    news = [{"user_id": "jazz3", "item_id": first}] + [
+        {"user_id": user, "item_id": f"metal-record-{number}"} for user in ("jazz3", "stranger") for number in range(9)
+    ]
+    answer = client.post("/events", json={"events": [*news, {"user_id": "jazz3", "item_id": "nothing"}]}).json()
+    assert answer == {"taken": 20, "unknown_items": 1}
+    assert first not in (left := listed(client, "jazz3", k=36))
+    assert len(left) == 31  # of 36 books, but the four of before and this one
+    assert all(item.startswith("metal") for item in listed(client, "stranger"))
+    events = trained.folder / "events.csv"
+    pd.DataFrame(news).to_csv(events, index=False)
+    for user in ("jazz3", "stranger"):
+        theirs = of_command(crossrec, trained, user, "--events", events)
+        assert listed(client, user) == [row["item_id"] for row in theirs]
+
+
+def test_a_history_and_tags_in_the_request_are_heeded_and_not_kept(client):
+    before = listed(client, "stranger")
+    history = [f"metal-record-{number}" for number in range(9)]
+    assert all(item.startswith("metal") for item in listed(client, "stranger", history=history))
+    assert sum(item.startswith("jazz") for item in listed(client, "stranger", tags=["club=a"])) >= 4  # jazz people's
+    assert listed(client, "stranger") == before
+
+
+def test_what_may_be_bought_again_stays(trained):
+    client = TestClient(create_app(service_of(trained, "recommend.exclude_seen=false"), None))
+    history = [f"metal-book-{number}" for number in range(3)]
+    assert set(history) & set(listed(client, "stranger", history=history, k=36))
+
+
+def test_an_explanation_adds_up_and_tells_the_place(client):
+    history = [f"metal-record-{number}" for number in range(9)]
+    items = client.post("/recommend", json={"user_id": "x", "history": history}).json()["items"]
+    for item in items:
+        answer = client.post("/explain", json={"user_id": "x", "history": history, "item_id": item["item_id"]}).json()
+        assert answer["score"] == pytest.approx(item["score"], rel=1e-4)
+        assert answer["place"] == f"it is in the list, at place {item['rank']}"
+        assert {reason["item_id"] for reason in answer["reasons"]} <= set(history)
+    bought = client.post("/explain", json={"user_id": "x", "history": ["metal-book-1"], "item_id": "metal-book-1"})
+    assert bought.json()["place"].startswith("already bought since the data were read")
+    far = client.post("/explain", json={"user_id": "x", "history": history, "item_id": "jazz-book-1"}).json()
+    assert far["place"].startswith("ranked ")
+    assert client.post("/explain", json={"user_id": "x", "item_id": "jazz-book-99"}).status_code == 404
+
+
+def test_search_finds_by_words_and_without_an_index_says_how_to_get_one(trained, client, crossrec):
+    answer = client.post("/search", json={"query": "metal book"})
+    assert answer.status_code == 503
+    assert "crossrec search" in answer.json()["detail"]
+    assert crossrec("search", trained.path, "metal book").exit_code == 0
+    client = TestClient(create_app(service_of(trained), None))
+    found = client.post("/search", json={"query": "metal book", "user_id": "nobody", "k": 4}).json()["items"]
+    assert len(found) == 4
+    assert all(row["item_id"].startswith("metal-book") for row in found)
+    assert client.post("/search", json={"query": " "}).json()["items"] == []
+
+
+def test_newer_artifacts_are_swapped_in_and_broken_ones_are_not(trained, crossrec):
+    service = service_of(trained)
+    client = TestClient(create_app(service, None))
+    before, model = listed(client, "jazz3", k=36), client.get("/healthz").json()["model"]
+    client.post("/events", json={"events": [{"user_id": "jazz3", "item_id": "metal-record-1"}]})
+    service.look()
+    assert service.swaps == {"done": 0, "failed": 0}
+    trained.config["finetune"]["epochs"] = 1
+    assert crossrec("finetune", trained.path).exit_code == 0
+    service.config = load_config(trained.path)
+    service.look()
+    assert service.swaps == {"done": 1, "failed": 0}
+    assert client.get("/healthz").json()["model"] != model
+    assert client.get("/healthz").json()["events"] == 1
+    assert listed(client, "jazz3", k=36) != before
+    newer = client.get("/healthz").json()["model"]
+    assert crossrec("finetune", trained.path, "--force").exit_code == 0
+    path = trained.run_dir / "finetune/current/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    service.look()
+    assert service.swaps == {"done": 1, "failed": 1}
+    assert client.get("/healthz").json()["model"] == newer
+    assert listed(client, "jazz3")
+
+
+def test_events_that_the_newer_data_hold_are_forgotten(trained, crossrec):
+    service = service_of(trained)
+    service.events.add([("jazz3", "metal-record-1"), ("stranger", "jazz-record-1"), ("jazz3", "metal-record-2")])
+    path = trained.folder / "interactions.parquet"
+    bought = pd.read_parquet(path)
+    bought.loc[len(bought)] = ["jazz3", "metal-record-1", pd.Timestamp("2024-01-30")]
+    bought.to_parquet(path)
+    for stage in ("preprocess", "pretrain-adapt", "finetune"):
+        assert crossrec(stage, trained.path).exit_code == 0
+    service.look()
+    assert service.swaps["done"] == 1
+    assert (service.events.of("jazz3"), service.events.of("stranger")) == (["metal-record-2"], ["jazz-record-1"])
+
+
+def test_of_too_many_events_the_oldest_are_forgotten():
+    events = Events(3)
+    events.add([("a", "1"), ("b", "2"), ("a", "3"), ("b", "4"), ("a", "5")])
+    assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], ["4"], 3)
+    events.forget(lambda user, item: item == "4")
+    assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], [], 2)
+
+
+def test_a_token_is_asked_for_where_one_is_set(trained):
+    client = TestClient(create_app(service_of(trained), "sesame"))
+    ask = {"user_id": "jazz3"}
+    assert client.post("/recommend", json=ask).status_code == 401
+    assert client.post("/recommend", json=ask, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/healthz").status_code == 200
+    assert client.post("/recommend", json=ask, headers={"Authorization": "Bearer sesame"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/recommend", {"user_id": "a", "k": 101}, "body.k: Input should be less than or equal to 100"),
+        ("/recommend", {"user_id": "a", "k": 0}, "body.k"),
+        ("/recommend", {"user_id": "a", "k": True}, "body.k"),
+        ("/recommend", {"user": "a"}, "body.user_id: Field required"),
+        ("/recommend", {"user_id": 7}, "body.user_id: Input should be a valid string"),
+        ("/recommend", {"user_id": "a", "history": ["x"] * 1001}, "body.history"),
+        ("/events", {"events": [{"user_id": "a"}]}, "body.events.0.item_id: Field required"),
+        ("/search", {"query": ""}, "body.query"),
+    ],
+)
+def test_wrong_requests_are_told_in_one_line(client, path, body, told):
+    answer = client.post(path, json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(told)
+
+
+def test_what_is_no_text_is_refused(client):
+    answer = client.post("/recommend", content=b'{"user_id": "\\ud800"}', headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["length told", "in pieces"])
+def test_a_body_that_is_too_large_is_not_read(client, told):
+    piece = b"x" * 2**16
+    content = piece * 17 if told else (piece for _ in range(17))
+    answer = client.post("/recommend", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert f"{MOST_BYTES:,}" in answer.json()["detail"]
+
+
+def test_metrics_count_by_route(client):
+    listed(client, "jazz3")
+    client.post("/recommend", json={})
+    client.get("/nowhere")
+    text = client.get("/metrics").text
+    assert 'crossrec_requests_total{path="/recommend",status="200"} 1.0' in text
+    assert 'crossrec_requests_total{path="/recommend",status="422"} 1.0' in text
+    assert 'crossrec_requests_total{path="other",status="404"} 1.0' in text
+    assert 'crossrec_request_seconds_count{path="/recommend"} 2.0' in text
+    assert "crossrec_events 0.0" in text
+
+
+def test_schemathesis_finds_nothing(trained, crossrec):
+    import schemathesis  # noqa: PLC0415  it takes seconds to import
+    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415
+
+    assert crossrec("search", trained.path).exit_code == 0
+    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(service_of(trained), None))
+    seen = Counter[str]()
+    chosen = settings(
+        max_examples=25,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+    for operation in (found.ok() for found in schema.get_all_operations()):
+
+        @chosen
+        @given(operation.as_strategy())
+        def check(case):
+            case.call_and_validate()
+            seen[case.path] += 1
+
+        check()
+    assert set(seen) == {"/recommend", "/search", "/explain", "/events", "/healthz", "/metrics"}
+
+
+def test_from_the_shell_it_answers_and_ends_quietly(trained):
+    command = [sys.executable, "-m", "crossrec_cli", "serve", str(trained.path), "--port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"}
+    )
+    try:
+        port = next(found[1] for line in process.stderr if (found := re.search(r"http://127.0.0.1:(\d+)/docs", line)))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=20) as page:
+            answer = json.load(page)
+        assert answer["users"] == 181
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert out == ""
+    assert err == ""  # no more than that line
+
+
+def test_a_port_that_is_taken(trained, crossrec):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = crossrec("serve", trained.path, "--port", taken.getsockname()[1])
+    assert done.exit_code == ExitCode.CONFIG
+    assert "Address already in use" in done.stderr
+
+
+def test_without_the_extra_it_is_named(trained, crossrec, monkeypatch):
+    from crossrec_cli.commands import serve  # noqa: PLC0415
+
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    done = crossrec("serve", trained.path)
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    assert "pip install 'crossrec[serve]'" in " ".join(done.stderr.split())
+
+
+def test_what_was_not_trained_is_not_served(shop, crossrec):
+    done = crossrec("serve", shop.path)
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert "run 'crossrec preprocess' first" in " ".join(done.stderr.split())
