@@ -57,7 +57,7 @@ class Live:
             for column in (world.users[t.USER_ID], world.items[t.ITEM_ID])
         )
         self.tags = {name: place for place, name in enumerate(t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist())}
-        self.searcher = None if exported else _searcher(config, report)
+        self.searcher = None if exported else _searcher(config, self.maker, report)
         self._one_query = threading.Lock()  # a tokenizer serves one thread at a time
 
     def recommend(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> list[Row]:
@@ -115,11 +115,11 @@ def _places(names: Sequence[str], places: Mapping[str, int]) -> Ints:
     return np.array([places[name] for name in names if name in places], np.int64)
 
 
-def _searcher(config: Config, report: Reporter) -> Searcher | None:
+def _searcher(config: Config, maker: Recommender, report: Reporter) -> Searcher | None:
     """None, and a warning, where ``crossrec search`` has not made an index of these artifacts."""
     try:
         made = up_to_date(config, SEARCH, report)
-        return Searcher.load(config, inputs_of(config, SEARCH, report), made.path)
+        return Searcher.load(config, inputs_of(config, SEARCH, report), made.path, maker)
     except CrossrecError as error:
         report.warn(f"/search answers 503: {error}")
         return None

@@ -24,7 +24,7 @@ from crossrec_cli.stages import BLEND, FINETUNED
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.language import load_encoder
 from crossrec_cli.stages.load import load_embeddings, load_model, load_world
-from crossrec_cli.stages.recommender import with_newest
+from crossrec_cli.stages.recommender import Recommender, with_newest
 
 QUERIES = pa.schema([pa.field(t.QUERY, pa.string(), nullable=False)])
 WHO = pa.schema([pa.field(t.USER_ID, pa.string())])
@@ -33,7 +33,14 @@ WHO = pa.schema([pa.field(t.USER_ID, pa.string())])
 class Searcher:
     """Answers queries over all items, source and target; what the user bought before is found too."""
 
-    def __init__(self, config: Config, inputs: Mapping[str, Path], words: Words, weights: Weights) -> None:
+    def __init__(
+        self,
+        config: Config,
+        inputs: Mapping[str, Path],
+        words: Words,
+        weights: Weights,
+        maker: Recommender | None = None,
+    ) -> None:
         """Load what is needed beside the word index.
 
         Args:
@@ -41,22 +48,26 @@ class Searcher:
             inputs: the files that the stage search reads.
             words: the index of the items' texts and ids.
             weights: how the parts of the score are weighed.
+            maker: what has the same users and model in memory already.
         """
-        compute = runtime.prepare(config.runtime, config.seed)
+        compute = maker.compute if maker else runtime.prepare(config.runtime, config.seed)
         self.words, self.weights = words, weights
-        self.world, _ = with_newest(config, load_world(inputs))
-        self.model = load_model(inputs, FINETUNED, config.interest).to(compute.device)
+        self.world = maker.world if maker else with_newest(config, load_world(inputs))[0]
+        self.model = maker.model if maker else load_model(inputs, FINETUNED, config.interest).to(compute.device)
         self.is_target = self.world.histories.domain.is_target
-        self.interest_of = interest_scorer(self.model, np.arange(len(self.is_target)))
+        learned = maker.learned if maker else None
+        self.interest_of = interest_scorer(self.model, np.arange(len(self.is_target)), learned)
         self.texts = F.normalize(torch.from_numpy(load_embeddings(inputs)).to(compute.device))
         self.encoder = load_encoder(config.encoder, inputs, compute)
 
     @classmethod
-    def load(cls, config: Config, inputs: Mapping[str, Path], index: Path) -> Searcher:
+    def load(
+        cls, config: Config, inputs: Mapping[str, Path], index: Path, maker: Recommender | None = None
+    ) -> Searcher:
         """With the word index and the weights that the stage search left in the folder ``index``."""
         blend = t.read_table(index / Path(BLEND).name)
         used = blend.filter(blend[t.USED]).to_pylist()[0]
-        return cls(config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)))
+        return cls(config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)), maker)
 
     def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
         """The k best items for one query.
