@@ -5,17 +5,17 @@ from __future__ import annotations
 import signal
 import sys
 from io import TextIOWrapper
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from crossrec_cli import __version__
 from crossrec_cli.commands import data, export, items, serve, stages
-from crossrec_cli.commands.shared import EXIT_CODES, INTERRUPTED, fail
+from crossrec_cli.commands.shared import EXIT_CODES, fail
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError
+from crossrec_cli.interrupts import interrupt
 
 app = typer.Typer(
     name="crossrec",
@@ -41,16 +41,11 @@ def _options(
         raise typer.Exit
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    INTERRUPTED.set()
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command that the shell gave."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode is no reason to fail

@@ -6,7 +6,7 @@ import hashlib
 import json
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from typing import Any
+from typing import Any, Final
 
 from crossrec_cli import stages
 from crossrec_cli.artifacts.store import (
@@ -223,6 +223,74 @@ def run_stages(
             current |= _additions(store, config, current, report)
 
 
+RUNS: Final = "runs"
+MAY_RUN: Final = "may run"
+UP_TO_DATE: Final = "up to date"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a run would do with a stage."""
+
+    stage: str
+    does: str
+    """``RUNS``, ``MAY_RUN`` where that depends on what an earlier one gives, or ``UP_TO_DATE``."""
+    reasons: tuple[str, ...]
+
+
+def plan(config: Config, wanted: Collection[str], force: bool = False) -> list[Step]:
+    """What ``run_stages`` would do. Nothing is written, and nothing held.
+
+    Args:
+        config: the whole config.
+        wanted: names of the stages to run; what they read beside each other must be there.
+        force: whether they would run even if they are up to date.
+
+    Raises:
+        ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
+    """
+    store, current, steps = Store(config.run_path), dict[str, Artifact](), dict[str, Step]()
+    read = {name for stage in wanted for name in BY_NAME[stage].upstream}
+    for stage in STAGES:
+        if stage.name in wanted:
+            try:
+                artifact, damage = store.current(stage.name), None
+            except ArtifactError as error:
+                artifact, damage = None, str(error)
+            before = [name for name in stage.upstream if name in steps and steps[name].does != UP_TO_DATE]
+            steps[stage.name] = _step(stage, config, current, artifact, damage, sorted(before), force)
+            current |= {stage.name: artifact} if artifact else {}
+        elif stage.name in read:
+            current[stage.name] = _require(store, stage, config, current)
+        elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
+            current |= _additions(store, config, current, Silent())
+    return list(steps.values())
+
+
+def _step(
+    stage: Stage,
+    config: Config,
+    current: Mapping[str, Artifact],
+    artifact: Artifact | None,
+    damage: str | None,
+    before: Sequence[str],
+    force: bool,
+) -> Step:
+    """What would become of a stage, of which those ``before`` that it reads are to run as well."""
+    if artifact is None:
+        return Step(stage.name, RUNS, (damage or "not run yet",))
+    changes = [
+        change
+        for change in _changes(stage, artifact, _basis(stage, config, current))
+        if not any(change.startswith(f"input {name}/") for name in before)
+    ]
+    if changes or force:
+        return Step(stage.name, RUNS, tuple(changes or ["--force"]))
+    if before:
+        return Step(stage.name, MAY_RUN, (f"if {' or '.join(before)} gives other files than before",))
+    return Step(stage.name, UP_TO_DATE, ("config and inputs unchanged",))
+
+
 def add_items(config: Config, file: Path, platform: str | None, report: Reporter) -> Artifact:
     """Add a file's items to those that are recommended. The caller holds the run directory's lock.
 
@@ -348,9 +416,14 @@ def _require(store: Store, stage: Stage, config: Config, current: Mapping[str, A
 
 def _out_of_date(stage: Stage, artifact: Artifact, basis: _Basis) -> str | None:
     """Why an artifact is not what its stage would make now; None if it is."""
+    return next(iter(_changes(stage, artifact, basis)), None)
+
+
+def _changes(stage: Stage, artifact: Artifact, basis: _Basis) -> Iterator[str]:
+    """All that is not as it was when an artifact was made."""
     manifest = artifact.manifest
     if manifest.stage_version != stage.version:
-        return f"made by version {manifest.stage_version} of the stage, now {stage.version}"
+        yield f"made by version {manifest.stage_version} of the stage, now {stage.version}"
     for kind, before, now in (
         ("config", manifest.config, basis.config),
         ("input", manifest.inputs, basis.inputs),
@@ -358,8 +431,7 @@ def _out_of_date(stage: Stage, artifact: Artifact, basis: _Basis) -> str | None:
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):
                 change = f" from {before.get(key)} to {now.get(key)}" if kind == "config" else ""
-                return f"{kind} {key} changed{change}"
-    return None
+                yield f"{kind} {key} changed{change}"
 
 
 def _bring_up_to_date(

@@ -16,7 +16,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, ConfigError, RegressionError
 from crossrec_cli.export.folder import CARD
-from crossrec_cli.pipeline import Outcome, signals_wait
+from crossrec_cli.pipeline import Outcome, Step, signals_wait
 from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
@@ -130,6 +130,19 @@ def exported(console: Console, config: Config, folder: Path) -> dict[str, Any]:
     console.remark(f"Served by: crossrec recommend --from {folder}")
     console.remark(f"The model card: {folder / CARD}")
     return {"run_dir": config.run_dir, "folder": str(folder), "bytes": size} | made.manifest.summary
+
+
+def planned(console: Console, steps: Sequence[Step]) -> dict[str, Any]:
+    """Print what a run would do, and why.
+
+    Returns:
+        The same for ``--json``.
+    """
+    for step in steps:
+        for place, reason in enumerate(step.reasons):
+            head = f"{step.stage:<15} {step.does:<11}" if not place else " " * 27
+            console.result(Text(f"{head} {visible(reason)}"), wanted=True)
+    return {"plan": [asdict(step) for step in steps]}
 
 
 def evaluated(run_dir: Path) -> Artifact:

@@ -95,7 +95,7 @@ def test_a_held_run_directory_is_exit_code_5(shop):
     with Store(shop.run_dir).lock():
         done = run("run", shop.path)
     assert done.returncode == ExitCode.LOCKED
-    assert f"process {os.getpid()} works here" in done.stderr
+    assert f"process {os.getpid()}, since " in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -113,7 +113,8 @@ def test_an_interrupt_is_exit_code_130_and_leaves_no_draft(shop, number):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "error: interrupted" in errors
-    assert not list((shop.run_dir / "pretrain-adapt").glob("*"))
+    assert not list((shop.run_dir / "pretrain-adapt").glob("[!.]*"))
+    assert not list((shop.run_dir / "pretrain-adapt").glob(".draft*"))
     assert Store(shop.run_dir).current("preprocess")
 
 
@@ -159,6 +160,34 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop):
     assert "going on with epoch" in done.stderr
     assert {stage: weights(shop, stage) for stage in expected} == expected
     assert not list(shop.run_dir.glob("*/.checkpoint-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_weights(shop, number):
+    """No checkpoint is due for five minutes: what the second run goes on from was left by the interrupt."""
+    shop.config["adapt"]["epochs"] = 100
+    assert run("run", shop.path, "--to", "finetune").returncode == 0
+    expected = {stage: weights(shop, stage) for stage in ("pretrain-adapt", "finetune")}
+    shop.config["run_dir"] = str(shop.folder / "again")
+    assert run("preprocess", shop.path).returncode == 0
+    process = subprocess.Popen(
+        [*COMMAND, "pretrain-adapt", str(shop.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+    )
+    assert any("learning from" in line for line in process.stderr)
+    time.sleep(0.3)
+    process.send_signal(number)
+    sent = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert time.monotonic() - sent < 5
+    assert list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))
+    done = run("run", shop.path, "--to", "finetune")
+    assert done.returncode == 0
+    assert "going on with epoch" in done.stderr
+    assert {stage: weights(shop, stage) for stage in expected} == expected
 
 
 def heed_ctrl_c() -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "crossrec_cli"
 ORDER = [
     "errors",
+    "interrupts",
     "reporting",
     "config",
     "artifacts",

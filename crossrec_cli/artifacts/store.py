@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
+from crossrec_cli.reporting import Reporter
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -160,22 +161,33 @@ class Store:
         return Artifact(final, manifest)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, timeout: float = 0.0, report: Reporter | None = None) -> Iterator[None]:
         """Hold the run directory for writing. The operating system frees it when the process dies.
 
+        Args:
+            timeout: seconds to wait for another process that holds it.
+            report: told that it waits.
+
         Raises:
-            LockedError: if another process holds it.
+            LockedError: if another process holds it still.
         """
+        lock = FileLock(self.run_dir / ".lock", timeout=0)
         try:
             self.run_dir.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.run_dir / ".lock", timeout=0)
-            lock.acquire()
+            try:
+                lock.acquire()
+            except Timeout:
+                if timeout and report:
+                    report.say(f"waiting for {_holder(self.run_dir)}")
+                lock.acquire(timeout=timeout)
         except Timeout:
-            raise LockedError(f"{self.run_dir}: {_holder(self.run_dir)} works here; wait for it to end") from None
+            advice = f"waited {timeout:g} s" if timeout else "wait for it to end, or give --lock-timeout"
+            raise LockedError(f"{self.run_dir}: {_holder(self.run_dir)} works here; {advice}") from None
         except OSError as error:
             raise ArtifactError(f"{error.filename or self.run_dir}: cannot write: {error.strerror}") from None
         try:
-            (self.run_dir / ".holder").write_text(str(os.getpid()))
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            (self.run_dir / ".holder").write_text(f"{os.getpid()} {since}")
             for stale in self.run_dir.glob("*/.draft-*"):  # of a killed run: nobody else can be writing there
                 shutil.rmtree(stale, ignore_errors=True)
             yield
@@ -186,9 +198,10 @@ class Store:
 
 def _holder(run_dir: Path) -> str:
     try:
-        return f"process {int((run_dir / '.holder').read_text())}"
+        process, since = (run_dir / ".holder").read_text().split()
     except (OSError, ValueError):
         return "another crossrec"
+    return f"process {process}, since {since},"
 
 
 def new_id(digest: str) -> str:

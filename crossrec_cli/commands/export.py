@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli import show
 from crossrec_cli.artifacts.store import Store
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
 from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
 from crossrec_cli.export.folder import EXPORT
@@ -24,6 +24,7 @@ def export(
         Path, typer.Argument(metavar="FOLDER", help="Where to; an earlier export is replaced.", show_default=False)
     ],
     overrides: Overrides = None,
+    lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -31,7 +32,7 @@ def export(
     console = Console(quiet, as_json)
     with ending(console):
         loaded = load_config(config, overrides or ())
-        with Store(loaded.run_path).lock():
+        with Store(loaded.run_path).lock(lock_timeout, console):
             console.open_log(loaded.run_path)
             console.begin(EXPORT)
             console.document(show.exported(console, loaded, folder))

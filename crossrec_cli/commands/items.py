@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli import show
 from crossrec_cli.artifacts.store import Store
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
 from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
 from crossrec_cli.pipeline import add_items
@@ -32,6 +32,7 @@ def add(
         str | None, typer.Option("--platform", metavar="NAME", help="Whose items, where there are several platforms.")
     ] = None,
     overrides: Overrides = None,
+    lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +40,7 @@ def add(
     console = Console(quiet, as_json)
     with ending(console):
         loaded = load_config(config, overrides or ())
-        with Store(loaded.run_path).lock():
+        with Store(loaded.run_path).lock(lock_timeout, console):
             console.open_log(loaded.run_path)
             made = add_items(loaded, file, platform, console)
             console.document({"run_dir": loaded.run_dir} | show.added(console, made))

@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 
 from crossrec_cli.artifacts.store import Artifact
-from crossrec_cli.commands.shared import EXIT_CODES, INTERRUPTED, Exported, Overrides, Quiet, ending, given
+from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, ending, given
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.interrupts import INTERRUPTED
 from crossrec_cli.pipeline import signals_wait
 
 app = typer.Typer()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +16,9 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
 from crossrec_cli.export.folder import open_export
+from crossrec_cli.interrupts import INTERRUPTED
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
-
-INTERRUPTED = threading.Event()
-"""Set by Ctrl-C and by SIGTERM."""
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML config file.", show_default=False)]
 Overrides = Annotated[
@@ -29,6 +26,10 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config field: a.b=c or list[0].a=b. Repeatable."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
+LockTimeout = Annotated[
+    float,
+    typer.Option("--lock-timeout", metavar="SECONDS", min=0, help="Wait so long for another run in the directory."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 

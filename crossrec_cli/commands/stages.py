@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,15 +20,17 @@ from crossrec_cli.commands.shared import (
     ConfigPath,
     Exported,
     Force,
+    LockTimeout,
     Overrides,
     Quiet,
     ending,
     given,
 )
+from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import UnavailableError
-from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, run_stages
+from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, plan, run_stages
 from crossrec_cli.show_lists import Format
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
 
@@ -57,13 +60,44 @@ def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
         config: ConfigPath,
         overrides: Overrides = None,
         force: Force = False,
+        lock_timeout: LockTimeout = 0.0,
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
-        _execute(stages, config, overrides or (), force, Console(quiet, as_json))
+        _execute(stages, config, overrides or (), force, Console(quiet, as_json), lock_timeout)
 
 
-_stage_command("run", PIPELINE, "Run all five stages; those that are up to date are skipped.")
+Step = StrEnum("Step", {name: name for name in PIPELINE})  # type: ignore[misc]  # one table says what there is
+
+
+@app.command(epilog=EXIT_CODES)
+def run(
+    config: ConfigPath,
+    first: Annotated[
+        Step | None, typer.Option("--from", metavar="STAGE", help="Begin here; what it reads must be there.")
+    ] = None,
+    last: Annotated[Step | None, typer.Option("--to", metavar="STAGE", help="End here.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why.")] = False,
+    overrides: Overrides = None,
+    force: Force = False,
+    lock_timeout: LockTimeout = 0.0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all five stages; those that are up to date are skipped."""
+    console = Console(quiet, as_json)
+    with ending(console):
+        begin, end = (PIPELINE.index(step) if step else at for step, at in ((first, 0), (last, len(PIPELINE) - 1)))
+        if begin > end:
+            raise ConfigError([f"--from {first} comes after --to {last}"])
+        stages = PIPELINE[begin : end + 1]
+        if dry_run:
+            loaded = load_config(config, overrides or ())
+            console.document({"run_dir": loaded.run_dir} | show.planned(console, plan(loaded, stages, force)))
+            return
+        _execute(stages, config, overrides or (), force, console, lock_timeout)
+
+
 _stage_command(PREPROCESS, (PREPROCESS,), "Read, clean and split the raw files.")
 _stage_command(
     PRETRAIN_ADAPT,
@@ -85,6 +119,7 @@ def recommend(
     events: Events = None,
     form: Form = Format.TABLE,
     force: Force = False,
+    lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +134,7 @@ def recommend(
             found = show_lists.listed(console, settings, inputs, asked, form, sys.stdin)
             console.document({"run_dir": settings.run_dir} | found)
         else:
-            _execute((RECOMMEND,), config, overrides, force, console, form=form, exported=exported)
+            _execute((RECOMMEND,), config, overrides, force, console, lock_timeout, form=form, exported=exported)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -113,12 +148,14 @@ def evaluate(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     force: Force = False,
+    lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well the test purchases are found, beside other ways, and write report.html."""
     console = Console(quiet or markdown, as_json)
-    _execute((EVALUATE,), config, overrides or (), force, console, page=show.Page(markdown, png, open_page, against))
+    page = show.Page(markdown, png, open_page, against)
+    _execute((EVALUATE,), config, overrides or (), force, console, lock_timeout, page=page)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -134,11 +171,13 @@ def search(
     ] = None,
     overrides: Overrides = None,
     force: Force = False,
+    lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Find items by what a query says and what the user wants."""
-    _execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), asked=(query, user, queries))
+    asked = (query, user, queries)
+    _execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, asked=asked)
 
 
 def _execute(
@@ -147,6 +186,7 @@ def _execute(
     overrides: Sequence[str],
     force: bool,
     console: Console,
+    lock_timeout: float,
     page: show.Page | None = None,
     form: Format = Format.TABLE,
     asked: tuple[str | None, str | None, Path | None] | None = None,
@@ -157,7 +197,7 @@ def _execute(
         looked_for = show_search.Asked(*asked) if asked else None
         config, made = given(config_path, exported, overrides)
         _see_that_it_can_be_tracked(config)
-        with Store(config.run_path).lock():
+        with Store(config.run_path).lock(lock_timeout, console):
             console.open_log(config.run_path)
             earlier = show.evaluated(page.against) if page and page.against else None
             outcomes = []

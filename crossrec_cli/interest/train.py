@@ -19,6 +19,7 @@ from crossrec_cli.interest.batches import Ints, NextExamples, Sampler, SetExampl
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
 from crossrec_cli.interest.model import InterestModel, Items
+from crossrec_cli.interrupts import whole
 from crossrec_cli.reporting import Reporter, peak_memory
 from crossrec_cli.runtime import Compute, memory_or
 
@@ -91,19 +92,12 @@ def fit(
     if checkpoint and (saved := checkpoint.load()):
         run.restore(*saved)
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
-    with report.progress("training", training.epochs * len(sampler.users), "users") as advance:
-        advance(run.epoch * len(sampler.users))
-        while run.epoch < (training.epochs if until is None else until) and not run.tired:
-            run.begin_epoch()
-            for number, users in enumerate(sampler.epoch(np.random.default_rng([seed, run.epoch]))):
-                if number >= run.step:
-                    run.take(users, seed)
-                    if checkpoint and checkpoint.due():
-                        checkpoint.save(*run.state())
-                advance(len(users))
-            detail = run.end_epoch()
-            report.log(detail)
-            advance(0, detail)
+    try:
+        run.train(report, seed, checkpoint, training.epochs if until is None else until)
+    except KeyboardInterrupt:
+        if checkpoint:
+            checkpoint.save(*run.state())
+        raise
     if run.best:
         model.load_state_dict(run.best.state)
         report.say(f"{run.best.name} of {run.epoch} ranks best: validation NDCG@10 {run.best.score:.4f}")
@@ -143,6 +137,24 @@ class _Run:
     def rate(self) -> float:
         """This epoch's learning rate."""
         return self.training.lr * (1 - self.epoch / self.training.epochs)
+
+    def train(self, report: Reporter, seed: int, checkpoint: Checkpoint | None, until: int) -> None:
+        """All epochs, or those before ``until``. An interrupt comes between two steps, where the state is whole."""
+        users = self.sampler.users
+        with report.progress("training", self.training.epochs * len(users), "users") as advance:
+            advance(self.epoch * len(users))
+            while self.epoch < until and not self.tired:
+                self.begin_epoch()
+                for number, some in enumerate(self.sampler.epoch(np.random.default_rng([seed, self.epoch]))):
+                    if number >= self.step:
+                        with whole():
+                            self.take(some, seed)
+                        if checkpoint and checkpoint.due():
+                            checkpoint.save(*self.state())
+                    advance(len(some))
+                detail = self.end_epoch()
+                report.log(detail)
+                advance(0, detail)
 
     def begin_epoch(self) -> None:
         """Set the learning rate."""
@@ -192,11 +204,14 @@ class _Run:
     def end_epoch(self) -> str:
         """Validate, write the epoch down, and say how it went."""
         rate, loss = self.rate, self.loss / max(self.step, 1)
-        self.epoch += 1
-        score = self.best.consider(self.model, self.epoch) if self.best else None
+        score = self.best.stopping.validate(self.model) if self.best else None
         speed = len(self.sampler.users) / max(self.seconds, 1e-9)
-        self.epochs.append(Epoch(self.epoch, loss, rate, score, self.seconds, speed, _peak(self.compute)))
-        self.step, self.loss, self.seconds = 0, 0.0, 0.0
+        with whole():
+            self.epoch += 1
+            if self.best and score is not None:
+                self.best.consider(self.model, self.epoch, score)
+            self.epochs.append(Epoch(self.epoch, loss, rate, score, self.seconds, speed, _peak(self.compute)))
+            self.step, self.loss, self.seconds = 0, 0.0, 0.0
         told = "" if score is None else f", validation NDCG@10 {score:.4f}"
         return f"epoch {self.epoch}, loss {loss:.4f}{told}"
 
@@ -253,12 +268,10 @@ class _Best:
     def name(self) -> str:
         return f"epoch {self.epoch}" if self.epoch else "epoch 0, before any training,"
 
-    def consider(self, model: InterestModel, epoch: int) -> float:
-        """Validate; remember the model if it ranks better."""
-        score = self.stopping.validate(model)
+    def consider(self, model: InterestModel, epoch: int, score: float) -> None:
+        """Remember the model if it ranks better."""
         if score > self.score:
             self.epoch, self.score, self.state = epoch, score, copy.deepcopy(model.state_dict())
-        return score
 
 
 def _loss(model: InterestModel, sampler: Sampler, users: Ints, training: Training, rng: np.random.Generator) -> Tensor:

@@ -158,7 +158,7 @@ def test_a_second_process_is_locked_out_and_told_by_whom(store):
             "with Store(Path(sys.argv[1])).lock(): pass"
         )
         done = subprocess.run([sys.executable, "-c", code, store.run_dir], capture_output=True, text=True, check=False)
-        assert f"process {os.getpid()} works here" in done.stderr
+        assert f"process {os.getpid()}, since " in done.stderr
     with store.lock():
         pass
 
