@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from crossrec_cli import __version__
-from crossrec_cli.commands import data, export, items, stages
+from crossrec_cli.commands import config, data, export, items, stages
 from crossrec_cli.commands.shared import EXIT_CODES, INTERRUPTED, fail
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError
@@ -29,6 +29,7 @@ app.add_typer(stages.app)
 app.add_typer(export.app)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")
+app.add_typer(config.app, name="config")
 
 
 @app.callback(invoke_without_command=True)

@@ -25,7 +25,11 @@ def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search", "items add"]
+    "command",
+    [
+        *("", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search", "items add"),
+        *("config show", "config validate", "config schema"),
+    ],
 )
 def test_help_answers_without_torch_and_names_the_exit_codes(command):
     code = (
