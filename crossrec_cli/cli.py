@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from crossrec_cli import __version__
-from crossrec_cli.commands import data, export, items, serve, stages
+from crossrec_cli.commands import config, data, doctor, export, items, serve, stages
 from crossrec_cli.commands.shared import EXIT_CODES, fail
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError
@@ -22,14 +21,16 @@ app = typer.Typer(
     help="Recommend from one category to the buyers of another.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 app.add_typer(stages.app)
 app.add_typer(export.app)
 app.add_typer(serve.app)
+app.add_typer(doctor.app)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")
+app.add_typer(config.app, name="config")
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +38,9 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
-        print(f"crossrec {__version__}")  # noqa: T201
+        from crossrec_cli.machine import full_version  # noqa: PLC0415  asks git
+
+        print(f"crossrec {full_version()}")  # noqa: T201
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def visible(text: str) -> str:
     """Text from data or config with control characters written out: they must not steer a terminal or break a line."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+class Format(StrEnum):
+    """How lists are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
 
 
 class Console:

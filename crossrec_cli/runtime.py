@@ -35,7 +35,7 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
     Raises:
         UnavailableError: if the device is not there, or cannot compute in the precision.
     """
-    torch.set_num_threads(runtime.num_threads or _cores())
+    torch.set_num_threads(runtime.num_threads or cores())
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -68,7 +68,7 @@ def memory_or(lower: str, key: str = "") -> Iterator[None]:
         raise ConfigError([f"{key and key + ': '}out of memory: {why}; {lower}"]) from None
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use; macOS tells only those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -94,7 +94,7 @@ def _device(wanted: str) -> str:
 
 def _dtype(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto":
-        wanted = _best_precision(device)
+        wanted = best_precision(device)
     elif wanted == "fp16" and device.type == "cpu":
         raise UnavailableError("runtime.precision: a CPU has no fast fp16; use bf16 or fp32")
     elif wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
@@ -102,7 +102,8 @@ def _dtype(wanted: str, device: torch.device) -> torch.dtype:
     return _DTYPES[wanted]
 
 
-def _best_precision(device: torch.device) -> str:
+def best_precision(device: torch.device) -> str:
+    """What ``runtime.precision: auto`` takes on a device: bf16 where that is fast."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():

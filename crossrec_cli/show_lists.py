@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from rich.text import Text
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.config.schema import Config
-from crossrec_cli.console import Console, visible
+from crossrec_cli.console import Console, Format, visible
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.show import WIDTH
 from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
@@ -29,14 +28,6 @@ if TYPE_CHECKING:  # torch takes a moment to import
 
 STDIN = Path("-")
 WHO = pa.schema([pa.field(t.USER_ID, pa.string(), nullable=False)])
-
-
-class Format(StrEnum):
-    """How lists are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 @dataclass(frozen=True)

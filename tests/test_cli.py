@@ -25,14 +25,18 @@ def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search", "items add"]
+    "command",
+    [
+        *("", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search", "items add"),
+        *("config show", "config validate", "config schema", "doctor"),
+    ],
 )
 def test_help_answers_without_torch_and_names_the_exit_codes(command):
     code = (
         "import sys; from crossrec_cli.cli import app\n"
         f"try: app({[*command.split(), '--help']!r}, prog_name='crossrec')\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'pandas', 'ibis', 'duckdb'} & sys.modules.keys()\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'ibis', 'duckdb', 'pyarrow', 'numpy'} & sys.modules.keys()\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -59,6 +63,16 @@ def test_version_and_wrong_usage():
     assert run("fly", "x.yaml").returncode == ExitCode.CONFIG
     done = run("run", "nowhere.yaml")
     assert (done.returncode, done.stderr) == (ExitCode.CONFIG, "error: nowhere.yaml: No such file or directory\n")
+
+
+def test_a_shell_completes_commands_and_options():
+    def offered(words: str, at: int) -> list[str]:
+        asked = {"_CROSSREC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        return run(env={**os.environ, **asked}).stdout.split()
+
+    assert offered("crossrec config ", 2) == ["show", "validate", "schema"]
+    assert "--why-not" in offered("crossrec recommend --", 2)
+    assert "--install-completion" in run("--help").stdout
 
 
 def test_piped_output_has_no_escape_codes(shop):

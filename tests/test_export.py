@@ -16,10 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
+from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.export import write
-from crossrec_cli.export.write import masked
 
 WIDE = ("--set", "recommend.k=100")
 

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -211,6 +210,8 @@ def new_id(digest: str) -> str:
 
 def describe_files(directory: Path) -> dict[str, FileEntry]:
     """Hash, size and (for Parquet) rows of every file in a directory."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  takes a moment to import
+
     return {
         path.name: FileEntry(
             sha256=_sha256(path),

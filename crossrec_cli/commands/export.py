@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from crossrec_cli import show
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
 from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
 from crossrec_cli.export.folder import EXPORT
+from crossrec_cli.pipeline import signals_wait
 
 app = typer.Typer()
 
@@ -31,6 +31,9 @@ def export(
     """Write the model into a folder that needs nothing else: weights, vectors, ONNX, model card."""
     console = Console(quiet, as_json)
     with ending(console):
+        with signals_wait():
+            from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+
         loaded = load_config(config, overrides or ())
         with Store(loaded.run_path).lock(lock_timeout, console):
             console.open_log(loaded.run_path)

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossrec_cli import show, show_lists, show_search
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import (
     EXIT_CODES,
@@ -28,11 +27,13 @@ from crossrec_cli.commands.shared import (
 )
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
-from crossrec_cli.console import Console
+from crossrec_cli.console import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, plan, run_stages
-from crossrec_cli.show_lists import Format
+from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, plan, run_stages, signals_wait
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
+
+if TYPE_CHECKING:
+    from crossrec_cli import show
 
 app = typer.Typer()
 
@@ -92,6 +93,8 @@ def run(
             raise ConfigError([f"--from {first} comes after --to {last}"])
         stages = PIPELINE[begin : end + 1]
         if dry_run:
+            from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+
             loaded = load_config(config, overrides or ())
             console.document({"run_dir": loaded.run_dir} | show.planned(console, plan(loaded, stages, force)))
             return
@@ -128,6 +131,9 @@ def recommend(
     overrides = [*(overrides or ()), *newer]
     console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
+        with signals_wait():
+            from crossrec_cli import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
+
         if asked := show_lists.Asked(user or (), users, why_not):
             settings, made = given(config, exported, overrides)
             inputs = inputs_of(settings, RECOMMEND, console, made)
@@ -153,6 +159,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well the test purchases are found, beside other ways, and write report.html."""
+    with signals_wait():
+        from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+
     console = Console(quiet or markdown, as_json)
     page = show.Page(markdown, png, open_page, against)
     _execute((EVALUATE,), config, overrides or (), force, console, lock_timeout, page=page)
@@ -194,6 +203,9 @@ def _execute(
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     with ending(console):
+        with signals_wait():
+            from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
+
         looked_for = show_search.Asked(*asked) if asked else None
         config, made = given(config_path, exported, overrides)
         _see_that_it_can_be_tracked(config)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.values import Section
 from crossrec_cli.errors import ConfigError
 
 Key = str | int
@@ -257,15 +258,16 @@ def _nearest(word: str, known: list[str]) -> str:
 
 def _known_keys(path: KeyPath) -> list[str]:
     """The keys that the section at ``path`` takes."""
-    model: type[BaseModel] = Config
+    model: type[Section] = Config
     for key in path:
         if isinstance(key, str):
-            model = next(_models_in(model.model_fields[key].annotation))
+            model = next(models_in(model.model_fields[key].annotation))
     return list(model.model_fields)
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def models_in(annotation: Any) -> Iterator[type[Section]]:
+    """The sections in a field's type."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from models_in(part)

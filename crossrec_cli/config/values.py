@@ -62,9 +62,13 @@ def _moment(value: Any) -> Any:
         raise ValueError(f"{value!r} is no date or time in ISO 8601, such as 2024-05-01") from None
 
 
-OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(at_least_one)]
+OneOrMany = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_or_many, json_schema_input_type=str | tuple[str, ...]),
+    AfterValidator(at_least_one),
+]
 Template = Annotated[str, AfterValidator(_template)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +11,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
-from typing import Any
 
 import pyarrow as pa
 
@@ -31,6 +28,7 @@ from crossrec_cli.artifacts.store import (
     seal,
     sync,
 )
+from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config
 from crossrec_cli.config.schema import Config, Runtime
 from crossrec_cli.errors import ConfigError, UnavailableError
@@ -53,9 +51,6 @@ from crossrec_cli.stages import FINETUNE, FINETUNED, RECOMMEND, Summary
 from crossrec_cli.stages.load import load_model, load_world
 from crossrec_cli.verdict.facts import Facts
 
-_SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=\?)\S+")
-MASKED = "***"
-"""In place of names, passwords and queries in addresses."""
 OF_SERVING = {RECOMMEND, "run.log", ".lock", ".holder"}
 """What ``crossrec recommend --from`` adds to an export."""
 
@@ -123,19 +118,6 @@ def _fill(
     (draft / CARD).write_text(text, encoding="utf-8")
     sync(draft / CARD)
     return {"items": world.items.num_rows, "users": world.users.num_rows, "evaluated": facts is not None}
-
-
-def masked(config: Config) -> Config:
-    """The config without what addresses tell of accounts: names, passwords, and whatever stands behind a ``?``."""
-
-    def hide(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: hide(child) for key, child in value.items()}
-        if isinstance(value, list):
-            return [hide(child) for child in value]
-        return _SECRET.sub(MASKED, value) if isinstance(value, str) and "://" in value else value
-
-    return Config.model_validate_json(json.dumps(hide(config.model_dump(mode="json"))))
 
 
 def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:

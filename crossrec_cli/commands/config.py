@@ -1,0 +1,45 @@
+"""``crossrec config …``."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.text import Text
+
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, ending
+from crossrec_cli.config.document import annotated, json_schema, masked, set_fields
+from crossrec_cli.config.load import dotted_path, load_config
+from crossrec_cli.console import Console
+
+app = typer.Typer(help="Look at a config.", no_args_is_help=True, epilog=EXIT_CODES)
+
+
+@app.command(epilog=EXIT_CODES)
+def show(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Print the whole config as it would be used, with every default; passwords in addresses are masked."""
+    console = Console(as_json=as_json)
+    with ending(console):
+        loaded = masked(load_config(config, overrides or ()))
+        if not as_json:
+            console.text(annotated(loaded))
+        defaults = {dotted_path(path): usual for path, usual in set_fields(loaded).items()}
+        console.document({"config": loaded.model_dump(mode="json"), "changed_from": defaults})
+
+
+@app.command(epilog=EXIT_CODES)
+def validate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check a config without running anything: every problem with its line, column and the nearest known key."""
+    console = Console(as_json=as_json)
+    with ending(console):
+        load_config(config, overrides or ())
+        console.result(Text(f"{config}: valid"), wanted=True)
+        console.document({"config": str(config), "valid": True})
+
+
+@app.command(epilog=EXIT_CODES)
+def schema() -> None:
+    """Print the JSON Schema of configs, by which editors check and complete them."""
+    console = Console()
+    with ending(console):
+        console.text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
