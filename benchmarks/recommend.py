@@ -1,6 +1,7 @@
 """How fast lists are made beside a bare matrix product and top-k, and how much memory everybody's lists need.
 
     python benchmarks/recommend.py speed --items 1e4 3e4 1e5 3e5 1e6
+    python benchmarks/recommend.py speed --items 3e5 --index hnsw
     python benchmarks/recommend.py memory --items 2e5 --users 1e6
 
 ``speed`` asks an untrained model of 128 dimensions for the ten best of all target items, from the users' histories to
@@ -50,13 +51,17 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "memory"))
     parser.add_argument("--items", type=float, nargs="+", default=[1e4, 3e4, 1e5, 3e5, 1e6])
     parser.add_argument("--users", type=float, default=2e3)
+    parser.add_argument("--index", choices=("exact", "hnsw"), default="exact")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     for items in map(int, arguments.items):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             generate(folder, items, int(arguments.users))
-            (folder / "config.yaml").write_text(f"{CONFIG}runtime: {{device: cpu, num_threads: {arguments.threads}}}\n")
+            chosen = (
+                f"recommend: {{index: {arguments.index}}}\nruntime: {{device: cpu, num_threads: {arguments.threads}}}\n"
+            )
+            (folder / "config.yaml").write_text(CONFIG + chosen)
             if arguments.what == "memory":
                 subprocess.run([sys.executable, "-c", CHILD, folder], check=True)
             else:
@@ -66,7 +71,9 @@ def main() -> None:
 def speed(config: Config, folder: Path) -> str:
     """Users a second, of both."""
     inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
+    began = time.perf_counter()
     maker = Recommender(config, inputs, Silent())
+    told = "" if maker.recall is None else f", recall {maker.recall:.3f}, loaded in {time.perf_counter() - began:.0f} s"
     users = np.arange(maker.world.users.num_rows)
     vectors = torch.randn(len(maker.items), 128)
     ready = torch.randn(len(users), 128)
@@ -83,7 +90,9 @@ def speed(config: Config, folder: Path) -> str:
             bare.append(len(users) / (between - started))
             lists.append(len(users) / (ended - between))
     ratio = statistics.median(mine / its for mine, its in zip(lists, bare, strict=True))
-    return f"bare {statistics.median(bare):,.0f} users/s, lists {statistics.median(lists):,.0f}, ratio {ratio:.2f}"
+    return (
+        f"bare {statistics.median(bare):,.0f} users/s, lists {statistics.median(lists):,.0f}, ratio {ratio:.2f}{told}"
+    )
 
 
 if __name__ == "__main__":

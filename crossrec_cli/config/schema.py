@@ -233,6 +233,9 @@ class Recommend(Section):
     """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they
     are exact and soon found; a sequence encoder reads the history once more without each of its items, which takes
     longer than ranking."""
+    index: Literal["exact", "hnsw"] = "exact"
+    """``exact`` scores every item for every user. ``hnsw`` looks for the nearest in a graph, which pays with very many
+    items; how many of the best it finds is measured. Needs the extra ``crossrec[hnsw]``."""
     rules: Rules = Rules()
 
     @model_validator(mode="after")

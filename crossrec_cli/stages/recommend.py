@@ -36,7 +36,8 @@ def run(job: Job) -> Summary:
                 advance(len(of_part))
             else:
                 _write_part(part, maker, maker.lists(of_part, advance))
-    return {"users": len(users)} | _join(job, maker, parts)
+    index = {} if maker.recall is None else {"recall": maker.recall}
+    return {"users": len(users)} | index | _join(job, maker, parts)
 
 
 def _write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from crossrec_cli.config.schema import Config, Rules
 from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Histories, Ints, Ragged
 from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.ranking.topk import Chunk, chunks, interest_scorer, top_k
+from crossrec_cli.ranking.index import Graph, recall
+from crossrec_cli.ranking.topk import Chunk, Scorer, chunks, interest_scorer, top_k
 from crossrec_cli.reporting import Advance, Reporter
 from crossrec_cli.stages import FINETUNED, INTERACTIONS
 from crossrec_cli.stages.events import EVENTS, with_events
@@ -29,6 +31,9 @@ from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.load import World, load_model, load_world
 from crossrec_cli.stages.reasons import Why
 from crossrec_cli.stages.rules import Shelf, bought_lately, load_shelf
+
+MEASURED = 200
+"""So many users tell how good an index is."""
 
 
 class Party(NamedTuple):
@@ -61,9 +66,26 @@ class Recommender:
         self.shelf = shelf_of(config, inputs, self.known, self.world, self.model, report)
         self.with_rules = chosen.rules != Rules()
         self.learned = self.model.known()
-        self.scorer = interest_scorer(self.model, self.shelf.items, self.learned)
+        self.scorer, self.recall = self.exact, None
+        if chosen.index != "exact":
+            self.scorer = Graph(self.model, self.shelf.items, self.learned, chosen.k)
+            self.recall = self._recall(config.seed, report)
         self.why = Why.of(self.model, self.learned, self.world, chosen.reasons)
         self.schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if chosen.reasons else ())])
+
+    @cached_property
+    def exact(self) -> Scorer:
+        """Scores every item that may be recommended."""
+        return interest_scorer(self.model, self.shelf.items, self.learned)
+
+    def _recall(self, seed: int, report: Reporter) -> float:
+        """How many of the best that all scores give the index finds, of some users."""
+        histories, k = self.world.histories, self.config.recommend.k
+        rng = np.random.default_rng(seed)
+        some = np.sort(rng.choice(histories.users, min(MEASURED, histories.users), replace=False))
+        found = recall(self.scorer, self.exact, histories.items.take(some), histories.tags.take(some), k)
+        report.say(f"index: it finds {found:.2%} of the best {k} by all scores, of {len(some):,} users")
+        return found
 
     def users(self, ids: pa.Array, where: str) -> Ints:
         """The indices of users, int64, in the order of the ids.

@@ -73,7 +73,7 @@ class _Case:
         if self.item in shelf.barred.take(one).values:
             return self._bought()
         histories = self.world.histories
-        (chunk,) = chunks(self.maker.scorer, histories, one, histories.items.lengths[one], shelf.items, False)
+        (chunk,) = chunks(self.maker.exact, histories, one, histories.items.lengths[one], shelf.items, False)
         column = int(shelf.number[self.item])
         if rules.min_score is not None:
             score = float(self.maker.probability(chunk.scores[0, column]))
