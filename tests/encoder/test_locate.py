@@ -47,14 +47,14 @@ def test_other_weights_in_the_package_are_refused(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(tmp_path)
-    entry = Package("fake_package", "model", "fake", "hub/fake", "0" * 64)
+    entry = Package("fake_package", "model", "fake", "hub/fake", "0" * 64, "MIT")
     monkeypatch.setitem(module.PACKAGES, "fake", entry)
     with pytest.raises(UnavailableError, match="not the published weights"):
         locate(Encoder(model="fake"))
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):
-    monkeypatch.setitem(module.PACKAGES, "fake", Package("no_such_package", "model", "fake", "hub/fake", ""))
+    monkeypatch.setitem(module.PACKAGES, "fake", Package("no_such_package", "model", "fake", "hub/fake", "", "MIT"))
     with pytest.raises(UnavailableError, match=r"pip install 'crossrec\[fake\]'.*hub id hub/fake"):
         locate(Encoder(model="fake"))
 
