@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -27,9 +29,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from crossrec_cli.reporting import Advance
+from crossrec_cli.reporting import Advance, mask
 
 LOG_FILE = "run.log"
+EVENTS_FILE = "events.jsonl"
 PLAIN_SECONDS = 5.0
 """Where there is no terminal, a line of progress at most this often: a night of cron stays readable."""
 
@@ -60,6 +63,7 @@ class Console:
         self.out = _Out(highlight=False)
         self.stage = ""
         self.log_file = "no log file"
+        self.events: IO[str] | None = None
         self.logger = logging.getLogger("crossrec")
         self.logger.setLevel(logging.INFO)
         self.logger.propagate = False
@@ -73,31 +77,48 @@ class Console:
         for old in self.logger.handlers:
             old.close()
         self.logger.handlers = [handler]
+        if self.events:
+            self.events.close()
+        self.events = (run_dir / EVENTS_FILE).open("a", encoding="utf-8", buffering=1)  # a line at a time
+
+    def event(self, name: str, **facts: str | int | float) -> None:
+        """To the file of events alone."""
+        if self.events:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            known = {key: value for key, value in facts.items() if not isinstance(value, float) or isfinite(value)}
+            self.events.write(json.dumps({"time": now, "stage": self.stage, "event": name} | known) + "\n")
 
     def begin(self, stage: str) -> None:
         """A stage begins; later lines bear its name."""
         self.stage = stage
 
     def log(self, message: str) -> None:
-        """To the log file alone."""
-        self.logger.info("%s: %s", self.stage, visible(message))
+        """To the log file and the file of events alone."""
+        self._write(logging.INFO, message)
+
+    def _write(self, level: int, message: str) -> str:
+        """Into both files; back comes what may be shown."""
+        shown = visible(mask(message))
+        self.logger.log(level, "%s: %s", self.stage, shown)
+        self.event("message", level=logging.getLevelName(level).lower(), message=shown)
+        return shown
 
     def say(self, message: str) -> None:
         """A line on stderr, unless quiet."""
-        self.log(message)
+        shown = self._write(logging.INFO, message)
         if not self.quiet:
-            self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), visible(message)))
+            self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), shown))
 
     def warn(self, message: str) -> None:
         """A line on stderr, quiet or not."""
-        self.logger.warning("%s: %s", self.stage, visible(message))
-        self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), ("warning: ", "yellow"), visible(message)))
+        shown = self._write(logging.WARNING, message)
+        self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), ("warning: ", "yellow"), shown))
 
     def error(self, problems: Sequence[str]) -> None:
         """What ended the command, a line each, on stderr."""
         for problem in problems:
-            self.logger.error(visible(problem))
-            self.err.print(Text.assemble(("error: ", "bold red"), visible(problem)))
+            shown = self._write(logging.ERROR, problem)
+            self.err.print(Text.assemble(("error: ", "bold red"), shown))
 
     @contextmanager
     def progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:

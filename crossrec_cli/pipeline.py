@@ -29,7 +29,7 @@ from crossrec_cli.artifacts.store import (
 from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import fingerprint, locate
 from crossrec_cli.errors import ArtifactError, InputError
-from crossrec_cli.reporting import Reporter, Silent, peak_memory
+from crossrec_cli.reporting import Reporter, Silent, mask, peak_memory
 from crossrec_cli.stages import (
     ADAPTED,
     ADDED,
@@ -385,12 +385,12 @@ class _Basis:
 def _basis(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> _Basis:
     leaves = dict(_leaves(config.model_dump(mode="json")))
     declared = {
-        key: value
+        key: mask(value) if isinstance(value, str) else value
         for key, value in leaves.items()
         if any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in stage.fields)
     }
-    inputs = {file: made.sha256(file) for file, made in stage.inputs(current).items()} | stage.outside(config)
-    return _Basis(declared, inputs)
+    outside = {mask(file): sha for file, sha in stage.outside(config).items()}
+    return _Basis(declared, {file: made.sha256(file) for file, made in stage.inputs(current).items()} | outside)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+
+MASKED = "***"
+"""In place of names, passwords and queries in addresses."""
+_SECRET = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)|(?<=\?)[^\s'\"]+")
+
+
+def mask(text: str) -> str:
+    """A text without what addresses in it tell of accounts: names, passwords, and whatever stands behind a ``?``."""
+    return _SECRET.sub(MASKED, text) if "://" in text else text
 
 
 class Advance(Protocol):
@@ -31,6 +41,9 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """One line that the user should act on."""
 
+    def event(self, name: str, **facts: int | float) -> None:
+        """Figures of a moment, for programs that follow a run."""
+
     def progress(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Show progress of ``total`` units."""
 
@@ -42,6 +55,9 @@ class Silent:
         """Ignored."""
 
     begin = say = warn = log
+
+    def event(self, name: str, **facts: int | float) -> None:
+        """Ignored."""
 
     @contextmanager
     def progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:

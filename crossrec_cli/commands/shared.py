@@ -17,6 +17,7 @@ from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
 from crossrec_cli.export.folder import open_export
 from crossrec_cli.interrupts import INTERRUPTED
+from crossrec_cli.reporting import mask
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
 
@@ -59,7 +60,8 @@ def ending(console: Console) -> Iterator[None]:
 
 def fail(console: Console, error: BaseException) -> NoReturn:
     """Tell what ended the command, and leave."""
-    problems, code = _explain(error, console)
+    found, code = _explain(error, console)
+    problems = list(map(mask, found))
     console.error(problems)
     against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
     console.document({"error": problems, "exit_code": code.value} | against)

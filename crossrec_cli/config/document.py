@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from crossrec_cli.config.load import KeyPath, dump_config, models_in
 from crossrec_cli.config.schema import Config
 from crossrec_cli.config.values import Section
+from crossrec_cli.reporting import mask
 
-_SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=\?)\S+")
-MASKED = "***"
-"""In place of names, passwords and queries in addresses."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -30,7 +27,7 @@ def masked(config: Config) -> Config:
             return {key: hide(child) for key, child in value.items()}
         if isinstance(value, list):
             return [hide(child) for child in value]
-        return _SECRET.sub(MASKED, value) if isinstance(value, str) and "://" in value else value
+        return mask(value) if isinstance(value, str) else value
 
     return Config.model_validate_json(json.dumps(hide(config.model_dump(mode="json"))))
 

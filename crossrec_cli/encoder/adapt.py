@@ -87,6 +87,7 @@ def adapt(
             if not math.isfinite(losses[-1]):
                 raise ConfigError([f"adapt.text: step {step + 1}: the loss is {losses[-1]}; lower adapt.text.lr"])
             advance(1, f"loss {losses[-1]:.3f}")
+            report.event("step", step=step + 1, loss=losses[-1], learning_rate=optimizer.param_groups[0]["lr"])
     tenth = max(len(losses) // 10, 1)
     report.say(
         f"language model adapted: loss {np.mean(losses[:tenth]):.3f} at first, {np.mean(losses[-tenth:]):.3f} at last"

@@ -51,7 +51,7 @@ from crossrec_cli.stages import FINETUNE, FINETUNED, RECOMMEND, Summary
 from crossrec_cli.stages.load import load_model, load_world
 from crossrec_cli.verdict.facts import Facts
 
-OF_SERVING = {RECOMMEND, "run.log", ".lock", ".holder"}
+OF_SERVING = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
 """What ``crossrec recommend --from`` adds to an export."""
 
 

@@ -148,7 +148,15 @@ class _Run:
                 for number, some in enumerate(self.sampler.epoch(np.random.default_rng([seed, self.epoch]))):
                     if number >= self.step:
                         with whole():
-                            self.take(some, seed)
+                            value = self.take(some, seed)
+                        report.event(
+                            "step",
+                            epoch=self.epoch + 1,
+                            step=self.step,
+                            loss=value,
+                            learning_rate=self.rate,
+                            memory_bytes=_peak(self.compute),
+                        )
                         if checkpoint and checkpoint.due():
                             checkpoint.save(*self.state())
                     advance(len(some))
@@ -162,8 +170,8 @@ class _Run:
             group["lr"] = self.rate * group["times"]
         self.model.train()
 
-    def take(self, users: Ints, seed: int) -> None:
-        """Learn from one batch.
+    def take(self, users: Ints, seed: int) -> float:
+        """Learn from one batch; its loss.
 
         Raises:
             ConfigError: if the loss is no number, or memory runs out.
@@ -193,6 +201,7 @@ class _Run:
         if self.step % self.training.accumulate == 0 or self.step == self.sampler.steps:
             self._update()
         self.seconds += time.perf_counter() - started
+        return value
 
     def _update(self) -> None:
         self.scaler.unscale_(self.optimizer)
