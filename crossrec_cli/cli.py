@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from crossrec_cli.commands import config, data, doctor, export, items, serve, stages
+from crossrec_cli.commands import config, data, doctor, export, items, runs, serve, stages
 from crossrec_cli.commands.shared import EXIT_CODES, fail
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(stages.app)
 app.add_typer(export.app)
 app.add_typer(serve.app)
+app.add_typer(runs.app)
 app.add_typer(doctor.app)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")

@@ -1,0 +1,58 @@
+"""``crossrec ls``, ``compare`` and ``clean``: many runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ending
+from crossrec_cli.console import Console
+from crossrec_cli.pipeline import signals_wait
+
+app = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where runs are; the current directory if not given.")]
+
+
+@app.command("ls", epilog=EXIT_CODES)
+def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
+    """List the runs in a directory and below: dates, figures, sizes."""
+    console = Console(as_json=as_json)
+    with ending(console):
+        with signals_wait():
+            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+
+        console.document(show_runs.listed(console, folder))
+
+
+@app.command(epilog=EXIT_CODES)
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="Run directories.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Say how runs rank beside the first, for the same users, and where their configs differ."""
+    console = Console(as_json=as_json)
+    with ending(console):
+        with signals_wait():
+            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+
+        console.document(show_runs.compare(console, runs))
+
+
+@app.command(epilog=EXIT_CODES)
+def clean(
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="So many of the newest runs stay.")],
+    folder: Folder = Path(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete all runs in a directory and below but the newest."""
+    console = Console(as_json=as_json)
+    with ending(console):
+        with signals_wait():
+            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+
+        console.begin("clean")
+        console.document(show_runs.cleaned(console, folder, keep, dry_run))
