@@ -84,11 +84,13 @@ def test_piped_output_has_no_escape_codes(shop):
 
 
 @pytest.mark.parametrize("no_color", [True, False])
-def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(shop, no_color):
+def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(shop, crossrec, no_color):
+    assert crossrec("preprocess", shop.path).exit_code == 0
     environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "CI"}}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "80"} | ({"NO_COLOR": "1"} if no_color else {})
     main, terminal = pty.openpty()
-    process = subprocess.Popen([*COMMAND, "run", str(shop.path)], stdout=terminal, stderr=terminal, env=environment)
+    command = [*COMMAND, "pretrain-adapt", str(shop.path)]
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     chunks = []
     while True:
@@ -132,34 +134,33 @@ def test_an_interrupt_is_exit_code_130_and_leaves_no_draft(shop, number):
     assert Store(shop.run_dir).current("preprocess")
 
 
-def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(shop):
-    assert run("run", shop.path).returncode == 0
-    store, dice = Store(shop.run_dir), random.Random(0)
+def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(trained, crossrec):
+    store, dice = Store(trained.run_dir), random.Random(0)
     stages = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
     for _ in range(5):
-        process = subprocess.Popen([*COMMAND, "run", str(shop.path), "--force", "--quiet"])
+        process = subprocess.Popen([*COMMAND, "run", str(trained.path), "--force", "--quiet"])
         time.sleep(dice.uniform(0.3, 6))
         process.kill()
         process.wait()
         assert all(store.current(stage) for stage in stages)
-    done = run("run", shop.path, "--json")
-    assert done.returncode == 0
+    done = crossrec("run", trained.path, "--json")
+    assert done.exit_code == 0
     assert len(json.loads(done.stdout)["stages"]) == len(stages)
-    assert not list(shop.run_dir.glob("*/.draft-*"))
+    assert not list(trained.run_dir.glob("*/.draft-*"))
 
 
 def weights(shop, stage: str) -> bytes:
     return Store(shop.run_dir).current(stage).file(f"{stage}/model.safetensors").read_bytes()
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop):
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop, crossrec):
     shop.config["adapt"]["epochs"] = 100
     shop.config["interest"]["members"] = 2
-    assert run("run", shop.path).returncode == 0
+    assert crossrec("run", shop.path).exit_code == 0
     expected = {stage: weights(shop, stage) for stage in ("pretrain-adapt", "finetune")}
     shop.config["run_dir"] = str(shop.folder / "again")
     command = [str(shop.path), "--set", "runtime.checkpoint_every=7 steps"]
-    assert run("preprocess", *command).returncode == 0
+    assert crossrec("preprocess", *command).exit_code == 0
     process = subprocess.Popen([*COMMAND, "pretrain-adapt", *command, "--quiet"])
     deadline = time.monotonic() + 60
     while not (kept := list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))):
@@ -169,20 +170,20 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop):
     process.kill()
     assert process.wait() == -signal.SIGKILL, "it was not through yet"
     assert kept[0].exists()
-    done = run("run", *command)
-    assert done.returncode == 0
+    done = crossrec("run", *command)
+    assert done.exit_code == 0
     assert "going on with epoch" in done.stderr
     assert {stage: weights(shop, stage) for stage in expected} == expected
     assert not list(shop.run_dir.glob("*/.checkpoint-*"))
 
 
-def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_weights(shop):
+def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_weights(shop, crossrec):
     """No checkpoint is due for five minutes: what the second run goes on from was left by the interrupt."""
     shop.config["adapt"]["epochs"] = 100
-    assert run("run", shop.path, "--to", "pretrain-adapt").returncode == 0
+    assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
     expected = weights(shop, "pretrain-adapt")
     shop.config["run_dir"] = str(shop.folder / "again")
-    assert run("preprocess", shop.path).returncode == 0
+    assert crossrec("preprocess", shop.path).exit_code == 0
     process = subprocess.Popen([*COMMAND, "pretrain-adapt", str(shop.path)], stderr=subprocess.DEVNULL)
     while "epoch 3, loss" not in (shop.run_dir / "run.log").read_text():
         assert process.poll() is None
@@ -192,8 +193,8 @@ def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_wei
     assert process.wait(timeout=30) == ExitCode.INTERRUPTED
     assert time.monotonic() - sent < 5
     assert list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))
-    done = run("pretrain-adapt", shop.path)
-    assert done.returncode == 0
+    done = crossrec("pretrain-adapt", shop.path)
+    assert done.exit_code == 0
     assert "going on with epoch" in done.stderr
     assert weights(shop, "pretrain-adapt") == expected
 
@@ -226,10 +227,11 @@ def test_wrong_usage_with_json_is_one_document():
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_work(shop):
-    process = subprocess.Popen([*COMMAND, "run", str(shop.path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [*COMMAND, "preprocess", str(shop.path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     process.stdout.close()
     assert process.wait() == 0
-    assert Store(shop.run_dir).current("recommend")
+    assert Store(shop.run_dir).current("preprocess")
 
 
 def test_a_run_directory_that_cannot_be_written_is_exit_code_4(shop):

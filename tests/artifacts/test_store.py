@@ -6,42 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from versions import commit, content
 
-from crossrec_cli.artifacts.store import FORMAT_VERSION, Artifact, Manifest, Store, describe_files, new_id
+from crossrec_cli.artifacts.store import Store
 from crossrec_cli.errors import ArtifactError, LockedError
-
-
-def commit(store: Store, text: str) -> Artifact:
-    with store.draft("stage") as draft:
-        (draft / "data.txt").write_text(text)
-        manifest = Manifest(
-            format_version=FORMAT_VERSION,
-            stage="stage",
-            stage_version=1,
-            id=new_id("0" * 64),
-            config={},
-            inputs={},
-            files=describe_files(draft),
-            summary={},
-            versions={},
-            seed=0,
-            started="now",
-            wall_seconds=0.0,
-            cpu_seconds=0.0,
-            peak_memory_bytes=0,
-        )
-        return store.commit(draft, manifest)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "run")
-
-
-def content(store: Store) -> str:
-    artifact = store.current("stage")
-    assert artifact is not None
-    return artifact.file("stage/data.txt").read_text()
 
 
 def test_nothing_is_current_before_the_first_commit(store):

@@ -395,7 +395,7 @@ def broken(tmp_path, crossrec):
 
 def check_nothing_is_left(shop: Shop) -> None:
     """Neither an artifact nor a draft or scratch."""
-    assert {path.name for path in shop.run_dir.rglob("*")} <= {".lock", "run.log"}
+    assert {path.name for path in shop.run_dir.rglob("*")} <= {".lock", "run.log", "events.jsonl"}
 
 
 @pytest.mark.parametrize("name", DAMAGED)
