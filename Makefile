@@ -10,7 +10,7 @@ demo: $(VENV)/.runs          ## run all five stages on sample_data/
 	$(BIN)/crossrec run configs/demo.yaml
 
 test: install                ## run the whole test suite
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 install: $(VENV)/.develops   ## everything that developing needs
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from crossrec_cli.commands import config, data, doctor, export, items, runs, serve, stages
+from crossrec_cli.commands import config, data, doctor, export, init, items, runs, serve, stages
 from crossrec_cli.commands.shared import EXIT_CODES, fail
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError
@@ -24,6 +24,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(init.app)
 app.add_typer(stages.app)
 app.add_typer(export.app)
 app.add_typer(serve.app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,8 @@ from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
 from crossrec_cli.stages import Job
 from crossrec_cli.stages import preprocess as stage
+
+gc.freeze()  # what torch and the others made while they were imported need not be looked through again and again
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -92,10 +92,9 @@ def score(folder, history: pd.DataFrame, tags: list[float]) -> pd.Series:
     "interest",
     [
         {"user_encoder": "bag"},
-        {"user_encoder": "sequence", "max_sequence": 8},  # shorter than most histories
-        {"user_encoder": "hybrid", "members": 2},
+        {"user_encoder": "hybrid", "max_sequence": 8, "members": 2},  # shorter than most histories
     ],
-    ids=["bag", "sequence", "two hybrids"],
+    ids=["bag", "two hybrids"],
 )
 def test_onnx_scores_as_crossrec_does(shop, crossrec, interest):
     shop.config["interest"] |= interest

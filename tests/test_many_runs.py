@@ -57,19 +57,16 @@ def test_two_runs_are_compared_user_by_user_and_field_by_field(runs, crossrec):
     assert "finetune.lr" in text
 
 
-@pytest.mark.parametrize(
-    ("names", "code", "told"),
-    [
+def test_wrong_runs_to_compare(runs, crossrec):
+    for names, code, told in (
         (("first",), ExitCode.CONFIG, "give two run directories"),
         (("first", "notes"), ExitCode.INPUT, "no run directory"),
         (("first", "third"), ExitCode.ARTIFACT, "no evaluate artifact"),
         (("first", "nowhere"), ExitCode.INPUT, "no run directory"),
-    ],
-)
-def test_wrong_runs_to_compare(runs, crossrec, names, code, told):
-    done = crossrec("compare", *(runs / name for name in names))
-    assert done.exit_code == code
-    assert told in " ".join(done.stderr.split())
+    ):
+        done = crossrec("compare", *(runs / name for name in names))
+        assert done.exit_code == code
+        assert told in " ".join(done.stderr.split())
 
 
 def test_only_the_newest_runs_stay_and_nothing_else_goes(runs, crossrec):

@@ -87,7 +87,9 @@ def config(shop):
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java for Spark")
-def test_spark_gives_what_duckdb_gives(shop):
+def test_spark_gives_what_duckdb_gives(shop, monkeypatch):
+    plain = ("spark.sql.codegen.wholeStage=false", "spark.sql.codegen.factoryMode=NO_CODEGEN")  # few rows, many queries
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", " ".join(f"--conf {setting}" for setting in plain) + " pyspark-shell")
     messy(shop)
     config(shop)
     ours = preprocess(shop)
