@@ -30,8 +30,8 @@ def init(
     console = Console(quiet, as_json)
     with ending(console):
         with signals_wait():
-            from crossrec_cli.config.begin import first_config  # noqa: PLC0415  DuckDB takes a moment to import
             from crossrec_cli.data import engine, guess  # noqa: PLC0415
+            from crossrec_cli.data.first_config import first_config  # noqa: PLC0415  DuckDB takes a moment to import
 
         path = folder / NAME
         if path.exists():

@@ -1,0 +1,137 @@
+"""Whatever is wrong with a config is one line that says where; whatever is no config at all is told as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+import yaml
+from hypothesis import given, settings
+
+from crossrec_cli.config.load import dump_config, load_config
+from crossrec_cli.errors import ConfigError, ExitCode
+
+ROOT = Path(__file__).parents[2]
+WHOLE = yaml.safe_load(dump_config(load_config(ROOT / "configs/complete_journey.yaml")))
+"""A config with every field in it."""
+
+
+def leaves(value, path=()) -> Iterator[tuple]:
+    """The path of every key whose value holds no further key."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        inner = [*leaves(child, (*path, key))]
+        if inner:
+            yield from inner
+        elif isinstance(key, str):
+            yield (*path, key)
+
+
+LEAVES = [*leaves(WHOLE)]
+
+
+def mutated(path, change):
+    """The whole config with ``change(section, key)`` made of one leaf."""
+    config = deepcopy(WHOLE)
+    section = config
+    for key in path[:-1]:
+        section = section[key]
+    change(section, path[-1])
+    return config
+
+
+def written(tmp_path, config):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    return file
+
+
+def line_of(file, path) -> int:
+    node = yaml.compose(file.read_text())
+    for key in path:
+        found = node.value[key] if isinstance(key, int) else None
+        place, node = (found, found) if found else next((k, v) for k, v in node.value if k.value == key)
+    return place.start_mark.line + 1
+
+
+def problems(file) -> list[str]:
+    with pytest.raises(ConfigError) as told:
+        load_config(file)
+    assert told.value.exit_code == ExitCode.CONFIG
+    return told.value.problems
+
+
+def test_every_field_is_among_the_leaves():
+    assert len(LEAVES) > 120
+    assert ("data", "platforms", 0, "items", "columns", "price") in LEAVES
+    assert ("recommend", "rules", "price", "max") in LEAVES
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=lambda path: ".".join(map(str, path)))
+def test_a_wrong_value_is_told_with_its_line_and_a_misspelt_key_with_what_was_meant(tmp_path, path):
+    def break_value(section, key):
+        section[key] = {"wrong": 1}
+
+    file = written(tmp_path, mutated(path, break_value))
+    told = problems(file)
+    lines = {line_of(file, path), line_of(file, (*path, "wrong"))}
+    assert any(problem.startswith(f"{file}:{line}:") for line in lines for problem in told), told
+
+    def misspell(section, key):
+        section[f"{key}x"] = section.pop(key)
+
+    file = written(tmp_path, mutated(path, misspell))
+    key = path[-1]
+    where = f"{file}:{line_of(file, (*path[:-1], f'{key}x'))}:"
+    [told_of_key] = [problem for problem in problems(file) if f"unknown key '{key}x'" in problem]
+    assert told_of_key.startswith(where)
+    assert f"did you mean '{key}'?" in told_of_key
+
+
+def or_refused(file) -> None:
+    """It loads, or every problem is one line that names the file."""
+    try:
+        load_config(file)
+    except ConfigError as error:
+        assert error.problems
+        for problem in error.problems:
+            assert str(file) in problem
+            assert "\n" not in problem
+
+
+FEW = settings(max_examples=50, deadline=None, derandomize=True, database=None)
+words = st.sampled_from(sorted({str(key) for path in LEAVES for key in path}))
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | words
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.text(max_size=5), inner, max_size=4)
+)
+
+
+@FEW
+@given(sections=st.dictionaries(st.sampled_from(sorted(WHOLE)), values), whole=st.booleans())
+def test_random_sections_never_crash_it(tmp_path_factory, sections, whole):
+    file = tmp_path_factory.mktemp("random") / "config.yaml"
+    file.write_text(yaml.safe_dump((WHOLE if whole else {}) | sections, allow_unicode=True), encoding="utf-8")
+    or_refused(file)
+
+
+@FEW
+@given(text=st.text(alphabet="ab:-[]{}&*!|>'\"#%@` \n\t\\0.,?~<\x00\u2028é", max_size=60), data=st.data())
+def test_random_text_never_crashes_it(tmp_path_factory, text, data):
+    file = tmp_path_factory.mktemp("random") / "config.yaml"
+    demo = (ROOT / "configs/demo.yaml").read_text()
+    begin = data.draw(st.integers(0, len(demo)))
+    end = data.draw(st.integers(begin, len(demo)))
+    file.write_text(data.draw(st.sampled_from([text, demo[:begin] + text + demo[end:]])), encoding="utf-8")
+    or_refused(file)
+
+
+@FEW
+@given(content=st.binary(max_size=60))
+def test_random_bytes_never_crash_it(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp("random") / "config.yaml"
+    file.write_bytes(content)
+    or_refused(file)
