@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import subprocess
 import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+
+# Two workers on two cores: threads of their own would only wait for each other. Read when NumPy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd

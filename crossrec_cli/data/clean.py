@@ -130,7 +130,10 @@ def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir
     if len(data.platforms) > 1 or links:
         items = _one_listing_each(items, data)
     items = price_bands(assign_domains(engine, items.drop(SOURCE_ROW, LISTING, OWN, ID), config.domains))
-    item_links = None if proposed is None else engine.keep(_with_texts(proposed, own, listings), "items")
+    item_links = None
+    if proposed is not None:
+        kept = engine.keep(_with_texts(proposed, own, listings), "items")  # a kept table has no order
+        item_links = kept.order_by(ibis.desc("confidence"), t.ITEM_ID, f"other_{t.ITEM_ID}")
     items = engine.keep(items, "items")
     engine.drop(own)
     return items, listings, item_links
@@ -147,7 +150,7 @@ def _with_texts(proposed: ir.Table, own: ir.Table, listings: ir.Table) -> ir.Tab
     return proposed.mutate(
         applied=proposed[ITEM] == proposed[f"other_{ITEM}"],
         **{t.ITEM_ID: proposed[ID], f"other_{t.ITEM_ID}": proposed[f"other_{ID}"]},
-    ).order_by(ibis.desc("confidence"), t.ITEM_ID, f"other_{t.ITEM_ID}")
+    )
 
 
 def _one_listing_each(items: ir.Table, data: Data) -> ir.Table:

@@ -174,7 +174,7 @@ def rows_with_reasons(made: Tables, found: dict[str, pd.DataFrame], files: int =
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(max_examples=4, **FEW)
+@settings(max_examples=3, **FEW)
 @given(made=tables())
 def test_every_row_is_kept_or_left_out_once_with_its_reason_and_nothing_leaks(strategy, made):
     found = run(made, files=2, strategy=strategy)
@@ -239,7 +239,7 @@ def check_leaks(found: dict[str, pd.DataFrame], strategy: str) -> None:
         assert cases["cold_item"].all()
 
 
-@settings(max_examples=4, **FEW)
+@settings(max_examples=3, **FEW)
 @given(made=tables(), seed=st.integers(0, 99), files=st.integers(1, 4))
 def test_neither_the_order_of_the_rows_nor_the_number_of_files_matters(made, seed, files):
     once = run(made)
@@ -254,7 +254,7 @@ def test_neither_the_order_of_the_rows_nor_the_number_of_files_matters(made, see
     check_same(once, again, but="rejected")
 
 
-@settings(max_examples=3, **FEW)
+@settings(max_examples=2, **FEW)
 @given(made=tables())
 def test_csv_json_lines_and_parquet_give_the_same(made):
     parquet = run(made)

@@ -88,7 +88,12 @@ def config(shop):
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java for Spark")
 def test_spark_gives_what_duckdb_gives(shop, monkeypatch):
-    plain = ("spark.sql.codegen.wholeStage=false", "spark.sql.codegen.factoryMode=NO_CODEGEN")  # few rows, many queries
+    plain = (
+        "spark.sql.codegen.wholeStage=false",
+        "spark.sql.codegen.factoryMode=NO_CODEGEN",
+        "spark.sql.adaptive.enabled=false",
+        "spark.driver.memory=1g",
+    )  # few rows, many queries
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", " ".join(f"--conf {setting}" for setting in plain) + " pyspark-shell")
     messy(shop)
     config(shop)

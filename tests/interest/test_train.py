@@ -302,9 +302,9 @@ def test_no_memory_left_says_what_to_lower(monkeypatch):
 def test_every_loss_learns_what_goes_with_what(kind, loss):
     """Items 2n and 2n + 1 are bought together; among 400 candidates the softmax is a sampled one."""
     rng = np.random.default_rng(0)
-    pairs = rng.integers(0, 200, 1000)
-    histories = Ragged(np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel(), np.full(1000, 2))
-    sampler = Sampler(histories, Ragged.of([[]] * 1000), np.ones(400, bool), batch_size=50, window=3)
+    pairs = rng.integers(0, 200, 2000)
+    histories = Ragged(np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel(), np.full(2000, 2))
+    sampler = Sampler(histories, Ragged.of([[]] * 2000), np.ones(400, bool), batch_size=50, window=3)
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0, loss=loss)
     texts = rng.normal(size=(400, 16)).astype(np.float32)
