@@ -85,21 +85,25 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
     for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
         file_column(raw, name, place, spec.path)
-    # Kept, since a Parquet file of one row group would be worked on by one thread.
-    raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys([*names, *mapped.values()])), spec.path)
+    # Kept, since a Parquet file of one row group would be worked on by one thread, and as Spark would make a
+    # text anew for each look at it.
+    described = dict.fromkeys([*names, *filter(None, (spec.columns.category, spec.columns.brand))])
+    texts = {name: f"text {number}" for number, name in enumerate(described)}
+    made = {texts[name]: entries(raw[name]) for name in described}
+    raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys(mapped.values()), **made), spec.path)
     column = reader(raw, spec, key)
-    texts = {name: raw[name] for name in names}
+    brand = raw[texts[spec.columns.brand]] if spec.columns.brand else ibis.null("string")
     language = column(t.LANGUAGE, "string")
     part = raw.select(
         SOURCE_ROW,
         **{
             t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
             t.PLATFORM: ibis.literal(platform.name),
-            t.CATEGORY: path(column(t.CATEGORY, "string"), data.clean),
-            t.BRAND: plain(entries(column(t.BRAND, "string")).replace(BETWEEN, " "), data.clean),
+            t.CATEGORY: path(raw[texts[spec.columns.category]], data.clean),
+            t.BRAND: plain(brand.replace(BETWEEN, " "), data.clean),
             t.PRICE: number(column(t.PRICE, "string")),
             t.LANGUAGE: words(language).lower(),
-            t.TEXT: _filled(spec.text, texts, data.clean),
+            t.TEXT: _filled(spec.text, {name: raw[texts[name]] for name in names}, data.clean),
         },
     )
     missing = Reason.first((part[t.ITEM_ID].isnull(), Reason.NO_ITEM))
@@ -125,11 +129,11 @@ def more_items(engine: Engine, data: Data, domains: Domains, index: int, path: s
     return found.mutate(**{t.ITEM_ID: ibis.literal(own_id(platforms[index], data)) + found[t.ITEM_ID]})
 
 
-def _filled(template: str, columns: dict[str, ir.Column], clean: Clean) -> ir.StringValue:
+def _filled(template: str, texts: dict[str, ir.StringValue], clean: Clean) -> ir.StringValue:
     """The template filled in; null where all its columns are. An empty one takes the punctuation behind it along."""
     pieces = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
     behind = [literal for literal, _ in pieces[1:]] + [""] * (pieces[-1][1] is not None)
-    values = {name: plain(entries(column).replace(BETWEEN, " "), clean) for name, column in columns.items()}
+    values = {name: plain(text.replace(BETWEEN, " "), clean) for name, text in texts.items()}
     text = ibis.literal(pieces[0][0])
     for name, literal in zip(template_fields(template), behind, strict=True):
         text = text + ibis.ifelse(values[name].isnull(), "", values[name] + literal)

@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 
 from crossrec_cli.config.data import Clean, Source
 from crossrec_cli.data.engine import COMPRESSED, DELIMITERS, JSON_LINES, RECBOLE, SOURCE_ROW, Engine
-from crossrec_cli.data.values import identifier, path, words
+from crossrec_cli.data.values import entries, identifier, path, words
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
@@ -202,7 +202,7 @@ def _categories(engine: Engine, interactions: Table, items: Table) -> tuple[ir.T
     raw = engine.read(Source(path=items.path))
     catalogue = raw.select(
         item=identifier(raw[items.means["item_id"]]),
-        category=path(raw[items.means["category"]], Clean()).re_replace(" > .*$", ""),
+        category=path(entries(raw[items.means["category"]]), Clean()).re_replace(" > .*$", ""),
     )
     rows = bought.select(item=identifier(bought[interactions.means["item_id"]])).inner_join(catalogue, "item")
     return bought, _counts(engine, rows.category)

@@ -154,9 +154,9 @@ _since_1970: Callable[[ir.IntegerValue], ir.TimestampValue] = ibis.udf.scalar.bu
 )
 
 
-def path(column: ir.Column, clean: Clean) -> ir.StringValue:
-    """A category from wide to narrow, from a list or from text with ``>`` or ``|``."""
-    text = plain(entries(column), clean).re_replace(rf"\s*[>|{BETWEEN}]\s*", PATH)
+def path(text: ir.StringValue, clean: Clean) -> ir.StringValue:
+    """A category from wide to narrow, from ``entries`` of a list or of text with ``>`` or ``|``."""
+    text = plain(text, clean).re_replace(rf"\s*[>|{BETWEEN}]\s*", PATH)
     return text.re_replace(r"^( > )+|( > )+$", "").re_replace(r"( > ){2,}", PATH).nullif("")
 
 

@@ -261,6 +261,10 @@ def test_times_of_other_types(read, kind, cell, expected):
     assert read(values.moment, [cell], kind) == [expected]
 
 
+def path_of(column, clean):
+    return values.path(values.entries(column), clean)
+
+
 def test_a_path_leads_from_wide_to_narrow(read):
     expected = {
         "Food": "Food",
@@ -283,14 +287,14 @@ def test_a_path_leads_from_wide_to_narrow(read):
         "": None,
         None: None,
     }
-    check(read, values.path, expected, None, Clean())
+    check(read, path_of, expected, None, Clean())
 
 
 def test_a_path_from_a_list(read):
     cells = [["Food", "Fruit"], ["Food > Fruit", "Apples"], ["Food", None], [], None]
     expected = ["Food > Fruit", "Food > Fruit > Apples", "Food", None, None]
-    assert read(values.path, cells, LIST, Clean()) == expected
-    assert read(values.path, [[["Food", "Fruit"], ["Gifts"]]], pa.list_(LIST), Clean()) == ["Food > Fruit"]
+    assert read(path_of, cells, LIST, Clean()) == expected
+    assert read(path_of, [[["Food", "Fruit"], ["Gifts"]]], pa.list_(LIST), Clean()) == ["Food > Fruit"]
 
 
 def test_entries_of_a_list_in_json_or_as_python_writes_it(read):
