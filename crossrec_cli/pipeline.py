@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -16,7 +17,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any, Final
 
-from crossrec_cli import stages
+from crossrec_cli import distributed, stages
 from crossrec_cli.artifacts.store import (
     FORMAT_VERSION,
     Artifact,
@@ -174,6 +175,8 @@ STAGES = (
 PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (ADDITIONS, TRANSFER, SEARCH))
 """What ``crossrec run`` runs."""
 BY_NAME = {stage.name: stage for stage in STAGES}
+SHARED = (PRETRAIN_ADAPT, FINETUNE, RECOMMEND)
+"""Several processes share their work."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,21 @@ def run_stages(
             current[stage.name] = _require(store, stage, config, current)
         elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
             current |= _additions(store, config, current, report)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the processes that follow are called to."""
+
+    stage: str
+    inputs: Mapping[str, Path]
+    checkpoint: Path
+
+
+def follow(config: Config) -> None:
+    """In a process that follows: a share of each stage that the leader calls to, until it calls no more."""
+    for task in distributed.tasks():
+        BY_NAME[task.stage].run(Job(config, task.inputs, Path(os.devnull), Silent(), task.checkpoint))
 
 
 RUNS: Final = "runs"
@@ -463,7 +481,9 @@ def _make(
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
     with store.draft(stage.name) as draft:
         paths = {file: made.file(file) for file, made in inputs.items()}
-        summary = stage.run(Job(config, paths, draft, report, store.checkpoint(stage.name, basis.digest)), **more)
+        checkpoint = store.checkpoint(stage.name, basis.digest)
+        with distributed.together(_Task(stage.name, paths, checkpoint)) if stage.name in SHARED else nullcontext():
+            summary = stage.run(Job(config, paths, draft, report, checkpoint), **more)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             stage=stage.name,

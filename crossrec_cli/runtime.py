@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from crossrec_cli import distributed
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.errors import ConfigError, UnavailableError
 
@@ -35,12 +36,12 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
     Raises:
         UnavailableError: if the device is not there, or cannot compute in the precision.
     """
-    torch.set_num_threads(runtime.num_threads or cores())
+    torch.set_num_threads(runtime.num_threads or max(cores() // distributed.local_processes(), 1))
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it
-    device = torch.device(_device(runtime.device))
+    device = torch.device(_device(_own(runtime.device)))
     if runtime.compile:
         from torch._inductor import config  # noqa: PLC0415  takes a second to import
 
@@ -81,6 +82,21 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices
+
+
+def _own(devices: tuple[str, ...]) -> str:
+    """This process's: of several devices one each, else, of several GPUs that nobody chose among, one each too.
+
+    Raises:
+        UnavailableError: if there are more processes than devices were named.
+    """
+    rank, processes = distributed.local_rank(), distributed.local_processes()
+    if len(devices) == 1:
+        several = processes > 1 and devices[0] in ("auto", "cuda") and torch.cuda.device_count() > 1
+        return f"cuda:{rank}" if several else devices[0]
+    if rank >= len(devices):
+        raise UnavailableError(f"runtime.device: {processes} processes, and only {len(devices)} devices named")
+    return devices[rank]
 
 
 def _device(wanted: str) -> str:

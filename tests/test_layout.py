@@ -15,6 +15,8 @@ PACKAGE = "crossrec_cli"
 ORDER = [
     "errors",
     "interrupts",
+    "distributed",
+    "launch",
     "reporting",
     "config",
     "artifacts",

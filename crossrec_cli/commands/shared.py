@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from crossrec_cli import distributed
 from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
@@ -60,8 +61,12 @@ def ending(console: Console) -> Iterator[None]:
 
 def fail(console: Console, error: BaseException) -> NoReturn:
     """Tell what ended the command, and leave."""
+    if distributed.follows() and isinstance(error, distributed.LostError):
+        raise SystemExit(ExitCode.INTERNAL.value)  # who has ended says why
     found, code = _explain(error, console)
     problems = list(map(mask, found))
+    if distributed.follows():
+        problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)
     against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
     console.document({"error": problems, "exit_code": code.value} | against)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crossrec_cli import distributed
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import (
     EXIT_CODES,
@@ -29,7 +30,8 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.pipeline import PIPELINE, Outcome, inputs_of, plan, run_stages, signals_wait
+from crossrec_cli.launch import launch
+from crossrec_cli.pipeline import PIPELINE, Outcome, follow, inputs_of, plan, run_stages, signals_wait
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
 
 if TYPE_CHECKING:
@@ -78,6 +80,10 @@ def run(
         Step | None, typer.Option("--from", metavar="STAGE", help="Begin here; what it reads must be there.")
     ] = None,
     last: Annotated[Step | None, typer.Option("--to", metavar="STAGE", help="End here.")] = None,
+    nproc: Annotated[
+        int | None,
+        typer.Option("--nproc", metavar="N", min=1, help="So many processes share the work; else one a listed GPU."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why.")] = False,
     overrides: Overrides = None,
     force: Force = False,
@@ -92,6 +98,13 @@ def run(
         if begin > end:
             raise ConfigError([f"--from {first} comes after --to {last}"])
         stages = PIPELINE[begin : end + 1]
+        if distributed.processes() == 1 and not dry_run:
+            devices = load_config(config, overrides or ()).runtime.device
+            if (wanted := nproc or len(devices)) > 1:
+                code, told = launch(wanted)
+                if told:
+                    console.error([told])
+                raise SystemExit(code)
         if dry_run:
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
 
@@ -209,6 +222,10 @@ def _execute(
         looked_for = show_search.Asked(*asked) if asked else None
         config, made = given(config_path, exported, overrides)
         _see_that_it_can_be_tracked(config)
+        distributed.join()
+        if distributed.follows():
+            follow(config)
+            return
         with Store(config.run_path).lock(lock_timeout, console):
             console.open_log(config.run_path)
             earlier = show.evaluated(page.against) if page and page.against else None
@@ -216,6 +233,7 @@ def _execute(
             for outcome in run_stages(config, stages, console, force, made):
                 show.outcome(console, outcome)
                 outcomes.append(outcome)
+            distributed.dismiss()
             document = _document(config, outcomes)
             if RECOMMEND in stages:
                 recommended = next(made.artifact for made in outcomes if made.stage == RECOMMEND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -256,10 +257,20 @@ class Search(Section):
     weights of text and interest are tuned on it. They should be purchases that training does not have."""
 
 
+def _devices(value: tuple[str, ...]) -> tuple[str, ...]:
+    for device in value:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError(f"{device!r} is no device; there are auto, cpu, mps, cuda, cuda:0 and so on")
+        if len(value) > 1 and ":" not in device:
+            raise ValueError(f"a list is one of GPUs by number, such as [cuda:0, cuda:1], and {device!r} is none")
+    return value
+
+
 class Runtime(Section):
     """Where and how it computes. None of it changes what is computed, beyond rounding."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[OneOrMany, AfterValidator(distinct), AfterValidator(_devices)] = ("auto",)
+    """``auto``, ``cpu``, ``mps``, ``cuda``, ``cuda:1``, or a list of GPUs, each with a process of its own."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     num_threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as this process may use cores."""

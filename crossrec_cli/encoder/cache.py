@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import fingerprint
@@ -48,7 +49,7 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
         vectors[missing] = encoder.embed([distinct[number] for number in missing], advance)
     if len(missing) < len(distinct):
         report.say(f"{len(distinct) - len(missing):,} of {len(distinct):,} texts were read in an earlier run")
-    if len(missing) or len(names) < len(known):
+    if distributed.leads() and (len(missing) or len(names) < len(known)):
         _save(path, names, vectors)
     return vectors[which]
 

@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from crossrec_cli import distributed
 from crossrec_cli.config.schema import Encoder
 from crossrec_cli.encoder.locate import POOLING_FILE
 from crossrec_cli.errors import ConfigError, UnavailableError
@@ -95,11 +96,13 @@ class TextEncoder:
         distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
         tokens = self._tokens(list(distinct))
         by_length = sorted(range(len(distinct)), key=lambda i: len(tokens[i]))
-        vectors = np.empty((len(distinct), self.width), dtype=np.float32)
-        for start in range(0, len(by_length), self.config.batch_size):
+        vectors = np.zeros((len(distinct), self.width), dtype=np.float32)
+        starts = range(0, len(by_length), self.config.batch_size)
+        for start in starts[distributed.share()]:
             batch = by_length[start : start + self.config.batch_size]
             vectors[batch] = self._embed_batch([tokens[i] for i in batch])
             advance(len(batch))
+        distributed.add([torch.from_numpy(vectors)])
         return vectors[which]
 
     def forward(self, model: torch.nn.Module, texts: Sequence[str]) -> torch.Tensor:

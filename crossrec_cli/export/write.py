@@ -104,7 +104,7 @@ def _fill(
     for path in inputs.values():
         shutil.copyfile(path, draft / path.name)
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
-    runtime.prepare(Runtime(device="cpu", precision="fp32", num_threads=config.runtime.num_threads), config.seed)
+    runtime.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
     world, model = load_world(inputs), load_model(inputs, FINETUNED, config.interest).eval()
     _write_vectors(draft / ITEM_VECTORS, world.items, folded(model, model.known()))
     report.say("writing the towers as ONNX")

@@ -173,6 +173,10 @@ class Cases:
         """Number of cases."""
         return len(self.users)
 
+    def of(self, cases: Ints) -> Cases:
+        """Some of them, given by their places."""
+        return Cases(self.users[cases], self.history_lengths[cases], self.truth.take(cases))
+
 
 def numbered(chosen: Ints, size: int) -> Ints:
     """For each of 0 … size − 1 its place among the chosen, −1 where it is none of them."""
@@ -238,6 +242,14 @@ class SetExamples:
     weights: torch.Tensor
     """How much each of them counts; float32."""
 
+    def of(self, users: Ints) -> SetExamples:
+        """Those of some users, given by their places in the batch, ascending."""
+        place = torch.from_numpy(numbered(users, len(self.given.lengths)))[self.rows]
+        kept = place >= 0
+        return SetExamples(
+            self.given.take(users), self.tags.take(users), place[kept], self.items[kept], self.weights[kept]
+        )
+
 
 @dataclass(frozen=True)
 class NextExamples:
@@ -252,6 +264,12 @@ class NextExamples:
     tags: Ragged
     asked: torch.Tensor
     """Where the window holds an item to predict; bool, shape (users, width)."""
+
+    def of(self, users: Ints) -> NextExamples:
+        """Those of some users, given by their places in the batch, ascending."""
+        return NextExamples(
+            self.before.take(users), self.window[users], self.weights[users], self.tags.take(users), self.asked[users]
+        )
 
     def renamed(self, number: Ints) -> NextExamples:
         """The same, each item ``i`` called ``number[i]``."""

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Training
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.interest.batches import Ints, NextExamples, Sampler, SetExamples
+from crossrec_cli.interest.batches import Candidates, Ints, NextExamples, Sampler, SetExamples
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
 from crossrec_cli.interest.model import InterestModel, Items
@@ -88,12 +89,14 @@ def fit(
     """
     if compute.compile and model.sequence is not None:
         model.sequence.compile(dynamic=True)
-    run = _Run(model, sampler, training, compute, stopping)
+    distributed.from_leader(model.state_dict().values())
+    run = _Run(model, sampler, training, compute, report, stopping)
     if checkpoint and (saved := checkpoint.load()):
         run.restore(*saved)
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
+    checkpoint = checkpoint if distributed.leads() else None
     try:
-        run.train(report, seed, checkpoint, training.epochs if until is None else until)
+        run.train(seed, checkpoint, training.epochs if until is None else until)
     except KeyboardInterrupt:
         if checkpoint:
             checkpoint.save(*run.state())
@@ -113,9 +116,11 @@ class _Run:
         sampler: Sampler,
         training: Training,
         compute: Compute,
+        report: Reporter,
         stopping: EarlyStopping | None,
     ) -> None:
-        self.model, self.sampler, self.training, self.compute = model, sampler, training, compute
+        self.model, self.sampler, self.training, self.compute, self.report = model, sampler, training, compute, report
+        self.parts = 1  # in which a batch is taken, so that memory holds it
         rates = training.rates.model_dump()
         groups = [{"params": part, "times": rates[name]} for name, part in model.parts().items()]
         for group in groups:
@@ -138,9 +143,9 @@ class _Run:
         """This epoch's learning rate."""
         return self.training.lr * (1 - self.epoch / self.training.epochs)
 
-    def train(self, report: Reporter, seed: int, checkpoint: Checkpoint | None, until: int) -> None:
+    def train(self, seed: int, checkpoint: Checkpoint | None, until: int) -> None:
         """All epochs, or those before ``until``. An interrupt comes between two steps, where the state is whole."""
-        users = self.sampler.users
+        users, report = self.sampler.users, self.report
         with report.progress("training", self.training.epochs * len(users), "users") as advance:
             advance(self.epoch * len(users))
             while self.epoch < until and not self.tired:
@@ -174,18 +179,53 @@ class _Run:
         """Learn from one batch; its loss.
 
         Raises:
-            ConfigError: if the loss is no number, or memory runs out.
+            ConfigError: if the loss is no number, or memory runs out even for a user alone.
         """
         started, key = time.perf_counter(), [seed, self.epoch, self.step]
+        value = torch.tensor(self._gradients(users, key), dtype=torch.float64)
+        distributed.add([value])
+        loss = float(value)
+        if not np.isfinite(loss):
+            calmer = f"lower lr ({self.training.lr}) or weight_decay"
+            raise ConfigError([f"epoch {self.epoch + 1}, step {self.step + 1}: the loss is {loss}; {calmer}"])
+        self.loss += loss
+        self.step += 1
+        if self.step % self.training.accumulate == 0 or self.step == self.sampler.steps:
+            self._update()
+        self.seconds += time.perf_counter() - started
+        return loss
+
+    def _gradients(self, users: Ints, key: list[int]) -> float:
+        """Of this process's share of a batch, in as many parts as memory needs; and the share's loss."""
+        mine = np.arange(len(users))[distributed.share()]
+        before = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
         size, candidates = self.training.batch_size, self.training.candidates
-        lower = f"lower batch_size ({size}) or candidates ({candidates}), and raise accumulate"
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        while True:
+            parts = [part for part in np.array_split(mine, self.parts) if len(part)]
+            try:
+                with memory_or(f"lower batch_size ({size}) or candidates ({candidates}), and raise accumulate"):
+                    return self._backward(users, parts, key)
+            except ConfigError as error:
+                if len(parts) == len(mine):
+                    raise
+                self.parts *= 2
+                told = str(error).partition(";")[0]
+            for name, parameter in self.model.named_parameters():
+                parameter.grad = before.get(name)
+            self.report.warn(f"{told}; from here on each batch is taken in {self.parts} parts")
+            torch.cuda.empty_cache()
+
+    def _backward(self, users: Ints, parts: list[Ints], key: list[int]) -> float:
+        chance, rng, value = int(np.random.SeedSequence(key).generate_state(1)[0]), np.random.default_rng(key), 0.0
         try:
-            with memory_or(lower):
+            with self.compute.autocast():
+                batch = _Batch.of(self.model, self.sampler, users, self.training, rng)
+            for part in parts:
+                torch.manual_seed(chance)  # so that the same items do without their ids in all parts
                 with self.compute.autocast():
-                    loss = _loss(self.model, self.sampler, users, self.training, np.random.default_rng(key))
+                    loss = batch.loss(self.model, part)
                 self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
-                value = float(loss.detach())
+                value += float(loss.detach())
         except RuntimeError as error:
             if self.compute.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 why = str(error).splitlines()[0]
@@ -193,17 +233,10 @@ class _Run:
                     f"runtime.compile: {why}; set it to false, or see that there is a compiler"
                 ) from None
             raise
-        if not np.isfinite(value):
-            calmer = f"lower lr ({self.training.lr}) or weight_decay"
-            raise ConfigError([f"epoch {self.epoch + 1}, step {self.step + 1}: the loss is {value}; {calmer}"])
-        self.loss += value
-        self.step += 1
-        if self.step % self.training.accumulate == 0 or self.step == self.sampler.steps:
-            self._update()
-        self.seconds += time.perf_counter() - started
         return value
 
     def _update(self) -> None:
+        distributed.add_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         self.scaler.step(self.optimizer)
@@ -283,54 +316,32 @@ class _Best:
             self.epoch, self.score, self.state = epoch, score, copy.deepcopy(model.state_dict())
 
 
-def _loss(model: InterestModel, sampler: Sampler, users: Ints, training: Training, rng: np.random.Generator) -> Tensor:
-    """Each user encoder learns from the question that suits it: a bag from halves, a sequence from what comes next.
-
-    An item to predict counts by its interaction's weight. Only items that the step needs pass through the tower.
-    """
-    halves = sampler.set_examples(users, rng) if model.bag is not None else None
-    nexts = sampler.next_examples(users, rng) if model.sequence is not None else None
-    step = _Step.of(model, sampler, training, halves, nexts, rng)
-    loss = torch.zeros((), device=model.device)
-    if halves is not None:
-        wanted = model.bag_vectors(step.items, halves.given.renamed(step.number), halves.tags)
-        loss = loss + step.loss(wanted, halves.rows, halves.items, halves.weights)
-    if nexts is not None:
-        wanted = model.next_vectors(step.items, nexts.renamed(step.number))[nexts.asked.to(model.device)]
-        items = torch.from_numpy(nexts.window)[nexts.asked]
-        loss = loss + step.loss(wanted, torch.arange(len(items)), items, nexts.weights[nexts.asked])
-    return loss
-
-
 @dataclass(frozen=True)
-class _Step:
-    """The items of one step: those that it reads and those that it chooses from."""
+class _Batch:
+    """What one batch asks of its users, and the items that it reads and chooses from.
 
-    kind: str
+    Each user encoder learns from the question that suits it: a bag from halves, a sequence from what comes next. An
+    item to predict counts by its interaction's weight. Only items that the batch needs pass through the tower.
+    """
+
+    halves: SetExamples | None
+    nexts: NextExamples | None
+    present: Ints | None
+    """The items that are needed, sorted; None: all."""
     number: Ints
-    """For each item of the catalogue, its place in ``items``; 0 for those not needed."""
-    items: Items
-    chosen: Tensor
-    """The candidates' vectors."""
-    bias: Tensor
-    """The candidates' biases, with what is added for those that they stand for."""
+    """For each item of the catalogue, its place in ``present``; 0 for those not needed."""
+    candidates: Candidates
     place: Ints
     """For each item of the catalogue, its place among the candidates."""
-    drawn: Tensor
-    """Places of the candidates that were not asked for but drawn."""
     pool: int
     """How many items there are to choose from."""
 
     @classmethod
     def of(
-        cls,
-        model: InterestModel,
-        sampler: Sampler,
-        training: Training,
-        halves: SetExamples | None,
-        nexts: NextExamples | None,
-        rng: np.random.Generator,
-    ) -> _Step:
+        cls, model: InterestModel, sampler: Sampler, users: Ints, training: Training, rng: np.random.Generator
+    ) -> _Batch:
+        halves = sampler.set_examples(users, rng) if model.bag is not None else None
+        nexts = sampler.next_examples(users, rng) if model.sequence is not None else None
         asked = [halves.items.numpy()] if halves is not None else []
         read = [halves.given.values] if halves is not None else []
         if nexts is not None:
@@ -347,15 +358,58 @@ class _Step:
         present = np.flatnonzero(needed)
         number = np.zeros(len(needed), np.int64)
         number[present] = np.arange(len(present))
-        items = model.tower(None if needed.all() else torch.from_numpy(present).to(model.device))
-        chosen = torch.from_numpy(number[candidates.items]).to(model.device)
-        bias = items.bias[chosen]
-        if candidates.shift is not None:
-            bias = bias + torch.from_numpy(candidates.shift).to(model.device)
         place = np.full(len(needed), -1)
         place[candidates.items[::-1]] = np.arange(len(candidates.items))[::-1]  # of an item drawn twice, the first
-        drawn = torch.arange(candidates.asked_for, len(candidates.items), device=model.device)
-        return cls(model.loss, number, items, items.vectors[chosen], bias, place, drawn, len(sampler.pool))
+        return cls(halves, nexts, None if needed.all() else present, number, candidates, place, len(sampler.pool))
+
+    def loss(self, model: InterestModel, users: Ints) -> Tensor:
+        """What some users, given by their places in the batch, have of its loss; all parts add up to it."""
+        items = model.tower(None if self.present is None else torch.from_numpy(self.present).to(model.device))
+        choice = _Choice.of(self, model, items)
+        loss = torch.zeros((), device=model.device)
+        if self.halves is not None:
+            halves = self.halves.of(users)
+            wanted = model.bag_vectors(items, halves.given.renamed(self.number), halves.tags)
+            part = choice.loss(wanted, halves.rows, halves.items, halves.weights)
+            loss = loss + part * _share(halves.weights, self.halves.weights)
+        if self.nexts is not None:
+            nexts = self.nexts.of(users)
+            wanted = model.next_vectors(items, nexts.renamed(self.number))[nexts.asked.to(model.device)]
+            asked, weights = torch.from_numpy(nexts.window)[nexts.asked], nexts.weights[nexts.asked]
+            part = choice.loss(wanted, torch.arange(len(asked)), asked, weights)
+            loss = loss + part * _share(weights, self.nexts.weights[self.nexts.asked])
+        return loss
+
+
+def _share(weights: Tensor, of_all: Tensor) -> float:
+    return float(weights.sum() / of_all.sum().clamp(min=1e-12))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The candidates of a batch, from the tower."""
+
+    kind: str
+    chosen: Tensor
+    """Their vectors."""
+    bias: Tensor
+    """Their biases, with what is added for those that they stand for."""
+    place: Ints
+    """For each item of the catalogue, its place among them."""
+    drawn: Tensor
+    """Places of those that were not asked for but drawn."""
+    pool: int
+    """How many items there are to choose from."""
+
+    @classmethod
+    def of(cls, batch: _Batch, model: InterestModel, items: Items) -> _Choice:
+        candidates, device = batch.candidates, model.device
+        chosen = torch.from_numpy(batch.number[candidates.items]).to(device)
+        bias = items.bias[chosen]
+        if candidates.shift is not None:
+            bias = bias + torch.from_numpy(candidates.shift).to(device)
+        drawn = torch.arange(candidates.asked_for, len(candidates.items), device=device)
+        return cls(model.loss, items.vectors[chosen], bias, batch.place, drawn, batch.pool)
 
     def loss(self, wanted: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
         """How far user vectors (Q, d) are from the items that were asked for, given by their catalogue indices."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from crossrec_cli import runtime
+from crossrec_cli import distributed, runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.evaluation.calibration import pairs
 from crossrec_cli.interest.batches import Cases, load_cases
@@ -42,6 +42,8 @@ def run(job: Job) -> Summary:
         best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
         if config.finetune.refit and any(best):
             model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best)
+    if not distributed.leads():
+        return {}
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
     return {f"valid_{STOP_ON}": reached, "epochs": sum(epoch.epoch > 0 for epochs in learned for epoch in epochs)}

@@ -6,6 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
@@ -130,4 +134,8 @@ def scores(model: Ensemble, histories: Histories, cases: Cases, mask_seen: bool)
 
 def ndcg(model: Ensemble, histories: Histories, cases: Cases) -> float:
     """NDCG@10 among all target items, those in the history masked."""
-    return metrics.mean(scores(model, histories, cases, mask_seen=True)[STOP_ON])
+    mine = np.arange(cases.count)[distributed.share()]
+    found = torch.zeros(cases.count, dtype=torch.float64)
+    found[mine] = torch.from_numpy(scores(model, histories, cases.of(mine), mask_seen=True)[STOP_ON])
+    distributed.add([found])
+    return metrics.mean(found.numpy())

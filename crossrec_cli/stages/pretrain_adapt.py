@@ -8,8 +8,9 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
-from crossrec_cli import runtime
+from crossrec_cli import distributed, runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.encoder import cache
 from crossrec_cli.encoder.adapt import adapt
@@ -46,6 +47,8 @@ def run(job: Job) -> Summary:
     embeddings, kept = _read_texts(job, world, compute)
     model = Ensemble.create(config.interest, embeddings, world.histories.domain, len(tags)).to(compute.device)
     learned = learner.from_source(model, sampler)
+    if not distributed.leads():
+        return {}
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
     t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(learned))
@@ -67,8 +70,12 @@ def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Float
     config, texts = job.config, world.items[t.TEXT].to_pylist()
     encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
     embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
-    if config.adapt.language_model != "frozen":
-        embeddings, kept = _adapted(job, world, encoder, texts, embeddings)
+    if config.adapt.language_model != "frozen" and distributed.leads():
+        with distributed.alone():
+            embeddings, kept = _adapted(job, world, encoder, texts, embeddings)
+    distributed.from_leader([torch.from_numpy(embeddings)])
+    if not distributed.leads():
+        return embeddings, kept
     columns = {t.ITEM_INDEX: np.arange(len(embeddings)), t.EMBEDDING: t.vector_column(embeddings)}
     t.write_table(job.output(ITEM_TEXT), t.embeddings(embeddings.shape[1]), columns)
     return embeddings, kept

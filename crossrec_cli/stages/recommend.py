@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 
+from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.interest.batches import Ints
 from crossrec_cli.stages import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
@@ -29,26 +33,36 @@ def run(job: Job) -> Summary:
     maker = Recommender(job.config, job.inputs, job.report)
     users = _chosen_users(maker, job.config.recommend.users)
     parts = [job.checkpoint.with_suffix(f".{begin:010d}.parquet") for begin in range(0, len(users), PART)]
+    there = torch.tensor([part.exists() for part in parts])
+    distributed.from_leader([there])
     with job.report.progress("ranking", len(users), "users") as advance:
         for number, part in enumerate(parts):
             of_part = users[number * PART :][:PART]
-            if part.exists():
-                advance(len(of_part))
-            else:
-                _write_part(part, maker, maker.lists(of_part, advance))
+            mine = of_part[distributed.stretch(len(of_part))]
+            if not there[number]:
+                _write_part(part, maker, maker.lists(mine, advance))
+            advance(len(of_part) if there[number] else len(of_part) - len(mine))
+    if not distributed.leads():
+        return {}
     index = {} if maker.recall is None else {"recall": maker.recall}
     return {"users": len(users)} | index | _join(job, maker, parts)
 
 
 def _write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:
     """Some users' lists, and what the rules kept out of them; the file is there whole or not at all."""
+    everybody = distributed.in_order(lists)
+    if not distributed.leads():
+        deque(everybody, 0)
+        distributed.gather(maker.shelf.taken())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     with pq.ParquetWriter(draft, maker.schema, compression="zstd") as writer:
-        for rows in lists:
+        for rows in everybody:
             writer.write_table(rows)
+        taken = distributed.gather(maker.shelf.taken())
         if maker.with_rules:
-            writer.add_key_value_metadata({KEPT_OUT: json.dumps(maker.shelf.taken())})
+            writer.add_key_value_metadata({KEPT_OUT: json.dumps(taken)})
     draft.replace(path)
 
 
@@ -72,7 +86,7 @@ def _join(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
                 listed.append(t.places(pa.chunked_array([pc.unique(group[t.USER_ID])]), maker.world.users[t.USER_ID]))
     summary = {"recommendations": rows, "examples": _examples(maker, np.unique(np.concatenate(listed)))}
     if maker.with_rules:
-        taken = [json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts]
+        taken = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
         return summary | maker.shelf.summary(taken)
     return summary
 

@@ -13,7 +13,7 @@ from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import EarlyStopping, fit
+from crossrec_cli.interest.train import EarlyStopping, _Batch, fit
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute, prepare
 
@@ -144,13 +144,13 @@ def test_who_has_done_nothing_is_told_by_tags_and_else_by_what_sells(kind):
     assert best.tolist() == [0, 1, 2]
 
 
-def example(kind: str, users: int = 60, loss: str = "softmax"):
+def example(kind: str, users: int = 60, loss: str = "softmax", dropout: float = 0.3):
     """A model, its sampler and its training, all small, with dropout so that chance matters."""
     rng = np.random.default_rng(3)
     histories = Ragged.of([rng.integers(0, 40, rng.integers(2, 9)).tolist() for _ in range(users)])
     tags = Ragged.of([[number % 2] for number in range(users)])
     sampler = Sampler(histories, tags, np.ones(40, bool), batch_size=8, window=6, by_length=kind != "bag")
-    config = Interest(user_encoder=kind, dim=8, max_sequence=5, loss=loss)
+    config = Interest(user_encoder=kind, dim=8, max_sequence=5, loss=loss, dropout=dropout)
     torch.manual_seed(0)
     embeddings = rng.normal(size=(40, 12)).astype(np.float32)
     return Ensemble.create(config, embeddings, everywhere(40), tags=2).members[0], sampler
@@ -295,6 +295,63 @@ def test_no_memory_left_says_what_to_lower(monkeypatch):
     monkeypatch.setattr(model, "bag_vectors", exhausted)
     with pytest.raises(ConfigError, match=r"out of memory: .* 20 GiB; lower batch_size \(256\)"):
         fit(model, sampler, Training(epochs=2), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce", "gbce"])
+def test_the_parts_of_a_batch_add_up_to_it(loss):
+    """So do the shares of several processes."""
+    model, sampler = example("hybrid", loss=loss, dropout=0.0)
+    model.train()
+    users = next(sampler.epoch(np.random.default_rng(0)))
+    batch = _Batch.of(model, sampler, users, Training(), np.random.default_rng(1))
+    found = []
+    everybody = np.arange(len(users))
+    for parts in ([everybody], [everybody[number::3] for number in range(3)]):
+        model.zero_grad()
+        value = 0.0
+        for part in parts:
+            torch.manual_seed(0)
+            share = batch.loss(model, part)
+            share.backward()
+            value += float(share.detach())
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        found.append(torch.cat([torch.tensor([value]), *gradients]))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6 * float(found[0].abs().max()))
+
+
+class Heard(Silent):
+    """Remembers the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(monkeypatch, accumulate):
+    """As the whole batch's, the gradients of its parts make one step."""
+    cpu = Compute(torch.device("cpu"), torch.float32)
+    training = Training(epochs=2, batch_size=8, accumulate=accumulate)
+    weights = []
+    for most in (8, 3):
+        model, sampler = example("hybrid", dropout=0.0)
+        whole, heard = model.bag_vectors, Heard()
+
+        def picky(items, histories, tags, most=most, whole=whole):
+            if len(histories.lengths) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+            return whole(items, histories, tags)
+
+        monkeypatch.setattr(model, "bag_vectors", picky)
+        fit(model, sampler, training, 0, cpu, heard)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert [warning.rpartition("; ")[2] for warning in heard.warnings] == [
+        "from here on each batch is taken in 2 parts",
+        "from here on each batch is taken in 4 parts",
+    ]
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=3e-4)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "bce", "gbce"])
