@@ -49,6 +49,7 @@ from crossrec_cli.stages import (
     SEARCH,
     TAG_NAMES,
     TRANSFER,
+    TUNE,
     USERS,
     Job,
 )
@@ -164,6 +165,12 @@ STAGES = (
         ("adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
     ),
     Stage(
+        TUNE,
+        1,
+        (*_TABLES, CASES, *_MODEL),
+        ("seed", "adapt", "finetune", "interest", "tune", "runtime.precision"),
+    ),
+    Stage(
         SEARCH,
         1,
         (*_TABLES, *_MODEL, FINETUNED),
@@ -172,7 +179,7 @@ STAGES = (
         (LANGUAGE_MODEL, ADDED),
     ),
 )
-PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (ADDITIONS, TRANSFER, SEARCH))
+PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (ADDITIONS, TRANSFER, TUNE, SEARCH))
 """What ``crossrec run`` runs."""
 BY_NAME = {stage.name: stage for stage in STAGES}
 SHARED = (PRETRAIN_ADAPT, FINETUNE, RECOMMEND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,9 @@ from crossrec_cli.stages import (
     SIGNIFICANCE,
     TRANSFER,
     TRANSFER_TABLE,
+    TRIALS,
+    TUNE,
+    TUNED,
 )
 from crossrec_cli.verdict.words import SMALL, figure, gain
 
@@ -307,6 +311,27 @@ def _compared(
         console.table(f"{names[1]} by users", ["users", "crossrec", "best other", "which"], told)
 
 
+def _trials(console: Console, artifact: Artifact) -> None:
+    """The best ten trials."""
+    rows = t.read_table(artifact.file(TRIALS)).to_pylist()
+    shown = [
+        (
+            f"{row['trial']}",
+            row["state"] if row["valid_ndcg@10"] is None else f"{row['valid_ndcg@10']:.4f}",
+            f"{row['seconds']:.0f}",
+            ", ".join(f"{name} {_short(value)}" for name, value in json.loads(row["values"]).items()),
+        )
+        for row in rows[:10]
+    ]
+    console.table(f"The best of {len(rows)} trials, by validation", ["trial", "NDCG@10", "seconds", "with"], shown)
+    console.remark(f"All trials: {artifact.file(TRIALS)}")
+    console.remark(f"The config with the best: {artifact.file(TUNED)}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else f"{value}"
+
+
 def _transfer(console: Console, artifact: Artifact) -> None:
     """Every segment's controls, and in red where the source does harm."""
     found = t.read_table(artifact.file(TRANSFER_TABLE)).to_pylist()
@@ -337,5 +362,6 @@ _TABLES: dict[str, Callable[[Console, Artifact], None]] = {
     PREPROCESS: _quality,
     EVALUATE: _metrics,
     TRANSFER: _transfer,
+    TUNE: _trials,
     RECOMMEND: _kept_out,
 }

@@ -32,7 +32,7 @@ from crossrec_cli.console import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.launch import launch
 from crossrec_cli.pipeline import PIPELINE, Outcome, follow, inputs_of, plan, run_stages, signals_wait
-from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER
+from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER, TUNE
 
 if TYPE_CHECKING:
     from crossrec_cli import show
@@ -122,6 +122,7 @@ _stage_command(
 )
 _stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
 _stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the texts, and tell what each is worth.")
+_stage_command(TUNE, (TUNE,), "Try other values of what tune.search names, and write the best config by validation.")
 
 
 @app.command(epilog=EXIT_CODES)

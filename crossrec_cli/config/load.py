@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -259,9 +259,13 @@ def _nearest(word: str, known: list[str]) -> str:
 def _known_keys(path: KeyPath) -> list[str]:
     """The keys that the section at ``path`` takes."""
     model: type[Section] = Config
+    named = False  # whether the next key is a name of the user's, such as a word of an event column
     for key in path:
-        if isinstance(key, str):
-            model = next(models_in(model.model_fields[key].annotation))
+        if isinstance(key, str) and not named:
+            annotation = model.model_fields[key].annotation
+            model, named = next(models_in(annotation)), get_origin(annotation) is dict
+        elif isinstance(key, str):
+            named = False
     return list(model.model_fields)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -142,6 +144,10 @@ class Interest(Section):
         return self
 
 
+TUNED: tuple[tuple[type[Section], str], ...] = ((Adapt, "adapt"), (Finetune, "finetune"), (Interest, "interest"))
+"""Sections whose fields may be tuned, with their names."""
+
+
 class Evaluate(Section):
     """How the test is scored."""
 
@@ -173,6 +179,55 @@ class Transfer(Section):
     """Whether the source helps: the same training with and without it."""
 
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], AfterValidator(at_least_one)] = (1, 2, 3)
+
+
+class Dimension(Section):
+    """What a field may be: any number from ``low`` to ``high``, or one of ``choices``."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    """With ``low``; where both are written without a point, whole numbers alone."""
+    log: bool = False
+    """Whether 0.001 to 0.01 is as wide as 0.01 to 0.1, which suits learning rates."""
+    choices: tuple[int | float | bool | str, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Dimension:
+        if bool(self.choices) == (self.low is not None and self.high is not None):
+            raise ValueError("needs either low and high or choices")
+        if self.choices and (self.log or self.low is not None or self.high is not None):
+            raise ValueError("low, high and log do not go with choices")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        if self.log and self.low is not None and self.low <= 0:
+            raise ValueError("log needs low above 0")
+        return self
+
+
+def _tunable(section: type[Section], prefix: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _tunable(field.annotation, f"{prefix}.{name}")
+        else:
+            yield f"{prefix}.{name}"
+
+
+def _known_fields(value: dict[str, Dimension]) -> dict[str, Dimension]:
+    known = [name for section, prefix in TUNED for name in _tunable(section, prefix)]
+    for name in value.keys() - set(known):
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "fields of adapt, finetune and interest are"
+        raise ValueError(f"{name!r} is not to be tuned; {hint}")
+    return value
+
+
+class Tune(Section):
+    """tune: try other values of some fields, and keep those that rank validation best."""
+
+    trials: Count = 20
+    """So many trainings at most, those of earlier runs of ``tune`` with the same fields and data among them."""
+    search: Annotated[dict[str, Dimension], AfterValidator(_known_fields)] = Field(default_factory=dict)
+    """Fields of adapt, finetune and interest, dotted, as in ``finetune.lr: {low: 1e-4, high: 1e-2, log: true}``."""
 
 
 class PriceRange(Section):
@@ -310,6 +365,7 @@ class Config(Section):
     transfer: Transfer = Transfer()
     recommend: Recommend = Recommend()
     search: Search = Search()
+    tune: Tune = Tune()
     runtime: Runtime = Runtime()
     tracking: Tracking = Tracking()
 

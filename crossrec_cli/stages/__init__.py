@@ -17,6 +17,7 @@ EVALUATE: Final = "evaluate"
 RECOMMEND: Final = "recommend"
 TRANSFER: Final = "transfer"
 SEARCH: Final = "search"
+TUNE: Final = "tune"
 ADDITIONS: Final = "items"
 
 # Every file that a stage writes, as stage/name.
@@ -48,6 +49,8 @@ RECOMMENDATIONS: Final = "recommend/recommendations.parquet"
 RECOMMENDATIONS_CSV: Final = "recommend/recommendations.csv"
 RECOMMENDATIONS_JSONL: Final = "recommend/recommendations.jsonl"
 BLEND: Final = "search/blend.parquet"
+TRIALS: Final = "tune/trials.parquet"
+TUNED: Final = "tune/best.yaml"
 
 Summary = dict[str, Any]
 """A stage's own figures, as JSON values, for the manifest and the screen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Learner:
         histories: Histories,
         valid: Cases,
         epochs: int | None = None,
+        heed: Callable[[float], None] | None = None,
     ) -> list[list[Epoch]]:
         """Each member learns from what is bought in the target, in place, up to its epoch that ranks validation best.
 
@@ -64,15 +65,22 @@ class Learner:
             histories: everybody's.
             valid: without any, all epochs are trained.
             epochs: instead of the config's.
+            heed: told of each validation's NDCG@10, and may end it all.
         """
         if not sampler.steps:
             return []
         training = (
             self.config.finetune if epochs is None else self.config.finetune.model_copy(update={"epochs": epochs})
         )
+
+        def told(score: float) -> float:
+            if heed:
+                heed(score)
+            return score
+
         stopping = None
         if valid.count:
-            stopping = EarlyStopping(lambda member: ndcg(Ensemble([member]), histories, valid), training.patience)
+            stopping = EarlyStopping(lambda member: told(ndcg(Ensemble([member]), histories, valid)), training.patience)
         return [
             fit(member, sampler, training, seed + 1, self.compute, self.report, stopping, kept)
             for member, seed, kept in self._members(model, t.TARGET)

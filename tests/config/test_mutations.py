@@ -15,7 +15,14 @@ from crossrec_cli.config.load import dump_config, load_config
 from crossrec_cli.errors import ConfigError, ExitCode
 
 ROOT = Path(__file__).parents[2]
-WHOLE = yaml.safe_load(dump_config(load_config(ROOT / "configs/complete_journey.yaml")))
+ALSO = (
+    "data.platforms[0].interactions.events={purchase: {weight: 2.0}}",
+    "data.platforms[0].items.csv={delimiter: ';'}",
+    "data.identity={users: [{path: a, left: {platform: grocer, id: x}, right: {platform: grocer, id: y}}]}",
+    "data.identity.match_items={propose: 0.5}",
+    "tune.search={finetune.lr: {low: 1e-4, high: 1e-2, log: true}}",
+)
+WHOLE = yaml.safe_load(dump_config(load_config(ROOT / "configs/complete_journey.yaml", ALSO)))
 """A config with every field in it."""
 
 
@@ -68,6 +75,8 @@ def test_every_field_is_among_the_leaves():
     assert len(LEAVES) > 120
     assert ("data", "platforms", 0, "items", "columns", "price") in LEAVES
     assert ("recommend", "rules", "price", "max") in LEAVES
+    assert ("data", "platforms", 0, "interactions", "events", "purchase", "weight") in LEAVES
+    assert ("tune", "search", "finetune.lr", "low") in LEAVES
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=lambda path: ".".join(map(str, path)))

@@ -1,0 +1,224 @@
+"""tune: train with other values of some fields, and find those that rank validation best. Test is never looked at."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.document import masked
+from crossrec_cli.config.load import dump_config
+from crossrec_cli.config.schema import TUNED as SECTIONS
+from crossrec_cli.config.schema import Config, Dimension
+from crossrec_cli.errors import ConfigError, InputError, UnavailableError
+from crossrec_cli.interest.batches import Cases, load_cases
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.reporting import Reporter, Silent
+from crossrec_cli.stages import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
+from crossrec_cli.stages.learn import STOP_ON, Learner
+from crossrec_cli.stages.load import World, load_embeddings, load_world
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY = "study.db"
+"""Beside the artifacts: all trials of all studies, for later runs to go on from."""
+SECONDS = "seconds"
+SEEN_FIRST = 5
+"""So many trials are trained to the end before any is given up for being worse than their median."""
+
+
+def run(job: Job) -> Summary:
+    """Train until there are as many trials as wanted; write all of them down, and the config with the best."""
+    optuna = _optuna()
+    config, search = job.config, job.config.tune.search
+    if not search:
+        raise ConfigError(["tune.search: names no field; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
+    problem = _Problem.of(job)
+    if not problem.valid.count:
+        raise InputError("no validation case: there is nothing to tune on; look at split")
+    study = optuna.create_study(
+        study_name=_name(job),
+        storage=f"sqlite:///{job.out.parent / STUDY}",
+        load_if_exists=True,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=SEEN_FIRST, n_warmup_steps=2),
+    )
+    _take_up(study, job.report)
+    left = config.tune.trials - len(_finished(study))
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    with job.report.progress("tuning", config.tune.trials, "trials") as advance:
+        advance(config.tune.trials - max(left, 0))
+        for _ in range(left):
+            trial = study.ask()
+            began = time.perf_counter()
+            state, score = _tried(problem, config, trial)
+            trial.set_user_attr(SECONDS, round(time.perf_counter() - began, 1))
+            study.tell(trial, score, state=state)
+            job.report.log(f"trial {trial.number + 1}: {state.name.lower()}, {score}, {trial.params}")
+            advance(1, _progress(study))
+    return _written(job, study)
+
+
+@dataclass
+class _Problem:
+    """What is the same for all trials."""
+
+    world: World
+    valid: Cases
+    embeddings: Any
+    tags: int
+    compute: runtime.Compute
+    adapted: dict[str, Ensemble] = field(default_factory=dict)
+    """What the last trial's training on the source gave, by the fields that it depends on."""
+
+    @classmethod
+    def of(cls, job: Job) -> _Problem:
+        compute = runtime.prepare(job.config.runtime, job.config.seed)
+        valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
+        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+        return cls(load_world(job.inputs), valid, load_embeddings(job.inputs), tags, compute)
+
+    def start(self, learner: Learner) -> Ensemble:
+        """The model that the source taught, or an untaught one, as finetune would start from."""
+        config, histories = learner.config, self.world.histories
+        key = json.dumps([config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json")])
+        if key not in self.adapted:
+            runtime.prepare(config.runtime, learner.seed)
+            model = Ensemble.create(config.interest, self.embeddings, histories.domain, self.tags)
+            model.to(self.compute.device)
+            if config.finetune.init == "adapted":
+                learner.from_source(model, learner.source_sampler(histories))
+            self.adapted = {key: model}
+        return copy.deepcopy(self.adapted[key])
+
+
+def _tried(problem: _Problem, config: Config, trial: optuna.Trial) -> tuple[optuna.trial.TrialState, float | None]:
+    """One trial's end, and validation's NDCG@10."""
+    optuna = _optuna()
+    try:
+        chosen = with_values(config, {name: _suggested(trial, name, of) for name, of in config.tune.search.items()})
+        return optuna.trial.TrialState.COMPLETE, _score(problem, chosen, trial)
+    except optuna.TrialPruned:
+        return optuna.trial.TrialState.PRUNED, None
+    except ConfigError as error:  # values that do not go together, or with which training comes to nothing
+        trial.set_user_attr("problem", str(error))
+        return optuna.trial.TrialState.FAIL, None
+
+
+def _score(problem: _Problem, config: Config, trial: optuna.Trial) -> float:
+    optuna, histories = _optuna(), problem.world.histories
+    seen: list[float] = []
+
+    def heed(score: float) -> None:
+        trial.report(max(score, *seen, 0.0), len(seen))
+        seen.append(score)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    with tempfile.TemporaryDirectory() as folder:
+        learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
+        model = problem.start(learner)
+        learner.from_target(model, learner.target_sampler(histories), histories, problem.valid, heed=heed)
+        return learner.smooth(model, histories, problem.valid) or 0.0
+
+
+def _suggested(trial: optuna.Trial, name: str, of: Dimension) -> object:
+    if of.choices:
+        return trial.suggest_categorical(name, of.choices)
+    low, high = of.low or 0, of.high or 0
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, log=of.log)
+    return trial.suggest_float(name, low, high, log=of.log)
+
+
+def with_values(config: Config, values: Mapping[str, object]) -> Config:
+    """A config with other values of some fields, given by their dotted names.
+
+    Raises:
+        ConfigError: if they are not allowed, or not together.
+    """
+    data = config.model_dump(mode="json")
+    for name, value in values.items():
+        *sections, last = name.split(".")
+        section = data
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    try:
+        return Config.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise ConfigError([f"{where}: {problem['msg'].removeprefix('Value error, ')}"]) from None
+
+
+def _take_up(study: optuna.Study, report: Reporter) -> None:
+    """Trials that a killed run left unfinished are tried again."""
+    optuna = _optuna()
+    stale = [trial for trial in study.trials if trial.state is optuna.trial.TrialState.RUNNING]
+    for trial in stale:
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    if finished := _finished(study):
+        report.say(f"going on after {len(finished)} trials of an earlier run")
+
+
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """All trials but those that a killed run left unfinished."""
+    return [trial for trial in study.trials if SECONDS in trial.user_attrs]
+
+
+def _progress(study: optuna.Study) -> str:
+    finished = [trial.value for trial in study.trials if trial.value is not None]
+    return f"best validation NDCG@10 {max(finished):.4f}" if finished else "none finished yet"
+
+
+def _name(job: Job) -> str:
+    """One for all that a trial's score depends on, but how many trials there are."""
+    config = job.config
+    basis = [config.seed, config.tune.model_dump(mode="json")["search"], config.runtime.precision]
+    basis += [getattr(config, name).model_dump(mode="json") for _, name in SECTIONS]
+    inputs = sorted(f"{file} {hashlib.sha256(path.read_bytes()).hexdigest()}" for file, path in job.inputs.items())
+    return hashlib.sha256(json.dumps([basis, inputs]).encode()).hexdigest()[:16]
+
+
+def _written(job: Job, study: optuna.Study) -> Summary:
+    """The trials as a table, best first, and the config with the best one's values."""
+    ordered = sorted(_finished(study), key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
+    columns = {
+        "trial": [trial.number + 1 for trial in ordered],
+        "state": [trial.state.name.lower() for trial in ordered],
+        "valid_ndcg@10": [trial.value for trial in ordered],
+        "seconds": [trial.user_attrs[SECONDS] for trial in ordered],
+        "values": [json.dumps(trial.params) for trial in ordered],
+        "problem": [trial.user_attrs.get("problem") for trial in ordered],
+    }
+    t.write_table(job.output(TRIALS), t.TRIALS, columns)
+    best = ordered[0]
+    if best.value is None:
+        told = best.user_attrs.get("problem", "no trial came to its end")
+        raise ConfigError([f"tune.search: none of {len(ordered)} trials finished: {told}"])
+    which = f"trial {best.number + 1} of {len(ordered)}, validation NDCG@10 {best.value:.4f}"
+    chosen = dump_config(masked(with_values(job.config, best.params)))
+    job.output(TUNED).write_text(f"# Written by 'crossrec tune': {which}.\n{chosen}", encoding="utf-8")
+    return {"trials": len(ordered), f"valid_{STOP_ON}": best.value, "best": best.params}
+
+
+def _optuna() -> Any:
+    try:
+        import optuna  # noqa: PLC0415  an extra
+    except ImportError:
+        raise UnavailableError("tune needs the package optuna; pip install 'crossrec[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,134 @@
+"""crossrec tune: the values that rank validation best are found, kept from run to run, and written as a config."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from crossrec_cli.config.load import load_config
+from crossrec_cli.errors import ExitCode
+from crossrec_cli.stages import tune
+
+pytest.importorskip("optuna", reason="optuna is not installed: pip install 'crossrec[tune]'")
+
+
+@pytest.fixture
+def tuned(trained):
+    """One learning rate is far too low, and one width goes with no number of heads."""
+    search = {"finetune.lr": {"choices": [1e-9, 0.01]}, "interest.dim": {"choices": [15, 16]}}
+    trained.config["tune"] = {"trials": 8, "search": search}
+    trained.config["finetune"]["epochs"] = 3
+    return trained
+
+
+def test_the_best_by_validation_is_found_and_its_config_gives_it_again(tuned, crossrec):
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == 0, done.stderr
+    trials = tuned.table("tune", "trials")
+    values = [json.loads(text) for text in trials["values"]]
+    assert len(trials) == 8
+    assert values[0] == {"finetune.lr": 0.01, "interest.dim": 16}
+    assert trials["valid_ndcg@10"].dropna().is_monotonic_decreasing
+    failed = [value["interest.dim"] == 15 for value in values]
+    assert (trials["state"] == "fail").tolist() == failed
+    assert 0 < sum(failed) < 8
+    assert trials["problem"][failed.index(True)] == "interest: dim (15) must be a multiple of heads (2)"
+    best = tuned.run_dir / "tune" / "current" / "best.yaml"
+    assert load_config(best).finetune.lr == 0.01
+    assert "finetune.lr 0.01, interest.dim 16" in " ".join(done.stdout.split())
+    again = json.loads(crossrec("finetune", best, "--json").stdout)["stages"][0]
+    assert again["summary"]["valid_ndcg@10"] == trials["valid_ndcg@10"][0]
+    assert "up to date" in crossrec("tune", tuned.path).stderr
+
+
+def test_what_was_tried_counts_and_what_was_interrupted_is_tried_again(tuned, crossrec, monkeypatch):
+    scores = iter([0.1, 0.2, KeyboardInterrupt(), 0.3, 0.4, 0.5, 0.6])
+    seen = []
+
+    def score(problem, config, trial):
+        seen.append(config.finetune.lr)
+        if isinstance(score := next(scores), BaseException):
+            raise score
+        return score
+
+    monkeypatch.setattr(tune, "_score", score)
+    tuned.config["tune"]["search"] = {"finetune.lr": {"low": 1e-4, "high": 0.1, "log": True}}
+    tuned.config["tune"]["trials"] = 4
+    with pytest.raises(BaseException):  # noqa: B017  the shell's handler is not there to tell it
+        assert crossrec("tune", tuned.path).exit_code == 0
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == 0, done.stderr
+    assert "going on after 2 trials" in done.stderr
+    assert seen[3] == seen[2], "the one that was interrupted comes first"
+    assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.4, 0.3, 0.2, 0.1]
+    assert crossrec("tune", tuned.path, "--set", "tune.trials=5").exit_code == 0
+    assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.5, 0.4, 0.3, 0.2, 0.1]
+    assert len(set(seen)) == 5
+    other = ["--set", "adapt.lr=0.02", "--set", "tune.trials=1"]
+    assert crossrec("pretrain-adapt", tuned.path, *other).exit_code == 0
+    assert crossrec("tune", tuned.path, *other).exit_code == 0
+    assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.6], "another config is another study"
+
+
+def test_what_is_clearly_worse_is_given_up(tuned, crossrec):
+    tuned.config["tune"] = {"trials": 3, "search": {"finetune.rates.users": {"low": 0.5, "high": 1.0}}}
+    told = []
+
+    class Pruning:
+        def __init__(self, trial):
+            self.trial = trial
+
+        def __getattr__(self, name):
+            return getattr(self.trial, name)
+
+        def should_prune(self):
+            told.append(self.trial.number)
+            return self.trial.number == 2
+
+    original = tune._score
+    patch = pytest.MonkeyPatch()
+    patch.setattr(tune, "_score", lambda problem, config, trial: original(problem, config, Pruning(trial)))
+    try:
+        assert crossrec("tune", tuned.path).exit_code == 0
+    finally:
+        patch.undo()
+    trials = tuned.table("tune", "trials")
+    assert trials["state"].tolist() == ["complete", "complete", "pruned"]
+    assert told.count(2) == 1, "after its first validation"
+
+
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        ({}, "tune.search: names no field"),
+        ({"finetune.lrr": {"choices": [1]}}, "'finetune.lrr' is not to be tuned; did you mean 'finetune.lr'?"),
+        ({"seed": {"choices": [1]}}, "'seed' is not to be tuned"),
+        ({"finetune.lr": {"low": 1, "high": 0.5}}, "low (1) must be below high (0.5)"),
+        ({"finetune.lr": {"low": 0.0, "high": 0.5, "log": True}}, "log needs low above 0"),
+        ({"finetune.lr": {}}, "needs either low and high or choices"),
+        ({"finetune.lr": {"choices": [1], "low": 2}}, "do not go with choices"),
+        ({"finetune.lr": {"hihg": 1}}, "did you mean 'high'?"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_told(tuned, crossrec, search, told):
+    tuned.config["tune"]["search"] = search
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == ExitCode.CONFIG
+    assert told in done.stderr
+
+
+def test_without_optuna_it_names_the_extra(tuned, crossrec, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    assert "crossrec[tune]" in done.stderr
+
+
+def test_a_trial_reads_the_config_as_the_shell_would(tuned):
+    values = {"finetune.rates.users": 0.5, "interest.user_encoder": "sequence"}
+    chosen = tune.with_values(load_config(tuned.path), values)
+    assert (chosen.finetune.rates.users, chosen.interest.user_encoder) == (0.5, "sequence")
+    assert yaml.safe_load(tuned.path.read_text())["interest"]["user_encoder"] == "bag"
