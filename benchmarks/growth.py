@@ -52,7 +52,9 @@ def measure(rows: int) -> dict[str, tuple[float, int]]:
         apart(generate, folder, rows)
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(crossrec_config(folder, "4GB") | SMALL))
-        return {stage: cost(stage, config) for stage in STAGES}
+        costs = {stage: cost(stage, config) for stage in STAGES}
+    print(rows, costs, file=sys.stderr)
+    return costs
 
 
 def cost(stage: str, config: Path) -> tuple[float, int]:

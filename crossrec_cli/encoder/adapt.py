@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, restore_moments, under
 from crossrec_cli.config.schema import TextTraining
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.interrupts import whole
 from crossrec_cli.reporting import Reporter
 from crossrec_cli.runtime import memory_or
 
@@ -37,6 +39,7 @@ def adapt(
     config: TextTraining,
     seed: int,
     report: Reporter,
+    checkpoint: Checkpoint,
 ) -> None:
     """Train the encoder's language model in place.
 
@@ -44,6 +47,9 @@ def adapt(
     others (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748). What the same user bought and what reads the
     same is no negative, and each one's score is lowered by the logarithm of how often it is drawn: otherwise what sells
     best is pushed away from everything, and the texts lose what they knew.
+
+    All chance of a step comes from the seed and the step's number, so that a run which goes on from a checkpoint ends
+    as one that was never killed.
 
     Args:
         encoder: the language model, its tokenizer and where it runs.
@@ -53,6 +59,7 @@ def adapt(
         config: for how long, and how fast.
         seed: of the users and pairs drawn.
         report: told of the loss.
+        checkpoint: where the state is kept on the way and at the end, and looked for at the start.
 
     Raises:
         UnavailableError: for LoRA, if peft is not installed.
@@ -61,38 +68,22 @@ def adapt(
     users = [items for items in lists if len(np.unique(items)) > 1]
     if not users:
         return
-    asked = _Asked.of(texts, users, config)
-    rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    model = _trainable(encoder.model, how, config)
-    scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": weights, "weight_decay": 0.01}, {"params": [scale], "weight_decay": 0.0}])
-    model.train()
-    losses: list[float] = []
-    lower = f"lower it from {config.batch_size}, and raise accumulate"
-    with report.progress("adapting the language model", config.steps, "steps") as advance:
-        for step in range(config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * _schedule(step, config)
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(0.0)
-            for _ in range(config.accumulate):
-                with memory_or(lower, key="adapt.text.batch_size"):
-                    loss = asked.loss(encoder, model, scale, rng) / config.accumulate
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    losses[-1] += float(loss.detach())
-            torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
-            optimizer.step()
-            if not math.isfinite(losses[-1]):
-                raise ConfigError([f"adapt.text: step {step + 1}: the loss is {losses[-1]}; lower adapt.text.lr"])
-            advance(1, f"loss {losses[-1]:.3f}")
-            report.event("step", step=step + 1, loss=losses[-1], learning_rate=optimizer.param_groups[0]["lr"])
-    tenth = max(len(losses) // 10, 1)
-    report.say(
-        f"language model adapted: loss {np.mean(losses[:tenth]):.3f} at first, {np.mean(losses[-tenth:]):.3f} at last"
-    )
-    encoder.model = _merged(model)
+    run = _Run(encoder, _Asked.of(texts, users, config), how, config)
+    if saved := checkpoint.load():
+        run.restore(*saved)
+        report.say(f"going on with step {len(run.losses) + 1} of the language model's")
+    try:
+        run.train(seed, report, checkpoint)
+    except KeyboardInterrupt:
+        checkpoint.save(*run.state())
+        raise
+    checkpoint.save(*run.state())
+    tenth = max(len(run.losses) // 10, 1)
+    first, last = np.mean(run.losses[:tenth]), np.mean(run.losses[-tenth:])
+    report.say(f"language model adapted: loss {first:.3f} at first, {last:.3f} at last")
+    encoder.model = _merged(run.model)
+    torch.manual_seed(seed)  # what follows shall not hang on how many steps this run took itself
 
 
 @dataclass(frozen=True)
@@ -129,6 +120,67 @@ class _Asked:
         read = self.reads[np.array([[items[0] for items in given], wanted]).T]
         sides = _loss(left, right, scale, self.log_share[read], _not_negative(chosen, self.reads, read))
         return sides[0] if self.config.objective == "history" else (sides[0] + sides[1]) / 2
+
+
+class _Run:
+    """A training under way: what it has learned, and what has to survive a kill."""
+
+    def __init__(self, encoder: TextEncoder, asked: _Asked, how: str, config: TextTraining) -> None:
+        self.encoder, self.asked, self.config = encoder, asked, config
+        self.model = _trainable(encoder.model, how, config)
+        self.scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
+        self.learned = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        weights = {"params": list(self.learned.values()), "weight_decay": 0.01}
+        self.optimizer = torch.optim.AdamW([weights, {"params": [self.scale], "weight_decay": 0.0}])
+        self.losses: list[float] = []
+
+    def train(self, seed: int, report: Reporter, checkpoint: Checkpoint) -> None:
+        """All steps that are left. An interrupt comes between two of them, where the state is whole."""
+        self.model.train()
+        with report.progress("adapting the language model", self.config.steps, "steps") as advance:
+            advance(len(self.losses))
+            while (step := len(self.losses)) < self.config.steps:
+                with whole():
+                    rate = self.config.lr * _schedule(step, self.config)
+                    loss = self.take([seed, step], rate)
+                advance(1, f"loss {loss:.3f}")
+                report.event("step", step=step + 1, loss=loss, learning_rate=rate)
+                if checkpoint.due():
+                    checkpoint.save(*self.state())
+
+    def take(self, key: list[int], rate: float) -> float:
+        """One step of the optimizer; its loss."""
+        rng = np.random.default_rng(key)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        value, times = 0.0, self.config.accumulate
+        lower = f"lower it from {self.config.batch_size}, and raise accumulate"
+        for _ in range(times):
+            with memory_or(lower, key="adapt.text.batch_size"):
+                loss = self.asked.loss(self.encoder, self.model, self.scale, rng) / times
+                loss.backward()  # type: ignore[no-untyped-call]
+                value += float(loss.detach())
+        if not math.isfinite(value):
+            raise ConfigError([f"adapt.text: step {len(self.losses) + 1}: the loss is {value}; lower adapt.text.lr"])
+        torch.nn.utils.clip_grad_norm_(self.learned.values(), GRADIENT_NORM)
+        self.optimizer.step()
+        self.losses.append(value)
+        return value
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All of it, as tensors by name and the rest as JSON values."""
+        learned = under("learned", self.learned | {"scale": self.scale})
+        return learned | moments(self.optimizer), {"losses": self.losses}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Take up where ``state`` was called."""
+        for name, weight in (self.learned | {"scale": self.scale}).items():
+            weight.copy_(tensors[f"learned.{name}"])
+        restore_moments(self.optimizer, tensors)
+        self.losses = facts["losses"]
 
 
 def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Module:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, of, restore_moments, under
 from crossrec_cli.config.schema import Training
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Candidates, Ints, NextExamples, Sampler, SetExamples
-from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
 from crossrec_cli.interest.model import InterestModel, Items
 from crossrec_cli.interrupts import whole
@@ -259,25 +259,19 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All of it, as tensors by name and the rest as JSON values."""
-        optimizer = self.optimizer.state_dict()
-        tensors = _under("model", self.model.state_dict())
-        for number, moments in optimizer["state"].items():
-            tensors |= _under(f"optimizer.{number}", moments)
-        tensors |= _under("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
+        tensors = under("model", self.model.state_dict()) | moments(self.optimizer)
+        tensors |= under("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
         facts: dict[str, Any] = {name: getattr(self, name) for name in ("epoch", "step", "loss", "seconds")}
         facts |= {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": self.scaler.state_dict()}
         if self.best:
-            tensors |= _under("best", self.best.state)
+            tensors |= under("best", self.best.state)
             facts["best"] = {"epoch": self.best.epoch, "score": self.best.score}
         return tensors, facts
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Take up where ``state`` was called."""
-        self.model.load_state_dict(_of("model", tensors))
-        optimizer = self.optimizer.state_dict()
-        numbers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")})
-        optimizer["state"] = {number: _of(f"optimizer.{number}", tensors) for number in numbers}
-        self.optimizer.load_state_dict(optimizer)
+        self.model.load_state_dict(of("model", tensors))
+        restore_moments(self.optimizer, tensors)
         for name, parameter in self.model.named_parameters():
             gradient = tensors.get(f"gradient.{name}")
             parameter.grad = None if gradient is None else gradient.to(parameter.device)
@@ -285,16 +279,8 @@ class _Run:
         self.epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
         self.epoch, self.step, self.loss, self.seconds = (facts[n] for n in ("epoch", "step", "loss", "seconds"))
         if self.best:
-            self.best.state = _of("best", tensors)
+            self.best.state = of("best", tensors)
             self.best.epoch, self.best.score = facts["best"]["epoch"], facts["best"]["score"]
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor.clone() for name, tensor in tensors.items()}
-
-
-def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}."): found for name, found in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 class _Best:

@@ -11,10 +11,10 @@ import torch
 
 from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
-from crossrec_cli.interest.checkpoint import Checkpoint
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, Epoch, fit

@@ -12,6 +12,7 @@ import torch
 
 from crossrec_cli import distributed, runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.encoder import cache
 from crossrec_cli.encoder.adapt import adapt
 from crossrec_cli.encoder.embed import TextEncoder
@@ -85,7 +86,9 @@ def _adapted(job: Job, world: World, encoder: TextEncoder, texts: list[str], fro
     """The adapted language model's embeddings, if they rank what other users bought better than the frozen one's."""
     question = SourceQuestion.of(world.histories, job.config.seed)
     chosen = job.config.adapt
-    adapt(encoder, texts, question.lists, chosen.language_model, chosen.text, job.config.seed, job.report)
+    kept = job.checkpoint.with_name(f"{job.checkpoint.stem}-language-model.safetensors")
+    checkpoint = Checkpoint(kept, job.config.runtime.checkpoint_every)
+    adapt(encoder, texts, question.lists, chosen.language_model, chosen.text, job.config.seed, job.report, checkpoint)
     with job.report.progress("reading item texts again", len(set(texts)), "texts") as advance:
         adapted = encoder.embed(texts, advance)
     before, after = (question.ndcg(embeddings) for embeddings in (frozen, adapted))

@@ -9,10 +9,12 @@ import pytest
 import torch
 from test_embed import FP32
 
+from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Encoder, TextTraining
-from crossrec_cli.encoder.adapt import GIVEN, _loss, _not_negative, _questions, adapt
+from crossrec_cli.encoder.adapt import GIVEN, _loss, _not_negative, _questions, _Run, adapt
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ConfigError
+from crossrec_cli.interrupts import INTERRUPTED, interrupt
 from crossrec_cli.reporting import Silent
 
 TASTES = ("jazz", "metal", "blues")
@@ -26,6 +28,11 @@ def lists(users: int = 200) -> list[np.ndarray]:
     return [rng.choice(of_taste, 4) + rng.integers(len(TASTES)) * of_taste for _ in range(users)]
 
 
+@pytest.fixture
+def kept(tmp_path) -> Checkpoint:
+    return Checkpoint(tmp_path / "kept.safetensors", "1000 steps")
+
+
 def nearness(encoder: TextEncoder) -> float:
     """How much more alike texts of one taste are than texts of two."""
     vectors = encoder.embed(TEXTS, lambda done, detail="": None)
@@ -35,7 +42,7 @@ def nearness(encoder: TextEncoder) -> float:
 
 
 @pytest.mark.parametrize(("how", "objective"), [("lora", "pairs"), ("full", "pairs"), ("full", "history")])
-def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert):
+def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert, kept):
     if how == "lora":
         pytest.importorskip("peft", reason="the extra lora is not installed")
     encoder = TextEncoder(tiny_bert, Encoder(), FP32)
@@ -43,29 +50,63 @@ def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert):
     names = set(encoder.model.state_dict())
     words = encoder.model.get_input_embeddings().weight.detach().clone()
     training = TextTraining(objective=objective, steps=150, batch_size=32, lr=5e-3)
-    adapt(encoder, TEXTS, lists(), how, training, 0, Silent())
+    adapt(encoder, TEXTS, lists(), how, training, 0, Silent(), kept)
     assert nearness(encoder) > before + 0.3
     assert set(encoder.model.state_dict()) == names, "whatever it took to learn, the model is of the same form"
     if how == "full":
         assert torch.equal(encoder.model.get_input_embeddings().weight, words)
 
 
-def test_frozen_layers_stay(tiny_bert):
+def test_frozen_layers_stay(tiny_bert, kept):
     encoder = TextEncoder(tiny_bert, Encoder(), FP32)
     before = {name: weight.clone() for name, weight in encoder.model.state_dict().items()}
-    adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=3, lr=1e-3, frozen_layers=1), 0, Silent())
+    adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=3, lr=1e-3, frozen_layers=1), 0, Silent(), kept)
     changed = {name for name, weight in encoder.model.state_dict().items() if not torch.equal(weight, before[name])}
     assert changed
     assert not any("layer.0." in name for name in changed)
 
 
-def test_the_same_seed_gives_the_same_weights(tiny_bert):
-    found = []
-    for _ in range(2):
+@pytest.mark.parametrize("how", ["lora", "full"])
+def test_a_killed_adaptation_ends_as_one_that_was_not(how, tiny_bert, tmp_path, monkeypatch):
+    """Killed in its sixth step, it goes on from the fourth; killed once more behind the last, it takes none again."""
+    training, steps = TextTraining(steps=9, accumulate=2), []
+    take = _Run.take
+
+    def counted(run, key, rate):
+        if key == [3, 5] and dies:
+            raise ZeroDivisionError
+        steps.append(key[1])
+        return take(run, key, rate)
+
+    def adapted(name: str) -> tuple[np.ndarray, torch.Tensor]:
         encoder = TextEncoder(tiny_bert, Encoder(), FP32)
-        adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=5), 3, Silent())
-        found.append(encoder.embed(TEXTS, lambda done, detail="": None))
-    assert np.array_equal(*found)
+        checkpoint = Checkpoint(tmp_path / f"{name}.safetensors", "4 steps")
+        adapt(encoder, TEXTS, lists(), how, training, 3, Silent(), checkpoint)
+        return encoder.embed(TEXTS, lambda done, detail="": None), torch.rand(3)
+
+    monkeypatch.setattr(_Run, "take", counted)
+    dies = False
+    vectors, chance = adapted("undisturbed")
+    dies = True
+    with pytest.raises(ZeroDivisionError):
+        adapted("killed")
+    dies, steps[:] = False, []
+    for expected in ([4, 5, 6, 7, 8], []):
+        again, later = adapted("killed")
+        assert steps == expected
+        assert np.array_equal(again, vectors)
+        assert torch.equal(later, chance), "what is drawn behind it hangs on the steps that were left"
+        steps.clear()
+
+
+def test_an_interrupt_leaves_a_checkpoint(tiny_bert, kept, monkeypatch):
+    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    monkeypatch.setattr(Silent, "event", lambda *_, **told: interrupt(2, None) if told["step"] == 2 else None)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=5), 3, Silent(), kept)
+    INTERRUPTED.clear()
+    _, facts = kept.load()
+    assert len(facts["losses"]) == 2
 
 
 def test_what_the_same_user_bought_is_no_negative():
@@ -106,26 +147,26 @@ def test_a_history_is_what_came_before_and_not_what_is_wanted():
         assert max(places) < np.flatnonzero(items == wanted)[-1]
 
 
-def test_nobody_with_two_items_teaches_nothing(tiny_bert):
+def test_nobody_with_two_items_teaches_nothing(tiny_bert, kept):
     encoder = TextEncoder(tiny_bert, Encoder(), FP32)
     before = encoder.embed(TEXTS, lambda done, detail="": None)
-    adapt(encoder, TEXTS, [np.array([1]), np.array([2, 2])], "full", TextTraining(), 0, Silent())
+    adapt(encoder, TEXTS, [np.array([1]), np.array([2, 2])], "full", TextTraining(), 0, Silent(), kept)
     assert np.array_equal(before, encoder.embed(TEXTS, lambda done, detail="": None))
 
 
-def test_a_loss_that_is_no_number_says_what_to_lower(tiny_bert):
+def test_a_loss_that_is_no_number_says_what_to_lower(tiny_bert, kept):
     encoder = TextEncoder(tiny_bert, Encoder(), FP32)
     with torch.no_grad():
         encoder.model.get_input_embeddings().weight[:] = torch.nan
     with pytest.raises(ConfigError, match=r"step 1: the loss is nan; lower adapt\.text\.lr"):
-        adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent())
+        adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent(), kept)
 
 
-def test_no_memory_left_says_what_to_lower(tiny_bert, monkeypatch):
+def test_no_memory_left_says_what_to_lower(tiny_bert, monkeypatch, kept):
     def exhausted(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
     encoder = TextEncoder(tiny_bert, Encoder(), FP32)
     monkeypatch.setattr(encoder, "forward", exhausted)
     with pytest.raises(ConfigError, match=r"adapt\.text\.batch_size: out of memory: .* 20 GiB; lower it from 64"):
-        adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent())
+        adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent(), kept)

@@ -13,6 +13,7 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.optim import Optimizer
 
 FACTS = "facts"
 
@@ -53,3 +54,28 @@ class Checkpoint:
                 return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  no mapping
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies, each under its name behind a prefix."""
+    return {f"{prefix}.{name}": tensor.clone() for name, tensor in tensors.items()}
+
+
+def of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What ``under`` put there."""
+    return {name.removeprefix(f"{prefix}."): found for name, found in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """All that an optimizer remembers of earlier steps."""
+    found: dict[str, Tensor] = {}
+    for number, tensors in optimizer.state_dict()["state"].items():
+        found |= under(f"optimizer.{number}", tensors)
+    return found
+
+
+def restore_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimizer what ``moments`` found, among other tensors."""
+    numbers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")})
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state | {"state": {number: of(f"optimizer.{number}", tensors) for number in numbers}})
