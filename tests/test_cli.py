@@ -24,28 +24,6 @@ def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("", "run", "preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend", "search", "items add"),
-        *("config show", "config validate", "config schema", "doctor"),
-    ],
-)
-def test_help_answers_without_torch_and_names_the_exit_codes(command):
-    code = (
-        "import sys; from crossrec_cli.cli import app\n"
-        f"try: app({[*command.split(), '--help']!r}, prog_name='crossrec')\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'pandas', 'ibis', 'duckdb', 'pyarrow', 'numpy'} & sys.modules.keys()\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    text = " ".join(done.stdout.split())
-    for exit_code in ExitCode:
-        assert f"{exit_code.value} {exit_code.meaning.split()[0]}" in text
-
-
 def test_preprocess_does_not_import_torch(shop):
     code = (
         "import sys; from crossrec_cli.cli import app\n"

@@ -38,6 +38,9 @@ class Encoder(Section):
     causal model, which alone has read the whole text, and the mean for others."""
     trust_remote_code: bool = False
     """Run the Python code that a model brings along. It can do all that you can: read it, and pin a revision."""
+    allow_pickle_weights: bool = False
+    """Read a model without safetensors from ``pytorch_model.bin``, a pickle. Torch lets it make tensors alone, and so
+    keeps it from running code; safetensors can hold nothing else."""
     batch_size: Count = 64
 
 

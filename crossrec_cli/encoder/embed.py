@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from crossrec_cli import distributed
 from crossrec_cli.config.schema import Encoder
-from crossrec_cli.encoder.locate import POOLING_FILE
+from crossrec_cli.encoder.locate import POOLING_FILE, pickled
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.reporting import Advance
 from crossrec_cli.runtime import Compute, memory_or
+
+_BROKEN = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError, pickle.UnpicklingError)
+"""What transformers raises where it cannot load a model."""
 
 
 class TextEncoder:
@@ -50,9 +54,9 @@ class TextEncoder:
             self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
             self.model: PreTrainedModel
             self.model, report = AutoModel.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, trust_remote_code=trust
+                folder, use_safetensors=not pickled(folder), output_loading_info=True, trust_remote_code=trust
             )
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
+        except _BROKEN as error:
             if "trust_remote_code" in str(error):
                 raise UnavailableError(
                     f"{folder}: this model needs the code that comes with it; read it, then set "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +38,9 @@ WEIGHTS = "model.safetensors"
 POOLING_FILE = "1_Pooling/config.json"
 """Where sentence-transformers writes down how its model's tokens become a text's vector."""
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", POOLING_FILE)
-"""What a model folder holds that bears on its output: weights, config, tokenizer. Never pickled weights."""
+"""What a model folder holds that bears on its output: weights, config, tokenizer."""
+PICKLED = "pytorch_model*.bin"
+"""Pickled weights; read only if the config allows it and there are no others."""
 CODE = "*.py"
 """What it holds beside if the architecture is its own; fetched only if the config trusts it."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -48,25 +51,39 @@ def locate(encoder: Encoder) -> Path:
     """The folder with the model's files, fetched from the hub if need be.
 
     Raises:
-        UnavailableError: if there is none, or a packaged model's weights are not those that were published.
+        UnavailableError: if there is none, it is not whole, its weights are pickled and the config does not allow that,
+            or a packaged model's weights are not those that were published.
     """
     if package := PACKAGES.get(encoder.model):
         return _packaged(encoder.model, package)
-    folder = Path(encoder.model)
-    if folder.is_dir():
-        tokenizer = any(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern))
-        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")) or not tokenizer:
-            raise UnavailableError(
-                f"{folder}: not a model folder; it needs config.json and *.safetensors, "
-                f"and one of {', '.join(TOKENIZER_FILES)}"
-            )
-        return folder
-    return _from_hub(encoder)
+    folder = Path(encoder.model) if Path(encoder.model).is_dir() else _from_hub(encoder)
+    if pickled(folder) and not encoder.allow_pickle_weights:
+        raise UnavailableError(
+            f"{folder}: has its weights only in {PICKLED}, a pickle; save them as safetensors, or set "
+            "encoder.allow_pickle_weights: true"
+        )
+    tokenizer = any(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern))
+    if not (folder / "config.json").is_file() or not _weights(folder) or not tokenizer:
+        raise UnavailableError(
+            f"{folder}: not a model folder; it needs config.json and *.safetensors (or {PICKLED}, with "
+            f"encoder.allow_pickle_weights: true), and one of {', '.join(TOKENIZER_FILES)}"
+        )
+    return folder
+
+
+def pickled(folder: Path) -> bool:
+    """Whether a model's weights are there as a pickle alone."""
+    return any(folder.glob(PICKLED)) and not any(folder.glob("*.safetensors"))
+
+
+def _weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors")) or pickled(folder)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """The hash of every file that bears on the model's output, by name."""
-    files = {path for pattern in (*MODEL_FILES, CODE) for path in folder.glob(pattern)}
+    patterns = (*MODEL_FILES, CODE, PICKLED) if pickled(folder) else (*MODEL_FILES, CODE)
+    files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {str(path.relative_to(folder)): hash_file(path) for path in sorted(files)}
 
 
@@ -84,21 +101,12 @@ def _packaged(name: str, package: Package) -> Path:
 
 
 def _from_hub(encoder: Encoder) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import, and rarely needed
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 
-    def snapshot(offline: bool) -> Path:
-        return Path(
-            snapshot_download(
-                encoder.model,
-                revision=encoder.revision,
-                allow_patterns=[*MODEL_FILES, CODE] if encoder.trust_remote_code else list(MODEL_FILES),
-                local_files_only=offline,
-            )
-        )
-
     try:
-        return snapshot(offline=True)
+        found = _snapshot(encoder, offline=True)
+        if _weights(found) or encoder.offline:
+            return found
     except HFValidationError:
         raise UnavailableError(f"encoder.model: '{encoder.model}' is no packaged model, folder or hub id") from None
     except LocalEntryNotFoundError:
@@ -108,9 +116,20 @@ def _from_hub(encoder: Encoder) -> Path:
                 "and encoder.offline is true"
             ) from None
     try:
-        return snapshot(offline=False)
+        return _snapshot(encoder, offline=False)
     except (OSError, HfHubHTTPError) as error:
         raise UnavailableError(
             f"encoder.model: '{encoder.model}' is no packaged model or folder, and the hub did not give it: "
             f"{str(error).splitlines()[0]}"
         ) from None
+
+
+def _snapshot(encoder: Encoder, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import, and rarely needed
+
+    fetch = partial(snapshot_download, encoder.model, revision=encoder.revision, local_files_only=offline)
+    wanted = [*MODEL_FILES, *([CODE] if encoder.trust_remote_code else [])]
+    found = Path(fetch(allow_patterns=wanted))
+    if encoder.allow_pickle_weights and not _weights(found):  # most models have both, so it is not fetched at once
+        return Path(fetch(allow_patterns=[*wanted, PICKLED]))
+    return found

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import load_file
+from test_embed import FP32
 
 from crossrec_cli.config.schema import Encoder
 from crossrec_cli.encoder import locate as module
+from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import Package, fingerprint, locate
 from crossrec_cli.errors import UnavailableError
 
@@ -27,11 +33,51 @@ def test_a_folder_without_a_tokenizer_is_not(tiny_bert, tmp_path):
         locate(Encoder(model=str(copy)))
 
 
-def test_a_folder_without_safetensors_is_not(tmp_path):
+def test_a_folder_without_weights_is_not(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
     with pytest.raises(UnavailableError, match=r"needs config\.json and \*\.safetensors"):
         locate(Encoder(model=str(tmp_path)))
+
+
+@pytest.fixture
+def pickled_bert(tiny_bert, tmp_path):
+    copy = tmp_path / "pickled"
+    shutil.copytree(tiny_bert, copy)
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    return copy
+
+
+def test_pickled_weights_are_read_only_where_the_config_allows_it(pickled_bert, tiny_bert):
+    with pytest.raises(UnavailableError, match=r"allow_pickle_weights: true"):
+        locate(Encoder(model=str(pickled_bert)))
+    config = Encoder(model=str(pickled_bert), allow_pickle_weights=True)
+    found, whole = (TextEncoder(folder, config, FP32) for folder in (locate(config), tiny_bert))
+    assert np.array_equal(*(encoder.embed(["jazz"], lambda done, detail="": None) for encoder in (found, whole)))
+    before = fingerprint(pickled_bert)
+    (pickled_bert / "pytorch_model.bin").write_bytes(b"other")
+    assert fingerprint(pickled_bert) != before
+
+
+def test_a_pickle_that_would_run_code_does_not(pickled_bert, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "harm",))
+
+    torch.save({"embeddings.word_embeddings.weight": Harm()}, pickled_bert / "pytorch_model.bin")
+    config = Encoder(model=str(pickled_bert), allow_pickle_weights=True)
+    with pytest.raises(UnavailableError, match="transformers cannot load it"):
+        TextEncoder(locate(config), config, FP32)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_pickle_beside_safetensors_is_neither_read_nor_part_of_the_model(tiny_bert, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_bert, copy)
+    (copy / "pytorch_model.bin").write_bytes(b"no pickle at all")
+    config = Encoder(model=str(copy), allow_pickle_weights=True)
+    TextEncoder(locate(config), config, FP32)
+    assert fingerprint(copy) == fingerprint(tiny_bert)
 
 
 @pytest.mark.skipif(not HAS_MINILM, reason="needs the extra crossrec[minilm]")
@@ -78,6 +124,15 @@ def test_a_hub_id_is_read_from_the_cache_without_a_network(tmp_path, tiny_bert, 
     assert locate(Encoder(model="someone/tiny", revision="c" * 40)) == snapshot
     with pytest.raises(UnavailableError, match=r"not in the hub's local cache, and encoder\.offline is true"):
         locate(Encoder(model="someone/other", offline=True))
+
+
+def test_a_hub_id_with_pickled_weights_alone(tmp_path, tiny_bert, monkeypatch):
+    snapshot = hub_cache(tmp_path, tiny_bert, "main")
+    (snapshot / "model.safetensors").rename(snapshot / "pytorch_model.bin")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert locate(Encoder(model="someone/tiny", offline=True, allow_pickle_weights=True)) == snapshot
+    with pytest.raises(UnavailableError, match="allow_pickle_weights: true"):
+        locate(Encoder(model="someone/tiny", offline=True))
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "..", "no such model"])
