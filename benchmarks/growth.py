@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from preprocess import apart, crossrec_config
 from preprocess_data import generate
 
 STAGES = ("preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend")
+DOMAINS = ("source", "target")
 SMALL = {"interest": {"user_encoder": "bag"}, "adapt": {"epochs": 1}, "finetune": {"epochs": 1}}
 
 
@@ -33,37 +35,36 @@ def main() -> None:
     found = {size: measure(size) for size in rows}
     print("| stage | " + " | ".join(f"{size:,} rows" for size in rows) + " | exponent |")
     print("|---|" + "---|" * (len(rows) + 1))
+    kept = [found[size][STAGES[0]]["summary"] for size in rows]
+    for what in ("interactions", "items"):
+        print(f"| {what} kept | " + " | ".join(f"{sum(s[f'{d}_{what}'] for d in DOMAINS):,}" for s in kept) + " | |")
     for stage in STAGES:
-        costs = [found[size][stage] for size in rows]
-        cells = [f"{seconds:.1f} s, {peak / 1e9:.2f} GB" for seconds, peak in costs]
-        exponent = "" if len(rows) < 2 else f"{growth(costs[-1][0] / costs[-2][0], rows[-1] / rows[-2]):.2f}"
+        manifests = [found[size][stage] for size in rows]
+        cells = [f"{m['cpu_seconds']:.1f} s, {m['peak_memory_bytes'] / 1e9:.2f} GB" for m in manifests]
+        seconds = [m["cpu_seconds"] for m in manifests[-2:]]
+        exponent = "" if len(rows) < 2 else f"{math.log(seconds[1] / seconds[0], rows[-1] / rows[-2]):.2f}"
         print(f"| {stage} | " + " | ".join(cells) + f" | {exponent} |")
 
 
-def growth(slower: float, larger: float) -> float:
-    """The exponent."""
-    return math.log(slower) / math.log(larger)
-
-
-def measure(rows: int) -> dict[str, tuple[float, int]]:
-    """Each stage's processor seconds and peak memory in bytes, each in a process of its own."""
+def measure(rows: int) -> dict[str, dict[str, Any]]:
+    """Each stage's manifest, each from a process of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         apart(generate, folder, rows)
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(crossrec_config(folder, "4GB") | SMALL))
-        costs = {stage: cost(stage, config) for stage in STAGES}
-    print(rows, costs, file=sys.stderr)
-    return costs
+        found = {stage: manifest(stage, config) for stage in STAGES}
+    print(f"{rows:,} rows: " + ", ".join(f"{s} {m['cpu_seconds']:.1f} s" for s, m in found.items()), file=sys.stderr)
+    return found
 
 
-def cost(stage: str, config: Path) -> tuple[float, int]:
-    """One stage's, from its manifest."""
+def manifest(stage: str, config: Path) -> dict[str, Any]:
+    """What one stage did."""
     command = [sys.executable, "-m", "crossrec_cli", stage, str(config), "--quiet", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     (outcome,) = json.loads(done.stdout)["stages"]
-    manifest = json.loads((Path(outcome["path"]) / "manifest.json").read_text())
-    return manifest["cpu_seconds"], manifest["peak_memory_bytes"]
+    found: dict[str, Any] = json.loads((Path(outcome["path"]) / "manifest.json").read_text())
+    return found
 
 
 if __name__ == "__main__":
