@@ -15,7 +15,7 @@ from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError, one_line
 from crossrec_cli.export.folder import open_export
 from crossrec_cli.interrupts import INTERRUPTED
 from crossrec_cli.reporting import mask
@@ -64,7 +64,7 @@ def fail(console: Console, error: BaseException) -> NoReturn:
     if distributed.follows() and isinstance(error, distributed.LostError):
         raise SystemExit(ExitCode.INTERNAL.value)  # who has ended says why
     found, code = _explain(error, console)
-    problems = list(map(mask, found))
+    problems = [one_line(mask(problem)) for problem in found]
     if distributed.follows():
         problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)
