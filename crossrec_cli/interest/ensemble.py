@@ -80,6 +80,11 @@ class Ensemble(nn.Module):
         """All items as each member knows them."""
         return [member.tower.known() for member in self.members]
 
+    @property
+    def leans(self) -> bool:
+        """Whether it matters how much target items lean on their neighbours; see ``ItemTower``."""
+        return self.members[0].tower.leans
+
     def smooth(self, smoothing: float) -> None:
         """Have little-bought target items lean on their neighbours by text; see ``ItemTower``."""
         for member in self.members:

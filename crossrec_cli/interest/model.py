@@ -24,7 +24,7 @@ from crossrec_cli.interest.neighbours import Neighbours, neighbours
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""
 ITEMS_TOGETHER = 65_536
-"""Items in one pass of the tower when they are only to be known."""
+"""Items in one pass of the tower when they are only to be known, or of the sums that whitening needs."""
 SMOOTHED_AT_MOST = 50_000
 """Trained items of a target whose neighbours are looked for: each text is compared with each."""
 WHITENED_WIDTH = 256
@@ -74,13 +74,16 @@ def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
     Returns:
         A map to r directions, with r at most 256 and at most the rank.
     """
-    exact = embeddings.astype(np.float64)
-    mean = exact.mean(axis=0)
-    _, spread, directions = np.linalg.svd(exact - mean, full_matrices=False)
-    variance = spread**2 / len(exact)
-    floor = (SHRINKAGE + exact.shape[1] / len(exact)) * variance.mean() + 1e-12
-    kept = min(WHITENED_WIDTH, max(int((spread > 1e-4 * spread[0]).sum()), 1))
-    matrix = directions[:kept].T / np.sqrt(variance[:kept] + floor)
+    size, width = embeddings.shape
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((width, width))
+    for begin in range(0, size, ITEMS_TOGETHER):
+        part = embeddings[begin : begin + ITEMS_TOGETHER] - mean
+        covariance += part.T @ part / size
+    variance, directions = (found[..., ::-1] for found in np.linalg.eigh(covariance))  # the largest first
+    floor = (SHRINKAGE + width / size) * max(variance.mean(), 0.0) + 1e-12
+    kept = min(WHITENED_WIDTH, max(int((variance > 1e-8 * variance[0]).sum()), 1))
+    matrix = directions[:, :kept] / np.sqrt(np.maximum(variance[:kept], 0.0) + floor)
     norm = math.sqrt((variance[:kept] / (variance[:kept] + floor)).sum())
     matrix /= max(norm, 1e-6)
     return Whitening(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)))
@@ -189,9 +192,14 @@ class ItemTower(nn.Module):
 
     @cached_property
     def _of_trained(self) -> list[Neighbours]:
-        """The neighbours of the target's trained items, if these are not too many."""
+        """The neighbours of the target's trained items, where these lean on them."""
         trained = self._places(1, 1)
-        return [neighbours(self.text, trained, trained)] if 0 < len(trained) <= SMOOTHED_AT_MOST else []
+        return [neighbours(self.text, trained, trained)] if self.leans else []
+
+    @property
+    def leans(self) -> bool:
+        """Whether the target's trained items take after their neighbours: if there are any, and not too many."""
+        return 0 < len(self._places(1, 1)) <= SMOOTHED_AT_MOST
 
     def _places(self, in_target: int, trained: int) -> Tensor:
         """The items that have a text and are in the target, and trained, or not; sorted, int64."""

@@ -94,6 +94,8 @@ class Learner:
         """
         if not valid.count:
             return None
+        if not model.leans:
+            return ndcg(model, histories, valid)
         found = []
         for smoothing in SMOOTHINGS:
             model.smooth(smoothing)

@@ -116,6 +116,7 @@ def test_a_target_too_large_is_not_smoothed(tower, monkeypatch):
     before = tower.known().vectors
     monkeypatch.setattr("crossrec_cli.interest.model.SMOOTHED_AT_MOST", 8)
     tower.smoothing.fill_(2.0)
+    assert not tower.leans
     assert torch.equal(tower.known().vectors, before)
 
 
