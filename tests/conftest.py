@@ -27,7 +27,9 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.stages import Job
 from crossrec_cli.stages import preprocess as stage
 
-gc.freeze()  # what torch and the others made while they were imported need not be looked through again and again
+# What torch and the others made while they were imported need not be looked through again and again, nor what Ibis makes.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -1,4 +1,4 @@
-"""One taste in three languages: a model that knows translations carries it over, one that does not cannot."""
+"""One taste in three languages: a model that knows translations carries it over, one that has them wrong does not."""
 
 from __future__ import annotations
 
@@ -34,20 +34,34 @@ def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_bert(tmp_path_factory.mktemp("untaught"), words)
 
 
-@pytest.fixture(scope="module")
-def multilingual(untaught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, with words that mean the same read nearly alike."""
+def taught(untaught: Path, folder: Path, meant: dict[str, list[str]]) -> Path:
+    """The same, where each language's words read nearly like the English ones that are given for them."""
     encoder = TextEncoder(untaught, Encoder(), CPU)
     words = encoder.model.get_input_embeddings().weight
     number = encoder.tokenizer.convert_tokens_to_ids
     with torch.no_grad():
-        for language in LANGUAGES[1:]:
-            own, english = number([word + language for word in WORDS]), number(WORDS)
-            words[own] = words[english] + words[own] / 5
-    folder = tmp_path_factory.mktemp("multilingual")
+        for language, english in meant.items():
+            own = number([word + language for word in WORDS])
+            words[own] = words[number(english)] + words[own] / 5
     encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def multilingual(untaught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return taught(untaught, tmp_path_factory.mktemp("multilingual"), dict.fromkeys(LANGUAGES[1:], WORDS))
+
+
+@pytest.fixture(scope="module")
+def mistaught(untaught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It takes one language's jazz for metal, metal for blues and blues for jazz.
+
+    One that knows nothing would be no control: how its random words lie is as good as right half of the time.
+    """
+    jazz, metal, blues, *others = WORDS
+    meant = {"ito": WORDS, "ska": [metal, blues, jazz, *others]}
+    return taught(untaught, tmp_path_factory.mktemp("mistaught"), meant)
 
 
 def nearest_is_a_translation(folder: Path) -> float:
@@ -95,12 +109,12 @@ def shares_across_languages(folder: Path, model: Path, crossrec) -> tuple[float,
     return right_taste_share(shop), float(np.mean(right))
 
 
-def test_a_taste_and_a_query_cross_from_one_language_to_another(multilingual, untaught, tmp_path, crossrec):
+def test_a_taste_and_a_query_cross_from_one_language_to_another(multilingual, mistaught, tmp_path, crossrec):
     shares, searches = {}, {}
-    for name, model in (("multilingual", multilingual), ("untaught", untaught)):
+    for name, model in (("multilingual", multilingual), ("mistaught", mistaught)):
         (tmp_path / name).mkdir()
         shares[name], searches[name] = shares_across_languages(tmp_path / name, model, crossrec)
     assert shares["multilingual"] > 0.7
-    assert shares["multilingual"] > shares["untaught"] + 0.2
+    assert shares["multilingual"] > shares["mistaught"] + 0.3
     assert searches["multilingual"] > 0.9
-    assert searches["multilingual"] > searches["untaught"] + 0.3
+    assert searches["mistaught"] < 0.7

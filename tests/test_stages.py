@@ -97,6 +97,7 @@ def test_the_language_model_is_adapted_on_a_gpu(shop, crossrec, how):
 def test_shared_users_alone_carry_a_taste_too(tmp_path, tiny_bert, crossrec):
     """Without text, jazz people still get jazz books: they bought books in training."""
     shop = make_shop(tmp_path, tiny_bert, text="{kind}")
+    shop.config["finetune"] |= {"epochs": 40, "patience": 40}  # with 10 it hangs on the seed how far that has come
     crossrec("run", shop.path)
     lists = shop.table("recommend", "recommendations")
     jazz = lists[lists["user_id"].str.startswith("jazz")]
