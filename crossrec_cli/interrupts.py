@@ -9,8 +9,8 @@ from types import FrameType
 
 INTERRUPTED = threading.Event()
 """Set by Ctrl-C and by SIGTERM."""
-_whole = threading.Lock()
-"""Held by what must not be interrupted."""
+_whole: list[None] = []
+"""An entry for each ``whole`` that is under way."""
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -20,18 +20,24 @@ def interrupt(number: int, frame: FrameType | None) -> None:
         KeyboardInterrupt: now, or when what must be whole is.
     """
     INTERRUPTED.set()
-    if not _whole.locked():
+    if not _whole:
         raise KeyboardInterrupt
 
 
 @contextmanager
 def whole() -> Iterator[None]:
-    """A few seconds' work that an interrupt waits for.
+    """A few seconds' work that an interrupt waits for: a step of training, or imports.
+
+    In the middle of its import, torch aborts the process. To block the signals would not do, as they then reach another
+    thread, DuckDB's for instance, and Python calls the handler in this one all the same.
 
     Raises:
         KeyboardInterrupt: behind it, if one came meanwhile.
     """
-    with _whole:
+    _whole.append(None)
+    try:
         yield
-    if INTERRUPTED.is_set():
+    finally:
+        _whole.pop()
+    if INTERRUPTED.is_set() and not _whole:
         raise KeyboardInterrupt

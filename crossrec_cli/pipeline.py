@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -30,6 +29,7 @@ from crossrec_cli.artifacts.store import (
 from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import fingerprint, locate
 from crossrec_cli.errors import ArtifactError, InputError
+from crossrec_cli.interrupts import whole
 from crossrec_cli.reporting import Reporter, Silent, mask, peak_memory
 from crossrec_cli.stages import (
     ADAPTED,
@@ -128,20 +128,10 @@ class Stage:
 
     def run(self, job: Job, **more: Any) -> stages.Summary:
         """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
-        with signals_wait():
+        with whole():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: stages.Summary = module.run(job, **more)
         return summary
-
-
-@contextmanager
-def signals_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM come through afterwards: in the middle of its import, torch aborts the process."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stage_of(file: str) -> str:

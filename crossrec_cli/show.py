@@ -17,7 +17,8 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, ConfigError, RegressionError
 from crossrec_cli.export.folder import CARD
-from crossrec_cli.pipeline import Outcome, Step, signals_wait
+from crossrec_cli.interrupts import whole
+from crossrec_cli.pipeline import Outcome, Step
 from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
@@ -125,7 +126,7 @@ def exported(console: Console, config: Config, folder: Path) -> dict[str, Any]:
     Returns:
         The same for ``--json``.
     """
-    with signals_wait():
+    with whole():
         from crossrec_cli.export.write import write_export  # noqa: PLC0415  torch takes a moment to import
 
     made = write_export(config, folder, console)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from crossrec_cli import machine
 from crossrec_cli.console import Console
-from crossrec_cli.pipeline import signals_wait
+from crossrec_cli.interrupts import whole
 
 NAME_WIDTH = 30
 """Longer names of devices are cut: the table fits a screen."""
@@ -50,7 +50,7 @@ def found(console: Console) -> dict[str, Any]:
 def _devices(console: Console) -> tuple[list[machine.Device], str | None]:
     """Show where models can be computed, or why nothing can."""
     try:
-        with signals_wait():
+        with whole():
             devices = machine.devices()
     except (ImportError, OSError, RuntimeError) as error:  # a doctor looks at what is broken, too
         problem = f"torch cannot be used: {str(error).splitlines()[0]}"

@@ -27,7 +27,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.stages import Job
 from crossrec_cli.stages import preprocess as stage
 
-# What torch and the others made while they were imported need not be looked through again and again, nor what Ibis makes.
+# What was made by imports need not be looked through again and again, nor so often what Ibis makes.
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 

@@ -104,7 +104,7 @@ def test_an_interrupt_is_exit_code_130_and_leaves_no_draft(shop):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == ExitCode.INTERRUPTED
+    assert process.returncode == ExitCode.INTERRUPTED, errors
     assert "error: interrupted" in errors
     assert not list((shop.run_dir / "pretrain-adapt").glob("[!.]*"))
     assert not list((shop.run_dir / "pretrain-adapt").glob(".draft*"))
@@ -192,7 +192,7 @@ def test_an_interrupt_while_importing_is_quiet(shop, number):
     time.sleep(0.15)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == ExitCode.INTERRUPTED
+    assert process.returncode == ExitCode.INTERRUPTED, errors
     assert "Traceback" not in errors
 
 

@@ -8,7 +8,7 @@ from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrid
 from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
-from crossrec_cli.pipeline import signals_wait
+from crossrec_cli.interrupts import whole
 
 app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -18,7 +18,7 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
     """Say what each column maps to, what would be left out, and whether transfer has a chance. Writes nothing."""
     console = Console(quiet, as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
             from crossrec_cli.data.check import check  # noqa: PLC0415
 

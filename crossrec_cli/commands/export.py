@@ -12,7 +12,7 @@ from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTim
 from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
 from crossrec_cli.export.folder import EXPORT
-from crossrec_cli.pipeline import signals_wait
+from crossrec_cli.interrupts import whole
 
 app = typer.Typer()
 
@@ -31,7 +31,7 @@ def export(
     """Write the model into a folder that needs nothing else: weights, vectors, ONNX, model card."""
     console = Console(quiet, as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
 
         loaded = load_config(config, overrides or ())

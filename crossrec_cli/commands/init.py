@@ -14,7 +14,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
-from crossrec_cli.pipeline import signals_wait
+from crossrec_cli.interrupts import whole
 
 app = typer.Typer()
 NAME = "crossrec.yaml"
@@ -29,7 +29,7 @@ def init(
     """Write DIR/crossrec.yaml, a commented config, from the columns of the files in DIR."""
     console = Console(quiet, as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli.data import engine, guess  # noqa: PLC0415
             from crossrec_cli.data.first_config import first_config  # noqa: PLC0415  DuckDB takes a moment to import
 

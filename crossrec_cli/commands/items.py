@@ -11,7 +11,8 @@ from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
 from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
-from crossrec_cli.pipeline import add_items, signals_wait
+from crossrec_cli.interrupts import whole
+from crossrec_cli.pipeline import add_items
 
 app = typer.Typer(help="What is for sale since training.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -38,7 +39,7 @@ def add(
     """Have new items recommended at once, by their texts. Nothing is trained again."""
     console = Console(quiet, as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
 
         loaded = load_config(config, overrides or ())

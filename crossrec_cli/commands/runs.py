@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ending
 from crossrec_cli.console import Console
-from crossrec_cli.pipeline import signals_wait
+from crossrec_cli.interrupts import whole
 
 app = typer.Typer()
 
@@ -21,7 +21,7 @@ def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
     """List the runs in a directory and below: dates, figures, sizes."""
     console = Console(as_json=as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
 
         console.document(show_runs.listed(console, folder))
@@ -35,7 +35,7 @@ def compare(
     """Say how runs rank beside the first, for the same users, and where their configs differ."""
     console = Console(as_json=as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
 
         console.document(show_runs.compare(console, runs))
@@ -51,7 +51,7 @@ def clean(
     """Delete all runs in a directory and below but the newest."""
     console = Console(as_json=as_json)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
 
         console.begin("clean")

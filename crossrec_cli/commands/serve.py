@@ -18,8 +18,7 @@ from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet,
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.interrupts import INTERRUPTED
-from crossrec_cli.pipeline import signals_wait
+from crossrec_cli.interrupts import INTERRUPTED, whole
 
 app = typer.Typer()
 MOST_EVENTS = 1_000_000
@@ -60,7 +59,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 def _serve(console: Console, config: Config, made: Artifact | None, host: str, listening: socket.socket) -> None:
     """Load, and answer until a signal ends it."""
-    with signals_wait():
+    with whole():
         import uvicorn  # noqa: PLC0415  an extra
 
         from crossrec_cli.serving.app import create_app  # noqa: PLC0415  torch takes a moment to import

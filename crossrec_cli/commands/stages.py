@@ -30,8 +30,9 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.interrupts import whole
 from crossrec_cli.launch import launch
-from crossrec_cli.pipeline import PIPELINE, Outcome, follow, inputs_of, plan, run_stages, signals_wait
+from crossrec_cli.pipeline import PIPELINE, Outcome, follow, inputs_of, plan, run_stages
 from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER, TUNE
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def recommend(
     overrides = [*(overrides or ()), *newer]
     console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
 
         if asked := show_lists.Asked(user or (), users, why_not):
@@ -173,7 +174,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well the test purchases are found, beside other ways, and write report.html."""
-    with signals_wait():
+    with whole():
         from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
 
     console = Console(quiet or markdown, as_json)
@@ -217,7 +218,7 @@ def _execute(
 ) -> None:
     """Load the config, run the stages under the lock, show what came of them."""
     with ending(console):
-        with signals_wait():
+        with whole():
             from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
 
         looked_for = show_search.Asked(*asked) if asked else None
