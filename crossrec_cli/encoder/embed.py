@@ -25,7 +25,7 @@ from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.reporting import Advance
 from crossrec_cli.runtime import Compute, memory_or
 
-_BROKEN = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError, pickle.UnpicklingError)
+_BROKEN = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
 """What transformers raises where it cannot load a model."""
 
 
@@ -56,6 +56,8 @@ class TextEncoder:
             self.model, report = AutoModel.from_pretrained(
                 folder, use_safetensors=not pickled(folder), output_loading_info=True, trust_remote_code=trust
             )
+        except pickle.UnpicklingError:
+            raise UnavailableError(f"{folder}: its pickled weights hold more than tensors, or are damaged") from None
         except _BROKEN as error:
             if "trust_remote_code" in str(error):
                 raise UnavailableError(

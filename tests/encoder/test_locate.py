@@ -66,7 +66,7 @@ def test_a_pickle_that_would_run_code_does_not(pickled_bert, tmp_path):
 
     torch.save({"embeddings.word_embeddings.weight": Harm()}, pickled_bert / "pytorch_model.bin")
     config = Encoder(model=str(pickled_bert), allow_pickle_weights=True)
-    with pytest.raises(UnavailableError, match="transformers cannot load it"):
+    with pytest.raises(UnavailableError, match="hold more than tensors"):
         TextEncoder(locate(config), config, FP32)
     assert not (tmp_path / "harm").exists()
 
