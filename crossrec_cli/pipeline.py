@@ -169,8 +169,6 @@ STAGES = (
         (LANGUAGE_MODEL, ADDED),
     ),
 )
-PIPELINE = tuple(stage.name for stage in STAGES if stage.name not in (ADDITIONS, TRANSFER, TUNE, SEARCH))
-"""What ``crossrec run`` runs."""
 BY_NAME = {stage.name: stage for stage in STAGES}
 SHARED = (PRETRAIN_ADAPT, FINETUNE, RECOMMEND)
 """Several processes share their work."""

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.pipeline import PIPELINE
 from crossrec_cli.runs import Run, busy, compared, differences, remove, runs_in
 from crossrec_cli.show_machine import size
+from crossrec_cli.stages import PIPELINE
 from crossrec_cli.verdict.words import figure
 
 

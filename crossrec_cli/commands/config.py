@@ -8,8 +8,6 @@ import typer
 from rich.text import Text
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, ending
-from crossrec_cli.config.document import annotated, json_schema, masked, set_fields
-from crossrec_cli.config.load import dotted_path, load_config
 from crossrec_cli.console import Console
 
 app = typer.Typer(help="Look at a config.", no_args_is_help=True, epilog=EXIT_CODES)
@@ -20,6 +18,9 @@ def show(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fals
     """Print the whole config as it would be used, with every default; passwords in addresses are masked."""
     console = Console(as_json=as_json)
     with ending(console):
+        from crossrec_cli.config.document import annotated, masked, set_fields  # noqa: PLC0415  pydantic takes a moment
+        from crossrec_cli.config.load import dotted_path, load_config  # noqa: PLC0415
+
         loaded = masked(load_config(config, overrides or ()))
         if not as_json:
             console.text(annotated(loaded))
@@ -32,6 +33,8 @@ def validate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = 
     """Check a config without running anything: every problem with its line, column and the nearest known key."""
     console = Console(as_json=as_json)
     with ending(console):
+        from crossrec_cli.config.load import load_config  # noqa: PLC0415  pydantic takes a moment to import
+
         load_config(config, overrides or ())
         console.result(Text(f"{config}: valid"), wanted=True)
         console.document({"config": str(config), "valid": True})
@@ -42,4 +45,6 @@ def schema() -> None:
     """Print the JSON Schema of configs, by which editors check and complete them."""
     console = Console()
     with ending(console):
+        from crossrec_cli.config.document import json_schema  # noqa: PLC0415  pydantic takes a moment to import
+
         console.text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")

@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
-from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
-from crossrec_cli.export.folder import EXPORT
 from crossrec_cli.interrupts import whole
 
 app = typer.Typer()
 
 
-@app.command(EXPORT, epilog=EXIT_CODES)
+@app.command(epilog=EXIT_CODES)
 def export(
     config: ConfigPath,
     folder: Annotated[
@@ -33,6 +30,9 @@ def export(
     with ending(console):
         with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
+            from crossrec_cli.config.load import load_config  # noqa: PLC0415
+            from crossrec_cli.export.folder import EXPORT  # noqa: PLC0415
 
         loaded = load_config(config, overrides or ())
         with Store(loaded.run_path).lock(lock_timeout, console):

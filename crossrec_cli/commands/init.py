@@ -10,8 +10,6 @@ import typer
 from rich.text import Text
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, Quiet, ending
-from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Runtime
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
 from crossrec_cli.interrupts import whole
@@ -30,6 +28,8 @@ def init(
     console = Console(quiet, as_json)
     with ending(console):
         with whole():
+            from crossrec_cli.config.load import load_config  # noqa: PLC0415
+            from crossrec_cli.config.schema import Runtime  # noqa: PLC0415
             from crossrec_cli.data import engine, guess  # noqa: PLC0415
             from crossrec_cli.data.first_config import first_config  # noqa: PLC0415  DuckDB takes a moment to import
 

@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
-from crossrec_cli.config.load import load_config
 from crossrec_cli.console import Console
 from crossrec_cli.interrupts import whole
-from crossrec_cli.pipeline import add_items
 
 app = typer.Typer(help="What is for sale since training.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -41,6 +38,9 @@ def add(
     with ending(console):
         with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
+            from crossrec_cli.config.load import load_config  # noqa: PLC0415
+            from crossrec_cli.pipeline import add_items  # noqa: PLC0415
 
         loaded = load_config(config, overrides or ())
         with Store(loaded.run_path).lock(lock_timeout, console):

@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, ending, given
-from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interrupts import INTERRUPTED, whole
+
+if TYPE_CHECKING:
+    from crossrec_cli.artifacts.store import Artifact
+    from crossrec_cli.config.schema import Config
 
 app = typer.Typer()
 MOST_EVENTS = 1_000_000

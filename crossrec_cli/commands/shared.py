@@ -6,19 +6,19 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from crossrec_cli import distributed
-from crossrec_cli.artifacts.store import Artifact
-from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError, one_line
-from crossrec_cli.export.folder import open_export
 from crossrec_cli.interrupts import INTERRUPTED
 from crossrec_cli.reporting import mask
+
+if TYPE_CHECKING:  # pydantic takes a moment to import, which help can do without
+    from crossrec_cli.artifacts.store import Artifact
+    from crossrec_cli.config.schema import Config
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + "."
 
@@ -43,6 +43,9 @@ Exported = Annotated[
 
 def given(path: Path | None, exported: Path | None, overrides: Sequence[str]) -> tuple[Config, Artifact | None]:
     """The config, and the export that is served if it comes from one."""
+    from crossrec_cli.config.load import load_config  # noqa: PLC0415
+    from crossrec_cli.export.folder import open_export  # noqa: PLC0415
+
     if path is not None and exported is None:
         return load_config(path, overrides), None
     if exported is not None and path is None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossrec_cli import distributed
-from crossrec_cli.artifacts.store import Store
 from crossrec_cli.commands.shared import (
     EXIT_CODES,
     AsJson,
@@ -26,17 +25,26 @@ from crossrec_cli.commands.shared import (
     ending,
     given,
 )
-from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interrupts import whole
 from crossrec_cli.launch import launch
-from crossrec_cli.pipeline import PIPELINE, Outcome, follow, inputs_of, plan, run_stages
-from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND, SEARCH, TRANSFER, TUNE
+from crossrec_cli.stages import (
+    EVALUATE,
+    FINETUNE,
+    PIPELINE,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    RECOMMEND,
+    SEARCH,
+    TRANSFER,
+    TUNE,
+)
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pydantic and pyarrow take a moment to import, which help can do without
     from crossrec_cli import show
+    from crossrec_cli.config.schema import Config
+    from crossrec_cli.pipeline import Outcome
 
 app = typer.Typer()
 
@@ -100,7 +108,7 @@ def run(
             raise ConfigError([f"--from {first} comes after --to {last}"])
         stages = PIPELINE[begin : end + 1]
         if distributed.processes() == 1 and not dry_run:
-            devices = load_config(config, overrides or ()).runtime.device
+            devices = given(config, None, overrides or ())[0].runtime.device
             if (wanted := nproc or len(devices)) > 1:
                 code, told = launch(wanted)
                 if told:
@@ -108,8 +116,9 @@ def run(
                 raise SystemExit(code)
         if dry_run:
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline import plan  # noqa: PLC0415
 
-            loaded = load_config(config, overrides or ())
+            loaded, _ = given(config, None, overrides or ())
             console.document({"run_dir": loaded.run_dir} | show.planned(console, plan(loaded, stages, force)))
             return
         _execute(stages, config, overrides or (), force, console, lock_timeout)
@@ -148,6 +157,7 @@ def recommend(
     with ending(console):
         with whole():
             from crossrec_cli import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline import inputs_of  # noqa: PLC0415
 
         if asked := show_lists.Asked(user or (), users, why_not):
             settings, made = given(config, exported, overrides)
@@ -220,6 +230,8 @@ def _execute(
     with ending(console):
         with whole():
             from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
+            from crossrec_cli.pipeline import follow, run_stages  # noqa: PLC0415
 
         looked_for = show_search.Asked(*asked) if asked else None
         config, made = given(config_path, exported, overrides)

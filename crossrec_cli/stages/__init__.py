@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from crossrec_cli.config.schema import Config
 from crossrec_cli.reporting import Reporter
+
+if TYPE_CHECKING:
+    from crossrec_cli.config.schema import Config
 
 PREPROCESS: Final = "preprocess"
 PRETRAIN_ADAPT: Final = "pretrain-adapt"
@@ -19,6 +21,8 @@ TRANSFER: Final = "transfer"
 SEARCH: Final = "search"
 TUNE: Final = "tune"
 ADDITIONS: Final = "items"
+PIPELINE: Final = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
+"""What ``crossrec run`` runs."""
 
 # Every file that a stage writes, as stage/name.
 INTERACTIONS: Final = "preprocess/interactions.parquet"
