@@ -6,10 +6,12 @@ import json
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +183,12 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def catches_sigterm(pid: int) -> bool:
+    caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_importing_is_quiet(shop, number):
     process = subprocess.Popen(
@@ -189,7 +197,8 @@ def test_an_interrupt_while_importing_is_quiet(shop, number):
         text=True,
         preexec_fn=heed_ctrl_c,  # noqa: PLW1509
     )
-    time.sleep(0.15)
+    while not catches_sigterm(process.pid):  # until then Python itself is starting
+        time.sleep(0.005)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED, errors
