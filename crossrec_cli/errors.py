@@ -48,13 +48,9 @@ class ConfigError(CrossrecError):
     exit_code = ExitCode.CONFIG
 
     def __init__(self, problems: list[str]) -> None:
-        self.problems = [one_line(problem) for problem in problems]
+        # Not only what would steer a terminal: a letter that nobody sees may be what is wrong with a key.
+        self.problems = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in problem) for problem in problems]
         super().__init__("\n".join(self.problems))
-
-
-def one_line(text: str) -> str:
-    """A message whose parts come from a file: what is no letter, digit or sign is written as Python writes it."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class InputError(CrossrecError):

@@ -35,7 +35,7 @@ _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 class FileEntry(BaseModel):
     """One file of an artifact."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     sha256: str
     bytes: int
@@ -45,7 +45,7 @@ class FileEntry(BaseModel):
 class Manifest(BaseModel):
     """What an artifact is, what it was made from and at what cost."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format_version: int
     stage: str

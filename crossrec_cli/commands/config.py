@@ -7,7 +7,7 @@ import json
 import typer
 from rich.text import Text
 
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, ending, loaded
 from crossrec_cli.console import Console
 
 app = typer.Typer(help="Look at a config.", no_args_is_help=True, epilog=EXIT_CODES)
@@ -19,13 +19,13 @@ def show(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fals
     console = Console(as_json=as_json)
     with ending(console):
         from crossrec_cli.config.document import annotated, masked, set_fields  # noqa: PLC0415  pydantic takes a moment
-        from crossrec_cli.config.load import dotted_path, load_config  # noqa: PLC0415
+        from crossrec_cli.config.load import dotted_path  # noqa: PLC0415
 
-        loaded = masked(load_config(config, overrides or ()))
+        settings = masked(loaded(config, overrides))
         if not as_json:
-            console.text(annotated(loaded))
-        defaults = {dotted_path(path): usual for path, usual in set_fields(loaded).items()}
-        console.document({"config": loaded.model_dump(mode="json"), "changed_from": defaults})
+            console.text(annotated(settings))
+        defaults = {dotted_path(path): usual for path, usual in set_fields(settings).items()}
+        console.document({"config": settings.model_dump(mode="json"), "changed_from": defaults})
 
 
 @app.command(epilog=EXIT_CODES)
@@ -33,9 +33,7 @@ def validate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = 
     """Check a config without running anything: every problem with its line, column and the nearest known key."""
     console = Console(as_json=as_json)
     with ending(console):
-        from crossrec_cli.config.load import load_config  # noqa: PLC0415  pydantic takes a moment to import
-
-        load_config(config, overrides or ())
+        loaded(config, overrides)
         console.result(Text(f"{config}: valid"), wanted=True)
         console.document({"config": str(config), "valid": True})
 

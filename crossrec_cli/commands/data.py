@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending, loaded
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
 from crossrec_cli.interrupts import whole
@@ -19,10 +19,9 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
     with ending(console):
         with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
-            from crossrec_cli.config.load import load_config  # noqa: PLC0415
             from crossrec_cli.data.check import check  # noqa: PLC0415
 
-        found = check(load_config(config, overrides or ()))
+        found = check(loaded(config, overrides))
         console.document(show.check(console, found))
         if found.problem:
             raise InputError(found.problem)

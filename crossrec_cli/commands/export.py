@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending, loaded
 from crossrec_cli.console import Console
 from crossrec_cli.interrupts import whole
 
@@ -31,11 +31,10 @@ def export(
         with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.config.load import load_config  # noqa: PLC0415
             from crossrec_cli.export.folder import EXPORT  # noqa: PLC0415
 
-        loaded = load_config(config, overrides or ())
-        with Store(loaded.run_path).lock(lock_timeout, console):
-            console.open_log(loaded.run_path)
+        settings = loaded(config, overrides)
+        with Store(settings.run_path).lock(lock_timeout, console):
+            console.open_log(settings.run_path)
             console.begin(EXPORT)
-            console.document(show.exported(console, loaded, folder))
+            console.document(show.exported(console, settings, folder))

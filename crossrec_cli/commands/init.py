@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, Quiet, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, Quiet, ending, loaded
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
 from crossrec_cli.interrupts import whole
@@ -28,7 +28,6 @@ def init(
     console = Console(quiet, as_json)
     with ending(console):
         with whole():
-            from crossrec_cli.config.load import load_config  # noqa: PLC0415
             from crossrec_cli.config.schema import Runtime  # noqa: PLC0415
             from crossrec_cli.data import engine, guess  # noqa: PLC0415
             from crossrec_cli.data.first_config import first_config  # noqa: PLC0415  DuckDB takes a moment to import
@@ -43,7 +42,7 @@ def init(
                 found = guess.guess(tables, folder)
             draft = Path(scratch) / NAME
             draft.write_text(first_config(found, folder, guess.SAMPLE), encoding="utf-8")
-            load_config(draft)
+            loaded(draft)
             with path.open("x", encoding="utf-8") as file:
                 file.write(draft.read_text(encoding="utf-8"))
         for reason in found.passed_over:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending, loaded
 from crossrec_cli.console import Console
 from crossrec_cli.interrupts import whole
 
@@ -39,11 +39,10 @@ def add(
         with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.config.load import load_config  # noqa: PLC0415
             from crossrec_cli.pipeline import add_items  # noqa: PLC0415
 
-        loaded = load_config(config, overrides or ())
-        with Store(loaded.run_path).lock(lock_timeout, console):
-            console.open_log(loaded.run_path)
-            made = add_items(loaded, file, platform, console)
-            console.document({"run_dir": loaded.run_dir} | show.added(console, made))
+        settings = loaded(config, overrides)
+        with Store(settings.run_path).lock(lock_timeout, console):
+            console.open_log(settings.run_path)
+            made = add_items(settings, file, platform, console)
+            console.document({"run_dir": settings.run_dir} | show.added(console, made))

@@ -12,7 +12,7 @@ import typer
 
 from crossrec_cli import distributed
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError, one_line
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
 from crossrec_cli.interrupts import INTERRUPTED
 from crossrec_cli.reporting import mask
 
@@ -41,13 +41,19 @@ Exported = Annotated[
 ]
 
 
+def loaded(path: Path, overrides: Sequence[str] | None = None) -> Config:
+    """The config file, checked."""
+    from crossrec_cli.config.load import load_config  # noqa: PLC0415
+
+    return load_config(path, overrides or ())
+
+
 def given(path: Path | None, exported: Path | None, overrides: Sequence[str]) -> tuple[Config, Artifact | None]:
     """The config, and the export that is served if it comes from one."""
-    from crossrec_cli.config.load import load_config  # noqa: PLC0415
     from crossrec_cli.export.folder import open_export  # noqa: PLC0415
 
     if path is not None and exported is None:
-        return load_config(path, overrides), None
+        return loaded(path, overrides), None
     if exported is not None and path is None:
         return open_export(exported, overrides)
     raise ConfigError(["give either a CONFIG or, with --from, the folder of an export"])
@@ -67,7 +73,7 @@ def fail(console: Console, error: BaseException) -> NoReturn:
     if distributed.follows() and isinstance(error, distributed.LostError):
         raise SystemExit(ExitCode.INTERNAL.value)  # who has ended says why
     found, code = _explain(error, console)
-    problems = [one_line(mask(problem)) for problem in found]
+    problems = list(map(mask, found))
     if distributed.follows():
         problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)

