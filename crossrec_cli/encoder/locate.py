@@ -56,13 +56,16 @@ def locate(encoder: Encoder) -> Path:
     """
     if package := PACKAGES.get(encoder.model):
         return _packaged(encoder.model, package)
-    folder = Path(encoder.model) if Path(encoder.model).is_dir() else _from_hub(encoder)
+    folder = Path(encoder.model)
+    from_hub = not folder.is_dir()
+    if from_hub:
+        folder = _from_hub(encoder)
     if pickled(folder) and not encoder.allow_pickle_weights:
         raise UnavailableError(
             f"{folder}: has its weights only in {PICKLED}, a pickle; save them as safetensors, or set "
             "encoder.allow_pickle_weights: true"
         )
-    tokenizer = any(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern))
+    tokenizer = from_hub or any(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern))
     if not (folder / "config.json").is_file() or not _weights(folder) or not tokenizer:
         raise UnavailableError(
             f"{folder}: not a model folder; it needs config.json and *.safetensors (or {PICKLED}, with "
@@ -77,12 +80,12 @@ def pickled(folder: Path) -> bool:
 
 
 def _weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors")) or pickled(folder)
+    return any(folder.glob("*.safetensors")) or any(folder.glob(PICKLED))
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """The hash of every file that bears on the model's output, by name."""
-    patterns = (*MODEL_FILES, CODE, PICKLED) if pickled(folder) else (*MODEL_FILES, CODE)
+    patterns = [*MODEL_FILES, CODE, *([PICKLED] if pickled(folder) else [])]
     files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {str(path.relative_to(folder)): hash_file(path) for path in sorted(files)}
 

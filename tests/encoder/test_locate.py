@@ -126,6 +126,14 @@ def test_a_hub_id_is_read_from_the_cache_without_a_network(tmp_path, tiny_bert, 
         locate(Encoder(model="someone/other", offline=True))
 
 
+def test_a_hub_model_may_read_bytes_and_have_no_vocabulary(tmp_path, tiny_bert, monkeypatch):
+    snapshot = hub_cache(tmp_path, tiny_bert, "main")
+    for name in ("tokenizer.json", "vocab.txt"):
+        (snapshot / name).unlink(missing_ok=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert locate(Encoder(model="someone/tiny", offline=True)) == snapshot
+
+
 def test_a_hub_id_with_pickled_weights_alone(tmp_path, tiny_bert, monkeypatch):
     snapshot = hub_cache(tmp_path, tiny_bert, "main")
     (snapshot / "model.safetensors").rename(snapshot / "pytorch_model.bin")
