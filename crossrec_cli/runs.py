@@ -5,18 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
+from crossrec_cli.evaluation import significance
 from crossrec_cli.evaluation.gate import Comparison
 from crossrec_cli.evaluation.segments import ALL
+from crossrec_cli.evaluation.significance import Difference
 from crossrec_cli.pipeline import BY_NAME
-from crossrec_cli.stages import EVALUATE, METRICS, PER_USER
+from crossrec_cli.stages import CASES, EVALUATE, METRICS, PER_USER
 
 LOCK = {".lock", ".holder"}
 OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
@@ -89,32 +94,94 @@ def _found(folder: Path, depth: int) -> Iterator[Run]:
                 yield from _found(path, depth - 1)
 
 
-def compared(runs: Sequence[Run]) -> list[Comparison | None]:
-    """Each run's ranking beside the first one's, for the users whom both were tested on; None if there are none."""
-    first, *others = [_per_user(run.path) for run in runs]
-    names = [name for name in first.column_names if name.startswith("ndcg")]
-    measure = next((name for name in names if name.endswith("@10")), names[-1])
+@dataclass(frozen=True)
+class Repeated:
+    """A config's runs with the same test that differ in their seed alone; mostly there is one."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The mean of the runs'."""
+        return {name: mean(self._each(name)) for name in self.runs[0].figures}
+
+    @property
+    def deviations(self) -> dict[str, float]:
+        """The standard deviation between seeds, where there are several."""
+        return {name: stdev(self._each(name)) for name in self.runs[0].figures if len(self.runs) > 1}
+
+    def _each(self, name: str) -> list[float]:
+        return [run.figures[name] for run in self.runs]
+
+    @cached_property
+    def per_user(self) -> pa.Table:
+        """Every model's measures for each user, the mean over the seeds.
+
+        Raises:
+            ArtifactError: if a run is not evaluated.
+        """
+        tables = [_per_user(run.path) for run in self.runs]
+        keys, names = [t.MODEL, t.USER_ID], [name for name in tables[0].column_names if "@" in name]
+        together = pa.concat_tables(table.select(keys + names) for table in tables)
+        means = together.group_by(keys).aggregate([(name, "mean") for name in names])
+        return means.select(keys + [f"{name}_mean" for name in names]).rename_columns(keys + names)
+
+    @property
+    def measure(self) -> str:
+        """What decides: NDCG at 10, or at another length if there is no such."""
+        names = [name for name in self.per_user.column_names if name.startswith("ndcg")]
+        chosen: str = next((name for name in names if name.endswith("@10")), names[-1])
+        return chosen
+
+    def beside_others(self) -> list[tuple[str, Difference, float]]:
+        """Crossrec beside each other model, and p raised for there being several."""
+        table = self.per_user.sort_by(t.USER_ID)
+        of_model = {
+            model: table.filter(pc.equal(table[t.MODEL], model))[self.measure].to_numpy()
+            for model in pc.unique(table[t.MODEL]).to_pylist()
+        }
+        return significance.differences(of_model.pop(t.CROSSREC), of_model)
+
+
+def repeated(runs: Sequence[Run]) -> list[Repeated]:
+    """The runs, those that differ in their seed alone together, in the order in which each first comes."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        config = {key: value for key, value in _config(run).items() if key != "seed"}
+        tested = run.manifests[EVALUATE].inputs.get(CASES) if EVALUATE in run.manifests else None
+        alike = repr((sorted(config.items()), tested))
+        seeds = [other.newest.seed for other in found.get(alike, [])]
+        found.setdefault(f"{alike} {run.path}" if run.newest.seed in seeds else alike, []).append(run)
+    return [Repeated(tuple(some)) for some in found.values()]
+
+
+def compared(tried: Sequence[Repeated]) -> list[Comparison | None]:
+    """Each config's ranking beside the first one's, for the users whom both were tested on; None if there are none."""
+    first, *others = tried
     found: list[Comparison | None] = []
     for other in others:
         try:
-            found.append(Comparison.of(other, first, measure, 0.0))
+            found.append(Comparison.of(other.per_user, first.per_user, first.measure, 0.0))
         except InputError:
             found.append(None)
     return found
 
 
-def _per_user(path: Path) -> Any:
+def _per_user(path: Path) -> pa.Table:
     artifact: Artifact | None = Store(path).current(EVALUATE)
     if artifact is None:
         raise ArtifactError(f"{path}: no evaluate artifact; run 'crossrec evaluate' there first")
     return t.read_table(artifact.file(PER_USER))
 
 
+def _config(run: Run) -> dict[str, Any]:
+    """Every field that its stages declare."""
+    return {key: value for manifest in run.manifests.values() for key, value in manifest.config.items()}
+
+
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """The config fields in which runs differ, with each one's value; None where a run has no such field."""
-    configs = [
-        {key: value for manifest in run.manifests.values() for key, value in manifest.config.items()} for run in runs
-    ]
+    configs = [_config(run) for run in runs]
     keys = sorted({key for config in configs for key in config})
     rows = {key: [config.get(key) for config in configs] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.runs import Run, busy, compared, differences, remove, runs_in
+from crossrec_cli.evaluation.significance import Difference
+from crossrec_cli.runs import Repeated, Run, busy, compared, differences, remove, repeated, runs_in
 from crossrec_cli.show_machine import size
 from crossrec_cli.stages import PIPELINE
 from crossrec_cli.verdict.words import figure
@@ -42,7 +43,7 @@ def listed(console: Console, folder: Path) -> dict[str, Any]:
 
 
 def compare(console: Console, paths: list[Path]) -> dict[str, Any]:
-    """How runs rank beside the first of them, and what in their configs differs.
+    """How runs rank beside the first of them, and what in their configs differs; those of one config are one.
 
     Returns:
         The same for ``--json``.
@@ -55,11 +56,12 @@ def compare(console: Console, paths: list[Path]) -> dict[str, Any]:
     if len(paths) < 2:
         raise ConfigError(["compare: give two run directories or more"])
     runs = [_run(path) for path in paths]
-    beside = compared(runs)
-    names = list(dict.fromkeys(name for run in runs for name in run.figures if name.startswith(("ndcg", "hr"))))
+    tried = repeated(runs)
+    beside = compared(tried)
     root = Path(os.path.commonpath([path.resolve().parent for path in paths]))
-    heads = [_name(run, root) for run in runs]
-    rows = [[name, *(figure(run.figures[name], 4) if name in run.figures else "" for run in runs)] for name in names]
+    heads = [_several(_name(each.runs[0], root), len(each.runs)) for each in tried]
+    names = list(dict.fromkeys(name for run in runs for name in run.figures if name.startswith(("ndcg", "hr"))))
+    rows = [[name, *(_mean(each, name) for each in tried)] for name in names]
     console.table("Test", ["", *heads], rows, wanted=True)
     for head, found in zip(heads[1:], beside, strict=True):
         change = found and found.difference
@@ -70,18 +72,50 @@ def compare(console: Console, paths: list[Path]) -> dict[str, Any]:
             else f"{head}: no test user in common with {heads[0]}"
         )
         console.result(Text(told), wanted=True)
-    differing = differences(runs)
-    if differing:
+    others = [each.beside_others() if len(each.runs) > 1 else [] for each in tried]
+    differing = differences([each.runs[0] for each in tried])
+    if beside and (any(others) or differing):
         console.result(Text(), wanted=True)
+    for head, each, gains in zip(heads, tried, others, strict=True):
+        lines = [
+            [model, f"{change.mean:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}", f"{p:.2g}"]
+            for model, change, p in gains
+        ]
+        if lines:
+            console.table(f"Gain of {head} in {each.measure}", ["over", "gain", "95 %", "p"], lines, wanted=True)
+    if differing:
         told_rows = [[key, *map(str, values)] for key, values in differing.items()]
         console.table("Config", ["", *heads], told_rows, wanted=True)
     return {
         "runs": [_facts(run) for run in runs],
+        "tried": [_of_seeds(each, gains) for each, gains in zip(tried, others, strict=True)],
         "beside_first": [
             found and {"measure": found.measure, "ours": found.ours, "first": found.theirs} | asdict(found.difference)
             for found in beside
         ],
         "config": differing,
+    }
+
+
+def _several(name: str, seeds: int) -> str:
+    return f"{name}, {seeds} seeds" if seeds > 1 else name
+
+
+def _mean(each: Repeated, name: str) -> str:
+    """One figure of a config, with the standard deviation between its seeds."""
+    if name not in each.figures:
+        return ""
+    spread = f" ± {each.deviations[name]:.4f}" if each.deviations else ""
+    return figure(each.figures[name], 4) + spread
+
+
+def _of_seeds(each: Repeated, gains: list[tuple[str, Difference, float]]) -> dict[str, Any]:
+    return {
+        "paths": [str(run.path) for run in each.runs],
+        "seeds": [run.newest.seed for run in each.runs],
+        "figures": each.figures,
+        "deviations": each.deviations,
+        "gains": {model: asdict(change) | {"p_holm": p} for model, change, p in gains},
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
 from crossrec_cli.artifacts.store import Store
@@ -96,3 +97,39 @@ def test_a_directory_that_there_is_not(crossrec, tmp_path):
     done = crossrec("ls", tmp_path / "nowhere")
     assert done.exit_code == ExitCode.INPUT
     assert "No such file or directory" in done.stderr
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one(runs, trained, crossrec):
+    """Each user's score is the mean over the seeds, and what is told of them is told of that."""
+    again = runs / "again"
+    shutil.copytree(runs / "deep" / "second", again, symlinks=True)
+    sets = ("--set", f"run_dir={again}", "--set", "finetune.epochs=1", "--set", "finetune.lr=1e-5", "--set", "seed=5")
+    assert crossrec("run", trained.path, *sets, "--to", "evaluate").exit_code == 0
+    found = document(crossrec, "compare", runs / "first", runs / "deep/second", again)
+    assert [[path.removeprefix(f"{runs}/") for path in each["paths"]] for each in found["tried"]] == [
+        ["first"],
+        ["deep/second", "again"],
+    ]
+    one, two = ([run["figures"][name] for name in ("ndcg@5", "hr@5")] for run in found["runs"][1:])
+    both = found["tried"][1]
+    means = [(a + b) / 2 for a, b in zip(one, two, strict=True)]
+    assert [both["figures"][name] for name in ("ndcg@5", "hr@5")] == pytest.approx(means)
+    assert both["deviations"]["ndcg@5"] == pytest.approx(abs(one[0] - two[0]) / 2**0.5)
+    assert found["beside_first"][0]["ours"] == pytest.approx(means[0])
+    assert found["config"] == {"finetune.epochs": [10, 1], "finetune.lr": [0.01, 1e-05]}
+    tables = [pd.read_parquet(path / "evaluate/current/per_user.parquet") for path in (runs / "deep/second", again)]
+    of_model = pd.concat(tables).groupby(["model", "user_id"])["ndcg@5"].mean().unstack(0)
+    gain = (of_model["crossrec"] - of_model["popularity"]).mean()
+    assert both["gains"]["popularity"]["mean"] == pytest.approx(gain)
+    assert both["gains"]["popularity"]["p_holm"] >= both["gains"]["popularity"]["p"]
+    text = crossrec("compare", runs / "first", runs / "deep/second", again).stdout
+    assert "deep/second, 2 seeds" in text
+    assert f"{means[0]:.4f} ± {both['deviations']['ndcg@5']:.4f}" in text
+    assert all(len(line) <= 80 for line in text.splitlines() if "beside" not in line)
+
+
+def test_a_seed_that_was_run_twice_is_two(runs, crossrec):
+    shutil.copytree(runs / "first", runs / "copy", symlinks=True)
+    found = document(crossrec, "compare", runs / "first", runs / "copy")
+    assert len(found["tried"]) == 2
+    assert found["beside_first"][0]["mean"] == 0

@@ -17,24 +17,24 @@ COMMAND = [sys.executable, "-m", "crossrec_cli"]
 
 
 @pytest.fixture
-def calm(shop):
-    """Nothing is dropped out at random, and all is computed in full precision."""
+def exact(shop):
+    """All is computed in full precision."""
     shop.config["adapt"]["epochs"] = 3
     shop.config["finetune"]["epochs"] = 2
-    shop.config["interest"] |= {"user_encoder": "hybrid", "dropout": 0.0, "max_sequence": 8}
+    shop.config["interest"] |= {"user_encoder": "hybrid", "dropout": 0.3, "max_sequence": 8}
     shop.config["runtime"]["precision"] = "fp32"
     return shop
 
 
-def test_two_processes_learn_and_recommend_what_one_does(calm, crossrec):
-    done = subprocess.run([*COMMAND, "run", calm.path, "--nproc", "2"], capture_output=True, text=True, check=False)
+def test_two_processes_learn_and_recommend_what_one_does(exact, crossrec):
+    done = subprocess.run([*COMMAND, "run", exact.path, "--nproc", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("finetune: done in") == 1, "one of them alone speaks"
     names = {"pretrain-adapt": "history", "finetune": "history", "recommend": "recommendations"}
-    together = {stage: calm.table(stage, name) for stage, name in names.items()}
-    calm.config["run_dir"] = str(calm.folder / "alone")
-    assert crossrec("run", calm.path).exit_code == 0
-    alone = {stage: calm.table(stage, name) for stage, name in names.items()}
+    together = {stage: exact.table(stage, name) for stage, name in names.items()}
+    exact.config["run_dir"] = str(exact.folder / "alone")
+    assert crossrec("run", exact.path).exit_code == 0
+    alone = {stage: exact.table(stage, name) for stage, name in names.items()}
     for stage in ("pretrain-adapt", "finetune"):
         pd.testing.assert_series_equal(together[stage]["loss"], alone[stage]["loss"], rtol=0, atol=1e-5)
         pd.testing.assert_series_equal(together[stage]["valid_ndcg@10"], alone[stage]["valid_ndcg@10"])
@@ -44,13 +44,13 @@ def test_two_processes_learn_and_recommend_what_one_does(calm, crossrec):
     assert (lists[0]["score"] - lists[1]["score"]).abs().max() < 1e-4
 
 
-def test_a_lost_process_ends_the_job_with_its_name_and_the_next_run_goes_on(calm, crossrec):
-    calm.config["adapt"]["epochs"] = 1000
-    calm.config["runtime"]["checkpoint_every"] = "1 steps"
-    assert crossrec("preprocess", calm.path).exit_code == 0
-    command = [*COMMAND, "run", str(calm.path), "--nproc", "2", "--quiet"]
+def test_a_lost_process_ends_the_job_with_its_name_and_the_next_run_goes_on(exact, crossrec):
+    exact.config["adapt"]["epochs"] = 1000
+    exact.config["runtime"]["checkpoint_every"] = "1 steps"
+    assert crossrec("preprocess", exact.path).exit_code == 0
+    command = [*COMMAND, "run", str(exact.path), "--nproc", "2", "--quiet"]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(calm.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors")):
+    while not list(exact.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors")):
         assert job.poll() is None, job.stderr.read()
         time.sleep(0.02)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True, check=True)
@@ -59,25 +59,25 @@ def test_a_lost_process_ends_the_job_with_its_name_and_the_next_run_goes_on(calm
     assert job.returncode == ExitCode.INTERNAL
     assert told.splitlines()[-1] == "error: process 1 of 2 was ended by SIGKILL"
     assert "Traceback" not in told
-    log = (calm.run_dir / "run.log").read_text()
-    job = subprocess.Popen([*COMMAND, "pretrain-adapt", str(calm.path)], stderr=subprocess.DEVNULL)
-    while "going on with epoch" not in (calm.run_dir / "run.log").read_text()[len(log) :]:
+    log = (exact.run_dir / "run.log").read_text()
+    job = subprocess.Popen([*COMMAND, "pretrain-adapt", str(exact.path)], stderr=subprocess.DEVNULL)
+    while "going on with epoch" not in (exact.run_dir / "run.log").read_text()[len(log) :]:
         assert job.poll() is None
         time.sleep(0.02)
     job.kill()
     job.wait()
 
 
-def test_what_stops_all_of_them_is_told_once_with_its_code(calm):
-    calm.config["runtime"]["device"] = ["cuda:6", "cuda:7"]
-    done = subprocess.run([*COMMAND, "run", calm.path, "--quiet"], capture_output=True, text=True, check=False)
+def test_what_stops_all_of_them_is_told_once_with_its_code(exact):
+    exact.config["runtime"]["device"] = ["cuda:6", "cuda:7"]
+    done = subprocess.run([*COMMAND, "run", exact.path, "--quiet"], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.UNAVAILABLE
     [line] = done.stderr.splitlines()
     assert line.startswith("error: runtime.device: there is no 'cuda:6' here; there is cpu")
 
 
 @pytest.mark.parametrize("device", ["[cuda, cuda:1]", "[cuda:0, cuda:0]", "[]", "gpu", "[cpu, cpu]"])
-def test_a_list_of_devices_is_one_of_gpus_by_number(calm, crossrec, device):
-    done = crossrec("run", calm.path, "--set", f"runtime.device={device}")
+def test_a_list_of_devices_is_one_of_gpus_by_number(exact, crossrec, device):
+    done = crossrec("run", exact.path, "--set", f"runtime.device={device}")
     assert done.exit_code == ExitCode.CONFIG
     assert "runtime.device" in done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,13 @@ class Difference:
         low, high = interval(gain)
         p = float(wilcoxon(gain).pvalue) if gain.any() else 1.0
         return cls(float(gain.mean()), low, high, p, len(gain))
+
+
+def differences(ours: Floats, others: Mapping[str, Floats]) -> list[tuple[str, Difference, float]]:
+    """Ours beside each other ranking: its name, the difference, and p raised for there being several."""
+    found = [Difference.of(ours, theirs) for theirs in others.values()]
+    raised = holm(np.array([difference.p for difference in found])).tolist()
+    return list(zip(others, found, raised, strict=True))
 
 
 def holm(p: Floats) -> Floats:

@@ -86,7 +86,7 @@ def _user(member: InterestModel, vectors: Tensor, weights: Tensor, in_target: Te
     prefix = member.nobody + tags @ member.tags.weight
     parts = []
     if member.bag is not None:
-        counts = weights * member.bag.counts(Items(vectors, weights, in_target))
+        counts = weights * member.bag.counts(in_target)
         parts.append(member.bag(prefix + (counts.unsqueeze(2) * vectors).sum(dim=1)))
     if member.sequence is not None:
         tokens = torch.cat([prefix.unsqueeze(1), vectors], dim=1)

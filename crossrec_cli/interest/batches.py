@@ -264,11 +264,18 @@ class NextExamples:
     tags: Ragged
     asked: torch.Tensor
     """Where the window holds an item to predict; bool, shape (users, width)."""
+    places: torch.Tensor
+    """The users' places in the batch, by which each has its own chance; int64, shape (users,)."""
 
     def of(self, users: Ints) -> NextExamples:
         """Those of some users, given by their places in the batch, ascending."""
         return NextExamples(
-            self.before.take(users), self.window[users], self.weights[users], self.tags.take(users), self.asked[users]
+            self.before.take(users),
+            self.window[users],
+            self.weights[users],
+            self.tags.take(users),
+            self.asked[users],
+            self.places[users],
         )
 
     def renamed(self, number: Ints) -> NextExamples:
@@ -390,4 +397,5 @@ class Sampler:
             torch.from_numpy(weights),
             self.tags.take(users),
             torch.from_numpy(filled & self.predict[window]),
+            torch.arange(len(users)),
         )

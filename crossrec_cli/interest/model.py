@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import NextExamples, Ragged
+from crossrec_cli.interest.dropout import Dropout
+from crossrec_cli.interest.encoders import BagEncoder, SequenceEncoder
 from crossrec_cli.interest.neighbours import Neighbours, neighbours
 
 USERS_TOGETHER = 256
@@ -34,12 +36,6 @@ SHRINKAGE = 0.1
 """Share of the mean variance that each direction's variance gains before it is divided by; a small catalogue adds
 width/items to it, since that is how unsure its small variances are. Validation NDCG@10 on the Complete Journey, mean of
 three seeds: .0799 with 0.1, .0779 with 1, .0743 with 5."""
-
-TARGET_WEIGHT = 5.0
-"""Where the learned weight of a target interaction starts."""
-WEIGHT_SPEED = 30.0
-"""The weight's logarithm moves so many times as fast as other parameters, which in the few hundred steps of a small
-target it would hardly leave its start with (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -87,28 +83,6 @@ def whitening(embeddings: npt.NDArray[np.float32]) -> Whitening:
     norm = math.sqrt((variance[:kept] / (variance[:kept] + floor)).sum())
     matrix /= max(norm, 1e-6)
     return Whitening(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(matrix.astype(np.float32)))
-
-
-class Dropout(nn.Module):
-    """As ``torch.nn.Dropout``, with the rate rounded to 1/256: on a CPU it takes a byte of chance a number.
-
-    There torch's own draws eight bytes for each in one thread, which was a third of a training step
-    (benchmarks/dropout.py).
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.dropped = round(rate * 256)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Some numbers 0, the others larger by as much; any shape."""
-        if not self.training or not self.dropped:
-            return values
-        if values.device.type != "cpu" or self.dropped == 256:
-            return F.dropout(values, self.dropped / 256)
-        chance = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = (chance.view(torch.uint8)[: values.numel()] >= self.dropped).view(values.shape)
-        return values * (kept * (256 / (256 - self.dropped))).to(values.dtype)
 
 
 class Items(NamedTuple):
@@ -210,62 +184,6 @@ class ItemTower(nn.Module):
         """Let go of texts and ids, once all items are known."""
         self.text = self.text[:0].clone()
         self.id_embedding = nn.Embedding(0, self.id_embedding.embedding_dim)
-
-
-class BagEncoder(nn.Module):
-    """The direction of the summed history, scaled and turned: no order, every interaction counts by its weight.
-
-    It is linear up to one factor per user, so a score falls apart into what each history item brought. How much more a
-    target interaction counts than a source one is learned: hundreds of groceries drown a few cosmetics otherwise.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.turn = nn.Linear(dim, dim, bias=False)
-        nn.init.eye_(self.turn.weight)
-        self.target_weight = nn.Parameter(torch.tensor(math.log(TARGET_WEIGHT) / WEIGHT_SPEED))
-
-    def counts(self, items: Items) -> Tensor:
-        """How much one interaction with each item counts, (n,)."""
-        more: Tensor = (WEIGHT_SPEED * self.target_weight).exp() - 1
-        return 1 + items.in_target * more
-
-    def forward(self, total: Tensor) -> Tensor:
-        """Prefix plus weighted sum of item vectors (..., d) to user vectors (..., d)."""
-        users: Tensor = self.turn(F.normalize(total, dim=-1) * self.log_scale.exp())
-        return users
-
-
-class SequenceEncoder(nn.Module):
-    """A causal transformer over the latest interactions (Kang & McAuley 2018, https://arxiv.org/abs/1808.09781).
-
-    It reads what was bought in which order and not how much that counts: weights act on the bag and on the loss alone.
-    """
-
-    def __init__(self, config: Interest) -> None:
-        super().__init__()
-        self.places = nn.Embedding(config.max_sequence + 1, config.dim)
-        nn.init.normal_(self.places.weight, std=0.02)
-        layer = nn.TransformerEncoderLayer(
-            config.dim,
-            config.heads,
-            4 * config.dim,
-            config.dropout,
-            "gelu",
-            batch_first=True,
-            norm_first=True,
-        )
-        layer.dropout = layer.dropout1 = layer.dropout2 = Dropout(config.dropout)  # type: ignore[assignment]
-        norm = nn.LayerNorm(config.dim)
-        self.layers = nn.TransformerEncoder(layer, config.layers, norm, enable_nested_tensor=False)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Prefix and item vectors (B, n, d) to states (B, n, d); each state knows what stands up to its place."""
-        length = tokens.shape[1]
-        later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
-        states: Tensor = self.layers(tokens + self.places.weight[:length], mask=later, is_causal=True)
-        return states
 
 
 class InterestModel(nn.Module):
@@ -370,9 +288,9 @@ class InterestModel(nn.Module):
         prefix = self._prefix(examples.tags)
         given = torch.from_numpy(examples.window[:, :-1]).to(self.device)
         tokens = torch.cat([prefix.unsqueeze(1), items.vectors[given]], dim=1)
-        users: Tensor = self.sequence(tokens)
+        users: Tensor = self.sequence(tokens, examples.places.to(self.device))
         if self.bag is not None:
-            counts = examples.weights[:, :-1].to(self.device) * self.bag.counts(items)[given]
+            counts = examples.weights[:, :-1].to(self.device) * self.bag.counts(items.in_target)[given]
             weights = F.pad(counts, (1, 0), value=1.0)  # the prefix counts once
             inside = (tokens * weights.unsqueeze(2)).cumsum(dim=1)
             users = users + self.bag(inside + self._sums(items, examples.before).unsqueeze(1))
@@ -385,7 +303,7 @@ class InterestModel(nn.Module):
     def _sums(self, items: Items, histories: Ragged) -> Tensor:
         assert self.bag is not None
         values, starts = self._bags(histories)
-        weights = torch.from_numpy(histories.weights_or_ones).to(self.device) * self.bag.counts(items)[values]
+        weights = torch.from_numpy(histories.weights_or_ones).to(self.device) * self.bag.counts(items.in_target)[values]
         return F.embedding_bag(
             values, items.vectors, starts, mode="sum", per_sample_weights=weights.to(items.vectors.dtype)
         )

@@ -75,7 +75,7 @@ def _bag(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, v
         some = torch.from_numpy(histories.values[begin : begin + length]).to(vectors.device)
         parts.append(items.vectors[some] @ (scale[user] * wanted[user]).T)
     weights = torch.from_numpy(histories.weights_or_ones).to(vectors.device)
-    counts = weights * member.bag.counts(items)[torch.from_numpy(histories.values).to(vectors.device)]
+    counts = weights * member.bag.counts(items.in_target)[torch.from_numpy(histories.values).to(vectors.device)]
     return torch.cat(parts) * counts.unsqueeze(1)
 
 

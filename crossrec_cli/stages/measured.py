@@ -18,7 +18,7 @@ from crossrec_cli.evaluation.calibration import Accuracy, Reliability, pairs
 from crossrec_cli.evaluation.feedback import Impressions, Judgement
 from crossrec_cli.evaluation.lists import coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
-from crossrec_cli.evaluation.significance import Difference, holm, intervals
+from crossrec_cli.evaluation.significance import differences, intervals
 from crossrec_cli.interest.batches import Cases, Ints, Ragged
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import Items
@@ -102,13 +102,10 @@ class Measured:
 
     def write_significance(self) -> None:
         """Crossrec beside every other model, in the deciding measures."""
-        others = [name for name in self.scores if name != t.CROSSREC]
         rows = []
         for measure in self.deciding:
-            ours = self.scores[t.CROSSREC][measure]
-            found = [Difference.of(ours, self.scores[name][measure]) for name in others]
-            raised = holm(np.array([difference.p for difference in found]))
-            for name, one, p in zip(others, found, raised, strict=True):
+            others = {name: values[measure] for name, values in self.scores.items() if name != t.CROSSREC}
+            for name, one, p in differences(self.scores[t.CROSSREC][measure], others):
                 rows.append((name, *_metric_and_k(measure), one.mean, one.low, one.high, one.p, p, one.users))
         _write(self.job.output(SIGNIFICANCE), t.SIGNIFICANCE, rows)
 

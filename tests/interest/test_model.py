@@ -6,10 +6,13 @@ import torch
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
+from crossrec_cli.interest.encoders import TARGET_WEIGHT
 from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.model import TARGET_WEIGHT, InterestModel, whitening
+from crossrec_cli.interest.model import InterestModel, whitening
 
 ENCODERS = ["bag", "sequence", "hybrid"]
+ONE = torch.arange(1)
+"""The only user of a batch."""
 
 
 def domain_of(items: int, trained: np.ndarray | None = None) -> Domain:
@@ -137,9 +140,11 @@ def test_what_is_asked_in_training_is_what_is_asked_later(kind):
     model = model_of(kind)
     history, weights = [7, 3, 9, 1, 12], [0.5, 4, 1, 0.1, 2]
     everywhere = torch.ones(1, 5, dtype=torch.bool)
-    examples = NextExamples(ragged([]), np.array([history]), torch.tensor([weights]), ragged([1]), everywhere)
+    examples = NextExamples(ragged([]), np.array([history]), torch.tensor([weights]), ragged([1]), everywhere, ONE)
+    items = model.tower()
     with torch.no_grad():
-        asked = model.next_vectors(model.tower(), examples)[0]
+        asked = model.train().next_vectors(items, examples)[0]
+    model.eval()
     for place in range(5):
         later = users_of(model, weighted(history[:place], weights[:place]), ragged([1]))[0]
         torch.testing.assert_close(asked[place], later, atol=1e-5, rtol=1e-5)
@@ -151,9 +156,9 @@ def test_the_bag_in_a_window_knows_what_lies_before_it():
     window = np.array([[3, 9, 1]]), torch.tensor([[2.0, 1.0, 1.0]])
     with torch.no_grad():
         items = model.tower()
-        short = NextExamples(ragged([]), *window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
+        short = NextExamples(ragged([]), *window, ragged([]), torch.ones(1, 3, dtype=torch.bool), ONE)
         before = weighted([7, 8], [0.5, 3])
-        long = NextExamples(before, *window, ragged([]), torch.ones(1, 3, dtype=torch.bool))
+        long = NextExamples(before, *window, ragged([]), torch.ones(1, 3, dtype=torch.bool), ONE)
         difference = model.next_vectors(items, long) - model.next_vectors(items, short)
         upto = weighted([7, 8, 3], [0.5, 3, 2]), weighted([3], [2])
         long_bag, short_bag = (model.bag_vectors(items, history, ragged([])) for history in upto)

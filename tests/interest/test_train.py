@@ -299,8 +299,8 @@ def test_no_memory_left_says_what_to_lower(monkeypatch):
 
 @pytest.mark.parametrize("loss", ["softmax", "bce", "gbce"])
 def test_the_parts_of_a_batch_add_up_to_it(loss):
-    """So do the shares of several processes."""
-    model, sampler = example("hybrid", loss=loss, dropout=0.0)
+    """So do the shares of several processes: what is dropped of a user does not hang on who takes her."""
+    model, sampler = example("hybrid", loss=loss, dropout=0.3)
     model.train()
     users = next(sampler.epoch(np.random.default_rng(0)))
     batch = _Batch.of(model, sampler, users, Training(), np.random.default_rng(1))
@@ -336,7 +336,7 @@ def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(monkeypatch, accumu
     training = Training(epochs=2, batch_size=8, accumulate=accumulate)
     weights = []
     for most in (8, 3):
-        model, sampler = example("hybrid", dropout=0.0)
+        model, sampler = example("hybrid")
         whole, heard = model.bag_vectors, Heard()
 
         def picky(items, histories, tags, most=most, whole=whole):
