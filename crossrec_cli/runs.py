@@ -101,6 +101,11 @@ class Repeated:
     runs: tuple[Run, ...]
 
     @property
+    def seeds(self) -> list[int]:
+        """Each run's."""
+        return [run.newest.seed for run in self.runs]
+
+    @property
     def figures(self) -> dict[str, float]:
         """The mean of the runs'."""
         return {name: mean(self._each(name)) for name in self.runs[0].figures}
@@ -179,9 +184,9 @@ def _config(run: Run) -> dict[str, Any]:
     return {key: value for manifest in run.manifests.values() for key, value in manifest.config.items()}
 
 
-def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The config fields in which runs differ, with each one's value; None where a run has no such field."""
-    configs = [_config(run) for run in runs]
+def differences(tried: Sequence[Repeated]) -> dict[str, list[Any]]:
+    """The fields in which configs differ, with each one's value, seed by seed; None where one has no such field."""
+    configs = [_config(each.runs[0]) | ({"seed": each.seeds} if len(each.seeds) > 1 else {}) for each in tried]
     keys = sorted({key for config in configs for key in config})
     rows = {key: [config.get(key) for config in configs] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}

@@ -73,7 +73,7 @@ def compare(console: Console, paths: list[Path]) -> dict[str, Any]:
         )
         console.result(Text(told), wanted=True)
     others = [each.beside_others() if len(each.runs) > 1 else [] for each in tried]
-    differing = differences([each.runs[0] for each in tried])
+    differing = differences(tried)
     if beside and (any(others) or differing):
         console.result(Text(), wanted=True)
     for head, each, gains in zip(heads, tried, others, strict=True):
@@ -112,7 +112,7 @@ def _mean(each: Repeated, name: str) -> str:
 def _of_seeds(each: Repeated, gains: list[tuple[str, Difference, float]]) -> dict[str, Any]:
     return {
         "paths": [str(run.path) for run in each.runs],
-        "seeds": [run.newest.seed for run in each.runs],
+        "seeds": each.seeds,
         "figures": each.figures,
         "deviations": each.deviations,
         "gains": {model: asdict(change) | {"p_holm": p} for model, change, p in gains},
