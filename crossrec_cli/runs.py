@@ -21,11 +21,12 @@ from crossrec_cli.evaluation.gate import Comparison
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.evaluation.significance import Difference
 from crossrec_cli.pipeline import BY_NAME
-from crossrec_cli.stages import CASES, EVALUATE, METRICS, PER_USER
+from crossrec_cli.stages import EVALUATE, METRICS, PER_USER, PIPELINE, PREPROCESS
 
 LOCK = {".lock", ".holder"}
 OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
 """What crossrec leaves in a run directory."""
+UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2
 """Runs are looked for so many directories below the one given."""
 
@@ -152,9 +153,10 @@ def repeated(runs: Sequence[Run]) -> list[Repeated]:
     """The runs, those that differ in their seed alone together, in the order in which each first comes."""
     found: dict[str, list[Run]] = {}
     for run in runs:
-        config = {key: value for key, value in _config(run).items() if key != "seed"}
-        tested = run.manifests[EVALUATE].inputs.get(CASES) if EVALUATE in run.manifests else None
-        alike = repr((sorted(config.items()), tested))
+        made = [run.manifests[stage] for stage in UP_TO_EVALUATE if stage in run.manifests]
+        config = {key: value for manifest in made for key, value in manifest.config.items() if key != "seed"}
+        read = {name: digest for name, digest in made[-1].inputs.items() if name.startswith(PREPROCESS)} if made else {}
+        alike = repr((sorted(config.items()), sorted(read.items())))
         seeds = [other.newest.seed for other in found.get(alike, [])]
         found.setdefault(f"{alike} {run.path}" if run.newest.seed in seeds else alike, []).append(run)
     return [Repeated(tuple(some)) for some in found.values()]
