@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
 from crossrec_cli.evaluation import significance
-from crossrec_cli.evaluation.gate import Comparison
+from crossrec_cli.evaluation.gate import Comparison, deciding
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.evaluation.significance import Difference
 from crossrec_cli.pipeline import BY_NAME
@@ -47,6 +48,19 @@ class Run:
     def newest(self) -> Manifest:
         """Of the stage that was made last; ids sort by time."""
         return max(self.manifests.values(), key=lambda manifest: manifest.id)
+
+    @property
+    def up_to_evaluate(self) -> list[Manifest]:
+        """Of the stages that its figures hang on, in their order; those behind may have been run otherwise.
+
+        The newest stage's, if none of these can be read.
+        """
+        return [self.manifests[stage] for stage in UP_TO_EVALUATE if stage in self.manifests] or [self.newest]
+
+    @property
+    def seed(self) -> int:
+        """Of its figures."""
+        return self.up_to_evaluate[-1].seed
 
     @classmethod
     def read(cls, path: Path) -> Run | None:
@@ -104,14 +118,14 @@ class Repeated:
     @property
     def seeds(self) -> list[int]:
         """Each run's."""
-        return [run.newest.seed for run in self.runs]
+        return [run.seed for run in self.runs]
 
-    @property
+    @cached_property
     def figures(self) -> dict[str, float]:
         """The mean of the runs'."""
         return {name: mean(self._each(name)) for name in self.runs[0].figures}
 
-    @property
+    @cached_property
     def deviations(self) -> dict[str, float]:
         """The standard deviation between seeds, where there are several."""
         return {name: stdev(self._each(name)) for name in self.runs[0].figures if len(self.runs) > 1}
@@ -134,10 +148,8 @@ class Repeated:
 
     @property
     def measure(self) -> str:
-        """What decides: NDCG at 10, or at another length if there is no such."""
-        names = [name for name in self.per_user.column_names if name.startswith("ndcg")]
-        chosen: str = next((name for name in names if name.endswith("@10")), names[-1])
-        return chosen
+        """What its runs are compared by."""
+        return deciding(self.per_user)
 
     def beside_others(self) -> list[tuple[str, Difference, float]]:
         """Crossrec beside each other model, and p raised for there being several."""
@@ -151,14 +163,13 @@ class Repeated:
 
 def repeated(runs: Sequence[Run]) -> list[Repeated]:
     """The runs, those that differ in their seed alone together, in the order in which each first comes."""
-    found: dict[str, list[Run]] = {}
+    found: dict[tuple[str, int], list[Run]] = {}
+    times: Counter[tuple[str, int]] = Counter()  # that a seed was run
     for run in runs:
-        made = [run.manifests[stage] for stage in UP_TO_EVALUATE if stage in run.manifests]
-        config = {key: value for manifest in made for key, value in manifest.config.items() if key != "seed"}
-        read = {name: digest for name, digest in made[-1].inputs.items() if name.startswith(PREPROCESS)} if made else {}
-        alike = repr((sorted(config.items()), sorted(read.items())))
-        seeds = [other.newest.seed for other in found.get(alike, [])]
-        found.setdefault(f"{alike} {run.path}" if run.newest.seed in seeds else alike, []).append(run)
+        read = [item for item in run.up_to_evaluate[-1].inputs.items() if item[0].startswith(PREPROCESS)]
+        alike = repr((sorted((_config(run.up_to_evaluate) | {"seed": None}).items()), sorted(read)))
+        found.setdefault((alike, times[alike, run.seed]), []).append(run)
+        times[alike, run.seed] += 1
     return [Repeated(tuple(some)) for some in found.values()]
 
 
@@ -181,14 +192,17 @@ def _per_user(path: Path) -> pa.Table:
     return t.read_table(artifact.file(PER_USER))
 
 
-def _config(run: Run) -> dict[str, Any]:
-    """Every field that its stages declare."""
-    return {key: value for manifest in run.manifests.values() for key, value in manifest.config.items()}
+def _config(made: Iterable[Manifest]) -> dict[str, Any]:
+    """Every field that these stages declare."""
+    return {key: value for manifest in made for key, value in manifest.config.items()}
 
 
 def differences(tried: Sequence[Repeated]) -> dict[str, list[Any]]:
     """The fields in which configs differ, with each one's value, seed by seed; None where one has no such field."""
-    configs = [_config(each.runs[0]) | ({"seed": each.seeds} if len(each.seeds) > 1 else {}) for each in tried]
+    configs = [
+        _config(each.runs[0].manifests.values()) | ({"seed": each.seeds} if len(each.seeds) > 1 else {})
+        for each in tried
+    ]
     keys = sorted({key for config in configs for key in config})
     rows = {key: [config.get(key) for config in configs] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}

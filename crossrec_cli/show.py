@@ -173,13 +173,12 @@ def against(console: Console, ours: Artifact, theirs: Artifact, run_dir: Path, t
         InputError: if they cannot be compared.
         RegressionError: if this one ranks worse, by more than chance and the tolerance.
     """
-    from crossrec_cli.evaluation.gate import Comparison  # noqa: PLC0415  SciPy takes a moment to import
+    from crossrec_cli.evaluation.gate import Comparison, deciding  # noqa: PLC0415  SciPy takes a moment to import
 
     if ours.manifest.id == theirs.manifest.id:
         raise ConfigError([f"--against: {run_dir} holds this very evaluation, and none before it"])
     now, before = (t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
-    names = [name for name in now.column_names if name.startswith("ndcg")]
-    measure = next((name for name in names if name.endswith("@10")), names[-1])
+    measure = deciding(now)
     found = Comparison.of(now, before, measure, tolerance)
     change = found.difference
     told = (

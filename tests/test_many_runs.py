@@ -131,6 +131,6 @@ def test_runs_that_differ_in_their_seed_alone_are_one(runs, trained, crossrec):
 
 def test_a_seed_that_was_run_twice_is_two(runs, crossrec):
     shutil.copytree(runs / "first", runs / "copy", symlinks=True)
-    found = document(crossrec, "compare", runs / "first", runs / "copy")
-    assert len(found["tried"]) == 2
-    assert found["beside_first"][0]["mean"] == 0
+    found = document(crossrec, "compare", runs / "first", runs / "copy", runs / "copy")
+    assert len(found["tried"]) == 3
+    assert [each["mean"] for each in found["beside_first"]] == [0, 0]

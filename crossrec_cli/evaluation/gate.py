@@ -12,6 +12,13 @@ from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.significance import Difference
 
 
+def deciding(per_user: pa.Table) -> str:
+    """What runs are compared by: NDCG at 10, or at another length if there is no such."""
+    names = [name for name in per_user.column_names if name.startswith("ndcg")]
+    chosen: str = next((name for name in names if name.endswith("@10")), names[-1])
+    return chosen
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two runs' rankings for the users of both."""

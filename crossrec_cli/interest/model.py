@@ -275,6 +275,13 @@ class InterestModel(nn.Module):
         users: Tensor = self.bag(self._prefix(tags) + self._sums(items, histories))
         return users
 
+    def counts(self, items: Items, histories: Ragged) -> Tensor:
+        """How much each interaction counts in the bag, float32 (sum of lengths,)."""
+        assert self.bag is not None
+        values, _ = self._bags(histories)
+        weights = torch.from_numpy(histories.weights_or_ones).to(self.device)
+        return weights * self.bag.counts(items.in_target)[values]
+
     def bag_scales(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
         """What the bag multiplies its sum by before it turns it, (B,)."""
         assert self.bag is not None
@@ -303,10 +310,8 @@ class InterestModel(nn.Module):
     def _sums(self, items: Items, histories: Ragged) -> Tensor:
         assert self.bag is not None
         values, starts = self._bags(histories)
-        weights = torch.from_numpy(histories.weights_or_ones).to(self.device) * self.bag.counts(items.in_target)[values]
-        return F.embedding_bag(
-            values, items.vectors, starts, mode="sum", per_sample_weights=weights.to(items.vectors.dtype)
-        )
+        counts = self.counts(items, histories).to(items.vectors.dtype)
+        return F.embedding_bag(values, items.vectors, starts, mode="sum", per_sample_weights=counts)
 
     def _bags(self, ragged: Ragged) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(ragged.values).to(self.device), torch.from_numpy(ragged.starts).to(self.device)

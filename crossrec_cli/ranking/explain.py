@@ -74,9 +74,7 @@ def _bag(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, v
     for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
         some = torch.from_numpy(histories.values[begin : begin + length]).to(vectors.device)
         parts.append(items.vectors[some] @ (scale[user] * wanted[user]).T)
-    weights = torch.from_numpy(histories.weights_or_ones).to(vectors.device)
-    counts = weights * member.bag.counts(items.in_target)[torch.from_numpy(histories.values).to(vectors.device)]
-    return torch.cat(parts) * counts.unsqueeze(1)
+    return torch.cat(parts) * member.counts(items, histories).unsqueeze(1)
 
 
 def _left_out(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
