@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from crossrec_cli.artifacts.store import Store
-from crossrec_cli.pipeline import PIPELINE
+from crossrec_cli.stages import PIPELINE
 
 TIMES = {"manifest.json", "history.parquet"}
 
