@@ -8,13 +8,13 @@ from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import torch
 from scipy.sparse import csr_array, csr_matrix
 from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged, numbered
+from crossrec_cli.interest.linear import ease, ease_cells, purchases
 from crossrec_cli.ranking.topk import Scorer, products
 
 LARGEST = 2**28
@@ -88,7 +88,7 @@ def tag_popularity_scorer(shop: Shop) -> Scorer:
     """What was bought most by users with the same tags, the mean over a user's tags; without tags, by everybody."""
     training, tags = shop.histories.training, shop.histories.tags
     number = numbered(shop.candidates, len(shop.in_target))
-    bought = _matrix(training, number, len(shop.candidates))
+    bought = purchases(training, number, len(shop.candidates))
     share = (_counts(shop) / max(len(training.lengths), 1)).astype(np.float32)
     weight = (1 / (np.bincount(tags.values) + FEW_BUYERS)).astype(np.float32)
     bears = csr_array((weight[tags.values], (tags.rows, tags.values)), shape=(len(tags.lengths), len(weight)))
@@ -113,7 +113,7 @@ def knn_scorer(shop: Shop, neighbours: int) -> Scorer:
     Sarwar et al. 2001, https://doi.org/10.1145/371920.372071, with each candidate's nearest items alone.
     """
     number = np.arange(len(shop.in_target))
-    bought = _matrix(shop.histories.training, number, len(number))
+    bought = purchases(shop.histories.training, number, len(number))
     norm = np.maximum(np.sqrt(bought.sum(axis=0)), 1.0).astype(np.float32)
     unit = csr_array(bought / norm[None, :])
     alike = (unit.T @ unit[:, shop.candidates]).tocoo()
@@ -125,7 +125,7 @@ def knn_scorer(shop: Shop, neighbours: int) -> Scorer:
     weights = csr_array((values[kept], (rows[kept], columns[kept])), shape=(len(number), len(shop.candidates)))
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return torch.from_numpy((_matrix(histories, number, len(number)) @ weights).toarray())
+        return torch.from_numpy((purchases(histories, number, len(number)) @ weights).toarray())
 
     return score
 
@@ -147,11 +147,11 @@ def ials_scorer(shop: Shop, alpha: float) -> Scorer:
     number = np.arange(len(shop.in_target))
     with threadpool_limits(1, "blas"):  # it has threads of its own, and would warn
         model = AlternatingLeastSquares(FACTORS, alpha=alpha, iterations=IALS_EPOCHS, random_state=shop.seed)
-        model.fit(csr_matrix(_matrix(shop.histories.training, number, len(number))), show_progress=False)
+        model.fit(csr_matrix(purchases(shop.histories.training, number, len(number))), show_progress=False)
     wanted = torch.from_numpy(model.item_factors[shop.candidates]).T.contiguous()
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        given = csr_matrix(_matrix(histories, number, len(number)))
+        given = csr_matrix(purchases(histories, number, len(number)))
         return torch.from_numpy(model.recalculate_user(np.arange(given.shape[0]), given)) @ wanted
 
     return score
@@ -169,18 +169,18 @@ def ease_scorer(shop: Shop, within: Bools, l2: float) -> Scorer:
         TooLargeError: if its matrices do not fit in memory.
     """
     known_items, candidates = int(within.sum()), shop.candidates
-    cells = max(min(shop.histories.users, known_items) ** 2, known_items * len(candidates))
+    cells = ease_cells(shop.histories.users, known_items, len(candidates))
     if cells > LARGEST:
         raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
     number = numbered(np.flatnonzero(within), len(within))
-    bought = _matrix(shop.histories.training, number, known_items)
+    bought = purchases(shop.histories.training, number, known_items)
     wanted = number[candidates]
     weights = np.zeros((known_items, len(candidates)), np.float32)
     known = wanted >= 0
-    weights[:, known] = _ease(bought, wanted[known], l2)
+    weights[:, known] = ease(bought, wanted[known], l2)
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return torch.from_numpy(_matrix(histories, number, known_items) @ weights)
+        return torch.from_numpy(purchases(histories, number, known_items) @ weights)
 
     return score
 
@@ -221,35 +221,3 @@ def _counts(shop: Shop) -> npt.NDArray[np.int64]:
     """How often each candidate was bought in training, (C,)."""
     counts: npt.NDArray[np.int64] = np.bincount(shop.histories.training.values, minlength=len(shop.in_target))
     return counts[shop.candidates]
-
-
-def _matrix(histories: Ragged, number: Ints, items: int) -> csr_array[np.float32]:
-    """Who bought what, float32 (lists, items), each item once; ``number`` is an item's column, −1 for none."""
-    known = histories.where(number[histories.values] >= 0)
-    ones = np.ones(len(known.values), np.float32)
-    matrix = csr_array((ones, (known.rows, number[known.values])), shape=(len(known.lengths), items))
-    matrix.data[:] = 1  # what stood there twice was added up
-    return matrix
-
-
-def _ease(bought: csr_array[np.float32], wanted: Ints, l2: float) -> npt.NDArray[np.float32]:
-    """EASE's weights from every item to the wanted ones, float32 (items, wanted).
-
-    They need those columns of (XᵀX + λ)⁻¹ alone, and where users are fewer than items, by Woodbury's identity,
-    (XXᵀ + λ)⁻¹.
-    """
-    users, items = bought.shape
-    unit = np.zeros((items, len(wanted)))
-    unit[wanted, np.arange(len(wanted))] = 1.0
-    if users < items:
-        inner = (bought @ bought.T).toarray().astype(np.float64)
-        inner[np.diag_indices(users)] += l2
-        solved = scipy.linalg.solve(inner, bought[:, wanted].toarray().astype(np.float64), assume_a="pos")
-        columns = (unit - bought.T @ solved) / l2
-    else:
-        inner = (bought.T @ bought).toarray().astype(np.float64)
-        inner[np.diag_indices(items)] += l2
-        columns = scipy.linalg.solve(inner, unit, assume_a="pos", overwrite_a=True)
-    weights = -columns / columns[wanted, np.arange(len(wanted))]
-    weights[wanted, np.arange(len(wanted))] = 0.0
-    return weights.astype(np.float32)

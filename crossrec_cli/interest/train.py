@@ -306,11 +306,11 @@ class _Best:
 class _Batch:
     """What one batch asks of its users, and the items that it reads and chooses from.
 
-    Each user encoder learns from the question that suits it: a bag from halves, a sequence from what comes next. An
-    item to predict counts by its interaction's weight. Only items that the batch needs pass through the tower.
+    Each user encoder learns from the question that suits it: a bag from the rest of a set, a sequence from what comes
+    next. An item to predict counts by its interaction's weight. Only items that the batch needs pass through the tower.
     """
 
-    halves: SetExamples | None
+    sets: SetExamples | None
     nexts: NextExamples | None
     present: Ints | None
     """The items that are needed, sorted; None: all."""
@@ -326,10 +326,10 @@ class _Batch:
     def of(
         cls, model: InterestModel, sampler: Sampler, users: Ints, training: Training, rng: np.random.Generator
     ) -> _Batch:
-        halves = sampler.set_examples(users, rng) if model.bag is not None else None
+        sets = sampler.set_examples(users, rng) if model.bag is not None else None
         nexts = sampler.next_examples(users, rng) if model.sequence is not None else None
-        asked = [halves.items.numpy()] if halves is not None else []
-        read = [halves.given.values] if halves is not None else []
+        asked = [sets.items.numpy()] if sets is not None else []
+        read = [sets.given.values] if sets is not None else []
         if nexts is not None:
             asked.append(nexts.window[nexts.asked.numpy()])
             read += [nexts.before.values, nexts.window.ravel()]
@@ -346,18 +346,18 @@ class _Batch:
         number[present] = np.arange(len(present))
         place = np.full(len(needed), -1)
         place[candidates.items[::-1]] = np.arange(len(candidates.items))[::-1]  # of an item drawn twice, the first
-        return cls(halves, nexts, None if needed.all() else present, number, candidates, place, len(sampler.pool))
+        return cls(sets, nexts, None if needed.all() else present, number, candidates, place, len(sampler.pool))
 
     def loss(self, model: InterestModel, users: Ints) -> Tensor:
         """What some users, given by their places in the batch, have of its loss; all parts add up to it."""
         items = model.tower(None if self.present is None else torch.from_numpy(self.present).to(model.device))
         choice = _Choice.of(self, model, items)
         loss = torch.zeros((), device=model.device)
-        if self.halves is not None:
-            halves = self.halves.of(users)
-            wanted = model.bag_vectors(items, halves.given.renamed(self.number), halves.tags)
-            part = choice.loss(wanted, halves.rows, halves.items, halves.weights)
-            loss = loss + part * _share(halves.weights, self.halves.weights)
+        if self.sets is not None:
+            sets = self.sets.of(users)
+            wanted = model.bag_vectors(items, sets.given.renamed(self.number), sets.tags)
+            part = choice.loss(wanted, sets.rows, sets.items, sets.weights)
+            loss = loss + part * _share(sets.weights, self.sets.weights)
         if self.nexts is not None:
             nexts = self.nexts.of(users)
             wanted = model.next_vectors(items, nexts.renamed(self.number))[nexts.asked.to(model.device)]

@@ -16,7 +16,7 @@ from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.train import learning_columns
 from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner
+from crossrec_cli.stages.learn import STOP_ON, Finish, Learner
 from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
 
 
@@ -36,17 +36,17 @@ def run(job: Job) -> Summary:
     if not valid.count:
         job.report.warn("no validation case: no early stopping, and scores are not calibrated")
     learned = learner.from_target(model, sampler, world.histories, valid)
-    reached = learner.smooth(model, world.histories, valid)
+    model, finish = learner.finish(model, world.histories, valid)
     if valid.count:
         _calibrate(job, model, world, valid)
         best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
         if config.finetune.refit and any(best):
-            model = _refit(job, world, learner, model, load_cases(cases, t.TEST), best)
+            model = _refit(job, world, learner, model, finish, load_cases(cases, t.TEST), best)
     if not distributed.leads():
         return {}
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
-    return {f"valid_{STOP_ON}": reached, "epochs": sum(epoch.epoch > 0 for epochs in learned for epoch in epochs)}
+    return {f"valid_{STOP_ON}": finish.score, "epochs": sum(epoch.epoch > 0 for epochs in learned for epoch in epochs)}
 
 
 def _start(job: Job, world: World) -> Ensemble:
@@ -58,8 +58,10 @@ def _start(job: Job, world: World) -> Ensemble:
     return Ensemble.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
 
 
-def _refit(job: Job, world: World, learner: Learner, model: Ensemble, test: Cases, epochs: list[int]) -> Ensemble:
-    """Train once more, on all that lies before the test; of ``model`` only calibration and smoothing are kept."""
+def _refit(
+    job: Job, world: World, learner: Learner, model: Ensemble, finish: Finish, test: Cases, epochs: list[int]
+) -> Ensemble:
+    """Train once more, on all that lies before the test; of ``model`` only the calibration is kept."""
     histories = world.histories.with_given(test)
     again = _start(job, replace(world, histories=histories)).to(model.device)
     for member in again.members:
@@ -69,7 +71,7 @@ def _refit(job: Job, world: World, learner: Learner, model: Ensemble, test: Case
     upto = " and ".join(map(str, epochs))
     job.report.say(f"once more up to epoch {upto}, with {more:,} interactions that validation had held back")
     learner.again(again, sampler, epochs)
-    again.smooth(float(model.members[0].tower.smoothing))
+    again = learner.repeat(again, histories, finish)
     again.score_scale.copy_(model.score_scale)
     again.score_shift.copy_(model.score_shift)
     return again

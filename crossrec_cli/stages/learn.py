@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
+from crossrec_cli.interest import linear
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
@@ -28,6 +29,30 @@ SMOOTHINGS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Tried on validation: an item with n interactions gets the share s / (n + s) of what its neighbours have learned."""
 APART = 1_000_003
 """How far the seeds of two members lie apart, so that runs whose own seeds are neighbours share no chance."""
+
+
+RIDGES = (100.0, 300.0, 1000.0, 3000.0, 10_000.0)
+"""The λ of EASE that are tried on validation for a linear member."""
+SHARES = (0.1, 0.2)
+"""And how far its scores lie apart beside those of all other members together, both by their standard deviation."""
+LINEAR_CELLS = 2**26
+"""Numbers in the largest matrix that a linear member may need, 512 MB in float64."""
+LOOKED_AT = 256
+"""Users by whom it is told how far scores lie apart."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What validation chose once the trainings were over."""
+
+    l2: float = 0.0
+    """The linear member's λ; 0: there is none."""
+    scale: float = 0.0
+    """What its scores are multiplied by."""
+    smoothing: float = 0.0
+    """How much items lean on their neighbours."""
+    score: float | None = None
+    """Validation's NDCG@10 then; None where nothing could be asked."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +111,22 @@ class Learner:
             for member, seed, kept in self._members(model, t.TARGET)
         ]
 
-    def smooth(self, model: Ensemble, histories: Histories, valid: Cases) -> float | None:
-        """Choose how much little-bought items lean on their neighbours; nothing where nothing is better.
+    def finish(self, model: Ensemble, histories: Histories, valid: Cases) -> tuple[Ensemble, Finish]:
+        """Choose on validation what needs no gradients: a linear member, and how much items lean on their neighbours.
 
         Returns:
-            Validation's NDCG@10 then; None where nothing can be asked, and nothing is chosen.
+            The model with both, each only where it ranks better, and what was chosen; without cases, nothing is.
         """
         if not valid.count:
-            return None
+            return model, Finish()
+        plain = Finish(score=ndcg(model, histories, valid))
+        chosen = max([plain, *self._with_linear(model, histories, valid)], key=lambda found: found.score or 0.0)
+        model = self.repeat(model, histories, chosen)
+        if chosen.l2:
+            better = f"validation NDCG@10 {chosen.score:.4f}, {plain.score:.4f} without"
+            self.report.say(f"EASE (λ {chosen.l2:g}) becomes a member: {better}")
         if not model.leans:
-            return ndcg(model, histories, valid)
+            return model, chosen
         found = []
         for smoothing in SMOOTHINGS:
             model.smooth(smoothing)
@@ -103,7 +134,31 @@ class Learner:
         score, smoothing = max(found)
         model.smooth(-smoothing)
         self.report.say(f"smoothing {-smoothing:g} ranks best: validation NDCG@10 {score:.4f}")
-        return score
+        return model, replace(chosen, smoothing=-smoothing, score=score)
+
+    def repeat(self, model: Ensemble, histories: Histories, finish: Finish) -> Ensemble:
+        """The model, finished in a way that is known to be good."""
+        if finish.l2:
+            model = model.with_linear(self.config.interest)
+            linear.learn(model.members[-1], histories, finish.l2, self.seed)
+            linear.scale(model.members[-1], finish.scale)
+        model.smooth(finish.smoothing)
+        return model
+
+    def _with_linear(self, model: Ensemble, histories: Histories, valid: Cases) -> Iterator[Finish]:
+        """Every way that is tried to add a linear member; none where its matrices are large."""
+        target, users = histories.domain.is_target, histories.users
+        if linear.ease_cells(users, len(target), int(target.sum())) > LINEAR_CELLS:
+            return
+        spread, more = _spread(model, histories, valid), model.with_linear(self.config.interest)
+        added = more.members[-1]
+        for l2 in RIDGES:
+            linear.learn(added, histories, l2, self.seed)
+            own = _spread(Ensemble([added]), histories, valid)
+            for share in SHARES if own > 0 else ():
+                scale = share * len(model.members) * spread / own
+                linear.scale(added, scale)
+                yield Finish(l2, scale, score=ndcg(more, histories, valid))
 
     def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
         """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""
@@ -133,6 +188,14 @@ class Learner:
                 self.report.say(f"member {number + 1} of {len(model.members)}")
             path = self.checkpoint.with_name(f"{self.checkpoint.stem}-{training}-{number}.safetensors")
             yield member, self.seed + number * APART, Checkpoint(path, self.config.runtime.checkpoint_every)
+
+
+def _spread(model: Ensemble, histories: Histories, cases: Cases) -> float:
+    """The standard deviation of a user's scores over all target items, the mean over some of the cases."""
+    some = cases.of(np.arange(min(cases.count, LOOKED_AT)))
+    scorer = interest_scorer(model, target_of(histories))
+    found = scorer(histories.items.take(some.users, some.history_lengths), histories.tags.take(some.users))
+    return float(found.std(dim=1, correction=0).mean())
 
 
 def scores(model: Ensemble, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:

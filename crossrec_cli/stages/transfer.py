@@ -106,7 +106,7 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     else:
         epochs += config.adapt.epochs
     learner.from_target(model, learner.target_sampler(histories), histories, problem.valid, epochs)
-    learner.smooth(model, histories, problem.valid)
+    model, _ = learner.finish(model, histories, problem.valid)
     return scores_of(model, histories, problem.test, config.evaluate.mask_seen)
 
 

@@ -130,7 +130,8 @@ def _score(problem: _Problem, config: Config, trial: optuna.Trial) -> float:
         learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
         model = problem.start(learner)
         learner.from_target(model, learner.target_sampler(histories), histories, problem.valid, heed=heed)
-        return learner.smooth(model, histories, problem.valid) or 0.0
+        _, finish = learner.finish(model, histories, problem.valid)
+        return finish.score or 0.0
 
 
 def _suggested(trial: optuna.Trial, name: str, of: Dimension) -> object:

@@ -1,0 +1,95 @@
+"""What finetune chooses on validation once the training is over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from crossrec_cli.config.load import load_config
+from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.reporting import Silent
+from crossrec_cli.runtime import Compute
+from crossrec_cli.stages import learn
+from crossrec_cli.stages.learn import Finish, Learner, ndcg
+
+KINDS = 12
+TEXTS = np.random.default_rng(0).normal(size=(2 * KINDS, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def learner(shop) -> Learner:
+    config = load_config(shop.path, ["interest.user_encoder=bag", "interest.dim=24"])
+    return Learner(config, 1, Compute(torch.device("cpu"), torch.float32), Silent(), shop.folder / "checkpoint")
+
+
+def world(told: bool) -> tuple[Histories, Cases]:
+    """Who buys a source item of some kind buys the target item of that kind next, or any, and never is asked twice."""
+    rng = np.random.default_rng(0)
+    lists = []
+    for _ in range(240):
+        kinds = rng.choice(KINDS, 3, replace=False)
+        wanted = kinds[-1] if told else rng.integers(KINDS)
+        lists.append([*kinds[:2], *(KINDS + kinds[:2]), kinds[-1], KINDS + wanted])
+    items = Ragged.of([[int(item) for item in bought] for bought in lists])
+    lengths = items.lengths - np.where(np.arange(240) < 120, 0, 1)  # half of them teach all, the others are asked
+    asked = np.arange(120, 240)
+    domain = Domain(np.arange(2 * KINDS) >= KINDS, np.ones(2 * KINDS, int))
+    truth = Ragged.of([[int(lists[user][-1])] for user in asked])
+    return Histories(items, lengths, Ragged.of([[]] * 240), domain), Cases(asked, lengths[asked], truth)
+
+
+def untrained(learner: Learner, histories: Histories) -> Ensemble:
+    torch.manual_seed(0)
+    return Ensemble.create(learner.config.interest, TEXTS, histories.domain, tags=0)
+
+
+def test_ease_becomes_a_member_where_it_ranks_better(learner):
+    histories, valid = world(told=True)
+    model = untrained(learner, histories)
+    before = ndcg(model, histories, valid)
+    finished, finish = learner.finish(model, histories, valid)
+    assert len(finished.members) == 2
+    assert finish.l2 in learn.RIDGES
+    assert finish.score == ndcg(finished, histories, valid)
+    assert finish.score > before + 0.1
+
+
+def test_a_model_that_is_right_already_gets_none(learner):
+    histories, valid = world(told=True)
+    model = untrained(learner, histories)
+    with torch.no_grad():
+        tower = model.members[0].tower
+        tower.adaptor.weight.zero_()
+        tower.adaptor.bias.zero_()
+        tower.id_embedding.weight.copy_(torch.eye(KINDS, 24).repeat(2, 1) * 30)
+    assert ndcg(model, histories, valid) == 1
+    finished, finish = learner.finish(model, histories, valid)
+    assert len(finished.members) == 1
+    assert (finish.l2, finish.score) == (0, 1)
+
+
+def test_a_catalogue_too_large_gets_none(learner, monkeypatch):
+    monkeypatch.setattr(learn, "LINEAR_CELLS", 2 * KINDS * KINDS - 1)
+    histories, valid = world(told=True)
+    finished, finish = learner.finish(untrained(learner, histories), histories, valid)
+    assert len(finished.members) == 1
+    assert finish.l2 == 0
+
+
+def test_without_validation_nothing_is_chosen(learner):
+    histories, valid = world(told=True)
+    model = untrained(learner, histories)
+    finished, finish = learner.finish(model, histories, valid.of(np.arange(0)))
+    assert finished is model
+    assert finish == Finish()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_was_chosen_can_be_repeated(learner, told):
+    histories, valid = world(told)
+    finished, finish = learner.finish(untrained(learner, histories), histories, valid)
+    again = learner.repeat(untrained(learner, histories), histories, finish)
+    assert len(again.members) == len(finished.members)
+    assert ndcg(again, histories, valid) == pytest.approx(finish.score)
