@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -36,13 +37,19 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 @pytest.fixture
 def fill_gpu():
-    """Let torch take no more than a share of the GPU's memory from here on."""
+    """Let torch take no more than a share of the GPU's memory from here on, and to the brim: nothing at all."""
+    held = []
 
-    def fill(share: float) -> None:
+    def fill(share: float, to_the_brim: bool = False) -> None:
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(share)
+        for size in (2**20, 2**16, 2**9) if to_the_brim else ():  # 512 bytes are the least that torch hands out
+            with contextlib.suppress(torch.OutOfMemoryError):
+                while True:
+                    held.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
 
     yield fill
+    held.clear()
     torch.cuda.set_per_process_memory_fraction(1.0)
 
 

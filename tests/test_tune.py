@@ -17,8 +17,8 @@ pytest.importorskip("optuna", reason="optuna is not installed: pip install 'cros
 
 @pytest.fixture
 def tuned(trained):
-    """One learning rate is far too low, and one width goes with no number of heads."""
-    search = {"finetune.lr": {"choices": [1e-9, 0.01]}, "interest.dim": {"choices": [15, 16]}}
+    """One start knows nothing of what metal is, and one width goes with no number of heads."""
+    search = {"finetune.init": {"choices": ["scratch", "adapted"]}, "interest.dim": {"choices": [15, 16]}}
     trained.config["tune"] = {"trials": 8, "search": search}
     trained.config["finetune"]["epochs"] = 3
     return trained
@@ -30,15 +30,15 @@ def test_the_best_by_validation_is_found_and_its_config_gives_it_again(tuned, cr
     trials = tuned.table("tune", "trials")
     values = [json.loads(text) for text in trials["values"]]
     assert len(trials) == 8
-    assert values[0] == {"finetune.lr": 0.01, "interest.dim": 16}
+    assert values[0] == {"finetune.init": "adapted", "interest.dim": 16}
     assert trials["valid_ndcg@10"].dropna().is_monotonic_decreasing
     failed = [value["interest.dim"] == 15 for value in values]
     assert (trials["state"] == "fail").tolist() == failed
     assert 0 < sum(failed) < 8
     assert trials["problem"][failed.index(True)] == "interest: dim (15) must be a multiple of heads (2)"
     best = tuned.run_dir / "tune" / "current" / "best.yaml"
-    assert load_config(best).finetune.lr == 0.01
-    assert "finetune.lr 0.01, interest.dim 16" in " ".join(done.stdout.split())
+    assert load_config(best).finetune.init == "adapted"
+    assert "finetune.init adapted, interest.dim 16" in " ".join(done.stdout.split())
     again = json.loads(crossrec("finetune", best, "--json").stdout)["stages"][0]
     assert again["summary"]["valid_ndcg@10"] == trials["valid_ndcg@10"][0]
     assert "up to date" in crossrec("tune", tuned.path).stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -228,9 +229,8 @@ class _Run:
                 value += float(loss.detach())
         except RuntimeError as error:
             if self.compute.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                why = str(error).splitlines()[0]
                 raise UnavailableError(
-                    f"runtime.compile: {why}; set it to false, or see that there is a compiler"
+                    f"runtime.compile: {_cause(str(error))}; set it to false, or see that there is a compiler"
                 ) from None
             raise
         return value
@@ -281,6 +281,12 @@ class _Run:
         if self.best:
             self.best.state = of("best", tensors)
             self.best.epoch, self.best.score = facts["best"]["epoch"], facts["best"]["score"]
+
+
+def _cause(message: str) -> str:
+    """What the compiler's error comes from: where a process of its own raised it, the end of that one's traceback."""
+    raised = re.findall(r"^[\w.]+(?:Error|Exception|Exit): .*\S", message, re.MULTILINE)
+    return str(raised[-1]) if "Traceback" in message and raised else message.splitlines()[0]
 
 
 class _Best:

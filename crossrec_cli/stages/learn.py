@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ SHARES = (0.1, 0.2)
 """And how far its scores lie apart beside those of all other members together, both by their standard deviation."""
 LINEAR_CELLS = 2**26
 """Numbers in the largest matrix that a linear member may need, 512 MB in float64."""
+LEAST_GAIN = 1.01
+"""So many times as good must it make validation: as it is tried in ten ways, one of them is better by luck."""
 LOOKED_AT = 256
 """Users by whom it is told how far scores lie apart."""
 
@@ -119,22 +122,26 @@ class Learner:
         """
         if not valid.count:
             return model, Finish()
-        plain = Finish(score=ndcg(model, histories, valid))
-        chosen = max([plain, *self._with_linear(model, histories, valid)], key=lambda found: found.score or 0.0)
+        plain = ndcg(model, histories, valid)
+        nothing = (plain, Finish())
+        score, chosen = max(self._with_linear(model, histories, valid), key=itemgetter(0), default=nothing)
+        if score <= LEAST_GAIN * plain:
+            score, chosen = nothing
         model = self.repeat(model, histories, chosen)
         if chosen.l2:
-            better = f"validation NDCG@10 {chosen.score:.4f}, {plain.score:.4f} without"
-            self.report.say(f"EASE (λ {chosen.l2:g}) becomes a member: {better}")
-        if not model.leans:
-            return model, chosen
-        found = []
-        for smoothing in SMOOTHINGS:
-            model.smooth(smoothing)
-            found.append((ndcg(model, histories, valid), -smoothing))
-        score, smoothing = max(found)
-        model.smooth(-smoothing)
-        self.report.say(f"smoothing {-smoothing:g} ranks best: validation NDCG@10 {score:.4f}")
-        return model, replace(chosen, smoothing=-smoothing, score=score)
+            self.report.say(
+                f"EASE (λ {chosen.l2:g}) becomes a member: validation NDCG@10 {score:.4f}, {plain:.4f} without"
+            )
+        if model.leans:
+            found = []
+            for smoothing in SMOOTHINGS:
+                model.smooth(smoothing)
+                found.append((ndcg(model, histories, valid), -smoothing))
+            score, smoothing = max(found)
+            chosen = replace(chosen, smoothing=-smoothing)
+            model.smooth(chosen.smoothing)
+            self.report.say(f"smoothing {chosen.smoothing:g} ranks best: validation NDCG@10 {score:.4f}")
+        return model, replace(chosen, score=score)
 
     def repeat(self, model: Ensemble, histories: Histories, finish: Finish) -> Ensemble:
         """The model, finished in a way that is known to be good."""
@@ -145,8 +152,8 @@ class Learner:
         model.smooth(finish.smoothing)
         return model
 
-    def _with_linear(self, model: Ensemble, histories: Histories, valid: Cases) -> Iterator[Finish]:
-        """Every way that is tried to add a linear member; none where its matrices are large."""
+    def _with_linear(self, model: Ensemble, histories: Histories, valid: Cases) -> Iterator[tuple[float, Finish]]:
+        """Every way that is tried to add a linear member, behind what it scores; none where its matrices are large."""
         target, users = histories.domain.is_target, histories.users
         if linear.ease_cells(users, len(target), int(target.sum())) > LINEAR_CELLS:
             return
@@ -158,7 +165,7 @@ class Learner:
             for share in SHARES if own > 0 else ():
                 scale = share * len(model.members) * spread / own
                 linear.scale(added, scale)
-                yield Finish(l2, scale, score=ndcg(more, histories, valid))
+                yield ndcg(more, histories, valid), Finish(l2, scale)
 
     def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
         """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""

@@ -92,7 +92,8 @@ class _Problem:
     def start(self, learner: Learner) -> Ensemble:
         """The model that the source taught, or an untaught one, as finetune would start from."""
         config, histories = learner.config, self.world.histories
-        key = json.dumps([config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json")])
+        of = (config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json"), config.finetune.init)
+        key = json.dumps(of)
         if key not in self.adapted:
             runtime.prepare(config.runtime, learner.seed)
             model = Ensemble.create(config.interest, self.embeddings, histories.domain, self.tags)

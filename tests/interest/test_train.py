@@ -13,7 +13,7 @@ from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import EarlyStopping, _Batch, fit
+from crossrec_cli.interest.train import EarlyStopping, _Batch, _cause, fit
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute, prepare
 
@@ -113,6 +113,24 @@ def count(function, calls: list):
         return function(*arguments, **named)
 
     return counted
+
+
+def test_what_a_compilers_process_raised_is_told():
+    """As torch puts it, with the traceback of the process that it compiles in."""
+    message = """SubprocException: An exception occurred in a subprocess:
+
+Name=triton_poi_fused_0
+Traceback (most recent call last):
+  File "worker.py", line 3, in job
+    raise ValueError("a cause: one")
+ValueError: a cause: one
+
+Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace
+"""
+    assert _cause(message) == "ValueError: a cause: one"
+    assert _cause("InvalidCxxCompiler: No working C++ compiler\nSet TORCH_LOGS") == (
+        "InvalidCxxCompiler: No working C++ compiler"
+    )
 
 
 def test_without_a_compiler_it_says_what_to_set(monkeypatch, tmp_path):
@@ -245,11 +263,10 @@ def test_a_compiled_encoder_learns_the_same_on_a_gpu():
 
 @needs_gpu
 def test_a_full_gpu_says_what_to_lower(fill_gpu):
-    """Nothing more may be taken than torch holds already."""
     model, sampler = example("bag")
     compute = Compute(torch.device("cuda"), torch.float32)
     model.to(compute.device)
-    fill_gpu(1e-6)
+    fill_gpu(1e-6, to_the_brim=True)
     with pytest.raises(ConfigError, match=r"out of memory: CUDA out of memory.*; lower batch_size \(256\)"):
         fit(model, sampler, Training(epochs=500), 0, compute, Silent())
 
