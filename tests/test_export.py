@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+import safetensors.torch
 from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
@@ -20,6 +21,7 @@ from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.export import write
+from crossrec_cli.stages import learn
 
 WIDE = ("--set", "recommend.k=100")
 
@@ -96,12 +98,16 @@ def score(folder, history: pd.DataFrame, tags: list[float]) -> pd.Series:
     ],
     ids=["bag", "two hybrids"],
 )
-def test_onnx_scores_as_crossrec_does(shop, crossrec, interest):
+@pytest.mark.parametrize("linear", [False, True], ids=["trained alone", "with EASE"])
+def test_onnx_scores_as_crossrec_does(shop, crossrec, monkeypatch, interest, linear):
+    monkeypatch.setattr(learn, "LEAST_GAIN", 0 if linear else 1e9)
     shop.config["interest"] |= interest
     shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 2, 1
     shop.config["recommend"] |= {"k": 100, "reasons": 0}
     for stage in ("preprocess", "pretrain-adapt", "finetune", "recommend"):
         assert crossrec(stage, shop.path).exit_code == 0
+    weights = safetensors.torch.load_file(shop.run_dir / "finetune" / "current" / "model.safetensors")
+    assert (f"models.{interest.get('members', 1)}.nobody" in weights) == linear
     folder = shop.folder / "export"
     done = crossrec("export", shop.path, folder)
     assert done.exit_code == 0, done.output

@@ -70,6 +70,15 @@ def test_a_model_that_is_right_already_gets_none(learner):
     assert (finish.l2, finish.score) == (0, 1)
 
 
+@pytest.mark.parametrize(("tried", "members"), [(0.505, 1), (0.506, 2)])
+def test_ease_must_better_it_by_a_hundredth(learner, monkeypatch, tried, members):
+    histories, valid = world(told=False)
+    model = untrained(learner, histories)
+    monkeypatch.setattr(learn, "ndcg", lambda asked, *_: tried if len(asked.members) > 1 else 0.5)
+    finished, _ = learner.finish(model, histories, valid)
+    assert len(finished.members) == members
+
+
 def test_a_catalogue_too_large_gets_none(learner, monkeypatch):
     monkeypatch.setattr(learn, "LINEAR_CELLS", 2 * KINDS * KINDS - 1)
     histories, valid = world(told=True)

@@ -319,6 +319,25 @@ def test_refit_learns_from_validation_too_and_keeps_the_calibration(trained, cro
     assert all(torch.equal(tensor, after[name]) for name, tensor in safetensors.torch.load_file(weights).items())
 
 
+def test_ease_as_a_member_goes_through_every_stage_and_is_made_anew_by_refit(trained, crossrec):
+    """A model that hardly learned anything, which a linear one betters."""
+    weak = ["finetune.init=scratch", "finetune.lr=0.003", "finetune.epochs=3"]
+    found = []
+    for refit in ("finetune.refit=false", "finetune.refit=true"):
+        done = crossrec("run", trained.path, *(part for one in [*weak, refit] for part in ("--set", one)))
+        assert done.exit_code == 0, done.output
+        assert re.search(r"EASE \(λ \d+\) becomes a member: validation NDCG@10 0\.\d+, 0\.\d+ without", done.stderr)
+        found.append(safetensors.torch.load_file(trained.run_dir / "finetune" / "current" / "model.safetensors"))
+    first, again = found
+    assert first["models.1.bag.log_scale"] == again["models.1.bag.log_scale"]
+    ids = "models.1.tower.id_embedding.weight"
+    assert not torch.equal(first[ids], again[ids]), "validation's purchases count now"
+    lists = trained.table("recommend", "recommendations")
+    whole = lists[["from_source", "from_target", "from_rest", "bias"]].sum(axis=1)
+    odds = np.log(lists["score"] / (1 - lists["score"]))
+    np.testing.assert_allclose(np.polyval(np.polyfit(whole, odds, 1), whole), odds, atol=1e-2)
+
+
 def test_where_no_training_ranks_better_there_is_nothing_to_do_once_more(trained, crossrec):
     """A rate so high that every epoch harms: what the source taught stays, with refit as without."""
     weights = trained.run_dir / "finetune" / "current" / "model.safetensors"
