@@ -46,7 +46,8 @@ def run(job: Job) -> Summary:
         return {}
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
-    return {f"valid_{STOP_ON}": finish.score, "epochs": sum(epoch.epoch > 0 for epochs in learned for epoch in epochs)}
+    epochs = sum(epoch.epoch > 0 for some in learned for epoch in some)
+    return {f"valid_{STOP_ON}": finish.score, "epochs": epochs, "ease_l2": finish.l2, "smoothing": finish.smoothing}
 
 
 def _start(job: Job, world: World) -> Ensemble:
