@@ -36,8 +36,8 @@ RIDGES = (100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 """The λ of EASE that are tried on validation for a linear member."""
 SHARES = (0.1, 0.2)
 """And how far its scores lie apart beside those of all other members together, both by their standard deviation."""
-LINEAR_CELLS = 2**26
-"""Numbers in the largest matrix that a linear member may need, 512 MB in float64."""
+LINEAR_CELLS = 2**25
+"""Numbers in the largest matrix that a linear member may need, 256 MB in float64; it holds up to four such at once."""
 LEAST_GAIN = 1.01
 """So many times as good must it make validation: as it is tried in ten ways, one of them is better by luck."""
 LOOKED_AT = 256
