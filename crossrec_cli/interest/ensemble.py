@@ -62,16 +62,25 @@ class Ensemble(nn.Module):
         white = Whitening(weights[f"{FIRST}tower.text_mean"], weights[f"{FIRST}tower.text_matrix"])
         popularity, in_target = (weights[f"{FIRST}tower.{name}"] for name in ("popularity", "in_target"))
         text, tags = white.of(embeddings, len(popularity)), len(weights[f"{FIRST}tags.weight"])
-        found = cls(InterestModel(of, text, white, popularity, in_target, tags) for of in _configs(config, weights))
+        linear = len({name.split(".")[1] for name in weights if name.startswith("models.")}) > config.members
+        facts = (text, white, popularity, in_target, tags)
+        found = cls(InterestModel(config, *facts) for _ in range(config.members))
+        if linear:
+            found = found.with_linear(config)
         found.load_state_dict(dict(weights))
         return found
 
     def with_linear(self, config: Interest) -> Ensemble:
-        """The same members and, behind them, an untaught one with a bag alone, for ``linear.learn``."""
+        """The same members and, behind them, an untaught one for ``linear.learn``.
+
+        It has a bag alone, and of users without target history it says nothing: they are ranked worse with it
+        (benchmarks/README.md).
+        """
         first = self.members[0]
-        facts = (first.tower.popularity, first.tower.in_target)
-        white = Whitening(first.tower.text_mean, first.tower.text_matrix)
-        linear = InterestModel(_bag(config), first.tower.text, white, *facts, first.tags.num_embeddings)
+        tower, tags = first.tower, first.tags.num_embeddings
+        white = Whitening(tower.text_mean, tower.text_matrix)
+        bag = config.model_copy(update={"user_encoder": "bag"})
+        linear = InterestModel(bag, tower.text, white, tower.popularity, tower.in_target, tags, needs_target=True)
         return Ensemble([*self.members, linear.to(self.device)])
 
     @property
@@ -106,16 +115,6 @@ class Ensemble(nn.Module):
     def calibrated(self, logits: Tensor) -> Tensor:
         """Mean logits u·v(i) + b(i) to probabilities."""
         return torch.sigmoid(self.score_scale * logits + self.score_shift)
-
-
-def _bag(config: Interest) -> Interest:
-    return config.model_copy(update={"user_encoder": "bag"})
-
-
-def _configs(config: Interest, weights: Mapping[str, Tensor]) -> list[Interest]:
-    """Each member's config: those that were trained are all alike, and behind them may stand a linear one."""
-    members = {int(name.split(".")[1]) for name in weights if name.startswith("models.")}
-    return [config] * config.members + [_bag(config)] * (len(members) - config.members)
 
 
 def _grown(weights: Mapping[str, Tensor], in_target: Tensor) -> dict[str, Tensor]:

@@ -197,6 +197,7 @@ class InterestModel(nn.Module):
         popularity: Tensor,
         in_target: Tensor,
         tags: int,
+        needs_target: bool = False,
     ) -> None:
         """Build an untrained model.
 
@@ -207,6 +208,7 @@ class InterestModel(nn.Module):
             popularity: the items' training interactions, float32 (I,).
             in_target: 1.0 for items of the target domain, else 0.0, float32 (I,).
             tags: number of distinct user tags.
+            needs_target: whether the bag says nothing of users without target history.
         """
         super().__init__()
         self.tower = ItemTower(config, text, white, popularity, in_target)
@@ -217,6 +219,7 @@ class InterestModel(nn.Module):
         self.sequence = SequenceEncoder(config) if config.user_encoder != "bag" else None
         self.max_sequence = config.max_sequence
         self.loss = config.loss
+        self.needs_target = needs_target
 
     @property
     def device(self) -> torch.device:
@@ -273,7 +276,7 @@ class InterestModel(nn.Module):
         """The bag's part of ``user_vectors`` alone, (B, d)."""
         assert self.bag is not None
         users: Tensor = self.bag(self._prefix(tags) + self._sums(items, histories))
-        return users
+        return users * self._speaks(items, histories).unsqueeze(1) if self.needs_target else users
 
     def counts(self, items: Items, histories: Ragged) -> Tensor:
         """How much each interaction counts in the bag, float32 (sum of lengths,)."""
@@ -287,7 +290,7 @@ class InterestModel(nn.Module):
         assert self.bag is not None
         total = self._prefix(tags) + self._sums(items, histories)
         scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
-        return scales
+        return scales * self._speaks(items, histories) if self.needs_target else scales
 
     def next_vectors(self, items: Items, examples: NextExamples) -> Tensor:
         """What users want before each item of a window, (B, width, d)."""
@@ -312,6 +315,11 @@ class InterestModel(nn.Module):
         values, starts = self._bags(histories)
         counts = self.counts(items, histories).to(items.vectors.dtype)
         return F.embedding_bag(values, items.vectors, starts, mode="sum", per_sample_weights=counts)
+
+    def _speaks(self, items: Items, histories: Ragged) -> Tensor:
+        """1.0 for users with target history, else 0.0; (B,)."""
+        values, starts = self._bags(histories)
+        return (F.embedding_bag(values, items.in_target.unsqueeze(1), starts, mode="sum") > 0).squeeze(1).float()
 
     def _bags(self, ragged: Ragged) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(ragged.values).to(self.device), torch.from_numpy(ragged.starts).to(self.device)

@@ -198,11 +198,12 @@ class Learner:
 
 
 def _spread(model: Ensemble, histories: Histories, cases: Cases) -> float:
-    """The standard deviation of a user's scores over all target items, the mean over some of the cases."""
+    """The standard deviation of a user's scores over all target items, the mean over some whom it is above 0 for."""
     some = cases.of(np.arange(min(cases.count, LOOKED_AT)))
     scorer = interest_scorer(model, target_of(histories))
     found = scorer(histories.items.take(some.users, some.history_lengths), histories.tags.take(some.users))
-    return float(found.std(dim=1, correction=0).mean())
+    apart = found.std(dim=1, correction=0)
+    return float(apart[apart > 0].mean()) if apart.any() else 0.0
 
 
 def scores(model: Ensemble, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
