@@ -73,7 +73,7 @@ class Ensemble(nn.Module):
     def with_linear(self, config: Interest) -> Ensemble:
         """The same members and, behind them, an untaught one for ``linear.learn``.
 
-        It has a bag alone, and of users without target history it says nothing: they are ranked worse with it
+        It has a bag alone, and of users without target history it says nothing: most draws of them rank worse with it
         (benchmarks/README.md).
         """
         first = self.members[0]
