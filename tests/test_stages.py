@@ -137,14 +137,19 @@ def test_tables_hold_what_they_say(trained):
     assert lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
 
 
-def test_reasons_name_what_carried_an_item_and_their_parts_add_up_to_its_score(trained):
-    """Who bought metal records, and only the other day a metal book, is shown metal books because of these."""
-    lists = trained.table("recommend", "recommendations")
+def parts_add_up(lists: pd.DataFrame) -> None:
+    """To the score, up to its calibration."""
     whole = lists[["from_source", "from_target", "from_rest", "bias"]].sum(axis=1)
     odds = np.log(lists["score"] / (1 - lists["score"]))
     slope, intercept = np.polyfit(whole, odds, 1)
     np.testing.assert_allclose(slope * whole + intercept, odds, atol=1e-2)
     assert slope > 0
+
+
+def test_reasons_name_what_carried_an_item_and_their_parts_add_up_to_its_score(trained):
+    """Who bought metal records, and only the other day a metal book, is shown metal books because of these."""
+    lists = trained.table("recommend", "recommendations")
+    parts_add_up(lists)
     metal = lists[lists["user_id"].str.fullmatch(r"metal\d+") & lists["item_id"].str.startswith("metal")]
     assert metal["reasons"].str[0].map(lambda why: why["item_id"].startswith("metal")).mean() > 0.95
     assert (metal["from_source"] > metal["from_target"]).mean() > 0.95
@@ -333,10 +338,7 @@ def test_ease_as_a_member_goes_through_every_stage_and_is_made_anew_by_refit(tra
     assert first["models.1.bag.log_scale"] == again["models.1.bag.log_scale"]
     ids = "models.1.tower.id_embedding.weight"
     assert not torch.equal(first[ids], again[ids]), "validation's purchases count now"
-    lists = trained.table("recommend", "recommendations")
-    whole = lists[["from_source", "from_target", "from_rest", "bias"]].sum(axis=1)
-    odds = np.log(lists["score"] / (1 - lists["score"]))
-    np.testing.assert_allclose(np.polyval(np.polyfit(whole, odds, 1), whole), odds, atol=1e-2)
+    parts_add_up(trained.table("recommend", "recommendations"))
 
 
 def test_where_no_training_ranks_better_there_is_nothing_to_do_once_more(trained, crossrec):

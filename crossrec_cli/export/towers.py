@@ -88,8 +88,9 @@ def _user(member: InterestModel, vectors: Tensor, weights: Tensor, in_target: Te
     if member.bag is not None:
         counts = weights * member.bag.counts(in_target)
         users = member.bag(prefix + (counts.unsqueeze(2) * vectors).sum(dim=1))
-        speaks = ((weights > 0) * in_target).amax(dim=1, keepdim=True) if member.needs_target else 1.0
-        parts.append(users * speaks)
+        if member.needs_target:
+            users = users * ((weights > 0) * in_target).amax(dim=1, keepdim=True)
+        parts.append(users)
     if member.sequence is not None:
         tokens = torch.cat([prefix.unsqueeze(1), vectors], dim=1)
         filled = (weights > 0).sum(dim=1, keepdim=True)

@@ -62,10 +62,9 @@ class Ensemble(nn.Module):
         white = Whitening(weights[f"{FIRST}tower.text_mean"], weights[f"{FIRST}tower.text_matrix"])
         popularity, in_target = (weights[f"{FIRST}tower.{name}"] for name in ("popularity", "in_target"))
         text, tags = white.of(embeddings, len(popularity)), len(weights[f"{FIRST}tags.weight"])
-        linear = len({name.split(".")[1] for name in weights if name.startswith("models.")}) > config.members
         facts = (text, white, popularity, in_target, tags)
         found = cls(InterestModel(config, *facts) for _ in range(config.members))
-        if linear:
+        if f"models.{config.members}.nobody" in weights:
             found = found.with_linear(config)
         found.load_state_dict(dict(weights))
         return found

@@ -26,12 +26,10 @@ from crossrec_cli.runtime import Compute
 from crossrec_cli.stages.load import target_of
 
 STOP_ON = metrics.name("ndcg", 10)
-SMOOTHINGS = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""Tried on validation: an item with n interactions gets the share s / (n + s) of what its neighbours have learned."""
+SMOOTHINGS = (0.5, 1.0, 2.0, 4.0)
+"""Tried on validation beside 0: an item with n interactions gets the share s / (n + s) of what its neighbours know."""
 APART = 1_000_003
 """How far the seeds of two members lie apart, so that runs whose own seeds are neighbours share no chance."""
-
-
 RIDGES = (100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 """The λ of EASE that are tried on validation for a linear member."""
 SHARES = (0.1, 0.2)
@@ -133,7 +131,7 @@ class Learner:
                 f"EASE (λ {chosen.l2:g}) becomes a member: validation NDCG@10 {score:.4f}, {plain:.4f} without"
             )
         if model.leans:
-            found = []
+            found = [(score, 0.0)]
             for smoothing in SMOOTHINGS:
                 model.smooth(smoothing)
                 found.append((ndcg(model, histories, valid), -smoothing))
