@@ -51,7 +51,7 @@ def test_ease_becomes_a_member_where_it_ranks_better(learner):
     before = ndcg(model, histories, valid)
     finished, finish = learner.finish(model, histories, valid)
     assert len(finished.members) == 2
-    assert finish.l2 in learn.RIDGES
+    assert finish.way in learn.WAYS
     assert finish.score == ndcg(finished, histories, valid)
     assert finish.score > before + 0.1
 
@@ -67,11 +67,11 @@ def test_a_model_that_is_right_already_gets_none(learner):
     assert ndcg(model, histories, valid) == 1
     finished, finish = learner.finish(model, histories, valid)
     assert len(finished.members) == 1
-    assert (finish.l2, finish.score) == (0, 1)
+    assert (finish.way, finish.score) == (None, 1)
 
 
-@pytest.mark.parametrize(("tried", "members"), [(0.505, 1), (0.506, 2)])
-def test_ease_must_better_it_by_a_hundredth(learner, monkeypatch, tried, members):
+@pytest.mark.parametrize(("tried", "members"), [(0.51, 1), (0.511, 2)])
+def test_ease_must_better_it_by_two_hundredths(learner, monkeypatch, tried, members):
     histories, valid = world(told=False)
     model = untrained(learner, histories)
     monkeypatch.setattr(learn, "ndcg", lambda asked, *_: tried if len(asked.members) > 1 else 0.5)
@@ -84,7 +84,7 @@ def test_a_catalogue_too_large_gets_none(learner, monkeypatch):
     histories, valid = world(told=True)
     finished, finish = learner.finish(untrained(learner, histories), histories, valid)
     assert len(finished.members) == 1
-    assert finish.l2 == 0
+    assert finish.way is None
 
 
 def test_without_validation_nothing_is_chosen(learner):

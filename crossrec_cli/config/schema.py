@@ -157,9 +157,18 @@ class Evaluate(Section):
     k: Annotated[tuple[Count, ...], AfterValidator(at_least_one), AfterValidator(distinct)] = (5, 10, 50)
     mask_seen: bool = True
     """Items already in the history are not ranked."""
-    baselines: tuple[BaselineName, ...] = ("popularity", "tag_popularity", "text", "item_knn", "ease_target", "ease")
-    """What crossrec is compared with. ``ease_target`` learns from target purchases alone; ``ials`` needs the extra
-    ``crossrec[ials]``. Settings of theirs are chosen on validation."""
+    baselines: tuple[BaselineName, ...] = (
+        "popularity",
+        "tag_popularity",
+        "text",
+        "item_knn",
+        "ease_target",
+        "ease",
+        "ease_weighted",
+    )
+    """What crossrec is compared with. ``ease_target`` learns from target purchases alone, and to ``ease_weighted`` a
+    source purchase counts three tenths of a target one; ``ials`` needs the extra ``crossrec[ials]``. Settings of theirs
+    are chosen on validation."""
     external: FilePath | None = None
     """A Parquet or CSV file with ``user_id``, ``item_id`` and ``rank`` from 1: another system's lists, to be scored by
     the same rules."""

@@ -21,6 +21,8 @@ LARGEST = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
 FEW_BUYERS = 10.0
 """Within a tag, everybody's popularity counts as much as so many of its users."""
+LIGHT = 0.3
+"""How much a source interaction counts where long source histories shall not drown the target's."""
 FACTORS = 64
 IALS_EPOCHS = 15
 
@@ -157,13 +159,14 @@ def ials_scorer(shop: Shop, alpha: float) -> Scorer:
     return score
 
 
-def ease_scorer(shop: Shop, within: Bools, l2: float) -> Scorer:
+def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0) -> Scorer:
     """The linear item-to-item model with a closed form, EASE (Steck 2019, https://arxiv.org/abs/1905.03375).
 
     Args:
         shop: trained on the training part of its histories, each item once a user.
         within: the items that it knows, bool (I,); what else is in a history it passes over.
         l2: the weight λ of its regularisation.
+        source_weight: how much a source item in a history counts, in training too; one of the target counts 1.
 
     Raises:
         TooLargeError: if its matrices do not fit in memory.
@@ -173,11 +176,12 @@ def ease_scorer(shop: Shop, within: Bools, l2: float) -> Scorer:
     if cells > LARGEST:
         raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
     number = numbered(np.flatnonzero(within), len(within))
-    bought = purchases(shop.histories.training, number, known_items)
+    counts = np.where(shop.in_target[within], np.float32(1), np.float32(source_weight))
+    bought = csr_array(purchases(shop.histories.training, number, known_items) * counts[None, :])
     wanted = number[candidates]
     weights = np.zeros((known_items, len(candidates)), np.float32)
     known = wanted >= 0
-    weights[:, known] = ease(bought, wanted[known], l2)
+    weights[:, known] = ease(bought, wanted[known], l2) * counts[:, None]
 
     def score(histories: Ragged, tags: Ragged) -> Tensor:
         return torch.from_numpy(purchases(histories, number, known_items) @ weights)
@@ -211,6 +215,11 @@ BASELINES = {
     ),
     "ease": Baseline(
         "EASE, all items", lambda shop, l2: ease_scorer(shop, shop.everything, l2), (300, 1000, 3000, 10_000)
+    ),
+    "ease_weighted": Baseline(
+        f"EASE, source counting {LIGHT:g}",
+        lambda shop, l2: ease_scorer(shop, shop.everything, l2, LIGHT),
+        (100, 300, 1000, 3000),
     ),
     "ials": Baseline("iALS", ials_scorer, (1, 5, 20)),
 }

@@ -230,10 +230,10 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
         ["licence", package.licence if package else "not known to crossrec; its publisher says"],
         ["reads", f"{encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}"],
     ]
-    l2 = made[FINETUNE].summary["ease_l2"]
+    linear = made[FINETUNE].summary["linear_member"]
     settings = [
         ["user encoder", interest.user_encoder],
-        ["dim, members", f"{interest.dim}, {interest.members}" + (f" and EASE, λ {l2:g}" if l2 else "")],
+        ["dim, members", f"{interest.dim}, {interest.members}" + (f" and {linear}" if linear else "")],
         ["loss", interest.loss],
         ["epochs", f"{config.adapt.epochs} on the source, at most {config.finetune.epochs} on the target"],
         ["seed", str(config.seed)],

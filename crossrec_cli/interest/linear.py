@@ -1,11 +1,13 @@
 """A member in closed form: EASE (Steck 2019, https://arxiv.org/abs/1905.03375), cut down to two short vectors an item.
 
-It errs in other ways than what gradients have taught, so that a little of it helps where histories are long baskets.
+It errs in other ways than what gradients have taught, so that a little of it helps where histories are long baskets;
+where purchases are few, one that reads texts too may rank better than the others (benchmarks/README.md).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,28 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from crossrec_cli.interest.batches import Histories, Ints, Ragged
+from crossrec_cli.interest.encoders import WEIGHT_SPEED
 from crossrec_cli.interest.model import InterestModel
 
 ITERATIONS = 4
 """Of the randomised singular value decomposition."""
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How EASE is told to learn."""
+
+    l2: float
+    """λ, the weight of its regularisation."""
+    source_weight: float = 1.0
+    """How much a source purchase counts where one of the target counts 1."""
+    text_weight: float = 0.0
+    """β, how much texts count beside purchases."""
+
+    def __str__(self) -> str:
+        return f"EASE{' with texts' if self.text_weight else ''}, λ {self.l2:g}"
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array[np.float32]:
@@ -31,26 +51,38 @@ def purchases(histories: Ragged, number: Ints, items: int) -> csr_array[np.float
 
 
 def ease_cells(users: int, items: int, wanted: int) -> int:
-    """Numbers in the largest dense matrix that ``ease`` needs."""
+    """Numbers in the largest dense matrix that ``ease`` needs; where it has texts, their width counts among users."""
     return max(min(users, items) ** 2, items * wanted)
 
 
-def ease(bought: csr_array[np.float32], wanted: Ints, l2: float) -> npt.NDArray[np.float32]:
+def ease(bought: csr_array[np.float32], wanted: Ints, l2: float, text: Matrix | None = None) -> Matrix:
     """EASE's weights from every item to the wanted ones, float32 (items, wanted).
 
     They need those columns of (XᵀX + λ)⁻¹ alone, and where users are fewer than items, by Woodbury's identity,
-    (XXᵀ + λ)⁻¹.
+    (XXᵀ + λ)⁻¹. A text's directions stand below X as more users, who have of each item what its text has of them
+    (CEASE, Jeunen et al. 2020, https://doi.org/10.1145/3383313.3418480).
+
+    Args:
+        bought: X, (users, items).
+        wanted: int64 (wanted,).
+        l2: λ.
+        text: the items' texts times √β, (items, r).
     """
     users, items = bought.shape
+    below = np.zeros((0, items)) if text is None else text.T.astype(np.float64)
     unit = np.zeros((items, len(wanted)))
     unit[wanted, np.arange(len(wanted))] = 1.0
-    if users < items:
-        inner = (bought @ bought.T).toarray().astype(np.float64)
-        inner[np.diag_indices(users)] += l2
-        solved = scipy.linalg.solve(inner, bought[:, wanted].toarray().astype(np.float64), assume_a="pos")
-        columns = (unit - bought.T @ solved) / l2
+    if users + len(below) < items:
+        across = bought @ below.T
+        inner = np.block([[(bought @ bought.T).toarray(), across], [across.T, below @ below.T]])
+        inner[np.diag_indices(len(inner))] += l2
+        given = np.concatenate([bought[:, wanted].toarray(), below[:, wanted]])
+        solved = scipy.linalg.solve(inner, given, assume_a="pos", overwrite_a=True)
+        columns = (unit - bought.T @ solved[:users] - below.T @ solved[users:]) / l2
     else:
         inner = (bought.T @ bought).toarray().astype(np.float64)
+        if text is not None:
+            inner += below.T @ below
         inner[np.diag_indices(items)] += l2
         columns = scipy.linalg.solve(inner, unit, assume_a="pos", overwrite_a=True)
     weights = -columns / columns[wanted, np.arange(len(wanted))]
@@ -59,7 +91,7 @@ def ease(bought: csr_array[np.float32], wanted: Ints, l2: float) -> npt.NDArray[
 
 
 @torch.no_grad()
-def learn(member: InterestModel, histories: Histories, l2: float, seed: int) -> None:
+def learn(member: InterestModel, histories: Histories, way: Way, seed: int) -> None:
     """Give an untaught member with a bag EASE's weights from all items to the target's, in place.
 
     The first half of an item's vector is what it says in a history, the second what is said of it; the bag turns the
@@ -68,23 +100,33 @@ def learn(member: InterestModel, histories: Histories, l2: float, seed: int) -> 
     Args:
         member: its encoder is a bag alone.
         histories: their training part teaches.
-        l2: the weight λ of EASE's regularisation.
+        way: how.
         seed: of the randomised decomposition.
     """
     assert member.bag is not None
-    target = np.flatnonzero(histories.domain.is_target)
-    everything = np.arange(len(histories.domain.is_target))
-    weights = torch.from_numpy(ease(purchases(histories.training, everything, len(everything)), target, l2))
+    is_target = histories.domain.is_target
+    target = np.flatnonzero(is_target)
+    weights = torch.from_numpy(_weights(member.tower.text, histories, target, way))
     dim = len(member.nobody)
     said, heard = _factors(weights, dim // 2, seed)
-    for parameter in (*member.tower.parameters(), member.bag.turn.weight, member.bag.target_weight):
+    for parameter in (*member.tower.parameters(), member.bag.turn.weight):
         parameter.zero_()
     rank = said.shape[1]
     ids = member.tower.id_embedding.weight
     ids[:, :rank] = said.to(ids.device)
     ids[torch.from_numpy(target).to(ids.device), dim - rank :] = heard.to(ids.device)
     member.bag.turn.weight[dim - rank :, :rank] = torch.eye(rank)
+    member.bag.target_weight.fill_(-math.log(way.source_weight) / WEIGHT_SPEED)
     scale(member, 1.0)
+
+
+def _weights(text: Tensor, histories: Histories, target: Ints, way: Way) -> Matrix:
+    """EASE's from all items to the target's, taught in this way."""
+    is_target = histories.domain.is_target
+    counts = np.where(is_target, np.float32(1), np.float32(way.source_weight))
+    bought = purchases(histories.training, np.arange(len(is_target)), len(is_target)) * counts[None, :]
+    texts = counts[:, None] * math.sqrt(way.text_weight) * text.cpu().numpy() if way.text_weight else None
+    return ease(csr_array(bought), target, way.l2, texts)
 
 
 @torch.no_grad()

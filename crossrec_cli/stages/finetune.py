@@ -47,7 +47,8 @@ def run(job: Job) -> Summary:
     save_model(job.output(FINETUNED), model)
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
     epochs = sum(epoch.epoch > 0 for some in learned for epoch in some)
-    return {f"valid_{STOP_ON}": finish.score, "epochs": epochs, "ease_l2": finish.l2, "smoothing": finish.smoothing}
+    linear = str(finish.way) if finish.way else None
+    return {f"valid_{STOP_ON}": finish.score, "epochs": epochs, "linear_member": linear, "smoothing": finish.smoothing}
 
 
 def _start(job: Job, world: World) -> Ensemble:

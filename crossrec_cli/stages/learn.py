@@ -18,6 +18,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.interest import linear
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
 from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.linear import Way
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, Epoch, fit
 from crossrec_cli.ranking.topk import interest_scorer, ranked
@@ -30,14 +31,17 @@ SMOOTHINGS = (0.5, 1.0, 2.0, 4.0)
 """Tried on validation beside 0: an item with n interactions gets the share s / (n + s) of what its neighbours know."""
 APART = 1_000_003
 """How far the seeds of two members lie apart, so that runs whose own seeds are neighbours share no chance."""
-RIDGES = (100.0, 300.0, 1000.0, 3000.0, 10_000.0)
-"""The λ of EASE that are tried on validation for a linear member."""
-SHARES = (0.1, 0.2)
+WAYS = (
+    *(Way(l2) for l2 in (1000.0, 3000.0)),
+    *(Way(l2, source_weight=0.3, text_weight=10.0) for l2 in (100.0, 300.0, 1000.0)),
+)
+"""Those in which a linear member learns, to be tried on validation."""
+SHARES = (0.1, 0.2, 0.4, 0.8)
 """And how far its scores lie apart beside those of all other members together, both by their standard deviation."""
 LINEAR_CELLS = 2**25
 """Numbers in the largest matrix that a linear member may need, 256 MB in float64; it holds up to four such at once."""
-LEAST_GAIN = 1.01
-"""So many times as good must it make validation: as it is tried in ten ways, one of them is better by luck."""
+LEAST_GAIN = 1.02
+"""So many times as good must it make validation: as it is tried twenty times, one of them is better by luck."""
 LOOKED_AT = 256
 """Users by whom it is told how far scores lie apart."""
 
@@ -46,8 +50,8 @@ LOOKED_AT = 256
 class Finish:
     """What validation chose once the trainings were over."""
 
-    l2: float = 0.0
-    """The linear member's λ; 0: there is none."""
+    way: Way | None = None
+    """How the linear member learned; None: there is none."""
     scale: float = 0.0
     """What its scores are multiplied by."""
     smoothing: float = 0.0
@@ -126,10 +130,8 @@ class Learner:
         if score <= LEAST_GAIN * plain:
             score, chosen = nothing
         model = self.repeat(model, histories, chosen)
-        if chosen.l2:
-            self.report.say(
-                f"EASE (λ {chosen.l2:g}) becomes a member: validation NDCG@10 {score:.4f}, {plain:.4f} without"
-            )
+        if chosen.way:
+            self.report.say(f"{chosen.way} becomes a member: validation NDCG@10 {score:.4f}, {plain:.4f} without")
         if model.leans:
             found = [(score, 0.0)]
             for smoothing in SMOOTHINGS:
@@ -143,27 +145,27 @@ class Learner:
 
     def repeat(self, model: Ensemble, histories: Histories, finish: Finish) -> Ensemble:
         """The model, finished in a way that is known to be good."""
-        if finish.l2:
+        if finish.way:
             model = model.with_linear(self.config.interest)
-            linear.learn(model.members[-1], histories, finish.l2, self.seed)
+            linear.learn(model.members[-1], histories, finish.way, self.seed)
             linear.scale(model.members[-1], finish.scale)
         model.smooth(finish.smoothing)
         return model
 
     def _with_linear(self, model: Ensemble, histories: Histories, valid: Cases) -> Iterator[tuple[float, Finish]]:
         """Every way that is tried to add a linear member, behind what it scores; none where its matrices are large."""
-        target, users = histories.domain.is_target, histories.users
-        if linear.ease_cells(users, len(target), int(target.sum())) > LINEAR_CELLS:
+        target, rows = histories.domain.is_target, histories.users + model.members[0].tower.text.shape[1]
+        if linear.ease_cells(rows, len(target), int(target.sum())) > LINEAR_CELLS:
             return
         spread, more = _spread(model, histories, valid), model.with_linear(self.config.interest)
         added = more.members[-1]
-        for l2 in RIDGES:
-            linear.learn(added, histories, l2, self.seed)
+        for way in WAYS:
+            linear.learn(added, histories, way, self.seed)
             own = _spread(Ensemble([added]), histories, valid)
             for share in SHARES if own > 0 else ():
                 scale = share * len(model.members) * spread / own
                 linear.scale(added, scale)
-                yield ndcg(more, histories, valid), Finish(l2, scale)
+                yield ndcg(more, histories, valid), Finish(way, scale)
 
     def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
         """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""

@@ -69,6 +69,21 @@ def test_ease_within_the_target_knows_the_target_alone():
     assert scores[2].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
+def test_weighted_ease_counts_the_source_less_in_training_and_in_histories(users, items):
+    world = histories(users, items)
+    counts = np.where(world.domain.is_target, 1, 0.3)
+    matrix = bought(world) * counts
+    inverse = np.linalg.inv(matrix.T @ matrix + 7 * np.eye(items))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    candidates = list(range(items // 2))
+    asked = np.zeros((1, items))
+    asked[0, [0, 3, items - 1]] = counts[[0, 3, items - 1]]
+    scores = BASELINES["ease_weighted"].make(shop(world, candidates), 7)(Ragged.of([[0, 3, items - 1]]), NOBODY)
+    np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
+
+
 def test_text_scorer_is_the_cosine_to_the_mean_text():
     embeddings = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

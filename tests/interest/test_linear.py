@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from scipy.sparse import csr_array
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest import linear
@@ -17,6 +18,7 @@ TARGET = np.arange(ITEMS // 2, ITEMS)
 TEXTS = np.random.default_rng(0).normal(size=(ITEMS, 12)).astype(np.float32)
 WHOLE = 2 * len(TARGET)
 """The width at which nothing of EASE is cut off."""
+PLAIN = linear.Way(7.0)
 
 
 @pytest.fixture
@@ -29,11 +31,11 @@ def world() -> Histories:
     return Histories(bought, bought.lengths, Ragged.of([[]] * USERS), domain)
 
 
-def with_linear(world: Histories, dim: int, kind: str = "bag") -> Ensemble:
+def with_linear(world: Histories, dim: int, kind: str = "bag", way: linear.Way = PLAIN) -> Ensemble:
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=dim, max_sequence=5, dropout=0.0)
     model = Ensemble.create(config, TEXTS, world.domain, tags=3).with_linear(config)
-    linear.learn(model.members[-1], world, l2=7.0, seed=1)
+    linear.learn(model.members[-1], world, way, seed=1)
     return model
 
 
@@ -41,11 +43,32 @@ def scored(model: Ensemble, world: Histories) -> np.ndarray:
     return interest_scorer(model, TARGET)(world.items, world.tags).numpy()
 
 
-def test_a_linear_member_scores_as_ease_does(world):
+def closed_form(gram: np.ndarray, l2: float) -> np.ndarray:
+    """EASE's weights by the paper's formula."""
+    inverse = np.linalg.inv(gram + l2 * np.eye(len(gram)))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+@pytest.mark.parametrize("users", [20, 60])
+def test_texts_stand_below_the_purchases_as_more_users(users):
+    """Fewer rows than items, and more."""
+    rng = np.random.default_rng(0)
+    bought, text = (rng.random((users, ITEMS)) < 0.2).astype(np.float32), rng.normal(size=(ITEMS, 6)).astype(np.float32)
+    expected = closed_form(bought.T @ bought + text @ text.T, 3.0)
+    np.testing.assert_allclose(linear.ease(csr_array(bought), TARGET, 3.0, text), expected[:, TARGET], atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [PLAIN, linear.Way(7.0, source_weight=0.3, text_weight=20.0)])
+def test_a_linear_member_scores_as_ease_does(world, way):
     """Each user's scores are EASE's times one number of the user's own, which orders nothing."""
-    matrix = linear.purchases(world.items, np.arange(ITEMS), ITEMS)
-    expected = matrix @ linear.ease(matrix, TARGET, 7.0)
-    found = scored(Ensemble(with_linear(world, WHOLE).members[-1:]), world)
+    model = with_linear(world, WHOLE, way=way)
+    matrix = linear.purchases(world.items, np.arange(ITEMS), ITEMS).toarray()
+    counts = np.where(world.domain.is_target, 1, way.source_weight)
+    bought, text = matrix * counts, model.members[0].tower.text.numpy() * counts[:, None]
+    expected = bought @ closed_form(bought.T @ bought + way.text_weight * text @ text.T, way.l2)[:, TARGET]
+    found = scored(Ensemble(model.members[-1:]), world)
     ratio = (found * expected).sum(axis=1, keepdims=True) / (expected**2).sum(axis=1, keepdims=True)
     shops_there = matrix[:, TARGET].sum(axis=1) > 0
     assert 0 < shops_there.sum() < USERS
@@ -84,7 +107,7 @@ def test_an_unsold_item_stands_near_those_with_its_text(world):
     texts[20] = texts[25]
     config = Interest(user_encoder="bag", dim=WHOLE)
     model = Ensemble.create(config, texts, world.domain, tags=3).with_linear(config)
-    linear.learn(model.members[-1], world, l2=7.0, seed=1)
+    linear.learn(model.members[-1], world, PLAIN, seed=1)
     vectors = model.members[-1].tower.known().vectors
     assert torch.cosine_similarity(vectors[20], vectors[25], dim=0) > 0.99
 
