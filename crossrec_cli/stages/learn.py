@@ -36,12 +36,13 @@ WAYS = (
     *(Way(l2, source_weight=0.3, text_weight=10.0) for l2 in (100.0, 300.0, 1000.0)),
 )
 """Those in which a linear member learns, to be tried on validation."""
-SHARES = (0.1, 0.2, 0.4, 0.8)
-"""And how far its scores lie apart beside those of all other members together, both by their standard deviation."""
+SHARES = (0.1, 0.2, 0.4)
+"""And how far its scores lie apart beside those of all other members together, both by their standard deviation. With
+more, the probabilities of users of whom it says nothing would come out too small beside those of the others."""
 LINEAR_CELLS = 2**25
 """Numbers in the largest matrix that a linear member may need, 256 MB in float64; it holds up to four such at once."""
 LEAST_GAIN = 1.02
-"""So many times as good must it make validation: as it is tried twenty times, one of them is better by luck."""
+"""So many times as good must it make validation: as it is tried fifteen times, one of them is better by luck."""
 LOOKED_AT = 256
 """Users by whom it is told how far scores lie apart."""
 
@@ -133,12 +134,12 @@ class Learner:
         if chosen.way:
             self.report.say(f"{chosen.way} becomes a member: validation NDCG@10 {score:.4f}, {plain:.4f} without")
         if model.leans:
-            found = [(score, 0.0)]
+            found = {0.0: score}  # the least smoothing that is as good as any
             for smoothing in SMOOTHINGS:
                 model.smooth(smoothing)
-                found.append((ndcg(model, histories, valid), -smoothing))
-            score, smoothing = max(found)
-            chosen = replace(chosen, smoothing=-smoothing)
+                found[smoothing] = ndcg(model, histories, valid)
+            smoothing, score = max(found.items(), key=itemgetter(1))
+            chosen = replace(chosen, smoothing=smoothing)
             model.smooth(chosen.smoothing)
             self.report.say(f"smoothing {chosen.smoothing:g} ranks best: validation NDCG@10 {score:.4f}")
         return model, replace(chosen, score=score)
