@@ -56,6 +56,31 @@ def test_ease_becomes_a_member_where_it_ranks_better(learner):
     assert finish.score > before + 0.1
 
 
+def test_one_that_reads_texts_becomes_a_member_where_they_tell_what_purchases_do_not(learner):
+    """Who has a kind's first target item wants its second, which nobody ever bought beside the first."""
+    rng = np.random.default_rng(0)
+    kinds = np.arange(120) % KINDS
+    asked = [[int(kind), int(KINDS + kind), int(2 * KINDS + kind)] for kind in kinds]
+    teach = [[*map(int, rng.choice(KINDS, 3)), int(2 * KINDS + rng.integers(KINDS))] for _ in range(120)]
+    items = Ragged.of([*teach, *asked])
+    histories = Histories(
+        items,
+        items.lengths - np.repeat([0, 1], 120),
+        Ragged.of([[]] * 240),
+        Domain(np.arange(3 * KINDS) >= KINDS, np.ones(3 * KINDS, int)),
+    )
+    valid = Cases(np.arange(120, 240), np.full(120, 2), Ragged.of([[bought[-1]] for bought in asked]))
+    torch.manual_seed(0)
+    texts = np.concatenate([rng.normal(size=(KINDS, 8)), np.tile(rng.normal(size=(KINDS, 8)), (2, 1))])
+    model = Ensemble.create(learner.config.interest, texts.astype(np.float32), histories.domain, tags=0)
+    with torch.no_grad():
+        model.members[0].tower.adaptor.weight.mul_(1e-3)  # it has yet to learn to read
+    finished, finish = learner.finish(model, histories, valid)
+    assert finish.way is not None
+    assert finish.way.text_weight > 0
+    assert finish.score == ndcg(finished, histories, valid) > 0.8
+
+
 def test_a_model_that_is_right_already_gets_none(learner):
     histories, valid = world(told=True)
     model = untrained(learner, histories)
