@@ -339,6 +339,9 @@ def test_ease_as_a_member_goes_through_every_stage_and_is_made_anew_by_refit(tra
     assert first["models.1.bag.log_scale"] == again["models.1.bag.log_scale"]
     ids = "models.1.tower.id_embedding.weight"
     assert not torch.equal(first[ids], again[ids]), "validation's purchases count now"
+    gains = {name: again[name] for name in first if name.endswith("new_users")}
+    assert gains == {name: first[name] for name in gains}
+    assert gains["models.1.new_users"] == 0 < gains["models.0.new_users"]
     parts_add_up(trained.table("recommend", "recommendations"))
 
 
@@ -353,7 +356,8 @@ def test_where_no_training_ranks_better_there_is_nothing_to_do_once_more(trained
         assert "once more" not in done.stderr
     adapted = safetensors.torch.load_file(trained.run_dir / "pretrain-adapt" / "current" / "model.safetensors")
     kept = safetensors.torch.load_file(weights)
-    assert all(torch.equal(kept[name], tensor) for name, tensor in adapted.items() if not name.startswith("score_"))
+    calibration = ("score_scale", "score_shift", "new_users")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in adapted.items() if not name.endswith(calibration))
 
 
 def test_a_second_run_does_nothing_and_says_so(trained, crossrec):

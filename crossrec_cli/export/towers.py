@@ -87,10 +87,7 @@ def _user(member: InterestModel, vectors: Tensor, weights: Tensor, in_target: Te
     parts = []
     if member.bag is not None:
         counts = weights * member.bag.counts(in_target)
-        users = member.bag(prefix + (counts.unsqueeze(2) * vectors).sum(dim=1))
-        if member.needs_target:
-            users = users * ((weights > 0) * in_target).amax(dim=1, keepdim=True)
-        parts.append(users)
+        parts.append(member.bag(prefix + (counts.unsqueeze(2) * vectors).sum(dim=1)))
     if member.sequence is not None:
         tokens = torch.cat([prefix.unsqueeze(1), vectors], dim=1)
         filled = (weights > 0).sum(dim=1, keepdim=True)
@@ -99,7 +96,8 @@ def _user(member: InterestModel, vectors: Tensor, weights: Tensor, in_target: Te
         places = F.pad(torch.minimum(latest, filled), (1, 0))  # no state knows what stands after its own
         states = member.sequence(_at(tokens, places))
         parts.append(_at(states, read).squeeze(1))
-    return torch.stack(parts).sum(dim=0)
+    bought = ((weights > 0) * in_target).amax(dim=1, keepdim=True)
+    return torch.stack(parts).sum(dim=0) * torch.where(bought > 0, 1.0, member.new_users)
 
 
 def _at(rows: Tensor, places: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ class Ensemble(nn.Module):
         tower, tags = first.tower, first.tags.num_embeddings
         white = Whitening(tower.text_mean, tower.text_matrix)
         bag = config.model_copy(update={"user_encoder": "bag"})
-        linear = InterestModel(bag, tower.text, white, tower.popularity, tower.in_target, tags, needs_target=True)
+        linear = InterestModel(bag, tower.text, white, tower.popularity, tower.in_target, tags)
+        linear.new_users.zero_()
         return Ensemble([*self.members, linear.to(self.device)])
 
     @property

@@ -104,8 +104,7 @@ def learn(member: InterestModel, histories: Histories, way: Way, seed: int) -> N
         seed: of the randomised decomposition.
     """
     assert member.bag is not None
-    is_target = histories.domain.is_target
-    target = np.flatnonzero(is_target)
+    target = np.flatnonzero(histories.domain.is_target)
     weights = torch.from_numpy(_weights(member.tower.text, histories, target, way))
     dim = len(member.nobody)
     said, heard = _factors(weights, dim // 2, seed)

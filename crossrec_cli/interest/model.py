@@ -187,17 +187,16 @@ class ItemTower(nn.Module):
 
 
 class InterestModel(nn.Module):
-    """Users and items in one space: how much a user wants an item is u·v(i) + b(i)."""
+    """Users and items in one space: how much a user wants an item is u·v(i) + b(i).
+
+    Once trained, the vectors of users without target history are multiplied by ``new_users``; 0: it says nothing of
+    them.
+    """
+
+    new_users: Tensor
 
     def __init__(
-        self,
-        config: Interest,
-        text: Tensor,
-        white: Whitening,
-        popularity: Tensor,
-        in_target: Tensor,
-        tags: int,
-        needs_target: bool = False,
+        self, config: Interest, text: Tensor, white: Whitening, popularity: Tensor, in_target: Tensor, tags: int
     ) -> None:
         """Build an untrained model.
 
@@ -208,7 +207,6 @@ class InterestModel(nn.Module):
             popularity: the items' training interactions, float32 (I,).
             in_target: 1.0 for items of the target domain, else 0.0, float32 (I,).
             tags: number of distinct user tags.
-            needs_target: whether the bag says nothing of users without target history.
         """
         super().__init__()
         self.tower = ItemTower(config, text, white, popularity, in_target)
@@ -219,7 +217,7 @@ class InterestModel(nn.Module):
         self.sequence = SequenceEncoder(config) if config.user_encoder != "bag" else None
         self.max_sequence = config.max_sequence
         self.loss = config.loss
-        self.needs_target = needs_target
+        self.register_buffer("new_users", torch.ones(()))
 
     @property
     def device(self) -> torch.device:
@@ -246,12 +244,21 @@ class InterestModel(nn.Module):
             Tensor of shape (B, d).
         """
         if self.bag is None:
-            return self.sequence_vectors(items, histories, tags)
-        users = self.bag_vectors(items, histories, tags)
-        return users if self.sequence is None else users + self.sequence_vectors(items, histories, tags)
+            users = self.sequence_vectors(items, histories, tags)
+        else:
+            users = self.bag_vectors(items, histories, tags)
+            if self.sequence is not None:
+                users = users + self.sequence_vectors(items, histories, tags)
+        return users * self.gains(items, histories).unsqueeze(1)
+
+    def gains(self, items: Items, histories: Ragged) -> Tensor:
+        """What each user's vector is multiplied by: 1 with target history, else ``new_users``; (B,)."""
+        values, starts = self._bags(histories)
+        bought = F.embedding_bag(values, items.in_target.unsqueeze(1), starts, mode="sum").squeeze(1)
+        return torch.where(bought > 0, 1.0, self.new_users)
 
     def sequence_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
-        """The sequence's part of ``user_vectors`` alone, of each history's latest interactions, (B, d).
+        """The sequence's part of ``user_vectors`` alone, without gain, of each history's latest interactions, (B, d).
 
         Users with histories of like length go together, which spares the padding.
         """
@@ -273,10 +280,10 @@ class InterestModel(nn.Module):
         return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)
 
     def bag_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
-        """The bag's part of ``user_vectors`` alone, (B, d)."""
+        """The bag's part of ``user_vectors`` alone, without gain, (B, d)."""
         assert self.bag is not None
         users: Tensor = self.bag(self._prefix(tags) + self._sums(items, histories))
-        return users * self._speaks(items, histories).unsqueeze(1) if self.needs_target else users
+        return users
 
     def counts(self, items: Items, histories: Ragged) -> Tensor:
         """How much each interaction counts in the bag, float32 (sum of lengths,)."""
@@ -290,7 +297,7 @@ class InterestModel(nn.Module):
         assert self.bag is not None
         total = self._prefix(tags) + self._sums(items, histories)
         scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
-        return scales * self._speaks(items, histories) if self.needs_target else scales
+        return scales
 
     def next_vectors(self, items: Items, examples: NextExamples) -> Tensor:
         """What users want before each item of a window, (B, width, d)."""
@@ -315,11 +322,6 @@ class InterestModel(nn.Module):
         values, starts = self._bags(histories)
         counts = self.counts(items, histories).to(items.vectors.dtype)
         return F.embedding_bag(values, items.vectors, starts, mode="sum", per_sample_weights=counts)
-
-    def _speaks(self, items: Items, histories: Ragged) -> Tensor:
-        """1.0 for users with target history, else 0.0; (B,)."""
-        values, starts = self._bags(histories)
-        return (F.embedding_bag(values, items.in_target.unsqueeze(1), starts, mode="sum") > 0).squeeze(1).float()
 
     def _bags(self, ragged: Ragged) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(ragged.values).to(self.device), torch.from_numpy(ragged.starts).to(self.device)

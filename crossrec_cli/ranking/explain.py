@@ -63,6 +63,7 @@ def _of_member(
         history += _left_out(member, items, histories, tags, vectors)
     whole = torch.einsum("bd,bkd->bk", member.user_vectors(items, histories, tags), vectors)
     rows = torch.from_numpy(histories.rows).to(listed.device)
+    history *= member.gains(items, histories)[rows].unsqueeze(1)
     return history, whole - torch.zeros_like(whole).index_add_(0, rows, history), items.bias[listed]
 
 

@@ -76,6 +76,8 @@ def _refit(
     again = learner.repeat(again, histories, finish)
     again.score_scale.copy_(model.score_scale)
     again.score_shift.copy_(model.score_shift)
+    for member, known in zip(again.members, model.members, strict=True):
+        member.new_users.copy_(known.new_users)
     return again
 
 
@@ -84,11 +86,23 @@ def _calibrate(job: Job, model: Ensemble, world: World, valid: Cases) -> None:
 
     With ``leave_last_out`` that is the user's next new target purchase, with ``time`` any in the validation period.
     """
-    scorer = interest_scorer(model, world.target_items)
-    logits, bought = pairs(scorer, world.histories, valid, world.target_items)
-    if not bought.sum():
+    trained = Ensemble(model.members[: job.config.interest.members])
+    fitted = _fitted(trained, world, valid)
+    if not fitted:
         job.report.warn("validation buys nothing new: scores are not calibrated")
         return
-    scale, shift = fit_platt(logits, bought)
+    scale, shift = fitted
+    warm = np.flatnonzero(world.histories.target_lengths(valid.users, valid.history_lengths))
+    if len(model.members) > len(trained.members) and (fitted := _fitted(model, world, valid.of(warm))):
+        # Of users without target history the linear member says nothing: they keep the scale that they have without it.
+        alone, (scale, shift) = scale, fitted
+        for member in trained.members:
+            member.new_users.fill_(alone / scale * len(model.members) / len(trained.members))
     model.score_scale.fill_(scale)
     model.score_shift.fill_(shift)
+
+
+def _fitted(model: Ensemble, world: World, cases: Cases) -> tuple[float, float] | None:
+    """Scale and shift of the score; None where nothing new was bought that they could be fitted to."""
+    logits, bought = pairs(interest_scorer(model, world.target_items), world.histories, cases, world.target_items)
+    return fit_platt(logits, bought) if bought.any() else None

@@ -36,13 +36,12 @@ WAYS = (
     *(Way(l2, source_weight=0.3, text_weight=10.0) for l2 in (100.0, 300.0, 1000.0)),
 )
 """Those in which a linear member learns, to be tried on validation."""
-SHARES = (0.1, 0.2, 0.4)
-"""And how far its scores lie apart beside those of all other members together, both by their standard deviation. With
-more, the probabilities of users of whom it says nothing would come out too small beside those of the others."""
+SHARES = (0.1, 0.2, 0.4, 0.8)
+"""And how far its scores lie apart beside those of all other members together, both by their standard deviation."""
 LINEAR_CELLS = 2**25
 """Numbers in the largest matrix that a linear member may need, 256 MB in float64; it holds up to four such at once."""
 LEAST_GAIN = 1.02
-"""So many times as good must it make validation: as it is tried fifteen times, one of them is better by luck."""
+"""So many times as good must it make validation: as it is tried twenty times, one of them is better by luck."""
 LOOKED_AT = 256
 """Users by whom it is told how far scores lie apart."""
 
