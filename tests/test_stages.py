@@ -331,7 +331,7 @@ def test_ease_as_a_member_goes_through_every_stage_and_is_made_anew_by_refit(tra
     for refit in ("finetune.refit=false", "finetune.refit=true"):
         done = crossrec("run", trained.path, *(part for one in [*weak, refit] for part in ("--set", one)))
         assert done.exit_code == 0, done.output
-        (told,) = re.findall(r"(EASE.*, λ \d+) becomes a member: validation NDCG@10 0\.\d+, 0", done.stderr)
+        (told,) = re.findall(r"(EASE, λ .*) becomes a member: validation NDCG@10 0\.\d+, 0", done.stderr)
         manifest = json.loads((trained.run_dir / "finetune/current/manifest.json").read_text())
         assert manifest["summary"]["linear_member"] == told
         found.append(safetensors.torch.load_file(trained.run_dir / "finetune" / "current" / "model.safetensors"))

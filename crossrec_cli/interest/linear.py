@@ -38,7 +38,8 @@ class Way:
     """β, how much texts count beside purchases."""
 
     def __str__(self) -> str:
-        return f"EASE{' with texts' if self.text_weight else ''}, λ {self.l2:g}"
+        more = f", source weight {self.source_weight:g}, text weight {self.text_weight:g}" if self.text_weight else ""
+        return f"EASE, λ {self.l2:g}{more}"
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array[np.float32]:
