@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ import torch
 from crossrec_cli.config.load import load_config
 from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
 from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute
-from crossrec_cli.stages import learn
+from crossrec_cli.stages import finetune, learn
 from crossrec_cli.stages.learn import Finish, Learner, ndcg
 
 KINDS = 12
@@ -127,3 +130,20 @@ def test_what_was_chosen_can_be_repeated(learner, told):
     again = learner.repeat(untrained(learner, histories), histories, finish)
     assert len(again.members) == len(finished.members)
     assert ndcg(again, histories, valid) == pytest.approx(finish.score)
+
+
+def test_who_is_new_to_the_target_keeps_the_log_odds_that_there_are_without_ease(learner):
+    """But for the shift. EASE is silent on them, and changes the scale of the others' scores."""
+    histories, valid = world(told=True)
+    target = np.arange(KINDS, 2 * KINDS)
+    job, shop = SimpleNamespace(config=learner.config), SimpleNamespace(histories=histories, target_items=target)
+    alone, beside = untrained(learner, histories), untrained(learner, histories)
+    beside = learner.repeat(beside, histories, Finish(learn.WAYS[0], scale=3.0))
+    found = []
+    for model in (alone, beside):
+        finetune._calibrate(job, model, shop, valid)
+        given = Ragged.of([[0, 3], [5], [], [0, 3, KINDS]])
+        found.append(model.score_scale * interest_scorer(model, target)(given, Ragged.of([[]] * 4)))
+    torch.testing.assert_close(found[1][:3], found[0][:3])
+    assert (found[1][3] - found[0][3]).abs().max() > 0.1
+    assert beside.score_scale != alone.score_scale
