@@ -14,15 +14,13 @@ from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged, numbered
-from crossrec_cli.interest.linear import ease, ease_cells, purchases
+from crossrec_cli.interest.linear import LIGHT, ease, ease_cells, purchases, source_counts
 from crossrec_cli.ranking.topk import Scorer, products
 
 LARGEST = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
 FEW_BUYERS = 10.0
 """Within a tag, everybody's popularity counts as much as so many of its users."""
-LIGHT = 0.3
-"""How much a source interaction counts where long source histories shall not drown the target's."""
 FACTORS = 64
 IALS_EPOCHS = 15
 
@@ -176,7 +174,7 @@ def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0
     if cells > LARGEST:
         raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
     number = numbered(np.flatnonzero(within), len(within))
-    counts = np.where(shop.in_target[within], np.float32(1), np.float32(source_weight))
+    counts = source_counts(shop.in_target[within], source_weight)
     bought = csr_array(purchases(shop.histories.training, number, known_items) * counts[None, :])
     wanted = number[candidates]
     weights = np.zeros((known_items, len(candidates)), np.float32)

@@ -16,12 +16,14 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Histories, Ints, Ragged
+from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged, Weights
 from crossrec_cli.interest.encoders import WEIGHT_SPEED
 from crossrec_cli.interest.model import InterestModel
 
 ITERATIONS = 4
 """Of the randomised singular value decomposition."""
+LIGHT = 0.3
+"""How much a source purchase counts where long source histories shall not drown the target's."""
 
 Matrix = npt.NDArray[np.float32]
 
@@ -38,8 +40,9 @@ class Way:
     """β, how much texts count beside purchases."""
 
     def __str__(self) -> str:
-        more = f", source weight {self.source_weight:g}, text weight {self.text_weight:g}" if self.text_weight else ""
-        return f"EASE, λ {self.l2:g}{more}"
+        source = f", source weight {self.source_weight:g}" if self.source_weight != 1 else ""
+        text = f", text weight {self.text_weight:g}" if self.text_weight else ""
+        return f"EASE, λ {self.l2:g}{source}{text}"
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array[np.float32]:
@@ -54,6 +57,11 @@ def purchases(histories: Ragged, number: Ints, items: int) -> csr_array[np.float
 def ease_cells(users: int, items: int, wanted: int) -> int:
     """Numbers in the largest dense matrix that ``ease`` needs; where it has texts, their width counts among users."""
     return max(min(users, items) ** 2, items * wanted)
+
+
+def source_counts(is_target: Bools, source_weight: float) -> Weights:
+    """How much each item's purchases count: 1 in the target, else ``source_weight``; float32 (items,)."""
+    return np.where(is_target, np.float32(1), np.float32(source_weight))
 
 
 def ease(bought: csr_array[np.float32], wanted: Ints, l2: float, text: Matrix | None = None) -> Matrix:
@@ -122,9 +130,8 @@ def learn(member: InterestModel, histories: Histories, way: Way, seed: int) -> N
 
 def _weights(text: Tensor, histories: Histories, target: Ints, way: Way) -> Matrix:
     """EASE's from all items to the target's, taught in this way."""
-    is_target = histories.domain.is_target
-    counts = np.where(is_target, np.float32(1), np.float32(way.source_weight))
-    bought = purchases(histories.training, np.arange(len(is_target)), len(is_target)) * counts[None, :]
+    counts = source_counts(histories.domain.is_target, way.source_weight)
+    bought = purchases(histories.training, np.arange(len(counts)), len(counts)) * counts[None, :]
     texts = counts[:, None] * math.sqrt(way.text_weight) * text.cpu().numpy() if way.text_weight else None
     return ease(csr_array(bought), target, way.l2, texts)
 

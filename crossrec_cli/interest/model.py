@@ -245,10 +245,10 @@ class InterestModel(nn.Module):
         """
         if self.bag is None:
             users = self.sequence_vectors(items, histories, tags)
-        else:
+        elif self.sequence is None:
             users = self.bag_vectors(items, histories, tags)
-            if self.sequence is not None:
-                users = users + self.sequence_vectors(items, histories, tags)
+        else:
+            users = self.bag_vectors(items, histories, tags) + self.sequence_vectors(items, histories, tags)
         return users * self.gains(items, histories).unsqueeze(1)
 
     def gains(self, items: Items, histories: Ragged) -> Tensor:

@@ -18,7 +18,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.interest import linear
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ragged, Sampler
 from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.linear import Way
+from crossrec_cli.interest.linear import LIGHT, Way
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import EarlyStopping, Epoch, fit
 from crossrec_cli.ranking.topk import interest_scorer, ranked
@@ -33,7 +33,7 @@ APART = 1_000_003
 """How far the seeds of two members lie apart, so that runs whose own seeds are neighbours share no chance."""
 WAYS = (
     *(Way(l2) for l2 in (1000.0, 3000.0)),
-    *(Way(l2, source_weight=0.3, text_weight=10.0) for l2 in (100.0, 300.0, 1000.0)),
+    *(Way(l2, source_weight=LIGHT, text_weight=10.0) for l2 in (100.0, 300.0, 1000.0)),
 )
 """Those in which a linear member learns, to be tried on validation."""
 SHARES = (0.1, 0.2, 0.4, 0.8)

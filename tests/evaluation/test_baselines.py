@@ -43,13 +43,18 @@ def bought(world: Histories) -> np.ndarray:
     return matrix
 
 
+def closed_form(matrix: np.ndarray, l2: float) -> np.ndarray:
+    """EASE's weights by the paper's formula."""
+    inverse = np.linalg.inv(matrix.T @ matrix + l2 * np.eye(matrix.shape[1]))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
 @pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
 def test_ease_is_the_closed_form_of_the_paper(users, items):
     world = histories(users, items)
-    matrix = bought(world)
-    inverse = np.linalg.inv(matrix.T @ matrix + 7 * np.eye(items))
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0)
+    weights = closed_form(bought(world), 7)
     candidates = list(range(items // 2))
     given = Ragged.of([[0, 3, 5], [], [items - 1, 1]])
     asked = np.zeros((3, items))
@@ -73,10 +78,7 @@ def test_ease_within_the_target_knows_the_target_alone():
 def test_weighted_ease_counts_the_source_less_in_training_and_in_histories(users, items):
     world = histories(users, items)
     counts = np.where(world.domain.is_target, 1, 0.3)
-    matrix = bought(world) * counts
-    inverse = np.linalg.inv(matrix.T @ matrix + 7 * np.eye(items))
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0)
+    weights = closed_form(bought(world) * counts, 7)
     candidates = list(range(items // 2))
     asked = np.zeros((1, items))
     asked[0, [0, 3, items - 1]] = counts[[0, 3, items - 1]]
