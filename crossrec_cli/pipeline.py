@@ -150,9 +150,10 @@ STAGES = (
     Stage(RECOMMEND, 4, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
     Stage(
         TRANSFER,
-        7,
+        8,
         (*_TABLES, CASES, *_MODEL),
-        ("adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
+        ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
+        reads_if_there=(LANGUAGE_MODEL,),
     ),
     Stage(
         TUNE,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,25 @@ import numpy.typing as npt
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.encoder import cache
+from crossrec_cli.encoder.embed import TextEncoder
+from crossrec_cli.encoder.locate import locate
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Bools, Cases, Histories, load_cases
 from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.stages import CASES, TAG_NAMES, TRANSFER_TABLE, Job, Summary
+from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner
 from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import load_embeddings, load_world
+from crossrec_cli.stages.load import World, load_embeddings, load_world
 
+Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
+
+
+READ, FROZEN, NONE = "as they were read", "as the language model came", "none"
+"""What an item's text is to a control."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +37,21 @@ class Control:
     """One way to train."""
 
     name: str
-    sees_source: bool
-    sees_text: bool
-    learns_from_source: bool
+    sees_source: bool = True
+    texts: str = READ
+    learns_from_source: bool = True
 
 
-SCRATCH = Control("target alone", sees_source=False, sees_text=True, learns_from_source=False)
-CROSSREC = Control("crossrec", sees_source=True, sees_text=True, learns_from_source=True)
+SCRATCH = Control("target alone", sees_source=False, learns_from_source=False)
+CROSSREC = Control("crossrec")
 CONTROLS = (
     SCRATCH,
-    Control("without texts", sees_source=True, sees_text=False, learns_from_source=True),
-    Control("source not learned", sees_source=True, sees_text=True, learns_from_source=False),
+    Control("without texts", texts=NONE),
+    Control("source not learned", learns_from_source=False),
+    Control("frozen texts", texts=FROZEN),
     CROSSREC,
 )
+"""``FROZEN`` is there only where an adapted language model was kept: else it is ``READ``."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +61,17 @@ class Problem:
     histories: Histories
     valid: Cases
     test: Cases
-    embeddings: npt.NDArray[np.float32]
+    embeddings: Mapping[str, Floats]
+    """Of the items' texts, float32 (items, width), for each way that a control may see them."""
     tags: int
 
     def for_control(self, control: Control) -> Problem:
         """The part of it that a control may see."""
-        histories, valid, test, embeddings = self.histories, self.valid, self.test, self.embeddings
+        histories, valid, test = self.histories, self.valid, self.test
         if not control.sees_source:
             valid, test = (histories.in_target(cases) for cases in (valid, test))
             histories = histories.of_target()
-        if not control.sees_text:
-            embeddings = np.zeros_like(embeddings)
-        return Problem(histories, valid, test, embeddings, self.tags)
+        return replace(self, histories=histories, valid=valid, test=test)
 
 
 Scores = dict[Control, dict[str, list[metrics.Floats]]]
@@ -74,10 +84,10 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
     tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-    problem = Problem(world.histories, valid, test, load_embeddings(job.inputs), tags)
-    scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS}
+    problem = Problem(world.histories, valid, test, _read_texts(job, world, compute), tags)
+    scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS if control.texts in problem.embeddings}
     for seed in config.transfer.seeds:
-        for number, control in enumerate(CONTROLS):
+        for number, control in enumerate(scores):
             job.report.say(f"seed {seed}, {control.name}")
             path = job.checkpoint.with_name(f"{job.checkpoint.stem}-{seed}-{number}.safetensors")
             learner = Learner(config, seed, compute, job.report, path)
@@ -85,10 +95,21 @@ def run(job: Job) -> Summary:
                 if name in scores[control]:
                     scores[control][name].append(values)
     parts = segments(world.histories, test)
-    rows = [row(control, segment, parts[segment], scores) for segment in parts for control in CONTROLS]
+    rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
     columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
     t.write_table(job.output(TRANSFER_TABLE), t.TRANSFER, columns)
     return _summary(rows)
+
+
+def _read_texts(job: Job, world: World, compute: runtime.Compute) -> dict[str, Floats]:
+    """The texts' embeddings, and where these are an adapted language model's, those of the one that it came from."""
+    config, read = job.config, load_embeddings(job.inputs)
+    found = {READ: read, NONE: np.zeros_like(read)}
+    if LANGUAGE_MODEL in job.inputs:
+        encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
+        texts = world.items[t.TEXT].to_pylist()
+        found[FROZEN] = cache.embed(encoder, texts, config.run_path / "embeddings", job.report)
+    return found
 
 
 def train(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:
@@ -98,7 +119,7 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     """
     config, histories = learner.config, problem.histories
     runtime.prepare(config.runtime, learner.seed)
-    model = Ensemble.create(config.interest, problem.embeddings, histories.domain, problem.tags)
+    model = Ensemble.create(config.interest, problem.embeddings[control.texts], histories.domain, problem.tags)
     model.to(learner.compute.device)
     epochs = config.finetune.epochs
     if control.learns_from_source:
