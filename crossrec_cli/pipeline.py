@@ -143,7 +143,7 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 9, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(PRETRAIN_ADAPT, 10, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
     Stage(FINETUNE, 9, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 6, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),

@@ -62,7 +62,7 @@ def adapt(
         checkpoint: where the state is kept on the way and at the end, and looked for at the start.
 
     Raises:
-        UnavailableError: for LoRA, if peft is not installed.
+        UnavailableError: for LoRA, if peft is not installed or cannot be used with the model.
         ConfigError: if the loss is no longer a number.
     """
     users = [items for items in lists if len(np.unique(items)) > 1]
@@ -191,7 +191,10 @@ def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Mod
         except ImportError:
             raise UnavailableError("adapt.language_model: lora needs peft; pip install 'crossrec[lora]'") from None
         lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear")
-        adapted: nn.Module = get_peft_model(model, lora)
+        try:
+            adapted: nn.Module = get_peft_model(model, lora)
+        except ValueError as error:  # some architectures have no part that it can stand beside
+            raise UnavailableError(f"adapt.language_model: lora does not fit this model: {error}") from None
         return adapted
     layers = next(part for part in model.modules() if isinstance(part, nn.ModuleList))
     for part in (model.get_input_embeddings(), *list(layers)[: config.frozen_layers]):

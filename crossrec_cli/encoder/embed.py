@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedM
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -41,42 +42,25 @@ class TextEncoder:
             compute: where it runs.
 
         Raises:
-            UnavailableError: if transformers cannot load it, or not all of it.
+            UnavailableError: if transformers cannot load it, or not all of it, or it reads something else than texts.
             ConfigError: if it cannot read texts as long as the config says.
         """
         self.folder = folder
         self.config = config
         self.compute = compute
-        disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
-        set_verbosity_error()  # type: ignore[no-untyped-call]  # what matters of its report becomes an error below
-        try:
-            trust = config.trust_remote_code
-            self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-            self.model: PreTrainedModel
-            self.model, report = AutoModel.from_pretrained(
-                folder, use_safetensors=not pickled(folder), output_loading_info=True, trust_remote_code=trust
-            )
-        except pickle.UnpicklingError:
-            raise UnavailableError(f"{folder}: its pickled weights hold more than tensors, or are damaged") from None
-        except _BROKEN as error:
-            if "trust_remote_code" in str(error):
-                raise UnavailableError(
-                    f"{folder}: this model needs the code that comes with it; read it, then set "
-                    "encoder.trust_remote_code: true"
-                ) from None
-            raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
-        missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # unused here
-        if missing:
-            raise UnavailableError(f"{folder}: its weights lack {len(missing)} of the model's, {missing[0]} first")
-        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 2**31))
+        self.tokenizer, self.model = _load(folder, config.trust_remote_code)
+        limits = self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 0)
+        longest = min(limit for limit in limits if limit > 0)  # XLNet says -1 where it has none
         if config.max_tokens > longest:
             raise ConfigError([f"encoder.max_tokens: is {config.max_tokens}, but this model reads {longest} at most"])
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
-        self.tokenizer.padding_side = "right"
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
         # In float32 whatever precision its file has: half weights would also be adapted in half precision.
         self.model.float().to(compute.device).eval()  # type: ignore[no-untyped-call]
+        try:
+            self._embed_batch(self._tokens(["a text"]))
+        except (TypeError, ValueError, AttributeError) as error:
+            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise UnavailableError(f"{folder}: a {self.model.config.model_type} does not read texts: {why}") from None
 
     @property
     def width(self) -> int:
@@ -132,13 +116,44 @@ class TextEncoder:
         return pool(model(**batch).last_hidden_state.float(), batch["attention_mask"], self.pooling)
 
 
+def _load(folder: Path, trust: bool) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """A tokenizer that pads on the right, and the model; of one that also writes, such as T5, what reads."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # what matters of its report becomes an error below
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        model: PreTrainedModel
+        model, report = AutoModel.from_pretrained(
+            folder, use_safetensors=not pickled(folder), output_loading_info=True, trust_remote_code=trust
+        )
+    except pickle.UnpicklingError:
+        raise UnavailableError(f"{folder}: its pickled weights hold more than tensors, or are damaged") from None
+    except _BROKEN as error:
+        if "trust_remote_code" in str(error):
+            raise UnavailableError(
+                f"{folder}: this model needs the code that comes with it; read it, then set "
+                "encoder.trust_remote_code: true"
+            ) from None
+        raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
+    writes = model.config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    unused = ("pooler.", "decoder.") if writes else ("pooler.",)
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused))
+    if missing:
+        raise UnavailableError(f"{folder}: its weights lack {len(missing)} of the model's, {missing[0]} first")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
+    tokenizer.padding_side = "right"
+    return tokenizer, model.get_encoder() if writes else model
+
+
 def pooling_of(folder: Path, model: PretrainedConfig) -> str:
     """How a model's texts are meant to be read: as sentence-transformers wrote down in its folder, else by its type."""
     try:
         stated = json.loads((folder / POOLING_FILE).read_text())
     except (OSError, ValueError):
+        also = MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
         causal = model.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        return "last" if causal and model.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "mean"
+        return "last" if causal and not any(model.model_type in others for others in also) else "mean"
     modes = {"pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
     return next((pooling for mode, pooling in modes.items() if stated.get(mode)), "mean")
 

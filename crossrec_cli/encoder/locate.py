@@ -115,8 +115,8 @@ def _from_hub(encoder: Encoder) -> Path:
     except LocalEntryNotFoundError:
         if encoder.offline:
             raise UnavailableError(
-                f"encoder.model: '{encoder.model}' is no folder and not in the hub's local cache, "
-                "and encoder.offline is true"
+                f"encoder.model: '{encoder.model}' is no folder, its revision '{encoder.revision}' is not in the hub's "
+                "local cache, and encoder.offline is true"
             ) from None
     try:
         return _snapshot(encoder, offline=False)

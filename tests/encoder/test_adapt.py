@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from test_embed import FP32
+from transformers import MambaConfig, MambaModel, PreTrainedTokenizerFast
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Encoder, TextTraining
 from crossrec_cli.encoder.adapt import GIVEN, _loss, _not_negative, _questions, _Run, adapt
 from crossrec_cli.encoder.embed import TextEncoder
-from crossrec_cli.errors import ConfigError
+from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interrupts import INTERRUPTED, interrupt
 from crossrec_cli.reporting import Silent
 
@@ -55,6 +56,17 @@ def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert, k
     assert set(encoder.model.state_dict()) == names, "whatever it took to learn, the model is of the same form"
     if how == "full":
         assert torch.equal(encoder.model.get_input_embeddings().weight, words)
+
+
+def test_a_model_that_lora_does_not_fit(tiny_bert, tmp_path, kept):
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_bert)
+    tokenizer.save_pretrained(tmp_path)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+    MambaModel(MambaConfig(**sizes)).save_pretrained(tmp_path)
+    encoder = TextEncoder(tmp_path, Encoder(), FP32)
+    with pytest.raises(UnavailableError, match="lora does not fit this model"):
+        adapt(encoder, TEXTS, lists(), "lora", TextTraining(steps=1), 0, Silent(), kept)
 
 
 def test_frozen_layers_stay(tiny_bert, kept):

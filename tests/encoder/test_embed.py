@@ -9,7 +9,19 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import needs_gpu
-from transformers import BertModel, GPT2Config, GPT2Model, PreTrainedTokenizerFast
+from transformers import (
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+    T5Model,
+    ViTConfig,
+    ViTModel,
+    XLNetConfig,
+    XLNetModel,
+)
 
 from crossrec_cli.config.schema import Encoder, Runtime
 from crossrec_cli.encoder.embed import TextEncoder, pool
@@ -66,6 +78,40 @@ def test_a_causal_model_without_a_pad_token(tmp_path: Path, tiny_bert):
     together = TextEncoder(locate(config), config, FP32).embed(["jazz", "jazz record red blue"], ignore)
     alone = TextEncoder(locate(config), config, FP32).embed(["jazz"], ignore)
     np.testing.assert_allclose(together[0], alone[0], atol=1e-5)
+
+
+def test_of_a_model_that_also_writes_what_reads_is_used(tmp_path, tiny_bert):
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_bert)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(tokenizer), "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    T5Model(T5Config(**sizes)).save_pretrained(tmp_path / "whole")
+    T5EncoderModel.from_pretrained(tmp_path / "whole").save_pretrained(
+        tmp_path / "reads"
+    )  # as sentence-t5 is published
+    found = []
+    for name in ("whole", "reads"):
+        tokenizer.save_pretrained(tmp_path / name)
+        encoder = TextEncoder(tmp_path / name, Encoder(), FP32)
+        assert encoder.pooling == "mean"
+        found.append(encoder.embed(TEXTS, ignore))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_model_of_pictures_is_refused(tmp_path, tiny_bert):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    ViTModel(ViTConfig(**sizes, image_size=4, patch_size=2)).save_pretrained(tmp_path)
+    PreTrainedTokenizerFast.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    with pytest.raises(UnavailableError, match="a vit does not read texts") as caught:
+        TextEncoder(tmp_path, Encoder(), FP32)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_model_that_reads_texts_of_any_length(tmp_path, tiny_bert):
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_bert)
+    tokenizer.save_pretrained(tmp_path)
+    sizes = {"vocab_size": len(tokenizer), "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16}
+    XLNetModel(XLNetConfig(**sizes)).save_pretrained(tmp_path)
+    assert TextEncoder(tmp_path, Encoder(), FP32).embed(TEXTS, ignore).shape == (len(TEXTS), 16)
 
 
 @pytest.mark.parametrize(("stated", "expected"), [("cls_token", "cls"), ("lasttoken", "last"), ("mean_tokens", "mean")])
