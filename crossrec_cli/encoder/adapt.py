@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -192,7 +193,9 @@ def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Mod
             raise UnavailableError("adapt.language_model: lora needs peft; pip install 'crossrec[lora]'") from None
         lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear")
         try:
-            adapted: nn.Module = get_peft_model(model, lora)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of what peft asks of transformers
+                adapted: nn.Module = get_peft_model(model, lora)
         except ValueError as error:  # some architectures have no part that it can stand beside
             raise UnavailableError(f"adapt.language_model: lora does not fit this model: {error}") from None
         return adapted

@@ -59,7 +59,7 @@ class TextEncoder:
         try:
             self._embed_batch(self._tokens(["a text"]))
         except (TypeError, ValueError, AttributeError) as error:
-            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UnavailableError(f"{folder}: a {self.model.config.model_type} does not read texts: {why}") from None
 
     @property

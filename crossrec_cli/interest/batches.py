@@ -348,9 +348,9 @@ class Sampler:
             most: how many candidates at most; more where more are asked for.
             rng: draws the others, with replacement.
         """
-        if len(self.pool) <= most:
-            return Candidates(self.pool, 0, None)
         present = np.unique(asked)
+        if len(self.pool) <= max(most, len(present)):
+            return Candidates(self.pool, 0, None)
         others = self.predict.copy()
         others[present] = False
         pool = np.flatnonzero(others)

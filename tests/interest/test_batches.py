@@ -176,6 +176,8 @@ def test_some_are_drawn_however_many_are_asked_for():
     sampler = Sampler(Ragged.of([[0]]), Ragged.of([[]]), np.ones(100, bool), batch_size=1, window=2)
     found = sampler.candidates(np.arange(60), 40, np.random.default_rng(0))
     assert len(found.items) == 70
+    found = sampler.candidates(np.arange(100), 40, np.random.default_rng(0))
+    assert found.items.tolist() == list(range(100)), "of no others, none"
 
 
 def test_users_of_like_length_share_a_batch():
