@@ -197,7 +197,7 @@ def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Mod
                 warnings.simplefilter("ignore", FutureWarning)  # of what peft asks of transformers
                 adapted: nn.Module = get_peft_model(model, lora)
         except ValueError as error:  # some architectures have no part that it can stand beside
-            raise UnavailableError(f"adapt.language_model: lora does not fit this model: {error}") from None
+            raise UnavailableError(f"adapt.language_model: lora does not fit this model, full may: {error}") from None
         return adapted
     layers = next(part for part in model.modules() if isinstance(part, nn.ModuleList))
     for part in (model.get_input_embeddings(), *list(layers)[: config.frozen_layers]):
