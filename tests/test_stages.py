@@ -326,7 +326,7 @@ def test_refit_learns_from_validation_too_and_keeps_the_calibration(trained, cro
 
 def test_ease_as_a_member_goes_through_every_stage_and_is_made_anew_by_refit(trained, crossrec):
     """A model that hardly learned anything, which a linear one betters."""
-    weak = ["finetune.init=scratch", "finetune.lr=0.003", "finetune.epochs=5"]
+    weak = ["finetune.init=scratch", "finetune.lr=0.003", "finetune.epochs=2"]
     found = []
     for refit in ("finetune.refit=false", "finetune.refit=true"):
         done = crossrec("run", trained.path, *(part for one in [*weak, refit] for part in ("--set", one)))
@@ -702,7 +702,7 @@ def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop
     assert done.exit_code == 0, done.output
     assert "the adapted language model is kept" in done.output, done.output
     assert (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
-    done = crossrec("transfer", shop.path, "--set", "transfer.seeds=[1]", "--set", "finetune.epochs=5")
+    done = crossrec("transfer", shop.path, "--set", "transfer.seeds=[1]", "--set", "finetune.epochs=2")
     assert done.exit_code == 0, done.output
     found = shop.table("transfer", "transfer").set_index(["segment", "control"])["hr@10"]["cold user"]
     assert found["crossrec"] > found["frozen texts"] + 0.1
@@ -732,7 +732,7 @@ def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, ti
 
 def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
     worse = trained.folder / "worse"
-    lazy = ["--set", f"run_dir={worse}", "--set", "adapt.epochs=0", "--set", "finetune.epochs=5"]
+    lazy = ["--set", f"run_dir={worse}", "--set", "adapt.epochs=0", "--set", "finetune.epochs=2"]
     assert crossrec("run", trained.path, *lazy).exit_code == 0
     better = crossrec("evaluate", trained.path, "--against", worse, "--json")
     assert better.exit_code == 0
@@ -752,7 +752,7 @@ def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
 
 
 def test_another_test_is_compared_with_a_warning(trained, crossrec):
-    other = ["--set", f"run_dir={trained.folder / 'other'}", "--set", "adapt.epochs=1", "--set", "finetune.epochs=5"]
+    other = ["--set", f"run_dir={trained.folder / 'other'}", "--set", "adapt.epochs=1", "--set", "finetune.epochs=2"]
     split = "split={strategy: time, valid_from: 2024-01-21, test_from: 2024-01-23}"
     assert crossrec("run", trained.path, *other, "--set", split).exit_code == 0
     found = crossrec("evaluate", trained.path, "--against", trained.folder / "other", "--json")
