@@ -56,11 +56,6 @@ class TextEncoder:
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
         # In float32 whatever precision its file has: half weights would also be adapted in half precision.
         self.model.float().to(compute.device).eval()  # type: ignore[no-untyped-call]
-        try:
-            self._embed_batch(self._tokens(["a text"]))
-        except (TypeError, ValueError, AttributeError) as error:
-            why = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UnavailableError(f"{folder}: a {self.model.config.model_type} does not read texts: {why}") from None
 
     @property
     def width(self) -> int:
@@ -136,6 +131,9 @@ def _load(folder: Path, trust: bool) -> tuple[PreTrainedTokenizerBase, PreTraine
             ) from None
         raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
     writes = model.config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    reader = model.get_encoder() if writes else model
+    if reader.main_input_name != "input_ids" or not hasattr(reader.config, "hidden_size"):
+        raise UnavailableError(f"{folder}: a {model.config.model_type} does not read texts")
     unused = ("pooler.", "decoder.") if writes else ("pooler.",)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused))
     if missing:
@@ -143,7 +141,7 @@ def _load(folder: Path, trust: bool) -> tuple[PreTrainedTokenizerBase, PreTraine
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
     tokenizer.padding_side = "right"
-    return tokenizer, model.get_encoder() if writes else model
+    return tokenizer, reader
 
 
 def pooling_of(folder: Path, model: PretrainedConfig) -> str:

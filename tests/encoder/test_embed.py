@@ -85,9 +85,8 @@ def test_of_a_model_that_also_writes_what_reads_is_used(tmp_path, tiny_bert):
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
     T5Model(T5Config(**sizes)).save_pretrained(tmp_path / "whole")
-    T5EncoderModel.from_pretrained(tmp_path / "whole").save_pretrained(
-        tmp_path / "reads"
-    )  # as sentence-t5 is published
+    # As sentence-t5 is published:
+    T5EncoderModel.from_pretrained(tmp_path / "whole").save_pretrained(tmp_path / "reads")
     found = []
     for name in ("whole", "reads"):
         tokenizer.save_pretrained(tmp_path / name)
