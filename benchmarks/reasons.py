@@ -20,7 +20,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.interest.batches import Ragged
-from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import Scorer, interest_scorer
 from crossrec_cli.stages import FINETUNED, RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.stages.load import World, load_model, load_world

@@ -25,7 +25,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.search import DEFAULT, Signals, Weights, Words, fit
 from crossrec_cli.ranking.topk import Ranks, mid_ranks
 from crossrec_cli.stages import CASES, EVALUATE, SEARCH

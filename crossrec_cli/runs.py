@@ -21,7 +21,7 @@ from crossrec_cli.evaluation import significance
 from crossrec_cli.evaluation.gate import Comparison, deciding
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.evaluation.significance import Difference
-from crossrec_cli.pipeline import BY_NAME
+from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.stages import EVALUATE, METRICS, PER_USER, PIPELINE, PREPROCESS
 
 LOCK = {".lock", ".holder"}

@@ -18,7 +18,8 @@ from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ArtifactError, ConfigError, RegressionError
 from crossrec_cli.export.folder import CARD
 from crossrec_cli.interrupts import whole
-from crossrec_cli.pipeline import Outcome, Step
+from crossrec_cli.pipeline.plan import Step
+from crossrec_cli.pipeline.run import Outcome
 from crossrec_cli.stages import (
     CALIBRATION,
     CASES,

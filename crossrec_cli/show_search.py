@@ -14,7 +14,7 @@ from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.stages import SEARCH
 from crossrec_cli.verdict.words import figure
 

@@ -11,7 +11,7 @@ import pytest
 from crossrec_cli.config.load import load_config
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.stages import RECOMMEND
 
 

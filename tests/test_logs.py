@@ -8,7 +8,8 @@ import pytest
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.pipeline import BY_NAME, _basis
+from crossrec_cli.pipeline.changes import basis_of
+from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.reporting import mask
 
 
@@ -75,7 +76,7 @@ def test_a_manifest_will_hold_no_password_and_another_one_is_no_reason_to_run(sh
         f"data.platforms[0].interactions.path=https://ann:{secret}@shop.example/a.parquet"
         for secret in ("sesame", "barley")
     ]
-    one, other = (_basis(BY_NAME["preprocess"], load_config(shop.path, [path]), {}) for path in paths)
+    one, other = (basis_of(BY_NAME["preprocess"], load_config(shop.path, [path]), {}) for path in paths)
     assert one.config == other.config
     assert one.inputs.keys() == other.inputs.keys()
     assert "sesame" not in str(one)

@@ -22,7 +22,7 @@ from crossrec_cli.config.schema import Encoder
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
 from crossrec_cli.errors import ExitCode, InputError
-from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.search import DEFAULT, Words
 from crossrec_cli.runtime import Compute
 from crossrec_cli.stages import SEARCH

@@ -13,7 +13,8 @@ import pytest
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ConfigError, ExitCode
-from crossrec_cli.pipeline import BY_NAME, MAY_RUN, RUNS, UP_TO_DATE, plan
+from crossrec_cli.pipeline.plan import MAY_RUN, RUNS, UP_TO_DATE, plan
+from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.stages import PIPELINE
 
 COMMAND = [sys.executable, "-m", "crossrec_cli"]

@@ -16,7 +16,7 @@ from conftest import Shop, make_shop, needs_gpu
 from crossrec_cli.artifacts import tables
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.pipeline import inputs_of
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.stages import SEARCH
 from crossrec_cli.stages.load import load_embeddings
 from crossrec_cli.stages.searcher import Searcher

@@ -39,7 +39,7 @@ def add(
         with whole():
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.pipeline import add_items  # noqa: PLC0415
+            from crossrec_cli.pipeline.run import add_items  # noqa: PLC0415
 
         settings = loaded(config, overrides)
         with Store(settings.run_path).lock(lock_timeout, console):

@@ -45,7 +45,7 @@ from crossrec_cli.stages import (
 if TYPE_CHECKING:  # pydantic and pyarrow take a moment to import, which help can do without
     from crossrec_cli import show
     from crossrec_cli.config.schema import Config
-    from crossrec_cli.pipeline import Outcome
+    from crossrec_cli.pipeline.run import Outcome
 
 app = typer.Typer()
 
@@ -117,7 +117,7 @@ def run(
                 raise SystemExit(code)
         if dry_run:
             from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
-            from crossrec_cli.pipeline import plan  # noqa: PLC0415
+            from crossrec_cli.pipeline.plan import plan  # noqa: PLC0415
 
             settings = loaded(config, overrides)
             console.document({"run_dir": settings.run_dir} | show.planned(console, plan(settings, stages, force)))
@@ -158,7 +158,7 @@ def recommend(
     with ending(console):
         with whole():
             from crossrec_cli import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
-            from crossrec_cli.pipeline import inputs_of  # noqa: PLC0415
+            from crossrec_cli.pipeline.current import inputs_of  # noqa: PLC0415
 
         if asked := show_lists.Asked(user or (), users, why_not):
             settings, made = given(config, exported, overrides)
@@ -232,7 +232,7 @@ def _execute(
         with whole():
             from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.pipeline import follow, run_stages  # noqa: PLC0415
+            from crossrec_cli.pipeline.run import follow, run_stages  # noqa: PLC0415
 
         looked_for = show_search.Asked(*asked) if asked else None
         config, made = given(config_path, exported, overrides)

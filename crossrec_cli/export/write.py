@@ -45,7 +45,9 @@ from crossrec_cli.export.folder import (
 )
 from crossrec_cli.export.towers import folded, write_item_tower, write_user_tower
 from crossrec_cli.interest.model import Items
-from crossrec_cli.pipeline import BY_NAME, LIBRARIES, read_by, stage_of
+from crossrec_cli.pipeline.current import read_by
+from crossrec_cli.pipeline.run import LIBRARIES
+from crossrec_cli.pipeline.table import BY_NAME, stage_of
 from crossrec_cli.reporting import Reporter, peak_memory
 from crossrec_cli.stages import FINETUNE, FINETUNED, RECOMMEND, Summary
 from crossrec_cli.stages.load import load_model, load_world

@@ -16,7 +16,8 @@ from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, checked, r
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import CrossrecError, InputError
 from crossrec_cli.interest.batches import Ints
-from crossrec_cli.pipeline import BY_NAME, inputs_of, up_to_date
+from crossrec_cli.pipeline.current import inputs_of, up_to_date
+from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.reporting import Reporter
 from crossrec_cli.serving.events import Events
 from crossrec_cli.stages import ADDITIONS, FINETUNED, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES

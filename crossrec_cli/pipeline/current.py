@@ -1,0 +1,78 @@
+"""The artifacts of earlier stages, which must be there and fit the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from crossrec_cli.artifacts.store import Artifact, Store
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.pipeline.changes import basis_of, out_of_date
+from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
+from crossrec_cli.reporting import Reporter, Silent
+from crossrec_cli.stages import ADDED, ADDITIONS
+
+
+def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]:
+    """The artifacts of the earlier stages that a stage reads, by their names.
+
+    Args:
+        config: the whole config.
+        stage: which.
+        report: told of added items that are passed over.
+
+    Raises:
+        ArtifactError: if one of these stages is missing, damaged or out of date.
+    """
+    store, current = Store(config.run_path), dict[str, Artifact]()
+    for earlier in STAGES:
+        if earlier.name in BY_NAME[stage].upstream:
+            current[earlier.name] = require(store, earlier, config, current)
+    if ADDED in BY_NAME[stage].reads_if_there:
+        current |= additions(store, config, current, report)
+    return current
+
+
+def inputs_of(
+    config: Config, stage: str, report: Reporter | None = None, exported: Artifact | None = None
+) -> dict[str, Path]:
+    """The earlier stages' files that a stage reads, by stage/name; see ``read_by``, and ``run_stages`` for exports."""
+    every = {earlier.name: exported for earlier in STAGES} if exported else read_by(config, stage, report or Silent())
+    return {file: made.file(file) for file, made in BY_NAME[stage].inputs(every).items()}
+
+
+def up_to_date(config: Config, stage: str, report: Reporter) -> Artifact:
+    """A stage's artifact.
+
+    Raises:
+        ArtifactError: if it, or one that it was made from, is missing, damaged or out of date.
+    """
+    return require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report))
+
+
+def require(store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact]) -> Artifact:
+    """The artifact of a stage that is read, which must be there and fit the config."""
+    artifact = store.current(stage.name)
+    if artifact is None:
+        raise ArtifactError(f"{store.run_dir}: no {stage.name} artifact yet; run 'crossrec {stage.name}' first")
+    if reason := out_of_date(stage, artifact, basis_of(stage, config, current)):
+        raise ArtifactError(f"{artifact.path}: out of date ({reason}); run 'crossrec {stage.name}' first")
+    return artifact
+
+
+def additions(store: Store, config: Config, current: Mapping[str, Artifact], report: Reporter) -> dict[str, Artifact]:
+    """The items that were added since training, by their stage's name, if they fit the catalogue in use."""
+    stage, folder = BY_NAME[ADDITIONS], store.run_dir / ADDITIONS
+    try:
+        artifact = store.current(stage.name)
+        stale = artifact and out_of_date(stage, artifact, basis_of(stage, config, current))
+    except ArtifactError as error:
+        artifact, stale = None, str(error)
+    if stale:
+        report.begin(stage.name)
+        report.warn(
+            f"the items added to an earlier catalogue are passed over ({stale}); give those that are still missing to "
+            f"'crossrec items add' again, or remove {folder}"
+        )
+    return {stage.name: artifact} if artifact and not stale else {}

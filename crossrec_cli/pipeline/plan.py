@@ -1,0 +1,83 @@
+"""What a run would do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from crossrec_cli.artifacts.store import Artifact, Store
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.pipeline.changes import basis_of, changes
+from crossrec_cli.pipeline.current import additions, require
+from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
+from crossrec_cli.reporting import Silent
+from crossrec_cli.stages import ADDED, ADDITIONS
+
+RUNS: Final = "runs"
+MAY_RUN: Final = "may run"
+UP_TO_DATE: Final = "up to date"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a run would do with a stage."""
+
+    stage: str
+    does: str
+    """``RUNS``, ``MAY_RUN`` where that depends on what an earlier one gives, or ``UP_TO_DATE``."""
+    reasons: tuple[str, ...]
+
+
+def plan(config: Config, wanted: Collection[str], force: bool = False) -> list[Step]:
+    """What ``run_stages`` would do. Nothing is written, and nothing held.
+
+    Args:
+        config: the whole config.
+        wanted: names of the stages to run; what they read beside each other must be there.
+        force: whether they would run even if they are up to date.
+
+    Raises:
+        ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
+    """
+    store, current, steps = Store(config.run_path), dict[str, Artifact](), dict[str, Step]()
+    read = {name for stage in wanted for name in BY_NAME[stage].upstream}
+    for stage in STAGES:
+        if stage.name in wanted:
+            try:
+                artifact, damage = store.current(stage.name), None
+            except ArtifactError as error:
+                artifact, damage = None, str(error)
+            before = [name for name in stage.upstream if name in steps and steps[name].does != UP_TO_DATE]
+            steps[stage.name] = _step(stage, config, current, artifact, damage, sorted(before), force)
+            current |= {stage.name: artifact} if artifact else {}
+        elif stage.name in read:
+            current[stage.name] = require(store, stage, config, current)
+        elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
+            current |= additions(store, config, current, Silent())
+    return list(steps.values())
+
+
+def _step(
+    stage: Stage,
+    config: Config,
+    current: Mapping[str, Artifact],
+    artifact: Artifact | None,
+    damage: str | None,
+    before: Sequence[str],
+    force: bool,
+) -> Step:
+    """What would become of a stage, of which those ``before`` that it reads are to run as well."""
+    if artifact is None:
+        return Step(stage.name, RUNS, (damage or "not run yet",))
+    changed = [
+        change
+        for change in changes(stage, artifact, basis_of(stage, config, current))
+        if not any(change.startswith(f"input {name}/") for name in before)
+    ]
+    if changed or force:
+        return Step(stage.name, RUNS, tuple(changed or ["--force"]))
+    if before:
+        return Step(stage.name, MAY_RUN, (f"if {' or '.join(before)} gives other files than before",))
+    return Step(stage.name, UP_TO_DATE, ("config and inputs unchanged",))

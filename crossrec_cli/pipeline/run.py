@@ -1,0 +1,160 @@
+"""Bringing stages up to date."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from crossrec_cli import distributed
+from crossrec_cli.artifacts.store import FORMAT_VERSION, Artifact, Manifest, Store, describe_files, new_id
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.pipeline.changes import Basis, basis_of, out_of_date
+from crossrec_cli.pipeline.current import additions, read_by, require
+from crossrec_cli.pipeline.table import BY_NAME, SHARED, STAGES, Stage
+from crossrec_cli.reporting import Reporter, Silent, peak_memory
+from crossrec_cli.stages import ADDED, ADDITIONS, Job
+
+LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "pyarrow", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage."""
+
+    stage: str
+    artifact: Artifact
+    ran: bool
+    reason: str
+    """Why it ran, or why it did not need to."""
+
+
+def run_stages(
+    config: Config,
+    wanted: Collection[str],
+    report: Reporter,
+    force: bool = False,
+    exported: Artifact | None = None,
+) -> Iterator[Outcome]:
+    """Bring stages up to date, in order. The caller holds the run directory's lock.
+
+    Args:
+        config: the whole config.
+        wanted: names of the stages to run; what they read beside each other must be there.
+        report: told what happens.
+        force: run them even if they are up to date.
+        exported: holds all that they read of the others, in place of the run directory.
+
+    Raises:
+        ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
+    """
+    store = Store(config.run_path)
+    current: dict[str, Artifact] = {}
+    read = {name for stage in wanted for name in BY_NAME[stage].upstream}
+    for stage in STAGES:
+        if stage.name in wanted:
+            report.begin(stage.name)
+            outcome = _bring_up_to_date(store, stage, config, current, report, force)
+            current[stage.name] = outcome.artifact
+            yield outcome
+        elif exported:
+            current[stage.name] = exported
+        elif stage.name in read:
+            current[stage.name] = require(store, stage, config, current)
+        elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
+            current |= additions(store, config, current, report)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the processes that follow are called to."""
+
+    stage: str
+    inputs: Mapping[str, Path]
+    checkpoint: Path
+
+
+def follow(config: Config) -> None:
+    """In a process that follows: a share of each stage that the leader calls to, until it calls no more."""
+    for task in distributed.tasks():
+        BY_NAME[task.stage].run(Job(config, task.inputs, Path(os.devnull), Silent(), task.checkpoint))
+
+
+def add_items(config: Config, file: Path, platform: str | None, report: Reporter) -> Artifact:
+    """Add a file's items to those that are recommended. The caller holds the run directory's lock.
+
+    Args:
+        config: the whole config.
+        file: in the shape of the platform's items file.
+        platform: whose they are; None where there is one.
+        report: told what happens.
+
+    Raises:
+        ArtifactError: if preprocess or pretrain-adapt is missing, damaged or out of date.
+    """
+    store, adding = Store(config.run_path), BY_NAME[ADDITIONS]
+    current = read_by(config, adding.name, report)
+    report.begin(adding.name)
+    before = additions(store, config, current, report).get(ADDITIONS)
+    inputs = adding.inputs(current) | ({ADDED: before} if before else {})
+    basis = basis_of(adding, config, current)
+    return _make(store, adding, config, inputs, basis, report, file=file, platform=platform)
+
+
+def _bring_up_to_date(
+    store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact], report: Reporter, force: bool
+) -> Outcome:
+    basis = basis_of(stage, config, current)
+    try:
+        artifact = store.current(stage.name)
+        reason = out_of_date(stage, artifact, basis) if artifact else "not run yet"
+    except ArtifactError as error:
+        artifact, reason = None, str(error)
+    if artifact and not reason and not force:
+        return Outcome(stage.name, artifact, False, "config and inputs unchanged")
+    reason = reason or "--force"
+    report.log(f"{stage.name} runs: {reason}")
+    return Outcome(stage.name, _make(store, stage, config, stage.inputs(current), basis, report), True, reason)
+
+
+def _make(
+    store: Store,
+    stage: Stage,
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    basis: Basis,
+    report: Reporter,
+    **more: Any,
+) -> Artifact:
+    """Run a stage and commit what it leaves."""
+    started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
+    with store.draft(stage.name) as draft:
+        paths = {file: made.file(file) for file, made in inputs.items()}
+        checkpoint = store.checkpoint(stage.name, basis.digest)
+        with distributed.together(_Task(stage.name, paths, checkpoint)) if stage.name in SHARED else nullcontext():
+            summary = stage.run(Job(config, paths, draft, report, checkpoint), **more)
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            stage=stage.name,
+            stage_version=stage.version,
+            id=new_id(basis.digest),
+            config=basis.config,
+            inputs=basis.inputs,
+            files=describe_files(draft),
+            summary=summary,
+            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
+            seed=config.seed,
+            started=started.isoformat(timespec="seconds"),
+            wall_seconds=round(time.perf_counter() - wall, 3),
+            cpu_seconds=round(time.process_time() - cpu, 3),
+            peak_memory_bytes=peak_memory(),
+        )
+        return store.commit(draft, manifest)

@@ -1,0 +1,157 @@
+"""The table of stages: what each reads, on which config fields it depends, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from crossrec_cli import stages
+from crossrec_cli.artifacts.store import Artifact, hash_file
+from crossrec_cli.config.schema import Config
+from crossrec_cli.encoder.locate import fingerprint, locate
+from crossrec_cli.errors import InputError
+from crossrec_cli.interrupts import whole
+from crossrec_cli.stages import (
+    ADAPTED,
+    ADDED,
+    ADDITIONS,
+    CASES,
+    EVALUATE,
+    FINETUNE,
+    FINETUNED,
+    INTERACTIONS,
+    ITEM_TEXT,
+    ITEMS,
+    LANGUAGE_MODEL,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    RECOMMEND,
+    SEARCH,
+    TAG_NAMES,
+    TRANSFER,
+    TUNE,
+    USERS,
+    Job,
+)
+
+
+def _data_files(config: Config) -> dict[str, str]:
+    from crossrec_cli.data.engine import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
+
+    paths = sorted({path for source in config.data.sources for path in input_files(source.path)})
+    now = datetime.now(UTC).isoformat()  # what a network holds may change unseen, so it is read again each time
+    return {path: f"read at {now}" if is_address(path) else hash_file(Path(path)) for path in paths}
+
+
+def _language_model(config: Config) -> dict[str, str]:
+    return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
+
+
+def _events_and_rules(config: Config) -> dict[str, str]:
+    rules = config.recommend.rules
+    named = {name: getattr(rules, name) for name in ("in_stock", "allow", "block", "boosts")}
+    files = {f"recommend.rules.{name}": path for name, path in named.items()}
+    return _named_files({"recommend.events": config.recommend.events} | files)
+
+
+def _handed_in(config: Config) -> dict[str, str]:
+    chosen = config.evaluate
+    return _named_files({"evaluate.external": chosen.external, "evaluate.feedback": chosen.feedback})
+
+
+def _language_model_and_queries(config: Config) -> dict[str, str]:
+    return _language_model(config) | _named_files({"search.queries": config.search.queries})
+
+
+def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
+    """The hashes of files that config keys name, where they name one."""
+    found: dict[str, str] = {}
+    for key, path in paths.items():
+        try:
+            found |= {path: hash_file(Path(path))} if path else {}
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from None
+    return found
+
+
+def _nothing(config: Config) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline."""
+
+    name: str
+    version: int
+    """Goes up when the same config and inputs give other files than before."""
+    reads: tuple[str, ...]
+    """The earlier stages' files that it reads, as stage/name."""
+    fields: tuple[str, ...]
+    """The config fields, dotted, or sections that it depends on."""
+    outside: Callable[[Config], dict[str, str]] = _nothing
+    """Its files from outside the run directory, with the hash of their content."""
+    reads_if_there: tuple[str, ...] = ()
+    """Files, as stage/name, that the same earlier stages do not always write, or that ``items`` has perhaps left."""
+
+    @property
+    def upstream(self) -> set[str]:
+        """The stages whose files it reads."""
+        return {stage_of(file) for file in self.reads}
+
+    def inputs(self, current: Mapping[str, Artifact]) -> dict[str, Artifact]:
+        """The artifact of each file that it reads, from those of the earlier stages that are there."""
+        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(stage_of(file)))}
+        return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
+
+    def run(self, job: Job, **more: Any) -> stages.Summary:
+        """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
+        with whole():
+            module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
+        summary: stages.Summary = module.run(job, **more)
+        return summary
+
+
+def stage_of(file: str) -> str:
+    """The stage that writes a file."""
+    return file.partition("/")[0]
+
+
+_TABLES = (INTERACTIONS, ITEMS, USERS)
+_MODEL = (ITEM_TEXT, TAG_NAMES)
+STAGES = (
+    Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
+    Stage(PRETRAIN_ADAPT, 10, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
+    Stage(FINETUNE, 9, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(EVALUATE, 6, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
+    Stage(RECOMMEND, 4, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
+    Stage(
+        TRANSFER,
+        8,
+        (*_TABLES, CASES, *_MODEL),
+        ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
+        reads_if_there=(LANGUAGE_MODEL,),
+    ),
+    Stage(
+        TUNE,
+        4,
+        (*_TABLES, CASES, *_MODEL),
+        ("seed", "adapt", "finetune", "interest", "tune", "runtime.precision"),
+    ),
+    Stage(
+        SEARCH,
+        2,
+        (*_TABLES, *_MODEL, FINETUNED),
+        ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
+        _language_model_and_queries,
+        (LANGUAGE_MODEL, ADDED),
+    ),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
+SHARED = (PRETRAIN_ADAPT, FINETUNE, RECOMMEND)
+"""Several processes share their work."""
