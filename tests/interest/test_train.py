@@ -13,7 +13,8 @@ from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import EarlyStopping, _Batch, _cause, fit
+from crossrec_cli.interest.objective import Batch
+from crossrec_cli.interest.train import EarlyStopping, _cause, fit
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute, prepare
 
@@ -320,7 +321,7 @@ def test_the_parts_of_a_batch_add_up_to_it(loss):
     model, sampler = example("hybrid", loss=loss, dropout=0.3)
     model.train()
     users = next(sampler.epoch(np.random.default_rng(0)))
-    batch = _Batch.of(model, sampler, users, Training(), np.random.default_rng(1))
+    batch = Batch.of(model, sampler, users, Training(), np.random.default_rng(1))
     found = []
     everybody = np.arange(len(users))
     for parts in ([everybody], [everybody[number::3] for number in range(3)]):
