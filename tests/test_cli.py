@@ -56,6 +56,7 @@ def test_a_shell_completes_commands_and_options():
 
 
 def test_piped_output_has_no_escape_codes(shop):
+    shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 1, 1
     done = run("run", shop.path, env={**os.environ, "FORCE_COLOR": ""})
     assert done.returncode == 0, done.stderr
     for text in (done.stdout, done.stderr):
@@ -133,9 +134,9 @@ def weights(shop, stage: str) -> bytes:
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop, crossrec):
-    shop.config["adapt"]["epochs"] = 100
+    shop.config["adapt"]["epochs"] = 60
     shop.config["interest"]["members"] = 2
-    assert crossrec("run", shop.path).exit_code == 0
+    assert crossrec("run", shop.path, "--to", "finetune").exit_code == 0
     expected = {stage: weights(shop, stage) for stage in ("pretrain-adapt", "finetune")}
     shop.config["run_dir"] = str(shop.folder / "again")
     command = [str(shop.path), "--set", "runtime.checkpoint_every=7 steps"]
@@ -149,7 +150,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop, crossrec
     process.kill()
     assert process.wait() == -signal.SIGKILL, "it was not through yet"
     assert kept[0].exists()
-    done = crossrec("run", *command)
+    done = crossrec("run", *command, "--to", "finetune")
     assert done.exit_code == 0
     assert "going on with epoch" in done.stderr
     assert {stage: weights(shop, stage) for stage in expected} == expected
@@ -158,7 +159,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop, crossrec
 
 def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_weights(shop, crossrec):
     """No checkpoint is due for five minutes: what the second run goes on from was left by the interrupt."""
-    shop.config["adapt"]["epochs"] = 100
+    shop.config["adapt"]["epochs"] = 60
     assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
     expected = weights(shop, "pretrain-adapt")
     shop.config["run_dir"] = str(shop.folder / "again")
