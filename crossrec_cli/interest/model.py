@@ -123,7 +123,7 @@ class ItemTower(nn.Module):
         self.id_embedding = nn.Embedding(len(text), config.dim)
         nn.init.normal_(self.id_embedding.weight, std=0.02)  # small, so that text leads at first
         self.bias = nn.Parameter(torch.zeros(len(text)))
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(0.0 if config.user_encoder == "sequence" else config.dropout)  # that drops what it reads
         self.id_dropout = config.id_dropout
 
     def forward(self, items: Tensor | None = None) -> Items:

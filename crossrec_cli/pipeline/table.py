@@ -125,21 +125,21 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 10, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
-    Stage(FINETUNE, 9, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(FINETUNE, 10, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 6, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
     Stage(RECOMMEND, 4, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
     Stage(
         TRANSFER,
-        8,
+        9,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(LANGUAGE_MODEL,),
     ),
     Stage(
         TUNE,
-        4,
+        5,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "runtime.precision"),
     ),
