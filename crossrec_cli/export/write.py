@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from platform import python_version
 
 import pyarrow as pa
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import (
-    FORMAT_VERSION,
     MANIFEST,
     Artifact,
-    Manifest,
     Store,
     describe_files,
-    new_id,
     read_manifest,
     seal,
     sync,
 )
+from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config
 from crossrec_cli.config.schema import Config, Runtime
@@ -46,9 +40,8 @@ from crossrec_cli.export.folder import (
 from crossrec_cli.export.towers import folded, write_item_tower, write_user_tower
 from crossrec_cli.interest.model import Items
 from crossrec_cli.pipeline.current import read_by
-from crossrec_cli.pipeline.run import LIBRARIES
 from crossrec_cli.pipeline.table import BY_NAME, stage_of
-from crossrec_cli.reporting import Reporter, peak_memory
+from crossrec_cli.reporting import Reporter
 from crossrec_cli.stages import FINETUNE, FINETUNED, RECOMMEND, Summary
 from crossrec_cli.stages.load import load_model, load_world
 from crossrec_cli.verdict.facts import Facts
@@ -72,28 +65,22 @@ def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
     """
     if not find_spec("onnxscript"):
         raise UnavailableError("export: needs the package onnxscript; pip install 'crossrec[onnx]'")
-    started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
+    work = Work()
     folder = folder.resolve()
     with _replacing(folder) as draft:
         made = read_by(config, RECOMMEND, report)
         inputs = {file: artifact.file(file) for file, artifact in BY_NAME[RECOMMEND].inputs(made).items()}
         summary = _fill(draft, masked(config), made, inputs, report)
         files = {name: entry for name, entry in describe_files(draft).items() if name != CARD}  # people may mend it
-        manifest = Manifest(
-            format_version=FORMAT_VERSION,
-            stage=EXPORT,
-            stage_version=VERSION,
-            id=new_id(files[CONFIG_FILE].sha256),
-            config=made[FINETUNE].manifest.config,
-            inputs={file: made[stage_of(file)].sha256(file) for file in inputs},
-            files=files,
-            summary=summary,
-            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
-            seed=config.seed,
-            started=started.isoformat(timespec="seconds"),
-            wall_seconds=round(time.perf_counter() - wall, 3),
-            cpu_seconds=round(time.process_time() - cpu, 3),
-            peak_memory_bytes=peak_memory(),
+        manifest = work.manifest(
+            EXPORT,
+            VERSION,
+            files[CONFIG_FILE].sha256,
+            made[FINETUNE].manifest.config,
+            {file: made[stage_of(file)].sha256(file) for file in inputs},
+            files,
+            summary,
+            config.seed,
         )
         seal(draft, manifest)
     return Artifact(folder, manifest)

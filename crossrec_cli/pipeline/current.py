@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from crossrec_cli.artifacts.store import Artifact, Store
@@ -28,7 +28,7 @@ def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]
     store, current = Store(config.run_path), dict[str, Artifact]()
     for earlier in STAGES:
         if earlier.name in BY_NAME[stage].upstream:
-            current[earlier.name] = require(store, earlier, config, current)
+            current[earlier.name] = _require(store, earlier, config, current)
     if ADDED in BY_NAME[stage].reads_if_there:
         current |= additions(store, config, current, report)
     return current
@@ -48,10 +48,26 @@ def up_to_date(config: Config, stage: str, report: Reporter) -> Artifact:
     Raises:
         ArtifactError: if it, or one that it was made from, is missing, damaged or out of date.
     """
-    return require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report))
+    return _require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report))
 
 
-def require(store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact]) -> Artifact:
+def beside(
+    store: Store,
+    stage: Stage,
+    config: Config,
+    current: Mapping[str, Artifact],
+    wanted: Collection[str],
+    report: Reporter,
+) -> dict[str, Artifact]:
+    """A stage's artifact by its name, where the stages that are wanted read it; see ``read_by``."""
+    if any(stage.name in BY_NAME[name].upstream for name in wanted):
+        return {stage.name: _require(store, stage, config, current)}
+    if stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
+        return additions(store, config, current, report)
+    return {}
+
+
+def _require(store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact]) -> Artifact:
     """The artifact of a stage that is read, which must be there and fit the config."""
     artifact = store.current(stage.name)
     if artifact is None:

@@ -10,10 +10,9 @@ from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, changes
-from crossrec_cli.pipeline.current import additions, require
-from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
+from crossrec_cli.pipeline.current import beside
+from crossrec_cli.pipeline.table import STAGES, Stage
 from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import ADDED, ADDITIONS
 
 RUNS: Final = "runs"
 MAY_RUN: Final = "may run"
@@ -42,7 +41,6 @@ def plan(config: Config, wanted: Collection[str], force: bool = False) -> list[S
         ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
     """
     store, current, steps = Store(config.run_path), dict[str, Artifact](), dict[str, Step]()
-    read = {name for stage in wanted for name in BY_NAME[stage].upstream}
     for stage in STAGES:
         if stage.name in wanted:
             try:
@@ -52,10 +50,8 @@ def plan(config: Config, wanted: Collection[str], force: bool = False) -> list[S
             before = [name for name in stage.upstream if name in steps and steps[name].does != UP_TO_DATE]
             steps[stage.name] = _step(stage, config, current, artifact, damage, sorted(before), force)
             current |= {stage.name: artifact} if artifact else {}
-        elif stage.name in read:
-            current[stage.name] = require(store, stage, config, current)
-        elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
-            current |= additions(store, config, current, Silent())
+        else:
+            current |= beside(store, stage, config, current, wanted, Silent())
     return list(steps.values())
 
 

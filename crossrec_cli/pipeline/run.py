@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 from crossrec_cli import distributed
-from crossrec_cli.artifacts.store import FORMAT_VERSION, Artifact, Manifest, Store, describe_files, new_id
+from crossrec_cli.artifacts.store import Artifact, Store, describe_files
+from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import Basis, basis_of, out_of_date
-from crossrec_cli.pipeline.current import additions, read_by, require
+from crossrec_cli.pipeline.current import additions, beside, read_by
 from crossrec_cli.pipeline.table import BY_NAME, SHARED, STAGES, Stage
-from crossrec_cli.reporting import Reporter, Silent, peak_memory
+from crossrec_cli.reporting import Reporter, Silent
 from crossrec_cli.stages import ADDED, ADDITIONS, Job
-
-LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,6 @@ def run_stages(
     """
     store = Store(config.run_path)
     current: dict[str, Artifact] = {}
-    read = {name for stage in wanted for name in BY_NAME[stage].upstream}
     for stage in STAGES:
         if stage.name in wanted:
             report.begin(stage.name)
@@ -67,10 +61,8 @@ def run_stages(
             yield outcome
         elif exported:
             current[stage.name] = exported
-        elif stage.name in read:
-            current[stage.name] = require(store, stage, config, current)
-        elif stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
-            current |= additions(store, config, current, report)
+        else:
+            current |= beside(store, stage, config, current, wanted, report)
 
 
 @dataclass(frozen=True)
@@ -135,26 +127,14 @@ def _make(
     **more: Any,
 ) -> Artifact:
     """Run a stage and commit what it leaves."""
-    started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
+    work = Work()
     with store.draft(stage.name) as draft:
         paths = {file: made.file(file) for file, made in inputs.items()}
         checkpoint = store.checkpoint(stage.name, basis.digest)
         with distributed.together(_Task(stage.name, paths, checkpoint)) if stage.name in SHARED else nullcontext():
             summary = stage.run(Job(config, paths, draft, report, checkpoint), **more)
-        manifest = Manifest(
-            format_version=FORMAT_VERSION,
-            stage=stage.name,
-            stage_version=stage.version,
-            id=new_id(basis.digest),
-            config=basis.config,
-            inputs=basis.inputs,
-            files=describe_files(draft),
-            summary=summary,
-            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
-            seed=config.seed,
-            started=started.isoformat(timespec="seconds"),
-            wall_seconds=round(time.perf_counter() - wall, 3),
-            cpu_seconds=round(time.process_time() - cpu, 3),
-            peak_memory_bytes=peak_memory(),
+        files = describe_files(draft)
+        manifest = work.manifest(
+            stage.name, stage.version, basis.digest, basis.config, basis.inputs, files, summary, config.seed
         )
         return store.commit(draft, manifest)

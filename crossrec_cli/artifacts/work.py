@@ -1,0 +1,50 @@
+"""A piece of work that leaves an artifact: when it began, what it costs, and which libraries do it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+from crossrec_cli.artifacts.store import FORMAT_VERSION, FileEntry, Manifest, new_id
+from crossrec_cli.reporting import peak_memory
+
+LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "pyarrow", "numpy")
+
+
+class Work:
+    """Begins where it is made."""
+
+    def __init__(self) -> None:
+        self.started, self.wall, self.cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
+
+    def manifest(
+        self,
+        stage: str,
+        stage_version: int,
+        digest: str,
+        config: dict[str, Any],
+        inputs: dict[str, str],
+        files: dict[str, FileEntry],
+        summary: dict[str, Any],
+        seed: int,
+    ) -> Manifest:
+        """What it left, and its cost up to here; the ``digest`` tells works of other content apart."""
+        return Manifest(
+            format_version=FORMAT_VERSION,
+            stage=stage,
+            stage_version=stage_version,
+            id=new_id(digest),
+            config=config,
+            inputs=inputs,
+            files=files,
+            summary=summary,
+            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
+            seed=seed,
+            started=self.started.isoformat(timespec="seconds"),
+            wall_seconds=round(time.perf_counter() - self.wall, 3),
+            cpu_seconds=round(time.process_time() - self.cpu, 3),
+            peak_memory_bytes=peak_memory(),
+        )
