@@ -89,6 +89,7 @@ def together(task: object) -> Iterator[None]:
 def dismiss() -> None:
     """The leader lets the others go."""
     _announce(None)
+    _part()
 
 
 def tasks() -> Iterator[Any]:
@@ -96,6 +97,18 @@ def tasks() -> Iterator[Any]:
     while (task := _announce(None)) is not None:
         with _at_work(rank()):
             yield task
+    _part()
+
+
+def _part() -> None:
+    """All have heard what there was to hear, and hang up: Python would end the connection's threads in their midst."""
+    if processes() == 1:
+        return
+    import torch.distributed as dist  # noqa: PLC0415
+
+    with _heard():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def _announce(task: object) -> Any:
