@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Data
-from crossrec_cli.data.clean import CLOCK
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import ACCOUNT
+from crossrec_cli.data.interactions import CLOCK
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import Tables
 from crossrec_cli.data.values import PATH

@@ -16,9 +16,10 @@ import numpy as np
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Data, Split
 from crossrec_cli.config.schema import Config
-from crossrec_cli.data.clean import CLOCK, ITEM, LISTING, PURCHASE, USER, Cleaned, in_time
+from crossrec_cli.data.clean import Cleaned
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, OWN
+from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, PURCHASE, USER, in_time
 from crossrec_cli.errors import InputError
 
 IN_TARGET = "in_target"
