@@ -1,0 +1,121 @@
+"""One platform's interactions, row by row: what each tells and counts, and why it cannot be used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import ibis
+import ibis.expr.types as ir
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.data import Data, Interactions
+from crossrec_cli.data.catalogue import reader
+from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.identity import ACCOUNT
+from crossrec_cli.data.ledger import Reason
+from crossrec_cli.data.values import identifier, moment, number, words
+
+CLOCK = "clock"
+"""When an interaction happened: its timestamp, or an order that only compares within a user."""
+USER, ITEM = "user", "item"
+"""Numbers of the person and the item, in the order of their ids."""
+LISTING = "listing"
+"""Number of the item on its platform, as ``ACCOUNT`` is of the user."""
+IS_RETURN = "is_return"
+PURCHASE = "purchase"
+WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
+"""Whether the file says something there, readable or not."""
+
+
+def read_interactions(engine: Engine, data: Data, index: int, limit: int | None) -> ir.Table:
+    """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used."""
+    platform, key = data.platforms[index], f"data.platforms[{index}].interactions"
+    spec = platform.interactions
+    raw = engine.read(spec, limit)
+    column = reader(raw, spec, key)
+    timed = spec.columns.timestamp is not None
+    kind = words(column(t.EVENT, "string"))
+    if spec.columns.event is None:
+        kind = ibis.literal(t.RATING if spec.columns.rating else PURCHASE)
+    part = raw.select(
+        SOURCE_ROW,
+        **{
+            t.USER_ID: identifier(column(t.USER_ID, "string")),
+            t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
+            t.PLATFORM: ibis.literal(platform.name),
+            CLOCK: moment(column(t.TIMESTAMP, "string")) if timed else number(column(t.ORDER, "string")),
+            t.EVENT: kind,
+            t.QUANTITY: number(column(t.QUANTITY, "float64")),
+            t.RATING: number(column(t.RATING, "float64")),
+            WRITTEN_QUANTITY: words(column(t.QUANTITY, "string")).notnull(),
+            WRITTEN_RATING: words(column(t.RATING, "string")).notnull(),
+        },
+    )
+    part = part.mutate(**_worth(part, spec), **{t.REASON: _unusable(part, spec, data)})
+    return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
+
+
+def varying(data: Data) -> list[str]:
+    """Columns that tell more than the others do; the rest is not carried along, but filled in at the end.
+
+    Without links, the platforms' own ids follow from the user and the item.
+    """
+    specs = [platform.interactions for platform in data.platforms]
+    weights = {event.weight for spec in specs for event in spec.events.values()} | {1.0}
+    differ = {
+        t.EVENT: any(spec.columns.event for spec in specs) or len({bool(spec.columns.rating) for spec in specs}) > 1,
+        t.QUANTITY: any(spec.columns.quantity for spec in specs),
+        t.RATING: any(spec.columns.rating for spec in specs),
+        t.WEIGHT: len(weights) > 1,
+        IS_RETURN: may_return(data),
+        ACCOUNT: bool(data.identity.users),
+        LISTING: bool(data.identity.items or data.identity.match_items),
+    }
+    return [name for name, differs in differ.items() if differs]
+
+
+def may_return(data: Data) -> bool:
+    """Whether a row can take a purchase back."""
+    specs = [platform.interactions for platform in data.platforms]
+    return any(spec.columns.quantity or any(event.returns for event in spec.events.values()) for spec in specs)
+
+
+def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
+    """What each row counts, and whether it takes a purchase back."""
+    kind, back = part[t.EVENT], [name for name, event in spec.events.items() if event.returns]
+    weights = [(kind == name, event.weight) for name, event in spec.events.items()]
+    is_return = (part[t.QUANTITY] < 0).fill_null(False)
+    return {
+        # To Ibis a cast to float64 would be none, and to an engine 2.0 is a decimal with one digit behind the point.
+        t.WEIGHT: (ibis.cases(*weights, else_=1.0) if weights else ibis.literal(1.0)).cast("float32"),
+        IS_RETURN: is_return | kind.isin(back).fill_null(False) if back else is_return,
+    }
+
+
+def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue:
+    """The first reason why a row cannot be used; null if it can."""
+    rules = [
+        (part[t.USER_ID].isnull(), Reason.NO_USER),
+        (part[t.ITEM_ID].isnull(), Reason.NO_ITEM),
+        (part[CLOCK].isnull(), Reason.NO_TIME),
+        (part[WRITTEN_QUANTITY] & part[t.QUANTITY].isnull(), Reason.NO_QUANTITY),
+        (part[WRITTEN_RATING] & part[t.RATING].isnull(), Reason.NO_RATING),
+    ]
+    if data.clean.future != "keep":
+        latest = data.clean.latest or datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+        if spec.columns.timestamp is not None:
+            rules.append((part[CLOCK] > ibis.literal(latest), Reason.FUTURE))
+    if spec.events and spec.columns.event:
+        known = part[t.EVENT].isin(list(spec.events)).fill_null(False)
+        rules.append((~known, Reason.UNKNOWN_EVENT))
+    for name, event in spec.events.items():
+        if event.at_least is not None:
+            enough = (part[t.RATING] >= event.at_least).fill_null(False)
+            rules.append(((part[t.EVENT] == name) & ~enough, Reason.LOW_RATING))
+    rules.append((part[t.QUANTITY] == 0, Reason.NOTHING))
+    return Reason.first(*rules)
+
+
+def in_time(rows: ir.Table) -> list[str]:
+    """The order of one user's rows of one item; those that agree in all of it stand there twice."""
+    return [name for name in (CLOCK, LISTING, t.EVENT, t.QUANTITY, t.RATING) if name in rows.columns]
