@@ -89,12 +89,11 @@ def _user(member: InterestModel, vectors: Tensor, weights: Tensor, in_target: Te
         counts = weights * member.bag.counts(in_target)
         parts.append(member.bag(prefix + (counts.unsqueeze(2) * vectors).sum(dim=1)))
     if member.sequence is not None:
-        tokens = torch.cat([prefix.unsqueeze(1), vectors], dim=1)
         filled = (weights > 0).sum(dim=1, keepdim=True)
         read = filled.clamp(max=member.max_sequence)
-        latest = torch.arange(1, member.max_sequence + 1) + filled - read  # places behind the filled ones tell nothing:
-        places = F.pad(torch.minimum(latest, filled), (1, 0))  # no state knows what stands after its own
-        states = member.sequence(_at(tokens, places))
+        latest = torch.arange(member.max_sequence) + filled - read  # places behind the filled ones tell nothing:
+        places = torch.minimum(latest, filled - 1).clamp(min=0)  # no state knows what stands after its own
+        states = member.sequence(prefix, _at(vectors, places), in_target.gather(1, places))
         parts.append(_at(states, read).squeeze(1))
     bought = ((weights > 0) * in_target).amax(dim=1, keepdim=True)
     return torch.stack(parts).sum(dim=0) * torch.where(bought > 0, 1.0, member.new_users)

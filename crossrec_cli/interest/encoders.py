@@ -59,12 +59,23 @@ class SequenceEncoder(nn.Module):
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, tokens: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Prefix and item vectors (B, n, d) to states (B, n, d); each state knows what stands up to its place.
+    def forward(self, prefix: Tensor, items: Tensor, in_target: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Prefixes (B, d) and item vectors (B, n, d) to states (B, n + 1, d); each knows what stands up to its place.
 
-        What is dropped while training hangs on the users' names, ``rows``; see ``Dropout``.
+        Places are counted in source and target apart, so that somebody's first purchases in the target stand where
+        everybody's do, however much there was in the source before.
+
+        Args:
+            prefix: what stands before the purchases.
+            items: the purchases' vectors, oldest first.
+            in_target: 1.0 for purchases in the target, else 0.0; (B, n).
+            rows: the users' names, by which it is chosen what is dropped while training; see ``Dropout``.
         """
-        states: Tensor = self.dropout(self.token_norm(tokens + self.places.weight[: tokens.shape[1]]), rows)
+        target = in_target.cumsum(dim=1)
+        source = torch.arange(1, items.shape[1] + 1, device=items.device) - target
+        places = F.pad(torch.where(in_target > 0, target, source).long(), (1, 0))
+        tokens = torch.cat([prefix.unsqueeze(1), items], dim=1) + self.places(places)
+        states: Tensor = self.dropout(self.token_norm(tokens), rows)
         for layer in self.layers:
             states = layer(states, rows)
         normed: Tensor = self.norm(states)

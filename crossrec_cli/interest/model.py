@@ -271,8 +271,8 @@ class InterestModel(nn.Module):
             some = order[start : start + USERS_TOGETHER]
             latest, _ = histories.slice(some, histories.lengths[some] - lengths[some], histories.lengths[some]).padded()
             who = torch.from_numpy(some).to(self.device)
-            known = vectors[torch.from_numpy(latest).to(self.device)]
-            states = self.sequence(torch.cat([prefix[who].unsqueeze(1), known], dim=1))
+            known = torch.from_numpy(latest).to(self.device)
+            states = self.sequence(prefix[who], vectors[known], items.in_target[known])
             parts.append(
                 states[torch.arange(len(some), device=self.device), torch.from_numpy(lengths[some]).to(self.device)]
             )
@@ -304,12 +304,11 @@ class InterestModel(nn.Module):
         assert self.sequence is not None
         prefix = self._prefix(examples.tags)
         given = torch.from_numpy(examples.window[:, :-1]).to(self.device)
-        tokens = torch.cat([prefix.unsqueeze(1), items.vectors[given]], dim=1)
-        users: Tensor = self.sequence(tokens, examples.places.to(self.device))
+        known, in_target = items.vectors[given], items.in_target[given]
+        users: Tensor = self.sequence(prefix, known, in_target, examples.places.to(self.device))
         if self.bag is not None:
-            counts = examples.weights[:, :-1].to(self.device) * self.bag.counts(items.in_target)[given]
-            weights = F.pad(counts, (1, 0), value=1.0)  # the prefix counts once
-            inside = (tokens * weights.unsqueeze(2)).cumsum(dim=1)
+            counts = examples.weights[:, :-1].to(self.device) * self.bag.counts(in_target)
+            inside = torch.cat([prefix.unsqueeze(1), known * counts.unsqueeze(2)], dim=1).cumsum(dim=1)
             users = users + self.bag(inside + self._sums(items, examples.before).unsqueeze(1))
         return users
 

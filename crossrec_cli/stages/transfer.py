@@ -65,6 +65,14 @@ class Problem:
     """Of the items' texts, float32 (items, width), for each way that a control may see them."""
     tags: int
 
+    @classmethod
+    def of(cls, job: Job, compute: runtime.Compute) -> Problem:
+        """All of it."""
+        world, cases = load_world(job.inputs), t.read_table(job.inputs[CASES])
+        valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
+        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+        return cls(world.histories, valid, test, _read_texts(job, world, compute), tags)
+
     def for_control(self, control: Control) -> Problem:
         """The part of it that a control may see."""
         histories, valid, test = self.histories, self.valid, self.test
@@ -80,11 +88,9 @@ Scores = dict[Control, dict[str, list[metrics.Floats]]]
 
 def run(job: Job) -> Summary:
     """Train every control with every seed, and compare them user by user."""
-    config, world, cases = job.config, load_world(job.inputs), t.read_table(job.inputs[CASES])
+    config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
-    valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
-    tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-    problem = Problem(world.histories, valid, test, _read_texts(job, world, compute), tags)
+    problem = Problem.of(job, compute)
     scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS if control.texts in problem.embeddings}
     for seed in config.transfer.seeds:
         for number, control in enumerate(scores):
@@ -94,7 +100,7 @@ def run(job: Job) -> Summary:
             for name, values in train(control, learner, problem.for_control(control)).items():
                 if name in scores[control]:
                     scores[control][name].append(values)
-    parts = segments(world.histories, test)
+    parts = segments(problem.histories, problem.test)
     rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
     columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
     t.write_table(job.output(TRANSFER_TABLE), t.TRANSFER, columns)

@@ -1,0 +1,95 @@
+"""Train some of transfer's controls, each once for all, and print how those that are there compare, as Markdown.
+
+    python benchmarks/controls.py benchmarks/amazon_beauty.yaml --into runs/controls --seeds 1 --controls crossrec
+    python benchmarks/controls.py benchmarks/amazon_beauty.yaml --into runs/controls --seeds 1 --controls 'target alone'
+
+``crossrec transfer`` trains all of them, one after the other. Here several processes can share the work, each with its
+own controls or seeds; who is killed goes on where it was. All that the folder holds is compared on the seeds that all
+of it has. preprocess and pretrain-adapt have to be there, as for transfer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crossrec_cli import runtime
+from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation.segments import segments
+from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.reporting import Silent
+from crossrec_cli.stages import TRANSFER, Job
+from crossrec_cli.stages.learn import Learner
+from crossrec_cli.stages.transfer import CONTROLS, HR, NDCG, SCRATCH, Control, Problem, Scores, row, train
+
+
+@dataclass
+class Lines(Silent):
+    """What a training says, line by line."""
+
+    def log(self, message: str) -> None:
+        """An epoch."""
+        print(message, file=sys.stderr, flush=True)
+
+    say = log
+
+
+def main() -> None:
+    """Read the command line, train what is not there yet, print the table."""
+    parser = argparse.ArgumentParser(description="Train some of crossrec transfer's controls.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--controls", nargs="+", default=["target alone", "crossrec"])
+    parser.add_argument("--into", type=Path, required=True, help="what each control scored")
+    arguments = parser.parse_args()
+    config = load_config(arguments.config, arguments.overrides)
+    arguments.into.mkdir(parents=True, exist_ok=True)
+    job = Job(config, inputs_of(config, TRANSFER), arguments.into, Lines(), arguments.into / "checkpoint")
+    compute = runtime.prepare(config.runtime, config.seed)
+    problem = Problem.of(job, compute)
+    for seed in arguments.seeds:
+        for control in (one for one in CONTROLS if one.name in arguments.controls):
+            file = arguments.into / scored(seed, control)
+            if not file.exists():
+                job.report.say(f"seed {seed}, {control.name}")
+                file.parent.mkdir(exist_ok=True)
+                learner = Learner(config, seed, compute, job.report, file.with_suffix(".safetensors"))
+                found = train(control, learner, problem.for_control(control))
+                np.savez(file, **{HR: found[HR], NDCG: found[NDCG]})
+    compare(problem, arguments.into)
+
+
+def compare(problem: Problem, folder: Path) -> None:
+    """Print the means over the seeds that all have, and the gain over the target alone, user by user."""
+    files = {
+        control: {int(file.parent.name): file for file in folder.glob(scored("*", control))} for control in CONTROLS
+    }
+    there = {control: by_seed for control, by_seed in files.items() if by_seed}
+    seeds = sorted(set.intersection(*map(set, there.values())))
+    if SCRATCH not in there or not seeds:
+        return
+    scores: Scores = {
+        control: {name: [np.load(by_seed[seed])[name] for seed in seeds] for name in (HR, NDCG)}
+        for control, by_seed in there.items()
+    }
+    print(f"Seeds {', '.join(map(str, seeds))}.\n\n| users | n | trained | {NDCG} | {HR} | gain |")
+    print("|---|---|---|---|---|---|")
+    for segment, chosen in segments(problem.histories, problem.test).items():
+        for control in there:
+            found = row(control, segment, chosen, scores)
+            gain = f"{found['gain']:+.4f} ({found['gain_low']:+.4f} to {found['gain_high']:+.4f})"
+            print(f"| {segment} | {found['n']} | {control.name} | {found[NDCG]:.4f} | {found[HR]:.4f} | {gain} |")
+
+
+def scored(seed: int | str, control: Control) -> str:
+    """The file that holds what a control scored, in the folder."""
+    return f"{seed}/{control.name.replace(' ', '-')}.npz"
+
+
+if __name__ == "__main__":
+    main()
