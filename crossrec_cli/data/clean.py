@@ -1,4 +1,4 @@
-"""Raw exports to clean tables: items, users and interactions of all platforms. Every row that is left out is counted and written down with its reason."""
+"""Raw exports to clean tables, of all platforms. Every row that is left out is counted, and kept with its reason."""
 
 from __future__ import annotations
 
