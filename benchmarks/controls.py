@@ -70,8 +70,8 @@ def compare(problem: Problem, folder: Path) -> None:
         control: {int(file.parent.name): file for file in folder.glob(scored("*", control))} for control in CONTROLS
     }
     there = {control: by_seed for control, by_seed in files.items() if by_seed}
-    seeds = sorted(set.intersection(*map(set, there.values())))
-    if SCRATCH not in there or not seeds:
+    seeds = sorted(set.intersection(*map(set, there.values()))) if SCRATCH in there else []
+    if not seeds:
         return
     scores: Scores = {
         control: {name: [np.load(by_seed[seed])[name] for seed in seeds] for name in (HR, NDCG)}

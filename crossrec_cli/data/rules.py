@@ -81,7 +81,7 @@ def _given_back(rows: ir.Table) -> ir.Table:
         rows = rows.mutate(bought=weight == weight.max().over(pair))
     else:
         rows = rows.mutate(bought=~rows[IS_RETURN])
-    units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
+    units = _units(rows)
     back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
     bought = (rows["bought"] & ~rows[IS_RETURN]).ifelse(units, 0.0).sum().over(pair)
     why = Reason.first((rows[IS_RETURN], Reason.RETURN), (back >= bought, Reason.RETURNED))
@@ -101,11 +101,15 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     marked = {t.REASON: Reason.first((nth > 0, Reason.REPEAT))}
     if data.repeats == "sum":
         weight = rows[t.WEIGHT] if t.WEIGHT in rows.columns else ibis.literal(1.0)
-        units = ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
-        marked[t.WEIGHT] = (weight * units).sum().over(group_by=[USER, ITEM])
+        marked[t.WEIGHT] = (weight * _units(rows)).sum().over(group_by=[USER, ITEM])
     repeated = engine.keep(rows.mutate(**marked), "interactions")
     engine.drop(rows)
     return ledger.sort_out(repeated, [Reason.REPEAT], "interactions")
+
+
+def _units(rows: ir.Table) -> ir.FloatingValue:
+    """How many pieces each row is about."""
+    return ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
 
 
 def decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
