@@ -101,7 +101,8 @@ class ItemTower(nn.Module):
 
     While training, an item's id embedding and bias are dropped together at random, so that text by itself learns to
     place an item. An item without training interactions has neither; where all items are asked for, it gets what its
-    neighbours by text have learned, and of that a target item with n interactions gets smoothing / (n + smoothing).
+    neighbours by text have learned. A target item with n interactions then gets the share smoothing / (n + smoothing)
+    of what its neighbours by text and vector have learned.
     """
 
     text_mean: Tensor
@@ -153,9 +154,12 @@ class ItemTower(nn.Module):
             some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
             for whole, part in zip(found, self(some), strict=True):
                 whole[begin : begin + len(some)] = part
-        for lent in (*self._of_cold, *(self._of_trained if self.smoothing > 0 else ())):
+        for lent in self._of_cold:
+            lent.lend(found.vectors, found.bias, torch.zeros_like(found.bias[lent.items]))
+        if self.smoothing > 0 and self.leans:
+            lent = self._of_trained(found.vectors)
             popularity = self.popularity[lent.items]
-            lent.lend(found.vectors, found.bias, popularity / (popularity + self.smoothing).clamp(min=1))
+            lent.lend(found.vectors, found.bias, popularity / (popularity + self.smoothing))
         return found
 
     @cached_property
@@ -164,11 +168,13 @@ class ItemTower(nn.Module):
         parts = [(self._places(domain, 0), self._places(domain, 1)) for domain in (1, 0)]
         return [neighbours(self.text, cold, trained) for cold, trained in parts if len(cold) and len(trained)]
 
-    @cached_property
-    def _of_trained(self) -> list[Neighbours]:
-        """The neighbours of the target's trained items, where these lean on them."""
+    def _of_trained(self, vectors: Tensor) -> Neighbours:
+        """The neighbours of the target's trained items, by their texts and by what they have learned alike."""
         trained = self._places(1, 1)
-        return [neighbours(self.text, trained, trained)] if self.leans else []
+        both = torch.cat([F.normalize(part[trained], dim=1) for part in (self.text, vectors)], dim=1)
+        everybody = torch.arange(len(trained), device=trained.device)
+        found = neighbours(both, everybody, everybody)
+        return Neighbours(trained, trained[found.near], found.share)
 
     @property
     def leans(self) -> bool:

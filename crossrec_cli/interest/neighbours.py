@@ -1,4 +1,4 @@
-"""What the texts of other items say about an item that was bought little or not at all."""
+"""What the items that are alike say about an item that was bought little or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CELLS = 2**22
 
 
 class Neighbours(NamedTuple):
-    """For some items, the trained ones whose texts are nearest."""
+    """For some items, the trained ones that are nearest."""
 
     items: Tensor
     """int64 (n,)."""
@@ -53,18 +53,18 @@ class Neighbours(NamedTuple):
 
 
 @torch.no_grad()
-def neighbours(text: Tensor, items: Tensor, trained: Tensor) -> Neighbours:
-    """The trained items whose texts are nearest to those of some items, by the softmax of their cosines.
+def neighbours(features: Tensor, items: Tensor, trained: Tensor) -> Neighbours:
+    """The trained items that are nearest to some items, by the softmax of their cosines.
 
     Args:
-        text: whitened text embeddings, float32 (I, r).
+        features: by which items are compared, their whitened texts for one, float32 (I, r).
         items: whose neighbours, int64 (n,); nobody is his own.
         trained: items that may be neighbours, sorted, int64 (m,), at least one.
     """
-    directions = F.normalize(text[trained], dim=1).T
+    directions = F.normalize(features[trained], dim=1).T
     near, share = [], []
     for some in torch.split(items, max(CELLS // len(trained), 1)):
-        cosine = F.normalize(text[some], dim=1) @ directions
+        cosine = F.normalize(features[some], dim=1) @ directions
         place = torch.searchsorted(trained, some).clamp(max=len(trained) - 1)
         cosine[torch.arange(len(some), device=some.device), place] -= FAR * (trained[place] == some)
         best = torch.topk(cosine, min(NEIGHBOURS, len(trained)), dim=1)

@@ -112,6 +112,16 @@ def test_the_fewer_bought_an_item_the_more_it_leans(tower):
     assert torch.equal(before[:10], after[:10]), "the source is not smoothed"
 
 
+def test_of_two_items_with_its_text_it_leans_on_the_one_that_learned_what_it_did(tower):
+    tower.text[12:14] = tower.text[11].clone()
+    ids, bias = tower.id_embedding.weight.data, tower.bias.data
+    bias[11:14] = torch.tensor([0.0, 1.0, -1.0])
+    tower.smoothing.fill_(2.0)
+    for like, sign in ((12, 1), (13, -1)):
+        ids[11] = ids[like] + 0.1
+        assert sign * tower.known().bias[11] > 0.3
+
+
 def test_a_target_too_large_is_not_smoothed(tower, monkeypatch):
     before = tower.known().vectors
     monkeypatch.setattr("crossrec_cli.interest.model.SMOOTHED_AT_MOST", 8)
