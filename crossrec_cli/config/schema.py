@@ -299,7 +299,7 @@ class Recommend(Section):
     """Write the lists as CSV or JSON lines as well, beside Parquet."""
     reasons: Annotated[int, Field(ge=0, le=100)] = 0
     """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they
-    are exact and soon found; a sequence encoder reads the history once more without each of its items, which takes
+    are exact and soon found; sequence and hybrid read the history once more without each of its items, which takes
     longer than ranking."""
     index: Literal["exact", "hnsw"] = "exact"
     """``exact`` scores every item for every user. ``hnsw`` looks for the nearest in a graph, which pays with very many

@@ -288,8 +288,12 @@ class InterestModel(nn.Module):
     def bag_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
         """The bag's part of ``user_vectors`` alone, without gain, (B, d)."""
         assert self.bag is not None
-        users: Tensor = self.bag(self._prefix(tags) + self._sums(items, histories))
+        users: Tensor = self.bag(self.bag_totals(items, histories, tags))
         return users
+
+    def bag_totals(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+        """What the bag reads: each user's prefix and the sum of the history, (B, d)."""
+        return self._prefix(tags) + self._sums(items, histories)
 
     def counts(self, items: Items, histories: Ragged) -> Tensor:
         """How much each interaction counts in the bag, float32 (sum of lengths,)."""
@@ -301,7 +305,7 @@ class InterestModel(nn.Module):
     def bag_scales(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
         """What the bag multiplies its sum by before it turns it, (B,)."""
         assert self.bag is not None
-        total = self._prefix(tags) + self._sums(items, histories)
+        total = self.bag_totals(items, histories, tags)
         scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
         return scales
 

@@ -129,7 +129,7 @@ STAGES = (
     Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
     Stage(FINETUNE, 12, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
     Stage(EVALUATE, 6, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
-    Stage(RECOMMEND, 4, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
+    Stage(RECOMMEND, 5, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
     Stage(
         TRANSFER,
         11,

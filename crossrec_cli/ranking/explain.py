@@ -24,8 +24,9 @@ TOGETHER = 2**22
 class Parts:
     """What each listed item's score u·v(i) + b(i) is made of; the parts add up to it.
 
-    Of the ``bag`` a history item's part is exact, as the user's vector is a sum. Of the ``sequence`` it is by how much
-    the score falls when that item is left out of the history; what these do not add up to stands under ``rest``.
+    Of the ``bag`` a history item's part is exact, as the user's vector is a sum. Of the ``sequence`` and the ``hybrid``
+    it is by how much the score falls when that item is left out of the history; what these do not add up to stands
+    under ``rest``.
     """
 
     history: Tensor
@@ -56,11 +57,12 @@ def _of_member(
     member: InterestModel, items: Items, histories: Ragged, tags: Ragged, listed: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     vectors = items.vectors[listed]
-    history = torch.zeros(len(histories.values), listed.shape[1], device=listed.device)
-    if member.bag is not None:
-        history += _bag(member, items, histories, tags, vectors)
-    if member.sequence is not None:
-        history += _left_out(member, items, histories, tags, vectors)
+    if member.sequence is None:
+        history = _bag(member, items, histories, tags, vectors)
+    else:
+        history = _left_out_of_sequence(member, items, histories, tags, vectors)
+        if member.bag is not None:  # beside the other, exact parts would be told by another measure
+            history += _left_out_of_bag(member, items, histories, tags, vectors)
     whole = torch.einsum("bd,bkd->bk", member.user_vectors(items, histories, tags), vectors)
     rows = torch.from_numpy(histories.rows).to(listed.device)
     history *= member.gains(items, histories)[rows].unsqueeze(1)
@@ -78,7 +80,23 @@ def _bag(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, v
     return torch.cat(parts) * member.counts(items, histories).unsqueeze(1)
 
 
-def _left_out(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
+def _left_out_of_bag(member: InterestModel, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
+    """By how much the bag's part of the score falls without each interaction; (H, k)."""
+    assert member.bag is not None
+    totals, counts = member.bag_totals(items, histories, tags), member.counts(items, histories).unsqueeze(1)
+    whole = member.bag(totals)
+    values, rows = (torch.from_numpy(part).to(vectors.device) for part in (histories.values, histories.rows))
+    falls = [vectors.new_empty(0, vectors.shape[1])]
+    together = max(TOGETHER // (vectors.shape[1] * vectors.shape[2]), 1)
+    for item, count, who in zip(*(torch.split(part, together) for part in (values, counts, rows)), strict=True):
+        shorter = member.bag(totals[who] - count * items.vectors[item])
+        falls.append(torch.einsum("nd,nkd->nk", whole[who] - shorter, vectors[who]))
+    return torch.cat(falls)
+
+
+def _left_out_of_sequence(
+    member: InterestModel, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor
+) -> Tensor:
     """By how much the sequence's part of the score falls without each of the latest interactions; (H, k)."""
     lengths = np.minimum(histories.lengths, member.max_sequence)
     whole = member.sequence_vectors(items, histories, tags)

@@ -98,3 +98,14 @@ def test_the_sequences_parts_are_what_the_score_loses_without_the_item(numbers, 
         torch.testing.assert_close(
             parts.history[place], whole[user] - scores(model, HISTORIES.where(kept))[user], atol=1e-5, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("numbers", [1, 10**6])
+def test_the_hybrids_parts_are_what_the_score_loses_without_the_item_of_the_bag_too(numbers, monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", numbers)
+    model = model_of("hybrid")
+    parts = explain(model, model.known(), HISTORIES, TAGS, LISTED)
+    whole = scores(model, HISTORIES)
+    for place, user in ((0, 0), (1, 0), (2, 0), (3, 2), (5, 2)):  # of the last, three are older than the latest five
+        without = HISTORIES.where(np.arange(len(HISTORIES.values)) != place)
+        torch.testing.assert_close(parts.history[place], (whole - scores(model, without))[user], atol=1e-4, rtol=1e-4)
