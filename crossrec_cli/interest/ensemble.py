@@ -103,7 +103,7 @@ class Ensemble(nn.Module):
         return self.members[0].tower.leans
 
     def smooth(self, smoothing: float) -> None:
-        """Have little-bought target items lean on their neighbours by text; see ``ItemTower``."""
+        """Have little-bought target items lean on their neighbours; see ``ItemTower``."""
         for member in self.members:
             member.tower.smoothing.fill_(smoothing)
 
