@@ -15,7 +15,7 @@ from crossrec_cli.stages.transfer import CONTROLS, CROSSREC, SCRATCH, row
 
 def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec):
     """Metal people have metal records and no metal book; the shared word alone leads from one to the other."""
-    shop.config["transfer"] = {"seeds": [1, 2]}
+    shop.config["transfer"] = {"seeds": [1]}
     assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
     done = crossrec("transfer", shop.path)
     assert done.exit_code == 0, done.output
@@ -24,7 +24,6 @@ def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec
     assert new.loc[CROSSREC.name, "gain_low"] > 0
     assert new.loc[CROSSREC.name, "ndcg@10"] > new.loc["without texts", "ndcg@10"] + 0.1
     assert new["n"].tolist() == [80] * 4, "forty metal and forty blues people"
-    assert found["seeds"].tolist() == [2] * len(found)
     assert (found.xs(SCRATCH.name, level="control")["gain"] == 0).all()
     assert "Negative transfer" not in done.output
     again = json.loads(crossrec("transfer", shop.path, "--json").stdout)["stages"][0]
@@ -38,6 +37,7 @@ def test_no_training_goes_on_from_anothers_checkpoint(shop, crossrec):
     assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
     assert crossrec("transfer", shop.path).exit_code == 0
     found = shop.table("transfer", "transfer")
+    assert (found["seeds"] == 2).all()
     often = crossrec("transfer", shop.path, "--set", "runtime.checkpoint_every=1 steps", "--force")
     assert often.exit_code == 0, often.output
     assert "going on with" not in often.output
