@@ -134,8 +134,16 @@ class _Run:
 
     @property
     def tired(self) -> bool:
-        """Whether validation has not become better for long."""
-        return self.best is not None and self.epoch - self.best.epoch >= self.best.stopping.patience
+        """Whether validation has not become better for long.
+
+        What training began with does not count: from scratch texts alone may rank well, and ids that are still to be
+        learned worse at first.
+        """
+        if self.best is None:
+            return False
+        trained = [epoch.valid_ndcg or 0.0 for epoch in self.epochs[1:]]
+        best = trained.index(max(trained)) + 1 if trained else 0
+        return self.epoch - best >= self.best.stopping.patience
 
     @property
     def rate(self) -> float:

@@ -229,6 +229,23 @@ def test_a_killed_training_ends_as_one_that_was_not(kind, accumulate, steps, tmp
         assert torch.equal(tensor, whole.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(
+    ("scores", "epochs"),
+    [
+        ([0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 6),  # worse than what it began with, and still rising
+        ([0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 3),
+        ([0.0, 0.1, 0.3, 0.3, 0.2, 0.9, 0.9], 4),
+    ],
+)
+def test_a_training_ends_once_it_no_longer_rises(scores, epochs):
+    model, sampler = example("bag")
+    told = iter(scores)
+    stopping = EarlyStopping(lambda _: next(told), patience=2)
+    compute = Compute(torch.device("cpu"), torch.float32)
+    found = fit(model, sampler, Training(epochs=6), 1, compute, Silent(), stopping)
+    assert [row.valid_ndcg for row in found] == scores[: epochs + 1]
+
+
 @needs_gpu
 @pytest.mark.parametrize("kind", ["bag", "hybrid"])
 def test_a_training_killed_on_a_gpu_goes_on_there(kind, tmp_path):
