@@ -115,7 +115,8 @@ class Finetune(Training):
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 40
     lr: Annotated[float, Field(gt=0, le=1)] = 5e-4
     patience: Count = 10
-    """Epochs without a better validation NDCG@10 before it stops; the best epoch's weights are kept."""
+    """Epochs without a better validation NDCG@10 than the best so far, before it stops. The best epoch's weights are
+    kept, or those that it began with where no epoch is better."""
     refit: bool = False
     """Train once more from the start, up to the epoch that validation liked best, on validation's purchases too: the
     newest a shop has. The score keeps the first training's calibration."""
