@@ -352,7 +352,7 @@ def test_where_no_training_ranks_better_there_is_nothing_to_do_once_more(trained
     for refit in ("false", "true"):
         done = crossrec("finetune", trained.path, *harm, "--set", f"finetune.refit={refit}", "--force")
         assert done.exit_code == 0, done.output
-        assert "epoch 0, before any training, of 1 ranks best" in done.stderr
+        assert re.search("epoch 0, before any training, of . ranks best", done.stderr)
         assert "once more" not in done.stderr
     adapted = safetensors.torch.load_file(trained.run_dir / "pretrain-adapt" / "current" / "model.safetensors")
     kept = safetensors.torch.load_file(weights)
