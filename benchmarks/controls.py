@@ -25,6 +25,7 @@ from crossrec_cli.reporting import Silent
 from crossrec_cli.stages import TRANSFER, Job
 from crossrec_cli.stages.learn import Learner
 from crossrec_cli.stages.transfer import CONTROLS, HR, NDCG, SCRATCH, Control, Problem, Scores, row, train
+from crossrec_cli.verdict.words import gain
 
 
 @dataclass
@@ -82,8 +83,8 @@ def compare(problem: Problem, folder: Path) -> None:
     for segment, chosen in segments(problem.histories, problem.test).items():
         for control in there:
             found = row(control, segment, chosen, scores)
-            gain = f"{found['gain']:+.4f} ({found['gain_low']:+.4f} to {found['gain_high']:+.4f})"
-            print(f"| {segment} | {found['n']} | {control.name} | {found[NDCG]:.4f} | {found[HR]:.4f} | {gain} |")
+            means = f"{found[NDCG]:.4f} | {found[HR]:.4f}"
+            print(f"| {segment} | {found['n']} | {control.name} | {means} | {gain(found)} |")
 
 
 def scored(seed: int | str, control: Control) -> str:
