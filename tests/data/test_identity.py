@@ -338,7 +338,9 @@ def confidences() -> dict[tuple[str, str], float]:
     for one, mine in words.items():
         for other, theirs in words.items():
             if one[0] < other[0] and mine & theirs:
-                found[one, other] = sum(map(weight.get, mine & theirs)) / sum(map(weight.get, mine | theirs))
+                # Exact, since sets are walked in another order every time.
+                shared, all_words = (math.fsum(map(weight.get, some)) for some in (mine & theirs, mine | theirs))
+                found[one, other] = shared / all_words
     return found
 
 
