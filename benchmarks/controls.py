@@ -61,7 +61,7 @@ def main() -> None:
                 file.parent.mkdir(exist_ok=True)
                 learner = Learner(config, seed, compute, job.report, file.with_suffix(".safetensors"))
                 found = train(control, learner, problem.for_control(control))
-                np.savez(file, **{HR: found[HR], NDCG: found[NDCG]})
+                np.savez(file, user_index=problem.test.users, **{HR: found[HR], NDCG: found[NDCG]})
     compare(problem, arguments.into)
 
 

@@ -1,16 +1,17 @@
 """Train RecTools' SASRec and UniSRec on a crossrec run's split, and compare them with crossrec user by user.
 
-In a virtual environment of their own, since UniSRec wants an older numpy and pandas; the run's preprocess,
-pretrain-adapt, finetune and evaluate must be up to date.
+In a virtual environment of their own, since UniSRec wants an older numpy and pandas. The run's preprocess and
+pretrain-adapt must be up to date, without ``--ours`` its finetune and evaluate too.
 
     python -m venv rivals
     rivals/bin/pip install torch==2.13.0 'rectools[torch]==0.19.0' 'numpy<2' 'pandas<3' 'pyarrow<22'
-    rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --models sasrec unisrec --epochs 20
+    rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --models sasrec --epochs 40 --lr 1e-3 3e-3 --dropout .2 .4
+    rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --ours runs/controls  # the mean of controls.py's seeds
     rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --time   # one epoch of SASRec with crossrec's sizes
 
 Both learn from the target's training histories, with a softmax over all its items, and are validated every few epochs;
-test is ranked by the epoch that ranked validation best. Neither learns from validation's purchases, so the run should
-have ``finetune.refit: false``. UniSRec reads the texts' embeddings that crossrec reads.
+of all settings and epochs, test is told of the one that ranked validation best. Neither learns from validation's
+purchases, so the run should have ``finetune.refit: false``. UniSRec reads the texts' embeddings that crossrec reads.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +178,7 @@ class Watched(UniSRecModel):
 
 def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
     """The same for UniSRec."""
-    model = Watched(split.texts, **common(sizes), dropout=sizes.dropout, lr=sizes.unisrec_lr, device=sizes.device)
+    model = Watched(split.texts, **common(sizes), dropout=sizes.dropout, lr=sizes.lr, device=sizes.device)
 
     def lists(part: str, net: Any) -> pd.DataFrame:
         rows = split.histories[part].sort_values(["user_index", "position"])
@@ -214,30 +216,45 @@ def unisrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
 MODELS = {"sasrec": sasrec, "unisrec": unisrec}
 
 
+def settings(sizes: argparse.Namespace) -> list[argparse.Namespace]:
+    """Each learning rate with each dropout."""
+    return [
+        argparse.Namespace(**{**vars(sizes), "lr": lr, "dropout": dropout})
+        for lr, dropout in product(sizes.lr, sizes.dropout)
+    ]
+
+
 def best_of(name: str, split: Split, sizes: argparse.Namespace) -> Scores:
-    """Test scores of the epoch that ranks validation best."""
+    """Test scores of the setting and epoch that rank validation best."""
     best: dict[str, Any] = {"valid": -1.0}
-    started = time.perf_counter()
+    for tried in settings(sizes):
+        setting, started = f"lr {tried.lr:g}, dropout {tried.dropout:g}", time.perf_counter()
 
-    def watch(epoch: int, lists: Lists) -> None:
-        valid = scores(lists("valid"), split.truth["valid"])["ndcg@10"].mean()
-        print(
-            f"{name}: epoch {epoch}, validation NDCG@10 {valid:.4f}, {time.perf_counter() - started:.0f} s", flush=True
-        )
-        if valid > best["valid"]:
-            best.update(valid=valid, epoch=epoch, test=scores(lists("test"), split.truth["test"]))
+        def watch(epoch: int, lists: Lists, setting: str = setting, started: float = started) -> None:
+            valid = scores(lists("valid"), split.truth["valid"])["ndcg@10"].mean()
+            passed = time.perf_counter() - started
+            print(f"{name}: {setting}, epoch {epoch}, validation NDCG@10 {valid:.4f}, {passed:.0f} s", flush=True)
+            if valid > best["valid"]:
+                test = scores(lists("test"), split.truth["test"])
+                best.update(valid=valid, kept=f"{setting}, epoch {epoch}", test=test)
 
-    pl.seed_everything(sizes.seed, verbose=False)
-    MODELS[name](split, sizes, watch)
-    print(f"{name}: epoch {best['epoch']} kept", flush=True)
+        pl.seed_everything(sizes.seed, verbose=False)
+        MODELS[name](split, tried, watch)
+    print(f"{name}: {best['kept']} kept, validation NDCG@10 {best['valid']:.4f}", flush=True)
     return best["test"]
 
 
-def ours(run: Path) -> Scores:
-    """Crossrec's scores of every test user."""
+def of_run(run: Path) -> Scores:
+    """Crossrec's scores of every test user, as evaluate wrote them."""
     found = pd.read_parquet(run / "evaluate" / "current" / "per_user.parquet")
     users = pd.read_parquet(run / "preprocess" / "current" / "users.parquet")[["user_id", "user_index"]]
     return found[found["model"] == "crossrec"].merge(users, on="user_id")[["user_index", "hr@10", "ndcg@10"]]
+
+
+def of_controls(folder: Path) -> Scores:
+    """The same, the mean of the seeds that controls.py trained."""
+    seeds = [pd.DataFrame(dict(np.load(file))) for file in sorted(folder.glob("*/crossrec.npz"))]
+    return pd.concat(seeds).groupby("user_index", as_index=False).mean()
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
@@ -251,7 +268,10 @@ def main() -> None:
     """Read the command line, train, print the table."""
     parser = argparse.ArgumentParser(description="RecTools' models on a crossrec run's split.")
     parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("--ours", type=Path, help="controls.py's folder, whose seeds' mean is compared, not the run")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--lr", nargs="+", type=float, default=[1e-3], help="learning rates to choose among")
+    parser.add_argument("--dropout", nargs="+", type=float, default=[0.2], help="dropouts to choose among")
     for name, value in {
         "epochs": 20,
         "every": 2,
@@ -261,9 +281,6 @@ def main() -> None:
         "length": 50,
         "batch": 256,
         "seed": 1,
-        "dropout": 0.2,
-        "lr": 1e-3,
-        "unisrec_lr": 1e-3,
     }.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -276,10 +293,10 @@ def main() -> None:
     if sizes.time:
         sizes.epochs = sizes.every = 1
         started = time.perf_counter()
-        sasrec(split, sizes, lambda *_: None)
+        sasrec(split, settings(sizes)[0], lambda *_: None)
         print(f"RecTools SASRec: {time.perf_counter() - started:.1f} s an epoch")
         return
-    mine = ours(sizes.run)
+    mine = of_controls(sizes.ours) if sizes.ours else of_run(sizes.run)
     print("| model | HR@10 | NDCG@10 | crossrec's gain in NDCG@10 |\n|---|---|---|---|")
     print(f"| crossrec | {mine['hr@10'].mean():.4f} | {mine['ndcg@10'].mean():.4f} | |", flush=True)
     for name in sizes.models:
