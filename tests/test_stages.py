@@ -682,10 +682,10 @@ def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
 
 
 def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop, crossrec):
-    """Eight numbers drown the one word of a text that says who buys it; only who buys what tells which word counts."""
+    """Sixty numbers drown the one word of a text that says who buys it; only who buys what tells which word counts."""
     rng = np.random.default_rng(0)
     items = pd.read_parquet(shop.folder / "items.parquet")
-    noise = [" ".join(map(str, rng.integers(0, 100, 8))) for _ in range(len(items))]
+    noise = [" ".join(map(str, rng.integers(0, 100, 60))) for _ in range(len(items))]
     items["title"] = items["title"].str.split().str[0] + " " + noise
     items.to_parquet(shop.folder / "items.parquet")
     rows = pd.read_parquet(shop.folder / "interactions.parquet")
@@ -705,7 +705,7 @@ def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop
     done = crossrec("transfer", shop.path, "--set", "transfer.seeds=[1]", "--set", "finetune.epochs=2")
     assert done.exit_code == 0, done.output
     found = shop.table("transfer", "transfer").set_index(["segment", "control"])["hr@10"]["cold user"]
-    assert found["crossrec"] > found["frozen texts"] + 0.1
+    assert found["crossrec"] > found["frozen texts"] + 0.2
     assert crossrec("finetune", shop.path).exit_code == 0
     text = pd.read_parquet(shop.run_dir / "preprocess/current/items.parquet")["text"]
     assert crossrec("search", shop.path).exit_code == 0
