@@ -28,43 +28,41 @@ from crossrec_cli.errors import CrossrecError, InputError, UnavailableError
 try:
     import py4j.protocol
     import pyspark.errors
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import DataFrame, SparkSession, functions
 except ImportError as error:
     raise UnavailableError(f"data.engine: spark is not installed: pip install 'crossrec[spark]' ({error})") from None
 
 IN_PARTITION = 2**33
 """Spark's increasing ids count rows up to this in each partition."""
+EVERY_CORE = "local[*]"
+"""Spark's master that is this process."""
 FAILURES = (pyspark.errors.PySparkException, py4j.protocol.Py4JError)
 
 
 @contextmanager
 def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
     """A Spark session whose tables and temporary files lie in ``scratch``."""
-    if not SparkConf().contains("spark.master") and shutil.which("java") is None:
+    if shutil.which("java") is None and not {"JAVA_HOME", "PYSPARK_GATEWAY_PORT"} & os.environ.keys():
         raise UnavailableError("data.engine: spark needs Java 17 or newer, and there is no 'java' on the PATH")
     scratch.mkdir(parents=True, exist_ok=True)
     logging.getLogger("py4j").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-    session = _session(scratch.absolute(), runtime)
+    session = None
     try:
+        session = _session(scratch.absolute(), runtime)
         yield SparkEngine(ibis.pyspark.connect(session), scratch.absolute())
     except FAILURES as error:
         raise CrossrecError(f"spark: {_cause(error)}") from None
     finally:
-        session.stop()
+        if session is not None:
+            session.stop()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _session(scratch: Path, runtime: Runtime) -> SparkSession:
-    builder = SparkSession.builder.appName("crossrec")
-    if not SparkConf().contains("spark.master"):
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 that the PATH happens to name
-        builder = builder.master(f"local[{runtime.num_threads or '*'}]").config("spark.ui.enabled", "false")
-        builder = builder.config("spark.sql.shuffle.partitions", "8")  # not 200 tiny tasks on one machine
-        builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-        if runtime.memory_limit:
-            builder = builder.config("spark.driver.memory", _java_size(runtime.memory_limit))
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 that the PATH happens to name
+    given = _given(runtime)
     settings = {
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "tables"),
@@ -75,9 +73,28 @@ def _session(scratch: Path, runtime: Runtime) -> SparkSession:
         "spark.log.level": "ERROR",
         "spark.ui.showConsoleProgress": "false",
     }
+    if given.get("spark.master", EVERY_CORE) == EVERY_CORE:  # which is also what Spark puts where none is named
+        settings["spark.master"] = f"local[{runtime.num_threads or '*'}]"
+        alone = {
+            "spark.ui.enabled": "false",
+            "spark.sql.shuffle.partitions": "8",  # not 200 tiny tasks on one machine
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+        }
+        settings |= {key: value for key, value in alone.items() if not given.contains(key)}
+    builder = SparkSession.builder.appName("crossrec")
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _given(runtime: Runtime) -> SparkConf:
+    """What ``spark-submit`` and Spark's configuration files say; Python knows of it once Java runs."""
+    memory = SparkConf()
+    if runtime.memory_limit:
+        memory.set("spark.driver.memory", _java_size(runtime.memory_limit))
+    SparkContext._ensure_initialized(conf=memory)
+    return SparkConf()
 
 
 def _java_size(limit: str) -> str:

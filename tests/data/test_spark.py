@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from conftest import preprocess
 
-pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'crossrec[spark]'")
+from crossrec_cli.errors import UnavailableError
+
+sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: pip install 'crossrec[spark]'")
 TITLES = [
     "<b>Rock &amp; Roll</b>",
     "ﬁne  wine",
@@ -86,6 +88,19 @@ def config(shop):
     shop.config["split"] = {"strategy": "time", "valid_from": 0.7, "test_from": 0.85}
 
 
+def stopped(monkeypatch) -> list[dict[str, str]]:
+    """Some settings of each session that ends from here on."""
+    found, stop = [], sql.SparkSession.stop
+
+    def noted(session):
+        names = ("spark.master", "spark.sql.shuffle.partitions", "spark.driver.memory")
+        found.append({name: session.conf.get(name) for name in names})
+        stop(session)
+
+    monkeypatch.setattr(sql.SparkSession, "stop", noted)
+    return found
+
+
 @pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java for Spark")
 def test_spark_gives_what_duckdb_gives(shop, monkeypatch):
     plain = (
@@ -93,16 +108,29 @@ def test_spark_gives_what_duckdb_gives(shop, monkeypatch):
         "spark.sql.codegen.factoryMode=NO_CODEGEN",
         "spark.sql.adaptive.enabled=false",
         "spark.driver.memory=1g",
+        "spark.sql.shuffle.partitions=1",
     )  # few rows, many queries
-    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", " ".join(f"--conf {setting}" for setting in plain) + " pyspark-shell")
+    java = "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'"  # nothing runs long enough to optimise
+    arguments = [*(f"--conf {setting}" for setting in plain), java, "pyspark-shell"]
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", " ".join(arguments))
     messy(shop)
     config(shop)
     ours = preprocess(shop)
+    sessions = stopped(monkeypatch)
     shop.config["data"]["engine"] = "spark"
     theirs = preprocess(shop)
+    assert sessions == [{"spark.master": "local[1]", "spark.sql.shuffle.partitions": "1", "spark.driver.memory": "1g"}]
     assert set(ours) == set(theirs)
     assert len(ours["interactions"]) > 300
     assert len(ours["item_links"]) > 3
     assert set(ours["rejected"]["reason"]) > {"a return", "returned", "unreadable time", "unknown event"}
     for name, table in ours.items():
         pd.testing.assert_frame_equal(table, theirs[name], check_exact=False, rtol=1e-9, obj=name)
+
+
+def test_without_java_it_says_what_is_missing(shop, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    shop.config["data"]["engine"] = "spark"
+    with pytest.raises(UnavailableError, match="spark needs Java 17 or newer, and there is no 'java' on the PATH"):
+        preprocess(shop)
