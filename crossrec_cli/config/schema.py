@@ -343,7 +343,8 @@ class Runtime(Section):
     num_threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as this process may use cores."""
     compile: bool = False
-    """Have torch.compile make a faster sequence encoder: it takes a minute, and on a CPU a C++ compiler."""
+    """Have torch.compile compile the sequence encoder between its dropouts. It takes a minute; on a CPU it needs a C++
+    compiler, and gained nothing (benchmarks/README.md)."""
     checkpoint_every: Annotated[str, Field(pattern=r"^[1-9]\d* (steps?|minutes?)$")] = "5 minutes"
     """How much of its training a killed run loses, as in ``5 minutes`` or ``100 steps``."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
