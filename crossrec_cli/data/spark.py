@@ -61,7 +61,6 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
 
 
 def _session(scratch: Path, runtime: Runtime) -> SparkSession:
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 that the PATH happens to name
     given = _given(runtime)
     settings = {
         "spark.local.dir": str(scratch),
@@ -74,6 +73,7 @@ def _session(scratch: Path, runtime: Runtime) -> SparkSession:
         "spark.ui.showConsoleProgress": "false",
     }
     if given.get("spark.master", EVERY_CORE) == EVERY_CORE:  # which is also what Spark puts where none is named
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 that the PATH happens to name
         settings["spark.master"] = f"local[{runtime.num_threads or '*'}]"
         alone = {
             "spark.ui.enabled": "false",
