@@ -93,7 +93,7 @@ def test_a_smaller_rate_moves_less():
 
 
 def compiled(compile: bool) -> list[float]:
-    model, sampler = example("sequence", shortest=4)  # one purchase alone would be compiled apart
+    model, sampler = example("sequence")
     compute = prepare(Runtime(device="cpu", precision="fp32", num_threads=1, compile=compile), 0)
     return [epoch.loss for epoch in fit(model, sampler, Training(epochs=2, lr=0.01), 0, compute, Silent())]
 
@@ -163,10 +163,10 @@ def test_who_has_done_nothing_is_told_by_tags_and_else_by_what_sells(kind):
     assert best.tolist() == [0, 1, 2]
 
 
-def example(kind: str, users: int = 60, loss: str = "softmax", dropout: float = 0.3, shortest: int = 2):
+def example(kind: str, users: int = 60, loss: str = "softmax", dropout: float = 0.3):
     """A model, its sampler and its training, all small, with dropout so that chance matters."""
     rng = np.random.default_rng(3)
-    histories = Ragged.of([rng.integers(0, 40, rng.integers(shortest, 9)).tolist() for _ in range(users)])
+    histories = Ragged.of([rng.integers(0, 40, rng.integers(2, 9)).tolist() for _ in range(users)])
     tags = Ragged.of([[number % 2] for number in range(users)])
     sampler = Sampler(histories, tags, np.ones(40, bool), batch_size=8, window=6, by_length=kind != "bag")
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, loss=loss, dropout=dropout)
