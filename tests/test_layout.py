@@ -25,6 +25,7 @@ ORDER = [
     "encoder",
     "machine",
     "interest",
+    "models",
     "ranking",
     "evaluation",
     "report",

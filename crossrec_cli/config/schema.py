@@ -162,13 +162,15 @@ class Evaluate(Section):
         "popularity",
         "tag_popularity",
         "text",
+        "text_knn",
         "item_knn",
         "ease_target",
         "ease",
         "ease_weighted",
     )
-    """What crossrec is compared with. ``ease_target`` learns from target purchases alone, and to ``ease_weighted`` a
-    source purchase counts three tenths of a target one; ``ials`` needs the extra ``crossrec[ials]``. Settings of theirs
+    """What crossrec is compared with. ``text`` is the cosine of texts, ``text_knn`` tf-idf and item-kNN together; later
+    purchases count more in both. ``ease_target`` learns from target purchases alone, and in ``ease_weighted`` a source
+    purchase counts three tenths of a target one; ``ials`` needs the extra ``crossrec[ials]``. Settings of theirs
     are chosen on validation."""
     external: FilePath | None = None
     """A Parquet or CSV file with ``user_id``, ``item_id`` and ``rank`` from 1: another system's lists, to be scored by

@@ -73,6 +73,6 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 BaselineName = Literal[
-    "popularity", "tag_popularity", "text", "item_knn", "ease_target", "ease", "ease_weighted", "ials"
+    "popularity", "tag_popularity", "text", "text_knn", "item_knn", "ease_target", "ease", "ease_weighted", "ials"
 ]
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]

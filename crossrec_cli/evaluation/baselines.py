@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -13,9 +13,11 @@ from scipy.sparse import csr_array, csr_matrix
 from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged, numbered
+from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
 from crossrec_cli.interest.linear import LIGHT, ease, ease_cells, purchases, source_counts
-from crossrec_cli.ranking.topk import Scorer, products
+from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.ranking.topk import Scorer
 
 LARGEST = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
@@ -33,12 +35,19 @@ class TooLargeError(Exception):
 class Shop:
     """What a baseline may learn from."""
 
-    histories: Histories
+    data: TrainingData
     candidates: Ints
     """Item indices to score, sorted, int64 (C,)."""
-    embeddings: npt.NDArray[np.float32]
-    """The items' texts, (I, width)."""
+    valid: Cases
+    """By which settings are chosen."""
+    mask_seen: bool
+    """Whether what a user has is no candidate."""
     seed: int
+
+    @property
+    def histories(self) -> Histories:
+        """Everybody's."""
+        return self.data.histories
 
     @property
     def in_target(self) -> Bools:
@@ -187,26 +196,17 @@ def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0
     return score
 
 
-def text_scorer(embeddings: npt.NDArray[np.float32], candidates: Ints) -> Scorer:
-    """The cosine between an item's text and the mean text of a history. Embeddings are float32 (I, width)."""
-    vectors = torch.from_numpy(embeddings)
-    each = 1 / torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)  # no second copy of a million vectors
-    chosen = torch.from_numpy(candidates)
-    among = products(vectors, torch.zeros(len(vectors)), chosen)
-
-    def score(histories: Ragged, tags: Ragged) -> Tensor:
-        values, starts = torch.from_numpy(histories.values), torch.from_numpy(histories.starts)
-        total = torch.nn.functional.embedding_bag(values, vectors, starts, mode="sum", per_sample_weights=each[values])
-        cosine: Tensor = among(torch.nn.functional.normalize(total, dim=1)) * each[chosen]
-        return cosine
-
-    return score
+def weighed(shop: Shop, scorers: Sequence[str]) -> Scorer:
+    """Scorers that need no training, later purchases counting more, as validation has it likeliest."""
+    fused = Fused.fitted(scorers, shop.data, shop.valid, shop.candidates, shop.mask_seen, shop.seed)
+    return fused.among(shop.candidates)
 
 
 BASELINES = {
     "popularity": Baseline("popularity", lambda shop, _: popularity_scorer(shop)),
     "tag_popularity": Baseline("popularity within tags", lambda shop, _: tag_popularity_scorer(shop)),
-    "text": Baseline("text cosine", lambda shop, _: text_scorer(shop.embeddings, shop.candidates)),
+    "text": Baseline("text cosine", lambda shop, _: weighed(shop, ["text"])),
+    "text_knn": Baseline("tf-idf of words plus item-kNN", lambda shop, _: weighed(shop, ["words", "neighbours"])),
     "item_knn": Baseline("item-kNN", lambda shop, neighbours: knn_scorer(shop, int(neighbours)), (20, 100, 500)),
     "ease_target": Baseline(
         "EASE, target alone", lambda shop, l2: ease_scorer(shop, shop.in_target, l2), (100, 300, 1000, 3000)

@@ -20,6 +20,7 @@ from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_the
 from crossrec_cli.evaluation.feedback import Impressions
 from crossrec_cli.evaluation.lists import Catalogue
 from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases, numbered
+from crossrec_cli.models.base import TrainingData
 from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, interest_scorer, ranked
 from crossrec_cli.stages import CASES, FINETUNED, Job, Summary
 from crossrec_cli.stages.files import read_file
@@ -41,8 +42,9 @@ def run(job: Job) -> Summary:
     known = model.known()
     model.release()
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
-    shop = Shop(world.histories, world.target_items, load_embeddings(job.inputs), config.seed)
-    scorers, settings = _baselines(job, shop, cases[t.VALID])
+    data = TrainingData(world.histories, world.items, load_embeddings(job.inputs))
+    shop = Shop(data, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
+    scorers, settings = _baselines(job, shop)
     scorers[t.CROSSREC] = interest_scorer(model, shop.candidates, known)
     found = _ranked(job, shop, scorers, cases[t.TEST])
     if lists is not None:
@@ -57,25 +59,27 @@ def run(job: Job) -> Summary:
     return measured.means() | {"settings": settings} | measured.write_accuracy(model, known)
 
 
-def _baselines(job: Job, shop: Shop, valid: Cases) -> tuple[dict[str, Scorer], dict[str, float]]:
+def _baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float]]:
     """The baselines' scorers, and the settings that validation chose for them."""
     scorers: dict[str, Scorer] = {}
     settings: dict[str, float] = {}
 
     def quality(scorer: Scorer) -> float:
-        ranks = ranked(scorer, shop.histories, valid, shop.candidates, job.config.evaluate.mask_seen)
+        ranks = ranked(scorer, shop.histories, shop.valid, shop.candidates, shop.mask_seen)
         return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
 
-    for name in job.config.evaluate.baselines:
-        baseline = BASELINES[name]
-        try:
-            scorers[name], setting = baseline.tuned(shop, quality)
-        except TooLargeError as error:
-            job.report.warn(f"{baseline.title} is left out: it needs {error}")
-            continue
-        if len(baseline.settings) > 1:
-            settings[name] = setting
-        job.report.log(f"{baseline.title} is ready")
+    names = job.config.evaluate.baselines
+    with job.report.progress("making what it is compared with", len(names), "models") as advance:
+        for name in names:
+            baseline = BASELINES[name]
+            try:
+                scorers[name], setting = baseline.tuned(shop, quality)
+            except TooLargeError as error:
+                job.report.warn(f"{baseline.title} is left out: it needs {error}")
+            else:
+                if len(baseline.settings) > 1:
+                    settings[name] = setting
+            advance(1, baseline.title)
     return scorers, settings
 
 
@@ -143,7 +147,7 @@ def _catalogue(shop: Shop, world: World) -> Catalogue:
     users = max(int((training.lengths > 0).sum()), 1)
     categories = pc.take(world.items[t.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
     return Catalogue(
-        embeddings=shop.embeddings,
+        embeddings=shop.data.embeddings,
         items=shop.candidates,
         buyers=bought / users,
         users=users,

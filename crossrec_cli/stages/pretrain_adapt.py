@@ -19,12 +19,12 @@ from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
-from crossrec_cli.evaluation.baselines import text_scorer
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Cases, Histories, Ints, tag_vocabulary
+from crossrec_cli.interest.batches import Cases, Histories, Ints, Ragged, tag_vocabulary
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import whitening
 from crossrec_cli.interest.train import Epoch, learning_columns
+from crossrec_cli.models.base import HistoryFeature, products, unit_rows
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
@@ -128,7 +128,11 @@ class SourceQuestion:
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
         """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
         candidates = np.flatnonzero(~self.histories.domain.is_target & self.histories.domain.trained)
-        white = whitening(embeddings)
-        scorer = text_scorer((embeddings - white.mean.numpy()) @ white.matrix.numpy(), candidates)
+        vectors = unit_rows(whitening(embeddings).of([embeddings], len(embeddings)).numpy())
+        text = HistoryFeature("text", vectors, self.histories.domain.is_target)
+
+        def scorer(histories: Ragged, tags: Ragged) -> torch.Tensor:
+            return torch.from_numpy(products(text.user_vectors(histories, tags), vectors[candidates]))
+
         ranks = ranked(scorer, self.histories, self.cases, candidates, mask_seen=True)
         return metrics.per_case(ranks, [10])[STOP_ON]

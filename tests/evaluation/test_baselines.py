@@ -4,8 +4,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import shops
 
+from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation import baselines
 from crossrec_cli.evaluation.baselines import (
@@ -17,9 +20,9 @@ from crossrec_cli.evaluation.baselines import (
     knn_scorer,
     popularity_scorer,
     tag_popularity_scorer,
-    text_scorer,
 )
-from crossrec_cli.interest.batches import Domain, Histories, Ragged
+from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.base import TrainingData
 
 NOBODY = Ragged.of([[]] * 3)
 
@@ -33,7 +36,10 @@ def histories(users: int, items: int, seed: int = 0) -> Histories:
 
 
 def shop(world: Histories, candidates: list[int]) -> Shop:
-    return Shop(world, np.array(candidates), np.eye(len(world.domain.is_target), dtype=np.float32), 0)
+    items = len(world.domain.is_target)
+    texts = pa.table({t.TEXT: [f"model{item // 3} in red" for item in range(items)]})
+    nothing = Cases(np.empty(0, np.int64), np.empty(0, np.int64), Ragged.of([]))
+    return Shop(TrainingData(world, texts, np.eye(items, dtype=np.float32)), np.array(candidates), nothing, True, 0)
 
 
 def bought(world: Histories) -> np.ndarray:
@@ -86,14 +92,18 @@ def test_weighted_ease_counts_the_source_less_in_training_and_in_histories(users
     np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
 
 
-def test_text_scorer_is_the_cosine_to_the_mean_text():
-    embeddings = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    scores = text_scorer(embeddings, np.array([1, 4]))(Ragged.of([[0, 2], [], [3]]), NOBODY)
-    mean = (unit[0] + unit[2]) / 2
-    np.testing.assert_allclose(scores[0], unit[[1, 4]] @ mean / np.linalg.norm(mean), atol=1e-6)
-    assert scores[1].tolist() == [0, 0]
-    np.testing.assert_allclose(scores[2], unit[[1, 4]] @ unit[3], atol=1e-6)
+@pytest.mark.parametrize(("name", "knows"), [("text", "text"), ("text_knn", "words")])
+def test_text_rivals_find_what_the_texts_tell(name, knows):
+    """Their decay and weights are chosen on validation; without any they take those that are sensible."""
+    data, valid, _ = shops.shop(knows)
+    candidates = np.flatnonzero(data.is_target)
+    for cases in (valid, valid.of(np.empty(0, np.int64))):
+        world = Shop(data, candidates, cases, True, 0)
+        given = data.histories.items.take(valid.users, valid.history_lengths)
+        scores = BASELINES[name].make(world, 0)(given, Ragged.of([[]] * len(valid.users))).numpy()
+        best = candidates[scores.argmax(axis=1)]
+        same = best % shops.GROUPS == given.values[given.starts + given.lengths - 1] % shops.GROUPS
+        assert same.mean() > 0.8
 
 
 def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):

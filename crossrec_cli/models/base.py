@@ -1,0 +1,215 @@
+"""What every scorer has: a vector for each item, and features that turn a user into a vector of the same width.
+
+A feature's score is u(f)·v(i). ``HistoryFeature`` is the common kind: u(f) is a weighted sum of what each item of the
+history asks for, so a score is the sum of one part for each history item.
+
+Shapes: I items, B users, H interactions of all their histories, d the width of a scorer's vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.sparse import csr_array, diags_array
+
+from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
+
+Floats = npt.NDArray[np.float32]
+Matrix = Floats | csr_array
+"""Rows of vectors, float32, dense or sparse."""
+
+SMALLEST_WEIGHT = 1e-4
+"""A purchase that counts less than this beside the latest one is left out of a sum."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a scorer may learn from."""
+
+    histories: Histories
+    items: pa.Table
+    """Rows of ``tables.ITEMS``."""
+    embeddings: Floats
+    """What the language model makes of the items' texts, (I, width); zeros where there is no text."""
+    times: Ints | None = None
+    """Of each interaction of ``histories.items``, microseconds; None where only an order is known."""
+
+    @property
+    def is_target(self) -> Bools:
+        """The items to recommend, (I,)."""
+        return self.histories.domain.is_target
+
+
+class Feature(Protocol):
+    """One way to score: a vector for each user, to be multiplied with the item vectors of its scorer."""
+
+    @property
+    def name(self) -> str:
+        """Unique among all scorers' features."""
+
+    def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
+        """(B, d), from each user's items, oldest first, and tags. A user it knows nothing about has zeros."""
+
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+        """What each interaction adds to the scores of the items listed for its user.
+
+        Args:
+            histories: as in ``user_vectors``.
+            tags: likewise.
+            listed: item indices, int64 (B, k).
+
+        Returns:
+            float32 (H, k). What of a score is of no interaction (tags, sales) is not in it.
+        """
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One kind of knowledge about users and items."""
+
+    name: str
+    item_vectors: Matrix
+    """(I, d)."""
+    features: Sequence[Feature]
+
+
+@dataclass(frozen=True)
+class HistoryFeature:
+    """A weighted sum over the history, of length 1; later purchases count more."""
+
+    name: str
+    item_vectors: Matrix
+    """Of the scorer, (I, d)."""
+    is_target: Bools
+    query_factors: Floats | None = None
+    """What each item asks for when it is in a history is its vector times this, (I,); None: 1."""
+    part: Literal["all", "target"] = "all"
+    """Whether it sums the whole history or the part of it that is in the target."""
+    source_weight: float = 1.0
+    """How much a source purchase counts where a target purchase counts 1."""
+    decay: float = 1.0
+    """Each purchase counts so many times as much as the next one."""
+
+    def with_decay(self, decay: float) -> HistoryFeature:
+        """The same with another decay."""
+        return replace(self, decay=decay)
+
+    def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
+        """See ``Feature``."""
+        return unit_rows(self._sums(histories, self._weights(histories)))
+
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+        """See ``Feature``; exact."""
+        weights = self._weights(histories)
+        length = row_lengths(self._sums(histories, weights))[histories.rows]
+        share = self._scaled(weights, histories) / np.maximum(length, 1e-12)
+        found = np.empty((len(share), listed.shape[1]), np.float32)
+        for column, items in enumerate(listed.T):
+            wanted = self.item_vectors[items[histories.rows]]
+            found[:, column] = share * row_products(self.item_vectors[histories.values], wanted)
+        return found
+
+    def _weights(self, histories: Ragged) -> Floats:
+        """How much each interaction counts, (H,); 0 for those that are not summed."""
+        counted = self.is_target[histories.values] if self.part == "target" else np.ones(len(histories.values), bool)
+        until = np.append(np.cumsum(counted), 0)
+        later = until[histories.starts + histories.lengths - 1][histories.rows] - until[:-1]
+        weight = histories.weights_or_ones * np.float32(self.decay) ** later
+        if self.source_weight != 1:
+            weight = np.where(self.is_target[histories.values], weight, self.source_weight * weight)
+        return np.where(counted & (weight >= SMALLEST_WEIGHT), weight, 0).astype(np.float32)
+
+    def _sums(self, histories: Ragged, weights: Floats) -> Matrix:
+        kept = weights > 0
+        cells = (self._scaled(weights, histories)[kept], (histories.rows[kept], histories.values[kept]))
+        return csr_array(cells, shape=(len(histories.lengths), len(self.is_target))) @ self.item_vectors
+
+    def _scaled(self, weights: Floats, histories: Ragged) -> Floats:
+        return weights if self.query_factors is None else weights * self.query_factors[histories.values]
+
+
+def purchases(data: TrainingData) -> csr_array:
+    """Who bought what in training, 1 each, float32 (users, I)."""
+    training = data.histories.training
+    cells = (np.ones(len(training.values), np.float32), (training.rows, training.values))
+    bought = csr_array(cells, shape=(len(training.lengths), len(data.is_target)))
+    bought.data[:] = 1  # what was bought twice was added up
+    return bought
+
+
+def row_lengths(matrix: Matrix) -> Floats:
+    """The Euclidean length of each row."""
+    return np.sqrt(row_products(matrix, matrix))
+
+
+def row_products(one: Matrix, other: Matrix) -> Floats:
+    """The inner product of each row with the same row of the other matrix."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        products: Floats = np.einsum("nd,nd->n", one, other)
+        return products
+    return np.asarray(csr_array(one).multiply(other).sum(axis=1), np.float32).reshape(-1)
+
+
+def unit_rows(matrix: Matrix) -> Matrix:
+    """Each row divided by its length; a row of zeros stays one."""
+    return scaled_rows(matrix, (1 / np.maximum(row_lengths(matrix), 1e-12)).astype(np.float32))
+
+
+def scaled_rows(matrix: Matrix, factors: Floats) -> Matrix:
+    """Each row times its factor."""
+    if isinstance(matrix, np.ndarray):
+        return matrix * factors[:, None]
+    return csr_array(diags_array(factors) @ matrix)
+
+
+def scaled_columns(matrix: Matrix, factors: Floats) -> Matrix:
+    """Each column times its factor."""
+    if isinstance(matrix, np.ndarray):
+        return matrix * factors
+    return csr_array(matrix @ diags_array(factors))
+
+
+def whole_and_target(name: str, vectors: Matrix, data: TrainingData) -> tuple[HistoryFeature, HistoryFeature]:
+    """Two features of a scorer: the whole history, and its target part."""
+    return (
+        HistoryFeature(name, vectors, data.is_target),
+        HistoryFeature(f"{name}_target", vectors, data.is_target, part="target"),
+    )
+
+
+def rarity_weighted(counts: csr_array, common: float = 1.0) -> csr_array:
+    """Terms by how rare they are, rows of length 1; terms of one row alone, or of more than a share of them, are gone.
+
+    Args:
+        counts: 1 where a row has a term, float32 (rows, terms).
+        common: the share.
+    """
+    rows = counts.shape[0]
+    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    kept = np.flatnonzero((frequency > 1) & (frequency <= max(common * rows, 2)))
+    rarity = np.log(rows / frequency[kept]).astype(np.float32)
+    return csr_array(unit_rows(scaled_columns(csr_array(counts[:, kept]), rarity)))
+
+
+def term_counts(lists: Iterable[Iterable[str]]) -> csr_array:
+    """1 where a list has a term, float32 (lists, distinct terms); the terms in the order of their first occurrence."""
+    number: dict[str, int] = {}
+    values, lengths = [], []
+    for terms in lists:
+        found = [number.setdefault(term, len(number)) for term in dict.fromkeys(terms)]
+        values += found
+        lengths.append(len(found))
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    ones = np.ones(len(values), np.float32)
+    return csr_array((ones, np.array(values, np.int64), starts), shape=(len(lengths), max(len(number), 1)))
+
+
+def products(users: Matrix, items: Matrix) -> Floats:
+    """The inner product of each user with each item, float32 (B, n)."""
+    found = users @ items.T
+    return found if isinstance(found, np.ndarray) else found.toarray()

@@ -1,0 +1,98 @@
+"""popularity: what sells, what sells lately, what sells to people with the same tags, and what is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from crossrec_cli.interest.batches import Ints, Ragged
+from crossrec_cli.models.base import Floats, Matrix, Scorer, TrainingData, purchases
+
+NAME = "popularity"
+HALF_LIFE = 30 * 86400 * 10**6
+"""Microseconds after which a sale counts half in recent sales: thirty days."""
+FEW_BUYERS = 20.0
+"""Of a tag: everybody's sales count as much as those of so many of its users."""
+
+
+@dataclass(frozen=True)
+class ItemFact:
+    """The same for every user: one of the item vectors' dimensions."""
+
+    name: str
+    dimension: int
+    width: int
+
+    def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
+        """See ``Feature``."""
+        users = np.zeros((len(histories.lengths), self.width), np.float32)
+        users[:, self.dimension] = 1
+        return users
+
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+        """See ``Feature``; no interaction has any part in it."""
+        return np.zeros((len(histories.values), listed.shape[1]), np.float32)
+
+
+@dataclass(frozen=True)
+class TagSales:
+    """How much more an item sells to users with the same tags than to all, in logarithms; the mean over the tags."""
+
+    name: str
+    first: int
+    """The dimension of the first tag."""
+    tags: int
+    width: int
+
+    def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
+        """See ``Feature``."""
+        known = tags.where(tags.values < self.tags)
+        mean = (1 / np.maximum(known.lengths, 1)[known.rows]).astype(np.float32)
+        cells = (mean, (known.rows, self.first + known.values))
+        return csr_array(cells, shape=(len(known.lengths), self.width)).toarray()
+
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+        """See ``Feature``; no interaction has any part in it."""
+        return np.zeros((len(histories.values), listed.shape[1]), np.float32)
+
+
+def popularity(data: TrainingData) -> Scorer:
+    """Sales, recent sales where there are times, sales within tags, and whether anybody bought the item at all."""
+    sold = data.histories.domain.popularity
+    facts = {"sales": np.log1p(sold), "unsold": sold == 0}
+    if data.times is not None:
+        facts["recent_sales"] = np.log1p(_recent(data, data.times))
+    by_tag = _by_tag(data)
+    columns = [np.asarray(fact, np.float32)[:, None] for fact in facts.values()]
+    vectors = np.concatenate([*columns, by_tag], axis=1)
+    width = vectors.shape[1]
+    features: list[ItemFact | TagSales] = [ItemFact(name, place, width) for place, name in enumerate(facts)]
+    if by_tag.shape[1]:
+        features.append(TagSales("tag_sales", len(facts), by_tag.shape[1], width))
+    return Scorer(NAME, vectors, features)
+
+
+def _recent(data: TrainingData, times: Ints) -> Floats:
+    """Sales of each item, each counting half after every ``HALF_LIFE`` before the end of training; (I,)."""
+    histories = data.histories
+    items = histories.items
+    trains = np.arange(len(items.values)) - items.starts[items.rows] < histories.train_lengths[items.rows]
+    if not trains.any():
+        return np.zeros(len(data.is_target), np.float32)
+    age = times[trains].max() - times[trains]
+    sales: Floats = np.bincount(items.values[trains], 0.5 ** (age / HALF_LIFE), len(data.is_target)).astype(np.float32)
+    return sales
+
+
+def _by_tag(data: TrainingData) -> Floats:
+    """For each tag the logarithm of how much larger an item's share of buyers is than among all, (I, tags)."""
+    bought, tags = purchases(data), data.histories.tags
+    total, count = bought.shape[0], int(tags.values.max(initial=-1)) + 1
+    has = csr_array((np.ones(len(tags.values), np.float32), (tags.rows, tags.values)), shape=(total, count))
+    share = (bought.sum(axis=0) + 0.5) / total
+    users = np.bincount(tags.values, minlength=count)[:, None]
+    lift = ((has.T @ bought).toarray() + FEW_BUYERS * share) / ((users + FEW_BUYERS) * share)
+    found: Floats = np.log(lift).T.astype(np.float32)
+    return found

@@ -1,0 +1,31 @@
+"""text: what a pretrained language model says two items have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.interest.model import whitening
+from crossrec_cli.models.base import Floats, Scorer, TrainingData, whole_and_target
+
+NAME = "text"
+
+
+def text(data: TrainingData) -> Scorer:
+    """The cosine of an item's whitened embedding to the history's: to the whole of it, and to its target part.
+
+    On validation of three data sets whitened embeddings rank no worse than centred ones, and both far better than the
+    language model's own (benchmarks/README.md).
+    """
+    vectors = text_vectors(data)
+    return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data))
+
+
+def text_vectors(data: TrainingData) -> Floats:
+    """Whitened embeddings of length 1, (I, width); zeros for an item without text."""
+    has_text = data.items[t.TEXT].is_valid().to_numpy()
+    white = whitening(data.embeddings)
+    vectors = white.of([data.embeddings], len(data.embeddings)).numpy() * has_text[:, None]
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    return found

@@ -1,0 +1,54 @@
+"""Planted shops in which one scorer alone knows the answer: the fused score must find it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shops
+
+from crossrec_cli.interest.batches import Cases
+from crossrec_cli.models.base import Scorer, TrainingData, products
+from crossrec_cli.models.fusion import Questions, fit, group_of
+from crossrec_cli.models.scorers import SCORERS, choose
+
+LEAST = 0.97
+"""Of the NDCG@10 of the scorer that knows."""
+KNOWS = {"text": "text", "words": "words", "attributes": "attributes", "linear": "linear", "popularity": "popularity"}
+
+
+def ranked(scores: np.ndarray, data: TrainingData, cases: Cases) -> float:
+    """NDCG@10 among the target's items that were not bought before."""
+    given = data.histories.items.take(cases.users, cases.history_lengths)
+    scores = scores.copy()
+    scores[given.rows, given.values] = -np.inf
+    scores[:, ~data.is_target] = -np.inf
+    own = scores[np.arange(cases.count), cases.truth.values][:, None]
+    rank = 1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
+    return float(np.where(rank <= 10, 1 / np.log2(1 + rank), 0).mean())
+
+
+def measured(data: TrainingData, valid: Cases, test: Cases) -> tuple[float, dict[str, float]]:
+    """Test NDCG@10 of the fused score, and of the best feature of each scorer."""
+    candidates = np.flatnonzero(data.is_target)
+    questions = Questions.of(data.histories, valid, candidates, True, 7)
+    popularity = SCORERS["popularity"](data, 7)[0]
+    base = popularity, popularity.features[0]
+    chosen: list[Scorer] = [choose(build(data, 7), questions, base) for build in SCORERS.values()]
+    pairs = [(scorer, feature) for scorer in chosen for feature in scorer.features]
+    fusion = fit({feature.name: questions.scores(scorer, feature) for scorer, feature in pairs}, questions)
+    users = data.histories.items.take(test.users, test.history_lengths), data.histories.tags.take(test.users)
+    group = group_of(data.histories.target_lengths(test.users, test.history_lengths))
+    fused, best = 0.0, {}
+    for number, (scorer, feature) in enumerate(pairs):
+        scores = products(feature.user_vectors(*users), scorer.item_vectors)
+        fused = fused + fusion.weights[group, number][:, None] * scores
+        best[scorer.name] = max(best.get(scorer.name, 0.0), ranked(scores, data, test))
+    return ranked(fused, data, test), best
+
+
+@pytest.mark.parametrize("knows", sorted(KNOWS))
+def test_the_scorer_that_knows_is_found(knows: str) -> None:
+    fused, alone = measured(*shops.shop(knows))
+    others = max(score for name, score in alone.items() if name not in (KNOWS[knows], "linear", "neighbours"))
+    assert alone[KNOWS[knows]] > 1.5 * others, "the shop is planted as it should be"
+    assert fused >= LEAST * max(alone.values())
