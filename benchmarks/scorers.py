@@ -1,0 +1,127 @@
+"""What the scorers without training reach, each alone and fused, and what each adds; as Markdown.
+
+    crossrec run my.yaml --to pretrain-adapt --set adapt.epochs=0
+    python benchmarks/scorers.py my.yaml [--leave-out]
+
+Weights and variants are fitted on the validation purchases; the figures are of the test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from crossrec_cli import runtime
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.interest.batches import Cases, Ints, Ragged, load_cases
+from crossrec_cli.models.base import Feature, Scorer, TrainingData, products
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fusion import GROUPS, group_of
+from crossrec_cli.models.scorers import SCORERS
+from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.ranking.topk import Scorer as Ranking
+from crossrec_cli.ranking.topk import ranked
+from crossrec_cli.stages import CASES, INTERACTIONS, TRANSFER
+from crossrec_cli.stages.load import load_embeddings, load_world
+
+NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
+
+
+class Benchmark:
+    """A run's data, and the measures of what ranks it."""
+
+    def __init__(self, config_file: Path, overrides: Sequence[str], seed: int | None) -> None:
+        config = load_config(config_file, overrides)
+        runtime.prepare(config.runtime, config.seed)
+        inputs = inputs_of(config, TRANSFER)
+        world, cases = load_world(inputs), t.read_table(inputs[CASES])
+        times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
+        known = times.cast(pa.int64()).to_numpy() if times.null_count == 0 else None
+        self.data = TrainingData(world.histories, world.items, load_embeddings(inputs), known)
+        self.valid, self.test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
+        self.candidates, self.mask_seen = world.target_items, config.evaluate.mask_seen
+        self.seed = config.seed if seed is None else seed
+        lengths = world.histories.target_lengths(self.test.users, self.test.history_lengths)
+        self.group = group_of(lengths)
+        self.sold = world.histories.domain.trained
+
+    def fused(self, names: Sequence[str]) -> Fused:
+        """These scorers, fitted on validation."""
+        return Fused.fitted(names, self.data, self.valid, self.candidates, self.mask_seen, self.seed)
+
+    def measured(self, scorer: Ranking) -> dict[str, metrics.Floats]:
+        """NDCG@10 and HR@10 of each test case."""
+        ranks = ranked(scorer, self.data.histories, self.test, self.candidates, self.mask_seen)
+        return metrics.per_case(ranks, [10])
+
+    def alone(self, scorer: Scorer, feature: Feature) -> Ranking:
+        """One feature by itself."""
+        vectors = scorer.item_vectors[self.candidates]
+
+        def score(histories: Ragged, tags: Ragged) -> torch.Tensor:
+            return torch.from_numpy(products(feature.user_vectors(histories, tags), vectors))
+
+        return score
+
+    def line(self, name: str, found: dict[str, metrics.Floats], beside: metrics.Floats | None = None) -> None:
+        """A row of the table: means, by group, of items nobody bought, and the gain over what stands beside."""
+        values = found[NDCG]
+        parts = [values[self.group == number] for number in range(len(GROUPS))]
+        parts.append(values[unsold(self.test, self.sold)])
+        gain = ""
+        if beside is not None:
+            low, high = interval(values - beside)
+            gain = f"{metrics.mean(values - beside):+.4f} ({low:+.4f} to {high:+.4f})"
+        means = " | ".join(f"{metrics.mean(part):.4f}" if len(part) else "" for part in parts)
+        print(f"| {name} | {metrics.mean(values):.4f} | {metrics.mean(found[HR]):.4f} | {means} | {gain} |", flush=True)
+
+
+def unsold(cases: Cases, sold: np.ndarray) -> Ints:
+    """The cases that ask for an item nobody bought in training alone."""
+    some = np.bincount(cases.truth.rows, sold[cases.truth.values], cases.count)
+    return np.flatnonzero(some == 0)
+
+
+def main() -> None:
+    """Read the command line, fit, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--seed", type=int, help="of what is sampled; the config's by default")
+    parser.add_argument("--scorers", nargs="+", default=list(SCORERS), choices=list(SCORERS))
+    parser.add_argument("--leave-out", action="store_true", help="fit without each scorer as well")
+    arguments = parser.parse_args()
+    benchmark = Benchmark(arguments.config, arguments.overrides, arguments.seed)
+    began = time.perf_counter()
+    fused = benchmark.fused(arguments.scorers)
+    seconds = time.perf_counter() - began
+    size = f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users"
+    print(f"{size}, fitted in {seconds:.0f} s.\n\n| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | unsold | gain |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    whole = benchmark.measured(fused.among(benchmark.candidates))
+    benchmark.line("fused", whole)
+    for scorer in fused.scorers:
+        for feature in scorer.features:
+            decay = getattr(feature, "decay", 1.0)
+            name = feature.name if decay == 1 else f"{feature.name}, each counting {decay:g} of the next"
+            benchmark.line(name, benchmark.measured(benchmark.alone(scorer, feature)))
+    for left_out in arguments.scorers if arguments.leave_out else ():
+        rest = benchmark.fused([name for name in arguments.scorers if name != left_out])
+        found = benchmark.measured(rest.among(benchmark.candidates))
+        benchmark.line(f"fused without {left_out}", found, whole[NDCG])
+    print(f"\n| group | {' | '.join(fused.fusion.features)} |\n|---|{'---|' * len(fused.fusion.features)}")
+    for name, weights in zip(("0", "1–2", "3–5", "6+"), fused.fusion.weights * fused.fusion.spread, strict=True):
+        print(f"| {name} | {' | '.join(f'{weight:.2f}' for weight in weights)} |")
+
+
+if __name__ == "__main__":
+    main()
