@@ -80,7 +80,7 @@ def _read(job: Job, index: int, file: Path, known: pa.ChunkedArray) -> tuple[pa.
         found = tables.fetch(
             more_items(tables, config.data, config.domains, index, str(file), ledger).order_by(t.ITEM_ID)
         )
-    left_out = {reason: int(count) for _, reason, _, count in ledger.measures}
+    left_out = {reason: int(count) for measure, reason, _, count in ledger.measures if measure == "removed"}
     tests = {
         "already in the catalogue": pc.is_in(found[t.ITEM_ID], known.combine_chunks()),
         "outside the domains": pc.is_null(found[t.DOMAIN]),
