@@ -351,10 +351,13 @@ class Runtime(Section):
     """Memory that preprocess's tables may take before they spill to disk, as in ``4GB``."""
 
 
+MOST_EXAMPLES = 100
+
+
 class Report(Section):
     """What the page report.html shows of people."""
 
-    examples: Annotated[int, Field(ge=0, le=100)] = 0
+    examples: Annotated[int, Field(ge=0, le=MOST_EXAMPLES)] = 0
     """So many test users' purchases and lists, drawn at random. They are real people's: mind who reads the page."""
     ids: Literal["pseudonyms", "real"] = "pseudonyms"
     """Whether these users bear running numbers or the ids of the data."""

@@ -179,9 +179,9 @@ def _numbered(
         user = user.select(ACCOUNT, USER, **{t.USER_ID: user[OWN]})
         item = known.filter(known[t.PLATFORM] == platform.name)
         item = item.select(LISTING, ITEM, t.DOMAIN, "has_text", **{t.ITEM_ID: item[OWN]})
-        of_none = Reason.first((excluded(part[t.ITEM_ID], platform.items.exclude), Reason.EXCLUDED))
-        part = part.mutate(**{t.REASON: ibis.coalesce(part[t.REASON], of_none)})
-        found = part.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
+        no_product = Reason.first((excluded(part[t.ITEM_ID], platform.items.exclude), Reason.EXCLUDED))
+        usable = part.mutate(**{t.REASON: ibis.coalesce(part[t.REASON], no_product)})
+        found = usable.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
         numbered.append(found.drop(t.USER_ID, f"{t.USER_ID}_right", t.ITEM_ID, f"{t.ITEM_ID}_right"))
     rows = _one_clock(union(numbered), data)
     of_item = Reason.first(

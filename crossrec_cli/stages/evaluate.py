@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def _baselines(job: Job, shop: Shop, valid: Cases) -> tuple[dict[str, Scorer], d
         ranks = ranked(scorer, shop.histories, valid, shop.candidates, job.config.evaluate.mask_seen)
         return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
 
-    for name in job.config.evaluate.baselines:
+    for name in _different(job.config.evaluate.baselines, shop):
         baseline = BASELINES[name]
         try:
             scorers[name], setting = baseline.tuned(shop, quality)
@@ -77,6 +77,12 @@ def _baselines(job: Job, shop: Shop, valid: Cases) -> tuple[dict[str, Scorer], d
             settings[name] = setting
         job.report.log(f"{baseline.title} is ready")
     return scorers, settings
+
+
+def _different(names: Sequence[str], shop: Shop) -> list[str]:
+    """The baselines' names, without those that are ``ease`` itself where source and target are the same items."""
+    same = {"ease_target", "ease_weighted"} if "ease" in names and shop.in_target.all() else set()
+    return [name for name in names if name not in same]
 
 
 def _ranked(job: Job, shop: Shop, scorers: Mapping[str, Scorer], cases: Cases) -> dict[str, Ranks]:

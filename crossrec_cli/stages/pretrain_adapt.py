@@ -42,7 +42,8 @@ def run(job: Job) -> Summary:
     world = load_world(job.inputs, tags)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     sampler = learner.source_sampler(world.histories)
-    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} source items")
+    what = "items, source and target in one" if config.domains.same else "source items"
+    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} {what}")
     if not sampler.steps:
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, world, compute)
@@ -127,7 +128,7 @@ class SourceQuestion:
 
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
         """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
-        candidates = np.flatnonzero(~self.histories.domain.is_target & self.histories.domain.trained)
+        candidates = np.flatnonzero(self.histories.domain.is_source & self.histories.domain.trained)
         white = whitening(embeddings)
         scorer = text_scorer((embeddings - white.mean.numpy()) @ white.matrix.numpy(), candidates)
         ranks = ranked(scorer, self.histories, self.cases, candidates, mask_seen=True)

@@ -14,6 +14,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.encoder import cache
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
@@ -87,8 +88,14 @@ Scores = dict[Control, dict[str, list[metrics.Floats]]]
 
 
 def run(job: Job) -> Summary:
-    """Train every control with every seed, and compare them user by user."""
+    """Train every control with every seed, and compare them user by user.
+
+    Raises:
+        ConfigError: if source and target are the same items.
+    """
     config = job.config
+    if config.domains.same:
+        raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
     compute = runtime.prepare(config.runtime, config.seed)
     problem = Problem.of(job, compute)
     scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS if control.texts in problem.embeddings}
