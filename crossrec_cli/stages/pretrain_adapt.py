@@ -28,7 +28,7 @@ from crossrec_cli.interest.train import Epoch, learning_columns
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
-from crossrec_cli.stages.load import World, load_world, save_model
+from crossrec_cli.stages.load import World, load_world, save_model, texts_of
 
 ASKED_AT_MOST = 2000
 Floats = npt.NDArray[np.float32]
@@ -69,7 +69,7 @@ def _last_loss(learned: list[list[Epoch]]) -> float | None:
 
 def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:
     """Embed every item's text and write the embeddings down; and whether an adapted language model made them."""
-    config, texts = job.config, world.items[t.TEXT].to_pylist()
+    config, texts = job.config, texts_of(world.items)
     encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
     embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
     if config.adapt.language_model != "frozen" and distributed.leads():

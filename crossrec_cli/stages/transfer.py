@@ -23,7 +23,7 @@ from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner
 from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import World, load_embeddings, load_world
+from crossrec_cli.stages.load import World, load_embeddings, load_world, texts_of
 
 Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
@@ -120,8 +120,7 @@ def _read_texts(job: Job, world: World, compute: runtime.Compute) -> dict[str, F
     found = {READ: read, NONE: np.zeros_like(read)}
     if LANGUAGE_MODEL in job.inputs:
         encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        texts = world.items[t.TEXT].to_pylist()
-        found[FROZEN] = cache.embed(encoder, texts, config.run_path / "embeddings", job.report)
+        found[FROZEN] = cache.embed(encoder, texts_of(world.items), config.run_path / "embeddings", job.report)
     return found
 
 
