@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform
+from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Source
 from crossrec_cli.config.values import template_fields
 from crossrec_cli.data.described import LATEST, one_each, ways
 from crossrec_cli.data.engine import SOURCE_ROW, Engine, input_files
@@ -88,7 +88,7 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
     for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
         file_column(raw, name, place, spec.path)
-    shared = _is_shared(platform)
+    shared = is_shared(platform, spec)
     clock = platform.interactions.columns.timestamp if shared else None
     described = dict.fromkeys([*names, *filter(None, (spec.columns.category, spec.columns.brand))])
     texts = {name: f"text {number}" for number, name in enumerate(described)}
@@ -140,10 +140,10 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     return part
 
 
-def _is_shared(platform: Platform) -> bool:
-    """Whether the items are described where they are bought, row by row."""
-    items, interactions = (source.path for source in (platform.items, platform.interactions))
-    return items == interactions or input_files(items) == input_files(interactions)
+def is_shared(platform: Platform, spec: Source) -> bool:
+    """Whether items or users are described where they buy, row by row: in the interactions' own file."""
+    paths = (spec.path, platform.interactions.path)
+    return paths[0] == paths[1] or input_files(paths[0]) == input_files(paths[1])
 
 
 def _unusable(item_id: ir.StringValue, spec: Items) -> ir.IntegerValue:
@@ -252,10 +252,14 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
             SOURCE_ROW,
             **{t.USER_ID: identifier(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
         )
+        alike = part.count().over(group_by=[t.USER_ID, t.TAGS])
         missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))
-        part = one_per(part.mutate(**{t.REASON: missing}), [t.USER_ID], [t.TAGS])
-        kept = engine.keep(part, spec.path)
-        parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
+        part = part.mutate(alike=alike, **{t.REASON: missing})
+        kept = engine.keep(one_per(part, [t.USER_ID], [ibis.desc("alike"), t.TAGS]).drop("alike"), spec.path)
+        if is_shared(platform, spec):
+            parts.append(kept.filter(kept[t.REASON].isnull()).drop(t.REASON))
+        else:
+            parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
     return union(parts) if parts else None
 
 

@@ -208,3 +208,17 @@ def test_a_whole_catalogue_needs_no_category(tmp_path):
         shop.config["domains"] = wrong
         with pytest.raises(ConfigError, match="the whole catalogue"):
             catalogue(shop)
+
+
+def test_of_order_lines_a_user_has_the_tags_that_most_rows_say(tmp_path):
+    shop = order_lines(tmp_path)
+    platform = shop.config["data"]["platforms"][0]
+    path = platform["interactions"]["path"]
+    lines = pd.read_parquet(path).assign(town=["Rome"] * 5 + ["Oslo"] * 2 + ["Rome"] * 4)
+    lines["user"] = ["a"] * 5 + ["b"] * 5 + [None]
+    lines.to_parquet(path)
+    platform["users"] = {"path": path, "columns": {"user_id": "user"}, "tags": ["town"]}
+    shop.config["data"]["clean"]["near_duplicates"] = 0
+    found = cleaned(shop)
+    assert found["users"].set_index("user_id")["tags"].map(list).to_dict() == {"a": ["town=Rome"], "b": ["town=Rome"]}
+    assert set(found["rejected"]["table"]) == {"interactions"}
