@@ -352,6 +352,7 @@ class Runtime(Section):
 
 
 MOST_EXAMPLES = 100
+"""So many test users evaluate writes down, for a page to show some of them."""
 
 
 class Report(Section):

@@ -130,8 +130,9 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     part, varied, listed = one_each(engine, engine.keep(part, spec.path), clock is not None)
     engine.drop(read)
     if data.detect_language:
-        detected = _language(part[t.TEXT]).nullif("")
+        detected, before = _language(part[t.TEXT]).nullif(""), part
         part = engine.keep(part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], detected)}), spec.path)
+        engine.drop(before)
     ledger.note("catalogue", "described in more than one way", varied, platform.name)
     if spec.columns.category:
         missing = engine.count(part.filter(part[t.CATEGORY].isnull()))

@@ -57,7 +57,10 @@ def one_each(engine: Engine, described: ir.Table, timed: bool) -> tuple[ir.Table
     most = varied.order_by(ibis.desc("n"), t.ITEM_ID).limit(LISTED)
     listed = _listed(engine.fetch(more.semi_join(most, t.ITEM_ID)).to_pylist(), told)
     once = described.anti_join(several, t.ITEM_ID).drop("n", LATEST)
-    return engine.keep(once.union(_chosen(more, timed).select(once.columns)), "items"), engine.count(varied), listed
+    found, count = engine.keep(once.union(_chosen(more, timed).select(once.columns)), "items"), engine.count(varied)
+    for done in (described, several, more, varied):
+        engine.drop(done)
+    return found, count, listed
 
 
 def _chosen(more: ir.Table, timed: bool) -> ir.Table:

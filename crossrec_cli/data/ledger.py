@@ -190,7 +190,7 @@ class Ledger:
             )
             met = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
             where = min(row["row"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE)
-            if of == "interactions":
+            if of == "interactions" and reasons[Reason.NO_USER] < rows:
                 enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
                 guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} leaves them out"
                 hints = {Reason.NO_USER: guests, **hints}

@@ -41,8 +41,14 @@ def section(quality: pa.Table) -> Section:
     measures = _measures(quality)
     tables = (_domains(measures), _left(measures), _removed(measures), _catalogue(measures), _identity(measures))
     charts = [draw(measures[name]) for name, draw in _CHARTS.items() if any(row.value for row in measures[name])]
-    text = _TEXT + (_SHARED if any(row.label == t.SOURCE for row in measures["items"]) else _SAME)
-    return Section("The data", text, [table for table in tables if table.rows], charts)
+    return Section(
+        "The data", _TEXT + (_SAME if _is_one(measures) else _SHARED), [table for table in tables if table.rows], charts
+    )
+
+
+def _is_one(measures: _Measures) -> bool:
+    """Whether all items are the target's."""
+    return [row.label for row in measures["items"]] == [t.TARGET]
 
 
 def _measures(quality: pa.Table) -> _Measures:
