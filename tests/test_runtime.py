@@ -14,11 +14,6 @@ def test_cpu_precision_follows_the_processor():
     assert prepare(Runtime(device="cpu", precision="fp32"), 0).dtype is torch.float32
 
 
-def test_a_processor_does_not_train_in_fp16():
-    with pytest.raises(UnavailableError, match="use bf16 or fp32"):
-        prepare(Runtime(device="cpu", precision="fp16"), 0)
-
-
 def test_autocast_really_computes_in_the_precision():
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with prepare(Runtime(device="cpu", precision=precision), 0).autocast():

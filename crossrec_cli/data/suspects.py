@@ -88,12 +88,12 @@ def no_products(engine: Engine, rows: ir.Table, cleaned: Cleaned, data: Data, in
     )
     own = engine.keep(own, "items")
     sizes = engine.fetch(own.aggregate(**{name: own[name].mean() for name in ("n", "free", "wordy")})).to_pylist()[0]
-    tests = [(own["named"], "is called like none")]
+    tests = [(own["named"], "has the name of a fee, postage or a test")]
     if 0 < (sizes["free"] or 0) <= FREE:
         tests.append((own["free"], "costs nothing"))
     if 0 < (sizes["wordy"] or 0) <= 1 - WITH_DIGITS:
         often = own["wordy"] & (own["n"] >= OFTEN * sizes["n"])
-        tests.append((often, "is bought often, and its id is the only kind without digits"))
+        tests.append((often, "is bought often, and its id has no digit where nearly all others have"))
     why = ibis.cases(*tests, else_=ibis.null("string"))
     chosen = own.select("id", "n", why=why).drop_null("why").order_by(ibis.desc("n"), "id").limit(MOST)
     for row in engine.fetch(chosen).to_pylist():
