@@ -1,5 +1,6 @@
 """The errors that end a command. Each knows its exit code; each message is one line for a person."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -54,9 +55,13 @@ class ConfigError(CrossrecError):
 
 
 class InputError(CrossrecError):
-    """An input file is missing, unreadable, or holds nothing that can be used."""
+    """An input file is missing, unreadable, or holds nothing that can be used; what was found until then with it."""
 
     exit_code = ExitCode.INPUT
+
+    def __init__(self, problem: str, found: Mapping[str, object] | None = None) -> None:
+        super().__init__(problem)
+        self.found = found or {}
 
 
 class ArtifactError(CrossrecError):

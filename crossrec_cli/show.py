@@ -103,7 +103,7 @@ def page(console: Console, config: Config, wanted: Page) -> dict[str, Any]:
     from crossrec_cli.verdict import track, write  # noqa: PLC0415
     from crossrec_cli.verdict.facts import Facts  # noqa: PLC0415
 
-    facts = Facts.read(Store(config.run_path))
+    facts = Facts.read(Store(config.run_path), config.report)
     if facts is None:
         return {}
     path, verdict = write.write_page(facts, config.run_path), pages.verdict(facts)
@@ -218,22 +218,27 @@ def check(console: Console, found: Check) -> dict[str, Any]:
         console.table("Would be left out", ["rule", "rows"], rows)
     sizes = {(measure, label): value for measure, label, _, value in found.measures}
     names = ("interactions", "users", "items", "density")
-    if all((name, domain) in sizes for name in names for domain in (t.SOURCE, t.TARGET)):
+    if domains := [domain for domain in (t.SOURCE, t.TARGET) if ("density", domain) in sizes]:
         table = [
             [domain, *(f"{sizes[name, domain]:,.0f}" for name in names[:3]), f"{sizes['density', domain]:.3%}"]
-            for domain in (t.SOURCE, t.TARGET)
+            for domain in domains
         ]
         console.table("Would be left", ["domain", *names], table)
+    if ("users", "both") in sizes:
         shared = (
             f"Shared: {sizes['users', 'both']:,.0f} users; {found.words[1]:,} of the target's {found.words[0]:,} words"
         )
         console.result(Text(shared), wanted=False)
+    for suspect in found.suspects:
+        console.result(Text(f"Look at this in {suspect.platform}: {visible(suspect.text)}."), wanted=False)
     console.result(Text(f"Transfer {found.verdict}."), wanted=False)
     return {
         "columns": [dict(zip(("source", "name", "column", "first_value"), row, strict=True)) for row in found.columns],
         "measures": [dict(zip(t.QUALITY.names, row, strict=True)) for row in found.measures],
         "target_words": found.words[0],
         "shared_words": found.words[1],
+        "warnings": [asdict(suspect) for suspect in found.suspects],
+        "too_few": found.too_few,
         "transfer": found.verdict,
         "problem": found.problem,
     }
@@ -247,6 +252,8 @@ def _quality(console: Console, artifact: Artifact) -> None:
         measure, label, figure = row[t.MEASURE], row[t.LABEL], f"{row[t.VALUE]:,.0f}"
         if measure == "removed" and row[t.VALUE]:
             rows.append([f"  {row[t.OTHER]}: {label}", f"−{figure}", "", ""])
+        elif measure == "catalogue" and row[t.VALUE]:
+            rows.append([f"  items {label}", "", "", figure])
         elif measure.endswith("_left"):
             if label not in left:
                 rows.append([label])

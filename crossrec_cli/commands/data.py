@@ -22,6 +22,7 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
             from crossrec_cli.data.check import check  # noqa: PLC0415
 
         found = check(loaded(config, overrides))
-        console.document(show.check(console, found))
+        told = show.check(console, found)
         if found.problem:
-            raise InputError(found.problem)
+            raise InputError(found.problem, told)
+        console.document(told)

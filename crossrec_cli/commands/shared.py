@@ -12,7 +12,7 @@ import typer
 
 from crossrec_cli import distributed
 from crossrec_cli.console import Console
-from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, RegressionError
+from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError, RegressionError
 from crossrec_cli.interrupts import INTERRUPTED
 from crossrec_cli.reporting import mask
 
@@ -78,7 +78,8 @@ def fail(console: Console, error: BaseException) -> NoReturn:
         problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)
     against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
-    console.document({"error": problems, "exit_code": code.value} | against)
+    found_before = error.found if isinstance(error, InputError) else {}
+    console.document({**found_before, "error": problems, "exit_code": code.value, **against})
     raise SystemExit(code.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from string import Formatter
@@ -12,15 +13,17 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform
+from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Source
 from crossrec_cli.config.values import template_fields
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.described import LATEST, one_each, ways
+from crossrec_cli.data.engine import SOURCE_ROW, Engine, input_files
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.values import (
     BETWEEN,
     PATH,
     entries,
     identifier,
+    moment,
     number,
     path,
     plain,
@@ -33,7 +36,7 @@ from crossrec_cli.errors import InputError
 SURE = 0.4
 """Of 9,668 English texts of a grocer, 297 were told as some other language; in lower case and with this bound, 20."""
 BANDS = ("low", "middle", "high")
-DESCRIBED = [t.TEXT, t.CATEGORY, t.BRAND, t.PRICE, t.LANGUAGE]
+UNUSABLE = [Reason.NO_ITEM, Reason.EXCLUDED]
 
 
 def reader(raw: ir.Table, spec: Interactions | Items, key: str) -> Callable[[str, str], ir.Column]:
@@ -85,34 +88,75 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
     for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
         file_column(raw, name, place, spec.path)
-    # Kept, since a Parquet file of one row group would be worked on by one thread, and as Spark would make a
-    # text anew for each look at it.
+    shared = is_shared(platform, spec)
+    clock = platform.interactions.columns.timestamp if shared else None
     described = dict.fromkeys([*names, *filter(None, (spec.columns.category, spec.columns.brand))])
     texts = {name: f"text {number}" for number, name in enumerate(described)}
-    made = {texts[name]: entries(raw[name]) for name in described}
-    raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys(mapped.values()), **made), spec.path)
     column = reader(raw, spec, key)
-    brand = raw[texts[spec.columns.brand]] if spec.columns.brand else ibis.null("string")
-    language = column(t.LANGUAGE, "string")
-    part = raw.select(
+    read = raw.select(
         SOURCE_ROW,
         **{
             t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
+            t.PRICE: column(t.PRICE, "string"),
+            t.LANGUAGE: words(column(t.LANGUAGE, "string")).lower(),
+            LATEST: moment(raw[clock]) if clock else ibis.null("timestamp(6)"),
+        },
+        **{texts[name]: entries(raw[name]) for name in described},
+    )
+    # Kept, since a Parquet file of one row group would be worked on by one thread, and as Spark would make a
+    # text anew for each look at it.
+    read = engine.keep(read.mutate(**{t.REASON: _unusable(read[t.ITEM_ID], spec)}), spec.path)
+    if not shared:  # or else its rows are interactions, and counted as such
+        ledger.leave_out(one_per(read, [t.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
+    found = ways(read.filter(read[t.REASON].isnull()).drop(t.REASON))
+    text = {name: found[texts[name]] for name in described}
+    nothing = ibis.null("string")
+    part = found.select(
+        SOURCE_ROW,
+        "n",
+        LATEST,
+        **{
+            t.ITEM_ID: found[t.ITEM_ID],
             t.PLATFORM: ibis.literal(platform.name),
-            t.CATEGORY: path(raw[texts[spec.columns.category]], data.clean),
-            t.BRAND: plain(brand.replace(BETWEEN, " "), data.clean),
-            t.PRICE: number(column(t.PRICE, "string")),
-            t.LANGUAGE: words(language).lower(),
-            t.TEXT: _filled(spec.text, {name: raw[texts[name]] for name in names}, data.clean),
+            t.CATEGORY: path(text[spec.columns.category], data.clean) if spec.columns.category else nothing,
+            t.BRAND: plain(text[spec.columns.brand].replace(BETWEEN, " "), data.clean)
+            if spec.columns.brand
+            else nothing,
+            t.PRICE: number(found[t.PRICE]),
+            t.LANGUAGE: found[t.LANGUAGE],
+            t.TEXT: _filled(spec.text, {name: text[name] for name in names}, data.clean),
         },
     )
-    missing = Reason.first((part[t.ITEM_ID].isnull(), Reason.NO_ITEM))
-    part = one_per(part.mutate(**{t.REASON: missing}), [t.ITEM_ID], DESCRIBED)
+    part, varied, listed = one_each(engine, engine.keep(part, spec.path), clock is not None)
+    engine.drop(read)
     if data.detect_language:
-        part = part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], _language(part[t.TEXT]).nullif(""))})
-    part = engine.keep(part, spec.path)
-    engine.drop(raw)
-    return ledger.sort_out(part, [Reason.NO_ITEM, Reason.SAME_ID], "items", first=True)
+        detected, before = _language(part[t.TEXT]).nullif(""), part
+        part = engine.keep(part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], detected)}), spec.path)
+        engine.drop(before)
+    ledger.note("catalogue", "described in more than one way", varied, platform.name)
+    if spec.columns.category:
+        missing = engine.count(part.filter(part[t.CATEGORY].isnull()))
+        ledger.note("catalogue", "without a category", missing, platform.name)
+    ledger.described += [{t.PLATFORM: platform.name} | one for one in listed]
+    return part
+
+
+def is_shared(platform: Platform, spec: Source) -> bool:
+    """Whether items or users are described where they buy, row by row: in the interactions' own file."""
+    paths = (spec.path, platform.interactions.path)
+    return paths[0] == paths[1] or input_files(paths[0]) == input_files(paths[1])
+
+
+def _unusable(item_id: ir.StringValue, spec: Items) -> ir.IntegerValue:
+    return Reason.first((item_id.isnull(), Reason.NO_ITEM), (excluded(item_id, spec.exclude), Reason.EXCLUDED))
+
+
+def excluded(item_id: ir.StringValue, patterns: Sequence[str]) -> ir.BooleanValue:
+    """Whether an id is one of those that ``items.exclude`` names; null of no id."""
+    if not patterns:
+        return ibis.literal(False)
+    globs = "|".join(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns)
+    return item_id.re_search(f"^(?:{globs})$")
 
 
 def more_items(engine: Engine, data: Data, domains: Domains, index: int, path: str, ledger: Ledger) -> ir.Table:
@@ -166,22 +210,22 @@ def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Tabl
         for category in domain.category:
             if category != "*" and category not in known:
                 close = get_close_matches(category, known, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known[:20])}"
+                there = f"there are {', '.join(known[:20])}" if known else "no item has a category"
+                hint = f"did you mean '{close[0]}'?" if close else there
                 raise InputError(f"domains.{name}.category: no item is in category '{category}'; {hint}")
     return with_domain(items, domains)
 
 
 def with_domain(items: ir.Table, domains: Domains) -> ir.Table:
-    """As ``assign_domains``, whatever categories there are."""
+    """As ``assign_domains``, whatever categories there are. An item without one is in what ``*`` names alone."""
     category = items[t.CATEGORY]
-    is_source = category.notnull() if "*" in domains.source.category else _within(category, domains.source.category)
-    domain = ibis.cases(
-        (_within(category, domains.target.category), t.TARGET), (is_source, t.SOURCE), else_=ibis.null("string")
-    )
-    return items.mutate(**{t.DOMAIN: domain})
+    within = ((_within(category, getattr(domains, name).category), name) for name in (t.TARGET, t.SOURCE))
+    return items.mutate(**{t.DOMAIN: ibis.cases(*within, else_=ibis.null("string"))})
 
 
 def _within(category: ir.StringValue, names: Sequence[str]) -> ir.BooleanValue:
+    if "*" in names:
+        return ibis.literal(True)
     below = [category.startswith(name + PATH) for name in names]
     return ibis.or_(category.isin(list(names)), *below)
 
@@ -209,10 +253,14 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
             SOURCE_ROW,
             **{t.USER_ID: identifier(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
         )
+        alike = part.count().over(group_by=[t.USER_ID, t.TAGS])
         missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))
-        part = one_per(part.mutate(**{t.REASON: missing}), [t.USER_ID], [t.TAGS])
-        kept = engine.keep(part, spec.path)
-        parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
+        part = part.mutate(alike=alike, **{t.REASON: missing})
+        kept = engine.keep(one_per(part, [t.USER_ID], [ibis.desc("alike"), t.TAGS]).drop("alike"), spec.path)
+        if is_shared(platform, spec):
+            parts.append(kept.filter(kept[t.REASON].isnull()).drop(t.REASON))
+        else:
+            parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
     return union(parts) if parts else None
 
 

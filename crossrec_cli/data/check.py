@@ -13,15 +13,19 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Interactions, Items, Users
 from crossrec_cli.config.schema import Config
 from crossrec_cli.config.values import template_fields
-from crossrec_cli.data import engine, quality
+from crossrec_cli.data import engine, quality, suspects
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.interactions import read_interactions
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import split
+from crossrec_cli.data.suspects import Suspect
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
 """Interactions read of each platform: enough for any shop's columns, and a few seconds' work."""
+LEAST = {"items": 20, "users": 100, "test users": 50}
+"""Of the target: with fewer, what a training shows is chance, and a list of ten is no choice."""
 ENOUGH_USERS = 0.1
 """Of the target's users; who bought in both teaches what goes with what."""
 ENOUGH_WORDS = 0.3
@@ -36,6 +40,8 @@ class Check:
     """Source, our name, the file's column, its first value."""
     measures: list[tuple[str, str, str | None, float]] = field(default_factory=list)
     """As in ``tables.QUALITY``."""
+    suspects: list[Suspect] = field(default_factory=list)
+    """What looks like no person, no product or no tag."""
     words: tuple[int, int] = (0, 0)
     """Distinct words of the target's texts, and how many of them are in the source's."""
     sample: int = SAMPLE
@@ -43,11 +49,24 @@ class Check:
     """Why preprocess would fail; empty if it would not."""
 
     @property
+    def too_few(self) -> dict[str, int]:
+        """What the target has too few of, and how many there are."""
+        there = {measure: int(value) for measure, label, _, value in self.measures if label == t.TARGET}
+        return {name: there[name] for name, least in LEAST.items() if name in there and there[name] < least}
+
+    @property
     def verdict(self) -> str:
         """Whether transfer has a chance, in a sentence."""
         users = {label: value for measure, label, _, value in self.measures if measure == "users"}
         if not users.get(t.TARGET):
             return "cannot be told"
+        if "both" not in users:
+            return "is not in question: source and target are the same items"
+        if self.too_few:
+            few = ", ".join(
+                f"{count:,} {name} where {LEAST[name]:,} are needed" for name, count in self.too_few.items()
+            )
+            return f"cannot be judged, as the target is too small: {few}"
         by_users, by_words = users["both"] / users[t.TARGET], self.words[1] / max(self.words[0], 1)
         ways = [f"{by_users:.0%} of the target's users bought in the source"] if by_users >= ENOUGH_USERS else []
         ways += [f"{by_words:.0%} of its words are in the source's texts"] if by_words >= ENOUGH_WORDS else []
@@ -73,11 +92,23 @@ def check(config: Config) -> Check:
 
 
 def _rehearse(tables: Engine, config: Config, found: Check) -> None:
-    ledger = Ledger(tables, config.data.clean)
+    data, ledger = config.data, Ledger(tables, config.data.clean)
     found.measures = ledger.measures
-    cleaned = clean(tables, config, ledger, SAMPLE)
+    parts = [read_interactions(tables, data, index, SAMPLE) for index in range(len(data.platforms))]
+    for index, part in enumerate(parts):
+        found.suspects += suspects.guests(tables, part, data.platforms[index].name)
+    try:
+        cleaned = clean(tables, config, ledger, SAMPLE)
+    finally:  # the items may have been read, whatever is wrong with the interactions
+        found.suspects += suspects.descriptions(ledger.measures, ledger.described)
+    for index, part in enumerate(parts):
+        found.suspects += suspects.no_products(tables, part, cleaned, data, index)
+        found.suspects += suspects.unlike_tags(tables, data, index)
     found.words = _words(tables, cleaned.items)
-    quality.measure(tables, split(tables, cleaned, config), config.data, ledger)
+    done = split(tables, cleaned, config)
+    test = done.cases.filter(done.cases[t.SPLIT] == t.TEST)
+    ledger.note("test users", t.TARGET, tables.count(test.select(t.USER_INDEX).distinct()))
+    quality.measure(tables, done, data, ledger)
 
 
 def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Data, Domains
 from crossrec_cli.config.schema import Config
-from crossrec_cli.data.catalogue import assign_domains, price_bands, read_items, read_users, tag_list, union
+from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
 from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, USER, read_interactions, varying
@@ -29,6 +29,7 @@ ROW_RULES = [
     Reason.UNKNOWN_EVENT,
     Reason.LOW_RATING,
     Reason.NOTHING,
+    Reason.EXCLUDED,
     Reason.UNKNOWN_ITEM,
     Reason.NO_TEXT,
     Reason.OUTSIDE,
@@ -178,7 +179,9 @@ def _numbered(
         user = user.select(ACCOUNT, USER, **{t.USER_ID: user[OWN]})
         item = known.filter(known[t.PLATFORM] == platform.name)
         item = item.select(LISTING, ITEM, t.DOMAIN, "has_text", **{t.ITEM_ID: item[OWN]})
-        found = part.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
+        no_product = Reason.first((excluded(part[t.ITEM_ID], platform.items.exclude), Reason.EXCLUDED))
+        usable = part.mutate(**{t.REASON: ibis.coalesce(part[t.REASON], no_product)})
+        found = usable.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
         numbered.append(found.drop(t.USER_ID, f"{t.USER_ID}_right", t.ITEM_ID, f"{t.ITEM_ID}_right"))
     rows = _one_clock(union(numbered), data)
     of_item = Reason.first(
@@ -196,8 +199,8 @@ def _numbered(
     if not read:
         raise InputError(f"{data.platforms[0].interactions.path}: holds no row")
     ledger.note("interactions_left", "read", read)
-    hint = _ids_to_compare(engine, parts[0], listings)
-    return ledger.sort_out(rows, [*ROW_RULES, *repeats], "interactions", first=True, hint=hint)
+    hints = {Reason.UNKNOWN_ITEM: _ids_to_compare(engine, parts[0], listings)}
+    return ledger.sort_out(rows, [*ROW_RULES, *repeats], "interactions", first=True, hints=hints)
 
 
 def _ids_to_compare(engine: Engine, part: ir.Table, listings: ir.Table) -> str:
@@ -219,7 +222,8 @@ def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
 
 def _require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> None:
     there = engine.fetch(bought.select(t.DOMAIN).distinct())[t.DOMAIN].to_pylist()
-    for name, domain in ((t.TARGET, domains.target), (t.SOURCE, domains.source)):
+    wanted = ((t.TARGET, domains.target), (t.SOURCE, domains.source))
+    for name, domain in wanted[: 1 if domains.same else 2]:
         if name not in there:
             raise InputError(
                 f"domains.{name}: no interaction with {', '.join(domain.category)} is left after cleaning; "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ FILE_BITS = FILE.bit_length() - 1
 
 TABLES = ["interactions", "items", "users"]
 COLUMNS = "look at the columns that the config names"
+LARGE = 0.1
+"""A reason that makes up this share of a file's unusable rows is worth a hint."""
 
 
 class Reason(StrEnum):
@@ -34,6 +37,7 @@ class Reason(StrEnum):
     FUTURE = "in the future"
     UNKNOWN_EVENT = "unknown event"
     UNKNOWN_ITEM = "unknown item"
+    EXCLUDED = "excluded item"
     LOW_RATING = "rating too low"
     NOTHING = "quantity zero"
     NO_TEXT = "item without text"
@@ -76,6 +80,8 @@ class Ledger:
     def __init__(self, engine: Engine, clean: Clean) -> None:
         self.engine = engine
         self.measures: list[tuple[str, str, str | None, float]] = []
+        self.described: list[dict[str, Any]] = []
+        """Items that are described in more than one way: platform, item_id, column, and its values with their rows."""
         self._clean = clean
         self._fails = _fails(clean)
         self._rejected: list[ir.Table] = []
@@ -101,7 +107,12 @@ class Ledger:
                 raise InputError(if_none)
 
     def sort_out(
-        self, table: ir.Table, rules: Sequence[Reason], of: str, first: bool = False, hint: str = COLUMNS
+        self,
+        table: ir.Table,
+        rules: Sequence[Reason],
+        of: str,
+        first: bool = False,
+        hints: Mapping[Reason, str] | None = None,
     ) -> ir.Table:
         """Take out the rows that bear a reason.
 
@@ -110,18 +121,23 @@ class Ledger:
             rules: the reasons that it may bear, for the count.
             of: interactions, items or users.
             first: whether these are all rows of their files.
-            hint: what to look at where too much is unusable.
+            hints: what to look at where too much is unusable for a reason, beside the columns.
 
         Returns:
             The rows without a reason. Kept: DuckDB takes what passes such a filter for few, and would join it badly.
         """
-        self.leave_out(table, rules, of, first, hint)
+        self.leave_out(table, rules, of, first, hints)
         rest = self.engine.keep(table.filter(table[t.REASON].isnull()).drop(t.REASON), of)
         self.engine.drop(table)
         return rest
 
     def leave_out(
-        self, table: ir.Table, rules: Sequence[Reason], of: str, first: bool = False, hint: str = COLUMNS
+        self,
+        table: ir.Table,
+        rules: Sequence[Reason],
+        of: str,
+        first: bool = False,
+        hints: Mapping[Reason, str] | None = None,
     ) -> None:
         """Count and write down the rows that bear a reason; as ``sort_out``, which takes them out as well."""
         by_file = table.group_by(t.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
@@ -139,7 +155,7 @@ class Ledger:
         for row in counted:
             self._rows[row["file"]] += row["n"] if first else 0
             self._unusable[row["file"]] += row["n"] if row[t.REASON] in UNUSABLE else 0
-        self._check_share(counted, hint)
+        self._check_share(counted, of, hints or {})
         out = table.filter(table[t.REASON].notnull())
         out = out.select(
             SOURCE_ROW,
@@ -164,7 +180,7 @@ class Ledger:
         named[t.ROW] = rejected[SOURCE_ROW] & (FILE - 1)
         self.engine.write(rejected.select(**named), path, t.REJECTED)
 
-    def _check_share(self, counted: Sequence[dict[str, Any]], hint: str) -> None:
+    def _check_share(self, counted: Sequence[dict[str, Any]], of: str, hints: Mapping[Reason, str]) -> None:
         for file in {row["file"] for row in counted}:
             unusable, rows = self._unusable[file], self._rows[file]
             if unusable <= self._clean.max_rejected * rows:
@@ -174,9 +190,15 @@ class Ledger:
             )
             met = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
             where = min(row["row"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE)
+            if of == "interactions" and reasons[Reason.NO_USER] < rows:
+                enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
+                guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} leaves them out"
+                hints = {Reason.NO_USER: guests, **hints}
+            large = [reason for reason, n in reasons.most_common() if n >= LARGE * unusable]
+            told = "; ".join(dict.fromkeys(hints.get(reason, COLUMNS) for reason in large))
             raise InputError(
                 f"{self._place(where)}: {unusable:,} of {rows:,} rows are unusable ({met}), more than "
-                f"data.clean.max_rejected ({self._clean.max_rejected}); {hint}"
+                f"data.clean.max_rejected ({self._clean.max_rejected}); {told}"
             )
 
     def _place(self, source_row: int) -> str:

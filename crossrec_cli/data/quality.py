@@ -28,7 +28,7 @@ YEARS_BY_MONTH = 6
 def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Table:
     """All measures, as ``tables.QUALITY``: those that the ledger noted on the way, then those of what is left."""
     rows = tables.rows
-    widest = tables.items.select(t.ITEM_INDEX, t.DOMAIN, name=tables.items[t.CATEGORY].re_replace(f"{PATH}.*$", ""))
+    widest = tables.items.select(t.ITEM_INDEX, t.DOMAIN, name=_widest(tables.items))
     group = ibis.dense_rank().over(order_by=["name", t.DOMAIN]).cast("int32")  # numbers are compared faster than names
     widest = engine.keep(widest.mutate(group=group), "items")
     bought = rows.group_by(t.ITEM_INDEX).aggregate(n=rows.count())
@@ -53,15 +53,21 @@ def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Ta
     return pa.table(dict(zip(t.QUALITY.names, map(list, columns), strict=True)), schema=t.QUALITY)
 
 
+def _widest(items: ir.Table) -> ir.StringValue:
+    return items[t.CATEGORY].re_replace(f"{PATH}.*$", "").fill_null("without a category")
+
+
 def _domains(engine: Engine, bought: ir.Table, who: ir.Table, ledger: Ledger) -> None:
     users = who.group_by(t.DOMAIN).aggregate(users=who[t.USER_INDEX].nunique())
     sizes = bought.group_by(t.DOMAIN).aggregate(interactions=bought["n"].sum(), items=bought.count())
-    for row in engine.fetch(sizes.inner_join(users, t.DOMAIN).order_by(t.DOMAIN)).to_pylist():
+    found = engine.fetch(sizes.inner_join(users, t.DOMAIN).order_by(t.DOMAIN)).to_pylist()
+    for row in found:
         for name in ("interactions", "users", "items"):
             ledger.note(name, row[t.DOMAIN], row[name])
         ledger.note("density", row[t.DOMAIN], row["interactions"] / (row["users"] * row["items"]))
-    both = who.group_by(t.USER_INDEX).aggregate(domains=who[t.DOMAIN].nunique())
-    ledger.note("users", "both", engine.count(both.filter(both["domains"] == 2)))
+    if len(found) == 2:
+        both = who.group_by(t.USER_INDEX).aggregate(domains=who[t.DOMAIN].nunique())
+        ledger.note("users", "both", engine.count(both.filter(both["domains"] == 2)))
 
 
 def _popularity(engine: Engine, bought: ir.Table, ledger: Ledger) -> None:

@@ -218,7 +218,7 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
         ["users", f"{world.users.num_rows:,}"],
         *(
             [domain, f"{counts[f'{domain}_interactions']:,} interactions with {counts[f'{domain}_items']:,} items"]
-            for domain in (t.SOURCE, t.TARGET)
+            for domain in (t.SOURCE, t.TARGET)[config.domains.same :]
         ),
         ["days", days],
         ["split", config.split.strategy],
@@ -231,11 +231,12 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
         ["reads", f"{encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}"],
     ]
     linear = made[FINETUNE].summary["linear_member"]
+    source = "everything" if config.domains.same else "the source"
     settings = [
         ["user encoder", interest.user_encoder],
         ["dim, members", f"{interest.dim}, {interest.members}" + (f" and {linear}" if linear else "")],
         ["loss", interest.loss],
-        ["epochs", f"{config.adapt.epochs} on the source, at most {config.finetune.epochs} on the target"],
+        ["epochs", f"{config.adapt.epochs} on {source}, at most {config.finetune.epochs} on the target"],
         ["seed", str(config.seed)],
     ]
     versions = [list(pair) for pair in made[FINETUNE].versions.items()]

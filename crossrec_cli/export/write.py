@@ -119,7 +119,7 @@ def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:
 
 def _facts(config: Config, made: Mapping[str, Artifact]) -> Facts | None:
     """What the run's evaluation found; None if there is none of these very files."""
-    facts = Facts.read(Store(config.run_path))
+    facts = Facts.read(Store(config.run_path), config.report)
     if facts is None:
         return None
     now = {

@@ -107,6 +107,11 @@ class Domain:
     """How many training interactions each item has; shape (items,)."""
 
     @property
+    def is_source(self) -> Bools:
+        """The others; all items where the target is the whole catalogue. Shape (items,)."""
+        return self.is_target if self.is_target.all() else ~self.is_target
+
+    @property
     def trained(self) -> Bools:
         """Items that have any; the others are cold."""
         return self.popularity > 0
@@ -137,7 +142,7 @@ class Histories:
     @property
     def source_training(self) -> Ragged:
         """Of that, what is in the source."""
-        return self.training.where(~self.domain.is_target[self.training.values])
+        return self.training.where(self.domain.is_source[self.training.values])
 
     def with_given(self, cases: Cases) -> Histories:
         """What these questions give of their users' histories may be trained on as well."""

@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.report.page import Chart, Section, Table, render
 
-_TEXT = (
-    "Look for rules that remove more than they should, months without data, and a few items that take nearly all. "
-    "Where source and target share hardly any users, there is little to carry over."
-)
+_TEXT = "Look for rules that remove more than they should, months without data, and a few items that take nearly all."
+_SHARED = " Where source and target share hardly any users, there is little to carry over."
+_SAME = " The target is the whole catalogue: source and target are the same items."
 _COUNTED = ("interactions", "users", "items")
 _NONE = "–"
 
@@ -40,9 +39,16 @@ def page(quality: pa.Table) -> str:
 def section(quality: pa.Table) -> Section:
     """The measures as tables and charts; one that is not there is left out."""
     measures = _measures(quality)
-    tables = (_domains(measures), _left(measures), _removed(measures), _identity(measures))
+    tables = (_domains(measures), _left(measures), _removed(measures), _catalogue(measures), _identity(measures))
     charts = [draw(measures[name]) for name, draw in _CHARTS.items() if any(row.value for row in measures[name])]
-    return Section("The data", _TEXT, [table for table in tables if table.rows], charts)
+    return Section(
+        "The data", _TEXT + (_SAME if _is_one(measures) else _SHARED), [table for table in tables if table.rows], charts
+    )
+
+
+def _is_one(measures: _Measures) -> bool:
+    """Whether all items are the target's."""
+    return [row.label for row in measures["items"]] == [t.TARGET]
 
 
 def _measures(quality: pa.Table) -> _Measures:
@@ -96,6 +102,10 @@ def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> Table:
     labels = dict.fromkeys(row.label for row in rows)
     lines = [[label, *(_count(values.get((label, other))) for other in others)] for label in labels]
     return Table(title, [corner, *("count" if other == _NONE else other for other in others)], lines)
+
+
+def _catalogue(measures: _Measures) -> Table:
+    return _crossed("Items to look at", "items", [row for row in measures["catalogue"] if row.value])
 
 
 def _identity(measures: _Measures) -> Table:

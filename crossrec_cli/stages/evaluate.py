@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def _baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float
         ranks = ranked(scorer, shop.histories, shop.valid, shop.candidates, shop.mask_seen)
         return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
 
-    names = job.config.evaluate.baselines
+    names = _different(job.config.evaluate.baselines, shop)
     with job.report.progress("making what it is compared with", len(names), "models") as advance:
         for name in names:
             baseline = BASELINES[name]
@@ -81,6 +81,12 @@ def _baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float
                     settings[name] = setting
             advance(1, baseline.title)
     return scorers, settings
+
+
+def _different(names: Sequence[str], shop: Shop) -> list[str]:
+    """The baselines' names, without those that are ``ease`` itself where source and target are the same items."""
+    same = {"ease_target", "ease_weighted"} if "ease" in names and shop.in_target.all() else set()
+    return [name for name in names if name not in same]
 
 
 def _ranked(job: Job, shop: Shop, scorers: Mapping[str, Scorer], cases: Cases) -> dict[str, Ranks]:

@@ -21,6 +21,7 @@ from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.stages import ADDED, ITEMS, Job, Summary
 from crossrec_cli.stages.language import load_encoder
+from crossrec_cli.stages.load import texts_of
 
 
 def run(job: Job, file: Path, platform: str | None) -> Summary:
@@ -41,7 +42,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     known = t.read_table(job.inputs[ITEMS], [t.ITEM_ID])[t.ITEM_ID]
     given, left_out = _read(job, index, file, known)
     encoder = load_encoder(config.encoder, job.inputs, compute)
-    texts = [text or "" for text in given[t.TEXT].to_pylist()]
+    texts = texts_of(given)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
         read = encoder.embed(texts, advance)
     before = _Additions.load(job.inputs[ADDED]) if ADDED in job.inputs else _Additions.none(encoder.width)
@@ -80,7 +81,7 @@ def _read(job: Job, index: int, file: Path, known: pa.ChunkedArray) -> tuple[pa.
         found = tables.fetch(
             more_items(tables, config.data, config.domains, index, str(file), ledger).order_by(t.ITEM_ID)
         )
-    left_out = {reason: int(count) for _, reason, _, count in ledger.measures}
+    left_out = {reason: int(count) for measure, reason, _, count in ledger.measures if measure == "removed"}
     tests = {
         "already in the catalogue": pc.is_in(found[t.ITEM_ID], known.combine_chunks()),
         "outside the domains": pc.is_null(found[t.DOMAIN]),

@@ -176,7 +176,7 @@ class Learner:
     def source_sampler(self, histories: Histories) -> Sampler:
         """Source items, given source items."""
         domain, size = histories.domain, self.config.adapt.batch_size
-        return self._sampler(histories.source_training, histories.tags, ~domain.is_target & domain.trained, size)
+        return self._sampler(histories.source_training, histories.tags, domain.is_source & domain.trained, size)
 
     def target_sampler(self, histories: Histories) -> Sampler:
         """Target items, given everything."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import safetensors.torch
 from safetensors import SafetensorError
 from torch.nn import Module
@@ -53,6 +54,12 @@ def load_items(inputs: Mapping[str, Path]) -> pa.Table:
     """The catalogue, and behind it what came after training, where a stage reads that: rows of ``tables.ITEMS``."""
     files = [inputs[file] for file in (ITEMS, ADDED) if file in inputs]
     return pa.concat_tables(t.read_table(file, t.ITEMS.names).cast(t.ITEMS) for file in files)  # DuckDB's know no null
+
+
+def texts_of(items: pa.Table) -> list[str]:
+    """What the language model reads of each item: nothing of one without a text."""
+    found: list[str] = pc.fill_null(items[t.TEXT], "").to_pylist()
+    return found
 
 
 def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> Ensemble:

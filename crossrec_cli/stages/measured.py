@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import torch
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import MOST_EXAMPLES
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.calibration import Accuracy, Reliability, pairs
 from crossrec_cli.evaluation.feedback import Impressions, Judgement
@@ -26,7 +27,7 @@ from crossrec_cli.ranking.topk import Ranks, Scorer, interest_scorer, ranked
 from crossrec_cli.stages import ACCURACY, CALIBRATION, EXAMPLES, FEEDBACK, METRICS, PER_USER, SIGNIFICANCE, Job, Summary
 from crossrec_cli.stages.load import World
 
-EXAMPLES_SHOWN, PLACES_SHOWN = 10, 10
+PLACES_SHOWN = 10
 DECIDING = ("hr", "ndcg")
 """The metrics in which models are compared, and which the summary has."""
 
@@ -110,9 +111,12 @@ class Measured:
         _write(self.job.output(SIGNIFICANCE), t.SIGNIFICANCE, rows)
 
     def write_examples(self) -> None:
-        """Test users drawn at random, each with the newest of the history and the best of the list."""
+        """Test users drawn at random, each with the newest of the history and the best of the list.
+
+        As many as a page may show: how many it does show is no reason to evaluate again.
+        """
         cases, world, lists = self.cases, self.world, self.ranks[t.CROSSREC].lists
-        some = np.sort(np.random.default_rng(self.job.config.seed).permutation(cases.count)[:EXAMPLES_SHOWN])
+        some = np.random.default_rng(self.job.config.seed).permutation(cases.count)[:MOST_EXAMPLES]
         rows = []
         for case in some:
             user, truth = cases.users[case], cases.truth.take(np.array([case])).values
@@ -126,12 +130,13 @@ class Measured:
 
     def write_accuracy(self, model: Ensemble, known: Sequence[Items]) -> Summary:
         """How good the interest score is by itself, in target and source; the target's reliability table."""
-        target = self.cases, self.world.target_items
+        asked = {t.TARGET: (self.cases, self.world.target_items)}
+        if not self.world.histories.domain.is_target.all():
+            asked[t.SOURCE] = _source_cases(self.world, self.job.config.seed)
         rows = []
         bins: dict[str, Any] = {name: [] for name in t.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
-        source = _source_cases(self.world, self.job.config.seed)
-        for domain, (cases, candidates) in ((t.TARGET, target), (t.SOURCE, source)):
+        for domain, (cases, candidates) in asked.items():
             logits, bought = pairs(interest_scorer(model, candidates, known), self.world.histories, cases, candidates)
             if not 0 < bought.sum() < len(bought):
                 continue

@@ -51,7 +51,7 @@ def run(job: Job) -> Summary:
 def _summary(measured: pa.Table, cases: pa.Table) -> Summary:
     sizes = {(row[t.MEASURE], row[t.LABEL]): row[t.VALUE] for row in measured.to_pylist()}
     wanted = [(domain, name) for domain in (t.SOURCE, t.TARGET) for name in ("interactions", "items")]
-    summary = {f"{domain}_{name}": int(sizes[name, domain]) for domain, name in wanted}
+    summary = {f"{domain}_{name}": int(sizes.get((name, domain), 0)) for domain, name in wanted}
     for name in (t.VALID, t.TEST):
         users = cases.filter(pc.equal(cases[t.SPLIT], name))[t.USER_INDEX]
         summary[f"{name}_users"] = pc.count_distinct(users).as_py()

@@ -28,7 +28,7 @@ from crossrec_cli.models.base import HistoryFeature, products, unit_rows
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner
-from crossrec_cli.stages.load import World, load_world, save_model
+from crossrec_cli.stages.load import World, load_world, save_model, texts_of
 
 ASKED_AT_MOST = 2000
 Floats = npt.NDArray[np.float32]
@@ -42,7 +42,8 @@ def run(job: Job) -> Summary:
     world = load_world(job.inputs, tags)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     sampler = learner.source_sampler(world.histories)
-    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} source items")
+    what = "items, source and target in one" if config.domains.same else "source items"
+    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} {what}")
     if not sampler.steps:
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, world, compute)
@@ -68,7 +69,7 @@ def _last_loss(learned: list[list[Epoch]]) -> float | None:
 
 def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:
     """Embed every item's text and write the embeddings down; and whether an adapted language model made them."""
-    config, texts = job.config, world.items[t.TEXT].to_pylist()
+    config, texts = job.config, texts_of(world.items)
     encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
     embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
     if config.adapt.language_model != "frozen" and distributed.leads():
@@ -127,7 +128,7 @@ class SourceQuestion:
 
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
         """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
-        candidates = np.flatnonzero(~self.histories.domain.is_target & self.histories.domain.trained)
+        candidates = np.flatnonzero(self.histories.domain.is_source & self.histories.domain.trained)
         vectors = unit_rows(whitening(embeddings).of([embeddings], len(embeddings)).numpy())
         text = HistoryFeature("text", vectors, self.histories.domain.is_target)
 

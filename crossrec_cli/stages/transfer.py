@@ -14,6 +14,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.encoder import cache
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
@@ -22,7 +23,7 @@ from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner
 from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import World, load_embeddings, load_world
+from crossrec_cli.stages.load import World, load_embeddings, load_world, texts_of
 
 Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
@@ -87,8 +88,14 @@ Scores = dict[Control, dict[str, list[metrics.Floats]]]
 
 
 def run(job: Job) -> Summary:
-    """Train every control with every seed, and compare them user by user."""
+    """Train every control with every seed, and compare them user by user.
+
+    Raises:
+        ConfigError: if source and target are the same items.
+    """
     config = job.config
+    if config.domains.same:
+        raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
     compute = runtime.prepare(config.runtime, config.seed)
     problem = Problem.of(job, compute)
     scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS if control.texts in problem.embeddings}
@@ -113,8 +120,7 @@ def _read_texts(job: Job, world: World, compute: runtime.Compute) -> dict[str, F
     found = {READ: read, NONE: np.zeros_like(read)}
     if LANGUAGE_MODEL in job.inputs:
         encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        texts = world.items[t.TEXT].to_pylist()
-        found[FROZEN] = cache.embed(encoder, texts, config.run_path / "embeddings", job.report)
+        found[FROZEN] = cache.embed(encoder, texts_of(world.items), config.run_path / "embeddings", job.report)
     return found
 
 

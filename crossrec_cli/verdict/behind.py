@@ -34,10 +34,14 @@ def scores(facts: Facts) -> Section:
         rows.append(["gap", *(f"{found[0][name] - found[1][name]:+.4g}" for name in names), "", ""])
     text = (
         "The score is the probability that a user's next purchase in the target is this item, fitted on validation. "
-        "Here it is held against test, where nothing was fitted, and against purchases held out of the source, for "
-        "which it was not meant. AUC is the chance that of two pairs the one that was bought has the higher score; it "
-        "alone compares the two, as there are more purchases to find among the source's pairs than among the target's."
+        "Here it is held against test, where nothing was fitted. AUC is the chance that of two pairs the one that was "
+        "bought has the higher score."
     )
+    if len(found) == 2:
+        text += (
+            " The source's row is of purchases held out of the source, for which the score was not meant; of these "
+            "figures AUC alone compares the two, as there are more purchases to find among the source's pairs."
+        )
     columns = ["domain", "AUC", "log-loss", "Brier", "calibration error", "bought", "pairs"]
     bins = facts.calibration.to_pylist()
     drawn = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
@@ -159,14 +163,20 @@ def satisfaction(facts: Facts) -> Section:
 
 
 def people(facts: Facts) -> Section:
-    """Some users' lists beside their histories."""
+    """Some users' lists beside their histories, as ``report`` wants them named."""
     by_user: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {"history": [], "list": []})
     for row in facts.examples.to_pylist():
         by_user[row[t.USER_ID]][row["kind"]].append(row)
     columns = ["", "did, newest first", f"{CROSSREC} shows, best first"]
+    some = [*by_user.items()][: facts.shown.examples]
     tables = [
-        Table(f"User {user}", columns, _side_by_side(kinds["history"], kinds["list"]), words=True)
-        for user, kinds in by_user.items()
+        Table(
+            f"User {user if facts.shown.ids == 'real' else number}",
+            columns,
+            _side_by_side(kinds["history"], kinds["list"]),
+            words=True,
+        )
+        for number, (user, kinds) in enumerate(some, 1)
     ]
     text = "Test users drawn at random, as they were before the test purchase. ✓ marks what they bought next."
     return Section("Some users", text, tables)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Artifact, Manifest, Store
+from crossrec_cli.config.schema import Report
 from crossrec_cli.stages import (
     ACCURACY,
     ADAPT_LEARNING,
@@ -48,6 +49,8 @@ class Facts:
     feedback: pa.Table
     """Empty where there is no feedback file."""
     quality: pa.Table
+    shown: Report
+    """What the page may show of people."""
     learning: Mapping[str, pa.Table]
     """history.parquet of the training stages, by stage."""
     transfer: pa.Table | None
@@ -59,6 +62,12 @@ class Facts:
     def evaluated(self) -> Manifest:
         """The evaluation's."""
         return next(made for made in self.manifests if made.stage == EVALUATE)
+
+    @property
+    def same_items(self) -> bool:
+        """Whether the target is the whole catalogue, so that source and target are the same items."""
+        made = next(made for made in self.manifests if made.stage == PREPROCESS)
+        return list(made.config["domains.target.category"]) == ["*"]
 
     @cached_property
     def k(self) -> int:
@@ -85,7 +94,7 @@ class Facts:
         return {row[t.MODEL]: row for row in rows if row[t.K] == self.k and row[t.METRIC] == self.ndcg}
 
     @classmethod
-    def read(cls, store: Store) -> Facts | None:
+    def read(cls, store: Store, shown: Report) -> Facts | None:
         """Those of a run; None if it has not been evaluated.
 
         Raises:
@@ -106,6 +115,7 @@ class Facts:
             examples=table(EXAMPLES),
             feedback=table(FEEDBACK),
             quality=table(QUALITY),
+            shown=shown,
             learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
             transfer=_transfer(found),
             manifests=[found[stage].manifest for stage in SHOWN if stage in found],

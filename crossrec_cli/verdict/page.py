@@ -22,6 +22,7 @@ NAMED, LONGEST = 3, 40
 """So many groups are named in the verdict, with so many characters each."""
 FEW = " (few)"
 """Marks a small segment."""
+SAME = "The target is the whole catalogue, so source and target are the same items."
 TITLE = "Does it recommend better?"
 
 
@@ -42,7 +43,7 @@ def sections(facts: Facts) -> list[Section]:
         quality.section(facts.quality),
         behind.cost(facts),
         behind.satisfaction(facts),
-        behind.people(facts),
+        *([behind.people(facts)] if facts.shown.examples else []),
         behind.made_from(facts),
     ]
 
@@ -67,7 +68,7 @@ def verdict(facts: Facts) -> str:
         sentences.append("It was compared with nothing: evaluate.baselines names no model.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
     sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
-    sentences.append(_transfer_verdict(facts.transfer))
+    sentences.append(SAME if facts.same_items else _transfer_verdict(facts.transfer))
     weak = [part for part in _parts(facts) if _behind(facts, part, t.LOW, t.HIGH)]
     if weak:
         sentences.append(f"Look at {_some(weak)}: there another model is ahead.")

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from small import BASE, catalogue, kinds, table, write
+from small import BASE, catalogue, cleaned, kinds, measured, table, write
 
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ConfigError, InputError
 
 
 def shop_of(folder, items: pd.DataFrame):
@@ -60,7 +60,7 @@ def test_a_domain_is_its_categories_and_all_below_them(tmp_path):
     assert (found["r0"], found["b0"]) == ("source", "target")
     del shop.config["domains"]["source"]
     found = told(shop, "domain")
-    expected = ["source", "source", "source", "target", "source", "source", None, "source"]
+    expected = ["source", "source", "source", "target", "source", "source", "source", "source"]
     assert [found[f"i{nth}"] for nth in range(8)] == expected
 
 
@@ -133,3 +133,92 @@ def test_a_template_leaves_out_what_is_empty_and_what_stands_behind_it(tmp_path)
         "b0": "New: b0.",
         "b1": "New: b1.",
     }
+
+
+LINES = """
+    r0  lamp      acme  hall     2.50  2024-01-01
+    r0  lamp      acme  hall     2.50  2024-01-02
+    r0  broken?   -     attic    0     2024-01-09
+    r0  lamp      acme  hall     3.00  2024-01-05
+    r0  a-lamp    zeta  hall     9.00  2024-01-03
+    b0  mug       acme  book     1     2024-01-01
+    b0  mug       acme  book     5     2024-01-02
+    b0  mug       acme  book     2     2024-01-03
+    b1  -         -     -        0     2024-01-01
+    b1  -         -     -        0     2024-01-01
+    -   x         x     book     1     2024-01-01
+"""
+"""Order lines: of r0 the alphabetically smallest row says a-lamp, zeta and attic, and the last one that it is free."""
+
+
+def order_lines(folder):
+    """A shop whose one table holds both who bought and what."""
+    lines = table("item title brand kind price time", LINES).assign(user=[*"abcdeabcab", "a"])
+    shop = write(folder, shop=(lines[["user", "item", "time"]], lines))
+    platform = shop.config["data"]["platforms"][0]
+    lines.to_parquet(platform["interactions"]["path"])
+    platform["items"]["path"] = platform["interactions"]["path"]
+    return shop
+
+
+def test_of_order_lines_an_item_is_what_most_rows_say_at_its_latest_price(tmp_path):
+    shop = order_lines(tmp_path)
+    found = cleaned(shop)
+    items = found["items"].set_index("item_id")[["text", "brand", "category", "price"]].astype(object)
+    assert items.where(items.notna(), None).T.to_dict("list") == {
+        "r0": ["lamp", "acme", "hall", 3.0],
+        "b0": ["mug", "acme", "book", 2.0],
+    }
+    assert set(found["rejected"]["table"]) == {"interactions"}
+    assert measured(found, "catalogue") == {
+        ("described in more than one way", "shop"): 1,
+        ("without a category", "shop"): 1,
+    }
+
+
+def test_without_times_an_item_costs_the_median_of_its_prices_that_are_prices(tmp_path):
+    shop = order_lines(tmp_path)
+    lines = table("item title brand kind price time", LINES)
+    lines.to_parquet(tmp_path / "items.parquet")
+    shop.config["data"]["platforms"][0]["items"]["path"] = str(tmp_path / "items.parquet")
+    prices = catalogue(shop).set_index("item_id")["price"]
+    assert prices.to_dict() == {"r0": 2.5, "b0": 2.0, "b1": 0.0}
+    assert measured(cleaned(shop), "catalogue")["described in more than one way", "shop"] == 2
+
+
+def test_rows_in_another_order_describe_the_same_items(tmp_path):
+    shop = order_lines(tmp_path)
+    path = shop.config["data"]["platforms"][0]["items"]["path"]
+    before = catalogue(shop).drop(columns="source_row").sort_values("item_id", ignore_index=True)
+    pd.read_parquet(path).sample(frac=1, random_state=1).to_parquet(path)
+    after = catalogue(shop).drop(columns="source_row").sort_values("item_id", ignore_index=True)
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_a_whole_catalogue_needs_no_category(tmp_path):
+    shop = shop_of(tmp_path, kinds("r1"))
+    del shop.config["data"]["platforms"][0]["items"]["columns"]["category"]
+    with pytest.raises(ConfigError, match=r"no platform's items\.columns maps a category"):
+        catalogue(shop)
+    shop.config["domains"] = {"target": {"category": "*"}}
+    assert set(told(shop, "domain").values()) == {"target"}
+    assert set(told(shop, "category").values()) == {None}
+    assert set(told(shop, "price_band").values()) == {None}
+    for wrong in ({"target": {"category": ["*", "book"]}}, {"target": {"category": "*"}, "source": {"category": "x"}}):
+        shop.config["domains"] = wrong
+        with pytest.raises(ConfigError, match="the whole catalogue"):
+            catalogue(shop)
+
+
+def test_of_order_lines_a_user_has_the_tags_that_most_rows_say(tmp_path):
+    shop = order_lines(tmp_path)
+    platform = shop.config["data"]["platforms"][0]
+    path = platform["interactions"]["path"]
+    lines = pd.read_parquet(path).assign(town=["Rome"] * 5 + ["Oslo"] * 2 + ["Rome"] * 4)
+    lines["user"] = ["a"] * 5 + ["b"] * 5 + [None]
+    lines.to_parquet(path)
+    platform["users"] = {"path": path, "columns": {"user_id": "user"}, "tags": ["town"]}
+    shop.config["data"]["clean"]["near_duplicates"] = 0
+    found = cleaned(shop)
+    assert found["users"].set_index("user_id")["tags"].map(list).to_dict() == {"a": ["town=Rome"], "b": ["town=Rome"]}
+    assert set(found["rejected"]["table"]) == {"interactions"}

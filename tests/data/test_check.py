@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
+import pytest
+from small import write
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.load import load_config
+from crossrec_cli.data.check import Check, check
 
 
 def test_it_shows_each_column_what_goes_and_what_is_left_and_writes_nothing(shop, crossrec):
@@ -54,3 +61,87 @@ def test_a_source_that_shares_nothing_with_the_target_has_little_chance(shop, cr
     rows.to_parquet(path)
     done = crossrec("data", "check", shop.path)
     assert "has little chance: 0% of the target's users bought in the source, and 0% of its words" in done.stdout
+
+
+def sizes(items: int, users: int, tested: int, both: int = 50) -> Check:
+    """What was found of a target of this size; all its words are the source's too."""
+    figures = {("items", t.TARGET): items, ("users", t.TARGET): users, ("test users", t.TARGET): tested}
+    measures = [(measure, label, None, float(n)) for (measure, label), n in figures.items()]
+    return Check(measures=[*measures, ("users", "both", None, float(both))], words=(10, 10))
+
+
+@pytest.mark.parametrize(
+    ("items", "users", "tested", "few"),
+    [
+        (3, 1000, 500, {"items": 3}),
+        (15, 57, 40, {"items": 15, "users": 57, "test users": 40}),
+        (20, 100, 49, {"test users": 49}),
+        (20, 100, 50, {}),
+    ],
+)
+def test_a_small_target_is_never_given_a_chance(items, users, tested, few):
+    found = sizes(items, users, tested)
+    assert found.too_few == few
+    assert found.verdict.startswith("cannot be judged" if few else "has a chance")
+
+
+def gift_shop(folder):
+    """A shop of 40 products with numbers for ids, each bought by 6 of 30 people, and what is no product or person."""
+    rng = np.random.default_rng(0)
+    rows = [(f"u{user}", f"{number}") for number in range(40) for user in rng.choice(30, 6, replace=False)]
+    rows += [("guest", f"{number}") for number in range(10)]
+    rows += [("u1", "POST"), ("u2", "free"), ("u3", "TEST001"), *((f"u{user}", "EXTRA") for user in range(30))]
+    rows += [("0", "1")]
+    items = pd.DataFrame({"item": [*map(str, range(40)), "POST", "free", "TEST001", "EXTRA"], "kind": "book"})
+    items["title"] = ["a thing"] * 40 + ["Postage", "a thing", "Test", "a thing"]
+    items["price"] = [str(1 + number % 7) for number in range(40)] + ["18", "0", "1", "2"]
+    items.loc[5, "kind"] = None
+    items = pd.concat([items, items.head(1).assign(title="broken?")])
+    rows = pd.DataFrame(rows, columns=["user", "item"]).assign(time="2024-01-01")
+    users = pd.DataFrame({"user": [f"u{number}" for number in range(30)], "club": ["a", "b"] * 15})
+    users["name"] = [f"Ann {number}" for number in range(30)]
+    shop = write(folder, shop=(rows, items, users))
+    shop.config["domains"] = {"target": {"category": "*"}}
+    return shop
+
+
+def test_what_looks_like_no_person_no_product_or_no_tag_is_warned_of(tmp_path):
+    shop = gift_shop(tmp_path)
+    found = {(one.kind, one.id): one.rows for one in check(load_config(shop.path)).suspects}
+    assert found == {
+        ("guest account", "guest"): 10,
+        ("no product", "EXTRA"): 30,
+        ("no product", "POST"): 1,
+        ("no product", "free"): 1,
+        ("no product", "TEST001"): 1,
+        ("tag", "name"): 30,
+        ("described in more than one way", ""): 1,
+        ("described in more than one way", "0"): 2,
+        ("without a category", ""): 1,
+    }
+
+
+def test_one_id_with_a_large_share_is_a_guest_and_a_zero_among_numbers_is_not(tmp_path):
+    shop = gift_shop(tmp_path)
+    path = shop.config["data"]["platforms"][0]["interactions"]["path"]
+    people = [(str(user), f"{item}") for user in range(100) for item in range(user, user + 3)]
+    rows = pd.DataFrame([*people, *[("77", f"{item % 40}") for item in range(100)]], columns=["user", "item"])
+    rows.assign(time="2024-01-01").to_parquet(path)
+    found = [one for one in check(load_config(shop.path)).suspects if one.kind == "guest account"]
+    assert [(one.id, one.rows) for one in found] == [("77", 103)]
+
+
+def test_the_command_warns_and_where_the_target_is_everything_speaks_of_no_transfer(tmp_path, crossrec):
+    shop = gift_shop(tmp_path)
+    found = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
+    assert {"kind", "platform", "id", "rows", "text"} == found["warnings"][0].keys()
+    assert found["transfer"] == "is not in question: source and target are the same items"
+    assert found["problem"] == ""
+    shop.config["data"]["clean"]["max_rejected"] = 0.05
+    shop.config["data"]["platforms"][0]["items"]["exclude"] = ["POST", "free", "TEST*"]
+    pd.DataFrame({"user": [None] * 9, "item": "1", "time": "2024-01-01"}).to_parquet(
+        tmp_path / "shop-interactions.parquet"
+    )
+    found = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
+    assert "missing user id 9" in found["problem"]
+    assert "described in more than one way" in {one["kind"] for one in found["warnings"]}

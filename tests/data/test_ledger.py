@@ -250,7 +250,7 @@ def test_of_equal_ids_in_a_catalogue_one_stays_and_the_others_are_written_down(t
     )
     users = pd.DataFrame({"user": ["base", "base"], "club": ["z", "a"]})
     found = preprocess(write(tmp_path, shop=(table("user item time", BASE), items, users)))
-    assert reasons(found, "items") == {1: "repeat of an id", 5: "repeat of an id"}
+    assert reasons(found, "items") == {3: "repeat of an id", 5: "repeat of an id"}
     assert found["items"].set_index("item_id")["text"]["r0"] == "alpha"
     assert reasons(found, "users") == {1: "repeat of an id"}
     assert found["users"]["tags"].map(list).tolist() == [["club=a"]]
@@ -320,3 +320,34 @@ def test_only_faults_of_the_file_count_towards_max_rejected(tmp_path):
     shop.config["data"]["platforms"][0]["interactions"]["events"] = {"heart": {}}
     with pytest.raises(InputError, match=r"row 1: 7 of 7 rows are unusable \(unknown event 7\)"):
         cleaned(shop)
+
+
+def test_too_many_rows_without_a_user_name_the_key_and_only_ids_that_do_not_match_are_shown(tmp_path):
+    rows = table("user item time", BASE + "- r0 2024-02-01\n - b0 2024-02-01")
+    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
+    shop.config["data"]["clean"]["max_rejected"] = 0.3
+    with pytest.raises(
+        InputError, match=r"2 of 5 .*orders without an account.*data\.clean\.max_rejected: 0\.4"
+    ) as told:
+        cleaned(shop)
+    assert "an item's id is" not in str(told.value)
+    shop.config["data"]["clean"]["max_rejected"] = 0.4
+    assert set(reasons(cleaned(shop)).values()) == {"missing user id"}
+    rows["item"] = "x"
+    rows.to_parquet(tmp_path / "shop-interactions.parquet")
+    with pytest.raises(InputError, match=r"an item's id is 'x' there, '[rb]\d' in the items; .*: 0\.4 leaves"):
+        cleaned(shop)
+
+
+def test_excluded_items_are_left_out_of_both_files_with_a_reason_that_is_no_fault(tmp_path):
+    odd = ["POST", "TEST-1", "TEST", "POSTER", "aTEST", "a.c", "abc"]
+    rows = table("user item time", BASE + "\n".join(f"ann {item} 2024-02-01" for item in odd))
+    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1", *odd)))
+    shop.config["data"]["clean"]["max_rejected"] = 0.0
+    shop.config["data"]["platforms"][0]["items"]["exclude"] = ["POST", "TEST*", "a.?"]
+    found = cleaned(shop)
+    gone = {4: "POST", 5: "TEST-1", 6: "TEST", 9: "a.c"}
+    assert reasons(found) == dict.fromkeys(gone, "excluded item")
+    assert reasons(found, "items") == dict.fromkeys(gone, "excluded item")
+    assert set(found["items"]["item_id"]) == {"r0", "b0", "b1", "POSTER", "aTEST", "abc"}
+    assert measured(found, "removed")["excluded item", "interactions"] == 4

@@ -12,13 +12,14 @@ import pytest
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Store
+from crossrec_cli.config.schema import Report
 from crossrec_cli.verdict.facts import Facts
 from crossrec_cli.verdict.page import page, verdict
 
 
 @pytest.fixture
 def facts(trained) -> Facts:
-    found = Facts.read(Store(trained.run_dir))
+    found = Facts.read(Store(trained.run_dir), Report(examples=10))
     assert found is not None
     return found
 
@@ -104,8 +105,24 @@ def test_titles_that_are_code_stay_text(shop, crossrec):
     items = pd.read_parquet(path)
     items["title"] = "</script><script>alert(1)</script> | `x` " + items["title"]
     items.to_parquet(path)
+    shop.config |= {"report": {"examples": 10}}
     shop.config["data"]["clean"] = {"markup": False}
     assert crossrec("run", shop.path).exit_code == 0
     html = (shop.run_dir / "report.html").read_text()
     assert "<script>alert" not in html
     assert "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt; | `x`" in html
+
+
+def test_no_person_is_on_the_page_unless_the_config_asks(facts):
+    users = facts.examples[t.USER_ID].to_pylist()
+    named = [f"User {user}<" for user in dict.fromkeys(users)]
+    for shown, numbers, ids in (
+        (Report(), 0, 0),
+        (Report(examples=3), 3, 0),
+        (Report(examples=3, ids="real"), 0, 3),
+        (Report(examples=100, ids="real"), 0, 100),
+    ):
+        html = page(replace(facts, shown=shown))
+        assert ("Some users" in html) == bool(shown.examples)
+        assert sum(f"User {number}<" in html for number in range(1, 101)) == numbers
+        assert sum(name in html for name in named) == ids
