@@ -743,10 +743,12 @@ def test_a_worse_ranking_than_an_earlier_run_ends_with_7(trained, crossrec):
     told = json.loads(crossrec("evaluate", trained.path, *lazy, "--against", trained.run_dir, "--json").stdout)
     assert told["exit_code"] == ExitCode.REGRESSION
     assert told["against"]["mean"] < 0
-    itself = crossrec("evaluate", trained.path, "--against", trained.run_dir)
-    assert (itself.exit_code, "holds this very evaluation" in itself.stderr) == (ExitCode.CONFIG, True)
-    again = crossrec("evaluate", trained.path, "--against", trained.run_dir, "--set", "evaluate.baselines=[]")
+    itself = crossrec("evaluate", trained.path, "--against", trained.run_dir, "--json")
+    assert itself.exit_code == 0, "a night in which nothing changed"
+    assert {"same_evaluation": True, "mean": 0, "users": 180}.items() <= json.loads(itself.stdout)["against"].items()
+    again = crossrec("evaluate", trained.path, "--against", trained.run_dir, "--set", "evaluate.baselines=[]", "--json")
     assert again.exit_code == 0, "the same place's earlier evaluation"
+    assert json.loads(again.stdout)["against"]["same_evaluation"] is False
     nowhere = crossrec("evaluate", trained.path, "--against", trained.folder / "nowhere")
     assert (nowhere.exit_code, "run 'crossrec evaluate' there first" in nowhere.stderr) == (ExitCode.ARTIFACT, True)
 
