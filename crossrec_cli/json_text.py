@@ -1,4 +1,4 @@
-"""The one writer of JSON for other programs."""
+"""The one writer of JSON for other programs; a chart instead refuses what is no number (report/page.py)."""
 
 from __future__ import annotations
 

@@ -24,8 +24,6 @@ import altair as alt
 import vl_convert
 from platformdirs import user_cache_path
 
-from crossrec_cli.json_text import json_text
-
 _STYLE = """
 :root { color-scheme: light dark;
   --paper: light-dark(#ffffff, #15181c); --ink: light-dark(#1b1f24, #e6e8eb);
@@ -184,7 +182,7 @@ def png(chart: Chart, width: int = 900) -> bytes:
     colours = dict(re.findall(r"(--[\w-]+): light-dark\((#\w+)", _STYLE))
     config = {**_OPTIONS["config"], "background": colours["--paper"], "title": {"anchor": "start", "color": _INK}}
     spec = chart.drawing.to_dict() | {"width": width, "title": chart.title}
-    text = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], json_text({**spec, "config": config}))
+    text = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], json.dumps({**spec, "config": config}))
     drawn: bytes = vl_convert.vegalite_to_png(json.loads(text), scale=2)
     return drawn
 
@@ -233,4 +231,4 @@ def _spec(chart: Chart) -> dict[str, Any]:
 
 def _json(document: object) -> str:
     """JSON that cannot end the script element it stands in."""
-    return json_text(document, ensure_ascii=False).replace("<", "\\u003c")
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
