@@ -22,7 +22,7 @@ def deciding(per_user: pa.Table) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs' rankings for the users for whom both have a figure."""
+    """Two runs' rankings for the users who have a figure in both."""
 
     measure: str
     ours: float
@@ -30,7 +30,7 @@ class Comparison:
     difference: Difference
     tolerance: float
     unpaired: int
-    """Users of both runs for whom one run alone has a figure: they count in no mean."""
+    """Users of both runs who have a figure in only one of them: they count in no mean."""
 
     @property
     def lost(self) -> bool:
@@ -48,7 +48,7 @@ class Comparison:
             tolerance: the share of the earlier figure that may be lost.
 
         Raises:
-            InputError: if there is no user for whom both have a figure, or the earlier run did not measure that.
+            InputError: if no user has a figure in both, or the earlier run did not measure that.
         """
         if measure not in theirs.column_names:
             raise InputError(

@@ -124,24 +124,29 @@ def stage_of(file: str) -> str:
 _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
-    Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 3, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
-    Stage(FINETUNE, 12, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
-    Stage(EVALUATE, 6, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
+    Stage(
+        FINETUNE,
+        13,
+        (*_TABLES, CASES, *_MODEL, ADAPTED),
+        ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
+    ),
+    Stage(EVALUATE, 7, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
     Stage(RECOMMEND, 5, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
     Stage(
         TRANSFER,
-        11,
+        12,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(LANGUAGE_MODEL,),
     ),
     Stage(
         TUNE,
-        7,
+        8,
         (*_TABLES, CASES, *_MODEL),
-        ("seed", "adapt", "finetune", "interest", "tune", "runtime.precision"),
+        ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
     ),
     Stage(
         SEARCH,

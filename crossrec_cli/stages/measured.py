@@ -132,7 +132,8 @@ class Measured:
         summary: Summary = {"expected_calibration_error": None, "auc": None}
         source = _source_cases(self.world, self.job.config.seed)
         for domain, (cases, candidates) in ((t.TARGET, target), (t.SOURCE, source)):
-            logits, bought = pairs(interest_scorer(model, candidates, known), self.world.histories, cases, candidates)
+            scorer, masked = interest_scorer(model, candidates, known), self.job.config.evaluate.mask_seen
+            logits, bought = pairs(scorer, self.world.histories, cases, candidates, masked)
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = model.calibrated(torch.from_numpy(logits).to(model.device)).cpu().numpy()
