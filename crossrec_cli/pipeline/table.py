@@ -108,6 +108,10 @@ class Stage:
         files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
+    def depends_on(self, key: str) -> bool:
+        """Whether a config field, given with its index where it stands in a list, is among those it depends on."""
+        return any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in self.fields)
+
     def run(self, job: Job, **more: Any) -> stages.Summary:
         """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
         with whole():
