@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -12,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from crossrec_cli.json_text import json_text
 from crossrec_cli.reporting import Advance, mask
 
 LOG_FILE = "run.log"
@@ -85,8 +84,7 @@ class Console:
         """To the file of events alone."""
         if self.events:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            known = {key: value for key, value in facts.items() if not isinstance(value, float) or isfinite(value)}
-            self.events.write(json.dumps({"time": now, "stage": self.stage, "event": name} | known) + "\n")
+            self.events.write(json_text({"time": now, "stage": self.stage, "event": name} | facts) + "\n")
 
     def begin(self, stage: str) -> None:
         """A stage begins; later lines bear its name."""
@@ -180,7 +178,7 @@ class Console:
     def document(self, document: dict[str, Any]) -> None:
         """With ``--json``: the one document on stdout."""
         if self.as_json:
-            self.out.print(Text(json.dumps(document, allow_nan=False, indent=2)), soft_wrap=True)
+            self.out.print(Text(json_text(document, indent=2)), soft_wrap=True)
 
 
 class _Out(RichConsole):

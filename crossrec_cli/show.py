@@ -15,7 +15,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
-from crossrec_cli.errors import ArtifactError, ConfigError, RegressionError
+from crossrec_cli.errors import ArtifactError, InputError, RegressionError
 from crossrec_cli.export.folder import CARD
 from crossrec_cli.interrupts import whole
 from crossrec_cli.pipeline.plan import Step
@@ -170,18 +170,16 @@ def against(console: Console, ours: Artifact, theirs: Artifact, run_dir: Path, t
         The comparison, for ``--json``.
 
     Raises:
-        ConfigError: if the two are the same.
         InputError: if they cannot be compared.
         RegressionError: if this one ranks worse, by more than chance and the tolerance.
     """
     from crossrec_cli.evaluation.gate import Comparison, deciding  # noqa: PLC0415  SciPy takes a moment to import
 
-    if ours.manifest.id == theirs.manifest.id:
-        raise ConfigError([f"--against: {run_dir} holds this very evaluation, and none before it"])
     now, before = (t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
     measure = deciding(now)
     found = Comparison.of(now, before, measure, tolerance)
     change = found.difference
+    again = ours.manifest.id == theirs.manifest.id
     told = (
         f"{measure} {found.ours:.4f}, {found.theirs:.4f} in {run_dir}: {change.mean:+.4f} "
         f"({change.low:+.4f} to {change.high:+.4f}) over {change.users:,} users"
@@ -192,11 +190,26 @@ def against(console: Console, ours: Artifact, theirs: Artifact, run_dir: Path, t
             f"--against: {run_dir} was tested on other purchases; compared are {change.users:,} of {users:,} users, "
             "those whom both were tested on"
         )
-    facts = {"run_dir": str(run_dir), "measure": measure, "ours": found.ours, "theirs": found.theirs, "same_test": same}
+    if found.unpaired:
+        common = change.users + found.unpaired
+        odd = f"--against: {found.unpaired:,} of {common:,} users have {measure} in only one of this run and {run_dir}"
+        if same:
+            raise InputError(f"{odd}, on the same test; evaluate both with the same evaluate.mask_seen, or retrain")
+        console.warn(f"{odd}; they are not compared")
+    facts = {
+        "run_dir": str(run_dir),
+        "measure": measure,
+        "ours": found.ours,
+        "theirs": found.theirs,
+        "unpaired": found.unpaired,
+        "same_test": same,
+        "same_evaluation": again,
+    }
     if found.lost:
         told = f"{told}, worse by more than chance and the {tolerance:.0%} of evaluate.tolerance"
         raise RegressionError(told, facts | asdict(change))
-    console.result(Text(f"{told}, no significant loss."), wanted=False)
+    outcome = "the same evaluation" if again else "no significant loss"
+    console.result(Text(f"{told}, {outcome}."), wanted=False)
     return facts | asdict(change)
 
 

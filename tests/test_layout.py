@@ -17,6 +17,7 @@ ORDER = [
     "interrupts",
     "distributed",
     "launch",
+    "json_text",
     "reporting",
     "config",
     "artifacts",

@@ -87,18 +87,6 @@ def test_the_target_alone_asks_the_same():
     assert alone.domain.trained.tolist() == [True] * 4 + [False] * 4
 
 
-def test_what_the_test_gives_may_be_trained_on_and_what_it_asks_may_not():
-    domain = Domain(np.arange(6) < 3, np.array([2, 0, 0, 1, 1, 0]))
-    items = Ragged.of([[3, 0, 1, 2], [4, 1]])
-    histories = Histories(items, np.array([2, 1]), Ragged.of([[]] * 2), domain)
-    longer = histories.with_given(Cases(np.array([0]), np.array([3]), Ragged.of([[2]])))
-    assert longer.training.values.tolist() == [3, 0, 1, 4]
-    assert longer.domain.trained.tolist() == [True, True, False, True, True, False]
-    assert histories.domain.trained.tolist() == [True, False, False, True, True, False]
-    shorter = histories.with_given(Cases(np.array([0]), np.array([1]), Ragged.of([[2]])))
-    assert shorter.train_lengths.tolist() == [2, 1], "what trained before still does"
-
-
 def test_an_interval_holds_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
     held = 0

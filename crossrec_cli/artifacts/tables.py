@@ -112,7 +112,7 @@ INTERACTIONS = pa.schema(
         QUANTITY: pa.float64(),
         RATING: pa.float64(),
         WEIGHT: pa.float32(),  # how much it counts, above 0
-        SPLIT: pa.string(),  # train | held_out; the train rows are the beginning of each history
+        SPLIT: pa.string(),  # train | valid: held out for validation alone | held_out; each history is in this order
     }
 )
 ITEMS = pa.schema(

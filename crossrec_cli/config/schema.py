@@ -118,8 +118,8 @@ class Finetune(Training):
     """Epochs without a better validation NDCG@10 than the best so far, before it stops. The best epoch's weights are
     kept, or those that it began with where no epoch is better."""
     refit: bool = False
-    """Train once more from the start, up to the epoch that validation liked best, on validation's purchases too: the
-    newest a shop has. The score keeps the first training's calibration."""
+    """Train once more from the start, up to the epoch that validation liked best, on all that the test does not hold
+    out: the newest a shop has. The score keeps the first training's calibration."""
 
 
 class Interest(Section):
@@ -157,7 +157,7 @@ class Evaluate(Section):
 
     k: Annotated[tuple[Count, ...], AfterValidator(at_least_one), AfterValidator(distinct)] = (5, 10, 50)
     mask_seen: bool = True
-    """Items already in the history are not ranked."""
+    """Items already in the history are not ranked, neither in validation nor in the test."""
     baselines: tuple[BaselineName, ...] = (
         "popularity",
         "tag_popularity",

@@ -23,32 +23,42 @@ def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: 
         LeakError: if there is any.
     """
     rows, held_out, catalogue = (engine.read(Source(path=str(path))) for path in (interactions, cases, items))
-    trains = rows.filter(rows[t.SPLIT] == t.TRAIN)
     moments = rows.select(t.USER_INDEX, t.ITEM_INDEX, t.POSITION, t.TIMESTAMP)
     held_out = engine.keep(held_out.drop(SOURCE_ROW), "cases")
     asked = moments.inner_join(held_out, [t.USER_INDEX, t.ITEM_INDEX])
     asked = asked.filter(asked[t.POSITION] >= asked[t.HISTORY_LENGTH])  # an item may have been bought before as well
     asked = engine.keep(asked.select(*held_out.columns, t.POSITION, t.TIMESTAMP), "cases")
+    tested = asked.filter(asked[t.SPLIT] == t.TEST)
+    after_validation = _in_training(engine, rows.filter(rows[t.SPLIT] != t.HELD_OUT), tested, catalogue, config)
+    found = _in_training(engine, rows.filter(rows[t.SPLIT] == t.TRAIN), asked, catalogue, config) | {
+        "what is asked for is not bought after what is given": held_out.anti_join(asked, held_out.columns),
+        "what is given is not strictly before what is asked for": _given_at_once(moments, asked),
+        "one answer is given with another's question": _given_away(asked),
+        "one platform's user is two users": _twice(rows),
+    }
+    found |= {f"{leak}, once validation is over": where for leak, where in after_validation.items()}
+    for leak, where in found.items():
+        if number := engine.count(where):
+            raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
+
+
+def _in_training(
+    engine: Engine, trains: ir.Table, asked: ir.Table, catalogue: ir.Table, config: Split
+) -> dict[str, ir.Table]:
+    """Rows that train and must not, as these questions are asked, by what is wrong with them."""
     earliest = asked.group_by(t.USER_INDEX).aggregate(
         first=asked[t.POSITION].min(), since=asked[t.TIMESTAMP].min(), given=asked[t.HISTORY_LENGTH].min()
     )
     latest = trains.group_by(t.USER_INDEX).aggregate(place=trains[t.POSITION].max(), until=trains[t.TIMESTAMP].max())
     latest = engine.keep(latest, "cases")
     beside = engine.keep(latest.inner_join(earliest, t.USER_INDEX), "cases")
-    found = {
+    return {
         "a held-out interaction's place trains": beside.filter(beside["place"] >= beside["first"]),
         "what is not given at the first question trains": beside.filter(beside["place"] >= beside["given"]),
         "training is not strictly before a held-out time": beside.filter(beside["until"] >= beside["since"]),
         "somebody's training reaches into the held-out time": _late(latest, asked, config),
-        "what is asked for is not bought after what is given": held_out.anti_join(asked, held_out.columns),
-        "what is given is not strictly before what is asked for": _given_at_once(moments, asked),
-        "one answer is given with another's question": _given_away(asked),
-        "one platform's user is two users": _twice(rows),
-        "a cold item or user has training": _warm(trains, held_out, catalogue, config),
+        "a cold item or user has training": _warm(trains, asked, catalogue, config),
     }
-    for leak, where in found.items():
-        if number := engine.count(where):
-            raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
 
 
 def _late(latest: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
@@ -80,11 +90,11 @@ def _twice(rows: ir.Table) -> ir.Table:
     return owners.filter(owners["first"] < owners["last"])
 
 
-def _warm(trains: ir.Table, held_out: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
+def _warm(trains: ir.Table, asked: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
     """What the strategy says is hidden, but is in training."""
     if config.strategy == "cold_items":
-        return trains.semi_join(held_out, t.ITEM_INDEX)
+        return trains.semi_join(asked, t.ITEM_INDEX)
     if config.strategy == "cold_users":
         target = catalogue.filter(catalogue[t.DOMAIN] == t.TARGET)
-        return trains.semi_join(held_out, t.USER_INDEX).semi_join(target, t.ITEM_INDEX)
+        return trains.semi_join(asked, t.USER_INDEX).semi_join(target, t.ITEM_INDEX)
     return trains.limit(0)

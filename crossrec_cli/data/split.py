@@ -52,12 +52,15 @@ def split(engine: Engine, cleaned: Cleaned, config: Config) -> Tables:
     users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: _nth(USER)}), "users")
     rows = kept = engine.keep(_ordered(cleaned, items, users), "interactions")
     engine.drop(cleaned.rows)
-    cases, train_lengths = _held_out(engine, rows, chosen)
+    cases, lengths = _held_out(engine, rows, chosen)
     cases = engine.keep(cases, "interactions")
     if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
         raise InputError("split: holds out no test interaction; look at its settings and at data.min_interactions")
-    rows = rows.left_join(engine.keep(train_lengths, "interactions"), t.USER_INDEX)
-    rows = rows.mutate(trains=rows[t.POSITION] < rows["train_length"].coalesce(_untouched(rows, chosen)))
+    rows, untouched = rows.left_join(engine.keep(lengths, "interactions"), t.USER_INDEX), _untouched(rows, chosen)
+    rows = rows.mutate(
+        trains=rows[t.POSITION] < rows["train_length"].coalesce(untouched),
+        untested=rows[t.POSITION] < rows["untested_length"].coalesce(untouched),
+    )
     return Tables(
         _whole(rows, cleaned, users, items, data),
         _with_segments(cases, rows).order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
@@ -90,12 +93,18 @@ def _with_earlier(held_out: ir.Table, rows: ir.Table) -> ir.Table:
 
 
 def _held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table]:
-    """The cases, and how much trains of the histories of users who have cases, or by time of all."""
+    """The cases; and of the histories of users who have cases, or by time of all, how much trains.
+
+    ``untested_length`` is how much could train if only the test were held out.
+    """
     if config.strategy == "time":
         return _by_time(engine, rows, config)
     strategies = {"leave_last_out": _leave_last_out, "cold_users": _cold_users, "cold_items": _cold_items}
     cases = strategies[config.strategy](engine, rows, config)
-    lengths = cases.group_by(t.USER_INDEX).aggregate(train_length=cases[t.HISTORY_LENGTH].min())
+    given = cases[t.HISTORY_LENGTH]
+    lengths = cases.group_by(t.USER_INDEX).aggregate(
+        train_length=given.min(), untested_length=given.min(where=cases[t.SPLIT] == t.TEST)
+    )
     return cases, lengths
 
 
@@ -175,7 +184,9 @@ def _by_time(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, i
     held_out = held_out.left_join(given, [t.USER_INDEX, t.SPLIT])
     held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].coalesce(0)})
     # Bought twice in a period, an item is still one item to be found.
-    return _cases(held_out, held_out[t.SPLIT]).distinct(), valid.select(t.USER_INDEX, train_length=valid[EARLIER])
+    lengths = test.rename(untested_length=EARLIER).left_join(valid.rename(train_length=EARLIER), t.USER_INDEX)
+    lengths = lengths.select(t.USER_INDEX, "train_length", "untested_length")
+    return _cases(held_out, held_out[t.SPLIT]).distinct(), lengths
 
 
 def _cut_offs(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Scalar, ir.Scalar]:
@@ -225,11 +236,11 @@ def _whole(rows: ir.Table, cleaned: Cleaned, users: ir.Table, items: ir.Table, d
     }
     if len(data.platforms) == 1:
         rows, alike[t.PLATFORM] = rows.drop(t.PLATFORM), ibis.literal(data.platforms[0].name)
-    wanted = [name for name in (*t.INTERACTIONS.names, "trains", CLOCK) if name in rows.columns]
+    wanted = [name for name in (*t.INTERACTIONS.names, "trains", "untested", CLOCK) if name in rows.columns]
     # As a view, or else Ibis would fold the sorting and the constants into one, and sort them along.
     rows = rows.select(wanted).order_by(t.USER_INDEX, t.POSITION).view()
     missing = {name: value for name, value in alike.items() if name not in rows.columns}
-    missing[t.SPLIT] = rows["trains"].ifelse(t.TRAIN, t.HELD_OUT)
+    missing[t.SPLIT] = rows["trains"].ifelse(t.TRAIN, rows["untested"].ifelse(t.VALID, t.HELD_OUT))
     return rows.mutate(**missing, **{t.TIMESTAMP: _time(rows, data)})
 
 

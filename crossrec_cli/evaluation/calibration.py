@@ -18,14 +18,17 @@ PAIRS = 2_000_000
 BINS = 10
 
 
-def pairs(scorer: Scorer, histories: Histories, cases: Cases, candidates: Ints) -> tuple[Floats, Floats]:
-    """Logits of the items that a case's user does not have yet, and whether the case asks for them.
+def pairs(
+    scorer: Scorer, histories: Histories, cases: Cases, candidates: Ints, mask_seen: bool
+) -> tuple[Floats, Floats]:
+    """Logits of the items that may be recommended to a case's user, and whether the case asks for them.
 
     Args:
         scorer: gives the logits.
         histories: everybody's.
         cases: every so manieth of them is taken, so that there are about ``PAIRS`` pairs.
         candidates: item indices, sorted, int64 (C,).
+        mask_seen: whether items in the history are left out.
 
     Returns:
         Logits, and 1.0 or 0.0; float64 (n,) each.
@@ -37,10 +40,11 @@ def pairs(scorer: Scorer, histories: Histories, cases: Cases, candidates: Ints) 
         mine = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
         hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
         hit[torch.from_numpy(mine.rows), torch.from_numpy(np.searchsorted(candidates, mine.values))] = 1.0
-        new = torch.ones(chunk.scores.shape, dtype=torch.bool)
-        new[chunk.seen] = False
-        logits.append(chunk.scores[new].double())
-        bought.append(hit[new])
+        kept = torch.ones(chunk.scores.shape, dtype=torch.bool)
+        if mask_seen:
+            kept[chunk.seen] = False
+        logits.append(chunk.scores[kept].double())
+        bought.append(hit[kept])
     return torch.cat(logits).numpy(), torch.cat(bought).numpy()
 
 

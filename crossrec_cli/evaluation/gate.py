@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,13 +22,15 @@ def deciding(per_user: pa.Table) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs' rankings for the users of both."""
+    """Two runs' rankings for the users who have a figure in both."""
 
     measure: str
     ours: float
     theirs: float
     difference: Difference
     tolerance: float
+    unpaired: int
+    """Users of both runs who have a figure in only one of them: they count in no mean."""
 
     @property
     def lost(self) -> bool:
@@ -45,7 +48,7 @@ class Comparison:
             tolerance: the share of the earlier figure that may be lost.
 
         Raises:
-            InputError: if they have no user in common, or the earlier run did not measure that.
+            InputError: if no user has a figure in both, or the earlier run did not measure that.
         """
         if measure not in theirs.column_names:
             raise InputError(
@@ -61,4 +64,10 @@ class Comparison:
         if not both.num_rows:
             raise InputError("--against: the two runs have no test user in common")
         mine, before = (both[name].to_numpy() for name in ("ours", "theirs"))
-        return cls(measure, float(mine.mean()), float(before.mean()), Difference.of(mine, before), tolerance)
+        known = np.isfinite(np.stack([mine, before]))
+        paired = known.all(axis=0)
+        if not paired.any():
+            raise InputError(f"--against: no test user has {measure} in both runs")
+        mine, before = mine[paired], before[paired]
+        means = float(mine.mean()), float(before.mean())
+        return cls(measure, *means, Difference.of(mine, before), tolerance, int((known.any(axis=0) & ~paired).sum()))

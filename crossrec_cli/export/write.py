@@ -100,7 +100,7 @@ def _fill(
     write_item_tower(draft / ITEM_TOWER, model)
     model.release()
     write_user_tower(draft / USER_TOWER, model)
-    facts = _facts(config, made)
+    facts = Facts.read(Store(config.run_path), config.report)
     if facts is None:
         report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
     text = card(config, inputs, world, [artifact.manifest for artifact in made.values()], facts)
@@ -115,19 +115,6 @@ def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:
     columns = {name: items[name] for name in (t.ITEM_INDEX, t.ITEM_ID, t.DOMAIN)}
     columns |= {t.VECTOR: t.vector_column(vectors), t.BIAS: known.bias.detach().numpy()}
     t.write_table(path, t.item_vectors(vectors.shape[1]), columns)
-
-
-def _facts(config: Config, made: Mapping[str, Artifact]) -> Facts | None:
-    """What the run's evaluation found; None if there is none of these very files."""
-    facts = Facts.read(Store(config.run_path), config.report)
-    if facts is None:
-        return None
-    now = {
-        file: made[stage].sha256(file)
-        for file in facts.evaluated.inputs
-        if (stage := stage_of(file)) in made and made[stage].holds(file)
-    }
-    return facts if now.items() <= facts.evaluated.inputs.items() else None
 
 
 @contextmanager

@@ -144,14 +144,6 @@ class Histories:
         """Of that, what is in the source."""
         return self.training.where(self.domain.is_source[self.training.values])
 
-    def with_given(self, cases: Cases) -> Histories:
-        """What these questions give of their users' histories may be trained on as well."""
-        lengths = self.train_lengths.copy()
-        np.maximum.at(lengths, cases.users, cases.history_lengths)
-        longer = replace(self, train_lengths=lengths)
-        popularity = np.bincount(longer.training.values, minlength=len(self.domain.popularity))
-        return replace(longer, domain=replace(self.domain, popularity=popularity))
-
     def of_target(self) -> Histories:
         """What is left of them in the target alone."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
@@ -195,7 +187,9 @@ def numbered(chosen: Ints, size: int) -> Ints:
     return number
 
 
-def load_histories(interactions: pa.Table, items: pa.Table, users: pa.Table, tag_names: list[str]) -> Histories:
+def load_histories(
+    interactions: pa.Table, items: pa.Table, users: pa.Table, tag_names: list[str], validated: bool = False
+) -> Histories:
     """Arrays from preprocess's tables, which are sorted by user and position.
 
     Args:
@@ -203,9 +197,11 @@ def load_histories(interactions: pa.Table, items: pa.Table, users: pa.Table, tag
         items: as ``tables.ITEMS``.
         users: as ``tables.USERS``.
         tag_names: the tags that the model knows; others are passed over.
+        validated: validation is over, so that what was held out for it alone may be trained on as well.
     """
     user, item = _ints(interactions, t.USER_INDEX), _ints(interactions, t.ITEM_INDEX)
-    trains = pc.equal(interactions[t.SPLIT], t.TRAIN).to_numpy()
+    splits = pa.array([t.TRAIN, t.VALID] if validated else [t.TRAIN])
+    trains = pc.is_in(interactions[t.SPLIT], splits).to_numpy()
     weight = interactions[t.WEIGHT].to_numpy().astype(np.float32)
     is_target = pc.equal(items[t.DOMAIN], t.TARGET).to_numpy()
     popularity = np.bincount(item[trains], minlength=items.num_rows)

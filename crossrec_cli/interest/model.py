@@ -195,8 +195,8 @@ class ItemTower(nn.Module):
 class InterestModel(nn.Module):
     """Users and items in one space: how much a user wants an item is u·v(i) + b(i).
 
-    Once trained, the vectors of users without target history are multiplied by ``new_users``; 0: it says nothing of
-    them.
+    The vectors of users without target history are multiplied by ``new_users``: 1, or 0 in a linear member, which has
+    no biases and so says nothing of these users. A factor in between would weigh their vectors against the biases anew.
     """
 
     new_users: Tensor

@@ -31,9 +31,7 @@ def basis_of(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> B
     """All that a stage's files would depend on now, with those of the earlier stages' artifacts that it reads."""
     leaves = dict(_leaves(config.model_dump(mode="json")))
     declared = {
-        key: mask(value) if isinstance(value, str) else value
-        for key, value in leaves.items()
-        if any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in stage.fields)
+        key: mask(value) if isinstance(value, str) else value for key, value in leaves.items() if stage.depends_on(key)
     }
     outside = {mask(file): sha for file, sha in stage.outside(config).items()}
     return Basis(declared, {file: made.sha256(file) for file, made in stage.inputs(current).items()} | outside)

@@ -108,6 +108,10 @@ class Stage:
         files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
+    def depends_on(self, key: str) -> bool:
+        """Whether a config field, given with its index where it stands in a list, is among those it depends on."""
+        return any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in self.fields)
+
     def run(self, job: Job, **more: Any) -> stages.Summary:
         """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
         with whole():
@@ -127,21 +131,26 @@ STAGES = (
     Stage(PREPROCESS, 3, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
-    Stage(FINETUNE, 12, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),
+    Stage(
+        FINETUNE,
+        13,
+        (*_TABLES, CASES, *_MODEL, ADAPTED),
+        ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
+    ),
     Stage(EVALUATE, 7, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
     Stage(RECOMMEND, 5, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
     Stage(
         TRANSFER,
-        11,
+        12,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(LANGUAGE_MODEL,),
     ),
     Stage(
         TUNE,
-        7,
+        8,
         (*_TABLES, CASES, *_MODEL),
-        ("seed", "adapt", "finetune", "interest", "tune", "runtime.precision"),
+        ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
     ),
     Stage(
         SEARCH,

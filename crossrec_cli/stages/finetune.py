@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -26,8 +24,7 @@ def run(job: Job) -> Summary:
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     model = _start(job, world).to(compute.device)
-    cases = t.read_table(job.inputs[CASES])
-    valid = load_cases(cases, t.VALID)
+    valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     sampler = learner.target_sampler(world.histories)
     job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} target items")
@@ -41,7 +38,7 @@ def run(job: Job) -> Summary:
         _calibrate(job, model, world, valid)
         best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
         if config.finetune.refit and any(best):
-            model = _refit(job, world, learner, model, finish, load_cases(cases, t.TEST), best)
+            model = _refit(job, world, learner, model, finish, best)
     if not distributed.leads():
         return {}
     save_model(job.output(FINETUNED), model)
@@ -60,49 +57,39 @@ def _start(job: Job, world: World) -> Ensemble:
     return Ensemble.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
 
 
-def _refit(
-    job: Job, world: World, learner: Learner, model: Ensemble, finish: Finish, test: Cases, epochs: list[int]
-) -> Ensemble:
-    """Train once more, on all that lies before the test; of ``model`` only the calibration is kept."""
-    histories = world.histories.with_given(test)
-    again = _start(job, replace(world, histories=histories)).to(model.device)
+def _refit(job: Job, world: World, learner: Learner, model: Ensemble, finish: Finish, epochs: list[int]) -> Ensemble:
+    """Train once more, on all that the test does not hold out; of ``model`` only the calibration is kept."""
+    validated = load_world(job.inputs, validated=True)
+    histories = validated.histories
+    more = histories.training.lengths.sum() - world.histories.training.lengths.sum()
+    if not more:
+        job.report.warn("finetune.refit: the test holds back all that validation does; the model stays as it is")
+        return model
+    again = _start(job, validated).to(model.device)
     for member in again.members:
         member.tower.popularity.copy_(torch.from_numpy(histories.domain.popularity.astype(np.float32)))
     sampler = learner.target_sampler(histories)
-    more = histories.training.lengths.sum() - world.histories.training.lengths.sum()
     upto = " and ".join(map(str, epochs))
     job.report.say(f"once more up to epoch {upto}, with {more:,} interactions that validation had held back")
     learner.again(again, sampler, epochs)
     again = learner.repeat(again, histories, finish)
     again.score_scale.copy_(model.score_scale)
     again.score_shift.copy_(model.score_shift)
-    for member, known in zip(again.members, model.members, strict=True):
-        member.new_users.copy_(known.new_users)
     return again
 
 
 def _calibrate(job: Job, model: Ensemble, world: World, valid: Cases) -> None:
     """Fit the score so that it is the probability that this item is what validation asks for.
 
-    With ``leave_last_out`` that is the user's next new target purchase, with ``time`` any in the validation period.
+    With ``leave_last_out`` that is the user's next target purchase, a new one under ``evaluate.mask_seen``; with
+    ``time`` any in the validation period. One scale and one shift for everybody's whole score, so that no user's items
+    change their order after validation chose the model.
     """
-    trained = Ensemble(model.members[: job.config.interest.members])
-    fitted = _fitted(trained, world, valid)
-    if not fitted:
+    candidates, masked = world.target_items, job.config.evaluate.mask_seen
+    logits, bought = pairs(interest_scorer(model, candidates), world.histories, valid, candidates, masked)
+    if not bought.any():
         job.report.warn("validation buys nothing new: scores are not calibrated")
         return
-    scale, shift = fitted
-    warm = np.flatnonzero(world.histories.target_lengths(valid.users, valid.history_lengths))
-    if len(model.members) > len(trained.members) and (fitted := _fitted(model, world, valid.of(warm))):
-        # Of users without target history the linear member says nothing: they keep the scale that they have without it.
-        alone, (scale, shift) = scale, fitted
-        for member in trained.members:
-            member.new_users.fill_(alone / scale * len(model.members) / len(trained.members))
+    scale, shift = fit_platt(logits, bought)
     model.score_scale.fill_(scale)
     model.score_shift.fill_(shift)
-
-
-def _fitted(model: Ensemble, world: World, cases: Cases) -> tuple[float, float] | None:
-    """Scale and shift of the score; None where nothing new was bought that they could be fitted to."""
-    logits, bought = pairs(interest_scorer(model, world.target_items), world.histories, cases, world.target_items)
-    return fit_platt(logits, bought) if bought.any() else None

@@ -103,14 +103,13 @@ class Learner:
             self.config.finetune if epochs is None else self.config.finetune.model_copy(update={"epochs": epochs})
         )
 
-        def told(score: float) -> float:
+        def quality(member: InterestModel) -> float:
+            score = self.ndcg(Ensemble([member]), histories, valid)
             if heed:
                 heed(score)
             return score
 
-        stopping = None
-        if valid.count:
-            stopping = EarlyStopping(lambda member: told(ndcg(Ensemble([member]), histories, valid)), training.patience)
+        stopping = EarlyStopping(quality, training.patience) if valid.count else None
         return [
             fit(member, sampler, training, seed + 1, self.compute, self.report, stopping, kept)
             for member, seed, kept in self._members(model, t.TARGET)
@@ -124,7 +123,7 @@ class Learner:
         """
         if not valid.count:
             return model, Finish()
-        plain = ndcg(model, histories, valid)
+        plain = self.ndcg(model, histories, valid)
         nothing = (plain, Finish())
         score, chosen = max(self._with_linear(model, histories, valid), key=itemgetter(0), default=nothing)
         if score <= LEAST_GAIN * plain:
@@ -136,7 +135,7 @@ class Learner:
             found = {0.0: score}  # the least smoothing that is as good as any
             for smoothing in SMOOTHINGS:
                 model.smooth(smoothing)
-                found[smoothing] = ndcg(model, histories, valid)
+                found[smoothing] = self.ndcg(model, histories, valid)
             smoothing, score = max(found.items(), key=itemgetter(1))
             chosen = replace(chosen, smoothing=smoothing)
             model.smooth(chosen.smoothing)
@@ -165,7 +164,11 @@ class Learner:
             for share in SHARES if own > 0 else ():
                 scale = share * len(model.members) * spread / own
                 linear.scale(added, scale)
-                yield ndcg(more, histories, valid), Finish(way, scale)
+                yield self.ndcg(more, histories, valid), Finish(way, scale)
+
+    def ndcg(self, model: Ensemble, histories: Histories, valid: Cases) -> float:
+        """Validation's NDCG@10 among the items that the test would rank; see ``ndcg``."""
+        return ndcg(model, histories, valid, self.config.evaluate.mask_seen)
 
     def again(self, model: Ensemble, sampler: Sampler, epochs: Sequence[int]) -> None:
         """As ``from_target``, each member up to an epoch that is known to be good, with nothing held out to ask."""
@@ -213,10 +216,10 @@ def scores(model: Ensemble, histories: Histories, cases: Cases, mask_seen: bool)
     return metrics.per_case(ranks, [10])
 
 
-def ndcg(model: Ensemble, histories: Histories, cases: Cases) -> float:
-    """NDCG@10 among all target items, those in the history masked."""
+def ndcg(model: Ensemble, histories: Histories, cases: Cases, mask_seen: bool) -> float:
+    """NDCG@10 among all target items, or among those that are not in the history."""
     mine = np.arange(cases.count)[distributed.share()]
     found = torch.zeros(cases.count, dtype=torch.float64)
-    found[mine] = torch.from_numpy(scores(model, histories, cases.of(mine), mask_seen=True)[STOP_ON])
+    found[mine] = torch.from_numpy(scores(model, histories, cases.of(mine), mask_seen)[STOP_ON])
     distributed.add([found])
     return metrics.mean(found.numpy())

@@ -41,13 +41,19 @@ def target_of(histories: Histories) -> Ints:
     return np.flatnonzero(histories.domain.is_target)
 
 
-def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None) -> World:
-    """Read preprocess's tables; the model's tags come from pretrain-adapt unless they are given."""
+def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None, validated: bool = False) -> World:
+    """Read preprocess's tables.
+
+    Args:
+        inputs: the files that the stage reads.
+        tag_names: the model's tags; from pretrain-adapt unless they are given.
+        validated: validation is over; see ``load_histories``.
+    """
     if tag_names is None:
         tag_names = t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist()
     items, users = load_items(inputs), t.read_table(inputs[USERS])
     interactions = t.read_table(inputs[INTERACTIONS], [t.USER_INDEX, t.ITEM_INDEX, t.WEIGHT, t.SPLIT])
-    return World(items, users, load_histories(interactions, items, users, tag_names))
+    return World(items, users, load_histories(interactions, items, users, tag_names, validated))
 
 
 def load_items(inputs: Mapping[str, Path]) -> pa.Table:

@@ -137,7 +137,8 @@ class Measured:
         bins: dict[str, Any] = {name: [] for name in t.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
         for domain, (cases, candidates) in asked.items():
-            logits, bought = pairs(interest_scorer(model, candidates, known), self.world.histories, cases, candidates)
+            scorer, masked = interest_scorer(model, candidates, known), self.job.config.evaluate.mask_seen
+            logits, bought = pairs(scorer, self.world.histories, cases, candidates, masked)
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = model.calibrated(torch.from_numpy(logits).to(model.device)).cpu().numpy()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+
+from crossrec_cli.json_text import json_text
 
 CSV: Final = "csv"
 JSONL: Final = "jsonl"
@@ -32,7 +33,7 @@ def csv_lines(rows: pa.Table, header: bool) -> str:
 
 def json_lines(rows: pa.Table) -> str:
     """Rows as JSON, one a line."""
-    return "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows.to_pylist())
+    return "".join(f"{json_text(row)}\n" for row in rows.to_pylist())
 
 
 def _guarded(column: pa.ChunkedArray) -> pa.ChunkedArray:

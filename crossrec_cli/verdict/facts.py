@@ -12,6 +12,8 @@ import pyarrow as pa
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Artifact, Manifest, Store
 from crossrec_cli.config.schema import Report
+from crossrec_cli.pipeline.changes import Basis, out_of_date
+from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.stages import (
     ACCURACY,
     ADAPT_LEARNING,
@@ -21,7 +23,6 @@ from crossrec_cli.stages import (
     FEEDBACK,
     FINETUNE,
     FINETUNE_LEARNING,
-    INTERACTIONS,
     METRICS,
     PREPROCESS,
     PRETRAIN_ADAPT,
@@ -54,7 +55,9 @@ class Facts:
     learning: Mapping[str, pa.Table]
     """history.parquet of the training stages, by stage."""
     transfer: pa.Table | None
-    """None where ``crossrec transfer`` was not run on these data."""
+    """None where ``crossrec transfer`` was not run as this run was trained."""
+    transfer_is_stale: str | None
+    """In what it was run otherwise than this run was trained; None if in nothing, or if it was not run."""
     manifests: Sequence[Manifest]
     """Of the stages there are, in their order."""
 
@@ -95,7 +98,7 @@ class Facts:
 
     @classmethod
     def read(cls, store: Store, shown: Report) -> Facts | None:
-        """Those of a run; None if it has not been evaluated.
+        """Those of a run; None if it has not been evaluated as it stands.
 
         Raises:
             ArtifactError: if one of its artifacts is damaged.
@@ -103,6 +106,9 @@ class Facts:
         found = {stage: artifact for stage in (*SHOWN, TRANSFER) if (artifact := store.current(stage))}
         if not {PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE} <= found.keys():
             return None
+        if not _inputs(found, EVALUATE).items() <= found[EVALUATE].manifest.inputs.items():
+            return None
+        stale = _stale(found) if TRANSFER in found else None
 
         def table(file: str) -> pa.Table:
             return t.read_table(found[file.partition("/")[0]].file(file))
@@ -117,14 +123,27 @@ class Facts:
             quality=table(QUALITY),
             shown=shown,
             learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
-            transfer=_transfer(found),
+            transfer=table(TRANSFER_TABLE) if TRANSFER in found and not stale else None,
+            transfer_is_stale=stale,
             manifests=[found[stage].manifest for stage in SHOWN if stage in found],
         )
 
 
-def _transfer(found: Mapping[str, Artifact]) -> pa.Table | None:
-    """Transfer's table, if it is of the same data."""
-    if TRANSFER not in found:
-        return None
-    same = found[TRANSFER].manifest.inputs.get(INTERACTIONS) == found[PREPROCESS].sha256(INTERACTIONS)
-    return t.read_table(found[TRANSFER].file(TRANSFER_TABLE)) if same else None
+def _inputs(found: Mapping[str, Artifact], stage: str) -> dict[str, str]:
+    """The hash of each file of the run that a stage reads."""
+    return {file: made.sha256(file) for file, made in BY_NAME[stage].inputs(found).items()}
+
+
+def _stale(found: Mapping[str, Artifact]) -> str | None:
+    """In what transfer was run otherwise than the stages that were evaluated; None if in nothing.
+
+    Fields that it alone depends on, such as its seeds, are its own.
+    """
+    stage, transfer = BY_NAME[TRANSFER], found[TRANSFER]
+    of_run = {
+        key: value
+        for name in (PRETRAIN_ADAPT, FINETUNE, EVALUATE)
+        for key, value in found[name].manifest.config.items()
+        if stage.depends_on(key)
+    }
+    return out_of_date(stage, transfer, Basis(transfer.manifest.config | of_run, _inputs(found, TRANSFER)))

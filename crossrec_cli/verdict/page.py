@@ -68,7 +68,7 @@ def verdict(facts: Facts) -> str:
         sentences.append("It was compared with nothing: evaluate.baselines names no model.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
     sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
-    sentences.append(SAME if facts.same_items else _transfer_verdict(facts.transfer))
+    sentences.append(SAME if facts.same_items else _transfer_verdict(facts))
     weak = [part for part in _parts(facts) if _behind(facts, part, t.LOW, t.HIGH)]
     if weak:
         sentences.append(f"Look at {_some(weak)}: there another model is ahead.")
@@ -102,10 +102,12 @@ def _behind(facts: Facts, part: str, theirs: str, own: str) -> bool:
     return ours[t.N] >= SMALL and any(row[theirs] > ours[own] for row in others)
 
 
-def _transfer_verdict(table: pa.Table | None) -> str:
-    if table is None:
+def _transfer_verdict(facts: Facts) -> str:
+    if facts.transfer_is_stale:
+        return f"Whether the source helps is out of date ({facts.transfer_is_stale}); run 'crossrec transfer' again."
+    if facts.transfer is None:
         return "Whether the source helps was not measured; 'crossrec transfer' does that."
-    row = next(row for row in table.to_pylist() if row[t.SEGMENT] == ALL and row[t.CONTROL] == CROSSREC)
+    row = next(row for row in facts.transfer.to_pylist() if row[t.SEGMENT] == ALL and row[t.CONTROL] == CROSSREC)
     if row[t.GAIN_LOW] > 0:
         return f"The source helps: {gain(row)}."
     return (

@@ -268,7 +268,7 @@ def test_a_test_purchase_bought_elsewhere_before_and_after_trains_only_what_was_
     rows = found["interactions"]
     ann = rows[rows["user_id"] == "app:ann2"]
     assert ann["original_item_id"].tolist() == ["r0", "B1", "R1", "b0", "R2", "b1", "B1", "R1"]
-    assert ann["split"].tolist() == ["train"] * 5 + ["held_out"] * 3
+    assert ann["split"].tolist() == ["train"] * 5 + ["valid"] + ["held_out"] * 2
     cases = found["cases"][found["cases"]["user_id"] == "app:ann2"].set_index("split")
     assert cases["history_length"].to_dict() == {"test": 6, "valid": 5}
     assert set(cases["item_id"]) == {"app:B1"}
@@ -278,7 +278,7 @@ def test_a_test_purchase_bought_elsewhere_before_and_after_trains_only_what_was_
     rows = found["interactions"]
     ann = rows[rows["user_id"] == "app:ann2"]
     assert ann["original_item_id"].tolist() == ["r0", "B1", "R1", "b0", "R2"]
-    assert ann["split"].tolist() == ["train", "held_out", "held_out", "held_out", "held_out"]
+    assert ann["split"].tolist() == ["train", "valid", "valid", "held_out", "held_out"]
 
 
 def test_linked_items_are_one_of_the_first_platform_that_has_its_text(tmp_path):

@@ -120,6 +120,15 @@ def test_a_question_about_what_was_never_bought_is_found(good, tmp_path):
         check_planted(good, "leave_last_out", tmp_path, cases=cases)
 
 
+@pytest.mark.parametrize("strategy", SPLITS)
+def test_a_test_row_that_trains_once_validation_is_over_is_found(good, strategy, tmp_path):
+    tables = good[strategy][2]
+    rows, places = tables["interactions"].copy(), asked(tables)
+    rows.loc[places.loc[places["split_y"] == "test", "place"].iloc[0], "split"] = "valid"
+    with pytest.raises(leaks.LeakError, match="place trains, once validation is over, 1 times"):
+        check_planted(good, strategy, tmp_path, interactions=rows)
+
+
 def test_a_basket_that_tells_of_itself_is_found(good, tmp_path):
     """What was bought at the very time of the test purchase is given to find it."""
     tables = good["leave_last_out"][2]

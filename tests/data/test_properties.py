@@ -207,7 +207,7 @@ def check_leaks(found: dict[str, pd.DataFrame], strategy: str) -> None:
     """From the times of the interactions and from the cases, nothing else."""
     rows, cases = found["interactions"], found["cases"]
     trains = rows[rows["split"] == "train"]
-    assert set(rows["split"]) == {"train", "held_out"}
+    assert {"train", "held_out"} <= set(rows["split"]) <= {"train", "valid", "held_out"}
     assert "test" in set(cases["split"])
     assert set(cases["domain"]) == {"target"}
     place = ["user_id", "item_id", "position", "timestamp"]

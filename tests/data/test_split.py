@@ -185,6 +185,21 @@ def test_what_is_held_out_is_asked_once_and_trains_nowhere(found):
     assert (cases["item_index"].map(rows.groupby("item_index")["domain"].first()) == "target").all()
 
 
+def test_once_validation_is_over_all_trains_that_the_test_does_not_hold_out(by_strategy):
+    """Of users without test cases everything, but by time what lies before the test period."""
+    for strategy, found in by_strategy.items():
+        rows, cases = found["interactions"], found["cases"]
+        tested = cases[cases["split"] == "test"].groupby("user_index")["history_length"].min()
+        free = rows["position"] < rows["user_index"].map(tested).fillna(len(rows))
+        if strategy == "time":
+            times = rows["timestamp"].sort_values(ignore_index=True)
+            free = rows["timestamp"] < times[int(len(rows) * STRATEGIES["time"]["test_from"])]
+        pd.testing.assert_series_equal(rows["split"] != "held_out", free, check_names=False)
+        only_valid = rows[rows["split"] == "valid"]
+        assert set(only_valid["user_index"]) - set(tested.index) or strategy == "leave_last_out"
+        assert only_valid["domain"].eq("target").any()
+
+
 def test_time_by_shares_cuts_where_so_many_of_all_interactions_lie_before(by_strategy, tmp_path):
     rows, cases = by_strategy["time"]["interactions"], by_strategy["time"]["cases"]
     times = rows["timestamp"].sort_values(ignore_index=True)

@@ -34,6 +34,27 @@ def test_equally_good_rankings_for_others_users_are_no_loss():
         assert not Comparison.of(scores(other), scores(BEFORE), "ndcg@10", 0.05).lost
 
 
+def with_nan(values: np.ndarray, *users: int) -> np.ndarray:
+    """The same without a figure for some users."""
+    return np.where(np.isin(np.arange(len(values)), users), np.nan, values)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "unpaired"), [([3], [3], 0), ([3], [], 1), ([], [3, 7], 2), ([3], [7], 2)])
+def test_a_user_without_a_figure_hides_no_loss(ours, theirs, unpaired):
+    found = Comparison.of(
+        scores(with_nan(np.zeros(400), *ours)), scores(with_nan(np.ones(400), *theirs)), "ndcg@10", 0.05
+    )
+    assert found.lost
+    assert (found.ours, found.theirs, found.difference.mean) == (0, 1, -1)
+    assert found.difference.users == 400 - len({*ours, *theirs})
+    assert found.unpaired == unpaired
+
+
+def test_runs_without_a_figure_for_the_same_user_cannot_be_compared():
+    with pytest.raises(InputError, match="no test user has ndcg@10 in both"):
+        Comparison.of(scores(np.full(9, np.nan), range(9)), scores(np.ones(9), range(9)), "ndcg@10", 0.05)
+
+
 def test_users_of_both_runs_are_compared():
     found = Comparison.of(scores(BEFORE[:300], range(300)), scores(BEFORE[100:], range(100, 400)), "ndcg@10", 0.0)
     assert found.difference.users == 200

@@ -134,7 +134,7 @@ def test_histories_are_read_with_their_weights():
             t.USER_INDEX: pa.array([0, 0, 2, 2, 2], pa.int32()),
             t.ITEM_INDEX: pa.array([1, 0, 2, 1, 0], pa.int32()),
             t.WEIGHT: pa.array([0.5, 3, 1, 20, 0.25], pa.float32()),
-            t.SPLIT: [t.TRAIN, t.HELD_OUT, t.TRAIN, t.TRAIN, t.HELD_OUT],
+            t.SPLIT: [t.TRAIN, t.VALID, t.TRAIN, t.TRAIN, t.HELD_OUT],
         }
     )
     items = pa.table({t.DOMAIN: [t.SOURCE, t.TARGET, t.TARGET]})
@@ -145,6 +145,10 @@ def test_histories_are_read_with_their_weights():
     assert histories.items.weights.tolist() == [0.5, 3, 1, 20, 0.25]
     assert lists(histories.training) == [[1], [], [2, 1]]
     assert histories.training.weights.tolist() == [0.5, 1, 20]
+    assert histories.domain.popularity.tolist() == [0, 2, 1]
+    validated = load_histories(interactions, items, users, ["a"], validated=True)
+    assert lists(validated.training) == [[1, 0], [], [2, 1]]
+    assert validated.domain.popularity.tolist() == [1, 2, 1]
 
 
 def test_every_item_is_a_candidate_where_they_are_few(sampler):

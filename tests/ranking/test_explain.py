@@ -62,16 +62,16 @@ def test_the_bags_parts_are_exact_and_the_rest_is_of_tags_alone():
 
 
 @pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
-def test_of_who_is_new_to_the_target_all_parts_of_the_history_grow_with_the_score(kind):
+def test_a_member_that_is_silent_on_who_is_new_to_the_target_has_no_part_but_its_bias(kind):
     model = model_of(kind)
     plain = explain(model, model.known(), HISTORIES, TAGS, LISTED)
     for member in model.members:
-        member.new_users.fill_(1.7)
-    grown = explain(model, model.known(), HISTORIES, TAGS, LISTED)
-    torch.testing.assert_close(grown.history[:3], 1.7 * plain.history[:3])
-    torch.testing.assert_close(grown.rest[:2], 1.7 * plain.rest[:2], atol=1e-4, rtol=1e-4)
-    assert torch.equal(grown.bias, plain.bias)
-    torch.testing.assert_close(grown.history[3:], plain.history[3:])
+        member.new_users.zero_()
+    silent = explain(model, model.known(), HISTORIES, TAGS, LISTED)
+    assert not silent.history[:3].any()
+    assert not silent.rest[:2].any()
+    assert torch.equal(silent.bias, plain.bias)
+    torch.testing.assert_close(silent.history[3:], plain.history[3:])
 
 
 def test_twice_the_weight_is_twice_the_part_of_the_same_whole():

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.artifacts.store import Store
+from crossrec_cli.artifacts.store import Store, describe_files
+from crossrec_cli.artifacts.work import Work
+from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Report
+from crossrec_cli.pipeline.changes import basis_of
+from crossrec_cli.pipeline.table import BY_NAME
+from crossrec_cli.stages import ITEM_TEXT, PREPROCESS, PRETRAIN_ADAPT, TRANSFER, TRANSFER_TABLE
 from crossrec_cli.verdict.facts import Facts
 from crossrec_cli.verdict.page import page, verdict
 
@@ -53,6 +60,50 @@ def test_the_verdict_tells_of_transfer(facts):
     assert "was not measured; 'crossrec transfer' does that." in verdict(facts)
     for low, high, told in ((0.01, 0.03, "helps: +.0200 (+.0100"), (-0.03, -0.01, "harms"), (-0.01, 0.01, "is open")):
         assert told in verdict(replace(facts, transfer=transfer(low, high)))
+
+
+def leave_transfer(shop, config: dict | None = None, inputs: dict | None = None, version: int = 0) -> Facts:
+    """A transfer run of the shop, of which this is not as the shop is now; and what the page then knows."""
+    stage, store = BY_NAME[TRANSFER], Store(shop.run_dir)
+    made = {name: store.current(name) for name in (PREPROCESS, PRETRAIN_ADAPT)}
+    basis = basis_of(stage, load_config(shop.path), made)
+    with store.draft(TRANSFER) as draft:
+        pq.write_table(transfer(0.01, 0.03), draft / Path(TRANSFER_TABLE).name)
+        facts = basis.config | (config or {}), basis.inputs | (inputs or {}), describe_files(draft), {}, 1
+        store.commit(draft, Work().manifest(TRANSFER, stage.version - version, basis.digest, *facts))
+    found = Facts.read(store, Report())
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({}, None),
+        ({"config": {"transfer.seeds": [9]}}, None),
+        ({"config": {"finetune.epochs": 3}}, "finetune.epochs changed from 3 to 10"),
+        ({"config": {"adapt.lr": 0.5}}, "adapt.lr"),
+        ({"config": {"evaluate.mask_seen": False}}, "evaluate.mask_seen"),
+        ({"inputs": {ITEM_TEXT: "0"}}, ITEM_TEXT),
+        ({"version": 1}, "version"),
+    ],
+)
+def test_a_transfer_run_counts_where_it_was_trained_as_the_run(trained, other, named):
+    found = leave_transfer(trained, **other)
+    if named is None:
+        assert found.transfer_is_stale is None
+        assert found.transfer == transfer(0.01, 0.03)
+        assert "The source helps: +.0200" in verdict(found)
+    else:
+        assert named in (found.transfer_is_stale or "")
+        assert found.transfer is None
+        assert "run 'crossrec transfer' again" in verdict(found)
+        assert "with the same budget" not in page(found)
+
+
+def test_a_model_that_is_newer_than_the_evaluation_has_no_page(trained, crossrec):
+    assert crossrec("finetune", trained.path, "--set", "finetune.init=scratch").exit_code == 0
+    assert Facts.read(Store(trained.run_dir), Report()) is None
 
 
 def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
