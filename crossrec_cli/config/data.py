@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -185,10 +186,12 @@ class Clean(Section):
     """What happens to rows and texts that are not as they should be. Every rule counts what it meets."""
 
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Stop when more than this share of a file's rows is unusable: the first six rules below."""
+    """Stop when more than this share of a file's rows is unusable: the first rules below, down to unknown_items."""
     missing_ids: DropOrFail = "drop"
     unreadable: DropOrFail = "drop"
-    """Times, quantities and ratings that are there and cannot be read, and times that are missing."""
+    """Times, quantities and ratings that are there and cannot be read, and times that are missing or too early."""
+    earliest: Moment = datetime(1990, 1, 1)
+    """What comes before is no time: a year, or the number by which a spreadsheet knows a day."""
     future: AnyAction = "drop"
     latest: Moment | None = None
     """What comes later is the future; null: a day from now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from string import Formatter
 from typing import Any
@@ -12,16 +12,15 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform
+from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Users
 from crossrec_cli.config.values import template_fields
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.readings import Kind, Origin, read_cells
 from crossrec_cli.data.values import (
     BETWEEN,
     PATH,
     entries,
-    identifier,
-    number,
     path,
     plain,
     text_function,
@@ -36,14 +35,12 @@ BANDS = ("low", "middle", "high")
 DESCRIBED = [t.TEXT, t.CATEGORY, t.BRAND, t.PRICE, t.LANGUAGE]
 
 
-def reader(raw: ir.Table, spec: Interactions | Items, key: str) -> Callable[[str, str], ir.Column]:
-    """Gives the file's column for one of ours, as the config's ``columns`` map it; nulls where it maps none."""
-
-    def column(name: str, dtype: str) -> ir.Column:
-        mapped = getattr(spec.columns, name)
-        return ibis.null(dtype) if mapped is None else file_column(raw, mapped, f"{key}.columns.{name}", spec.path)
-
-    return column
+def mapped(raw: ir.Table, spec: Interactions | Items | Users, key: str) -> dict[str, str]:
+    """The file's column for each of ours that the config's ``columns`` map, all of which the file has."""
+    names = {ours: theirs for ours, theirs in spec.columns.model_dump().items() if theirs is not None}
+    for ours, theirs in names.items():
+        file_column(raw, theirs, f"{key}.columns.{ours}", spec.path)
+    return names
 
 
 def file_column(raw: ir.Table, name: str, key: str, path: str) -> ir.Column:
@@ -81,27 +78,27 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     platform = data.platforms[index]
     spec, key = platform.items, f"data.platforms[{index}].items"
     raw = engine.read(spec)
-    names = template_fields(spec.text)
-    mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
-    for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
-        file_column(raw, name, place, spec.path)
+    names, columns = template_fields(spec.text), mapped(raw, spec, key)
+    for name in names:
+        file_column(raw, name, f"{key}.text", spec.path)
     # Kept, since a Parquet file of one row group would be worked on by one thread, and as Spark would make a
     # text anew for each look at it.
     described = dict.fromkeys([*names, *filter(None, (spec.columns.category, spec.columns.brand))])
     texts = {name: f"text {number}" for number, name in enumerate(described)}
     made = {texts[name]: entries(raw[name]) for name in described}
-    raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys(mapped.values()), **made), spec.path)
-    column = reader(raw, spec, key)
+    raw = engine.keep(raw.select(SOURCE_ROW, *dict.fromkeys(columns.values()), **made), spec.path)
+    kinds: dict[str, Kind] = {t.ITEM_ID: "id", t.PRICE: "number"}
+    read = read_cells(engine, raw, columns, kinds, Origin(f"{platform.name} items", spec.path, key), ledger)
     brand = raw[texts[spec.columns.brand]] if spec.columns.brand else ibis.null("string")
-    language = column(t.LANGUAGE, "string")
+    language = raw[spec.columns.language] if spec.columns.language else ibis.null("string")
     part = raw.select(
         SOURCE_ROW,
         **{
-            t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
+            t.ITEM_ID: read[t.ITEM_ID],
             t.PLATFORM: ibis.literal(platform.name),
             t.CATEGORY: path(raw[texts[spec.columns.category]], data.clean),
             t.BRAND: plain(brand.replace(BETWEEN, " "), data.clean),
-            t.PRICE: number(column(t.PRICE, "string")),
+            t.PRICE: read.get(t.PRICE, ibis.null("float64")),
             t.LANGUAGE: words(language).lower(),
             t.TEXT: _filled(spec.text, {name: raw[texts[name]] for name in names}, data.clean),
         },
@@ -203,11 +200,12 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
             continue
         spec, key = platform.users, f"data.platforms[{index}].users"
         raw = engine.read(spec)
-        user_id = file_column(raw, spec.columns.user_id, f"{key}.columns.user_id", spec.path)
+        origin = Origin(f"{platform.name} users", spec.path, key)
+        read = read_cells(engine, raw, mapped(raw, spec, key), {t.USER_ID: "id"}, origin, ledger)
         named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
         part = raw.select(
             SOURCE_ROW,
-            **{t.USER_ID: identifier(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
+            **{t.USER_ID: read[t.USER_ID], t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
         )
         missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))
         part = one_per(part.mutate(**{t.REASON: missing}), [t.USER_ID], [t.TAGS])

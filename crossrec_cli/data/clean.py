@@ -73,7 +73,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     data = config.data
     items, listings, item_links = _items(engine, config, ledger)
     files_users = read_users(engine, data, ledger)
-    parts = [read_interactions(engine, data, index, limit) for index in range(len(data.platforms))]
+    parts = [read_interactions(engine, data, index, limit, ledger) for index in range(len(data.platforms))]
     accounts = _accounts(engine, parts, files_users, data, ledger)
     rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
     for part in parts:
@@ -95,7 +95,7 @@ def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir
     """The items with domain and price band; the platforms' ids and whose they are; what text matching proposes."""
     data = config.data
     own = with_id(read_items(engine, data, ledger).rename({OWN: t.ITEM_ID}), data)
-    links = read_links(engine, data.identity.items, "data.identity.items")
+    links = read_links(engine, data.identity.items, "data.identity.items", ledger)
     match, proposed = data.identity.match_items, None
     if match is not None:
         proposed = propose(engine, own, match)
@@ -154,7 +154,7 @@ def _accounts(
         own.append(ids.select(OWN, **{t.PLATFORM: ibis.literal(platform.name)}))
     if users is not None:
         own.append(users.select(**{OWN: users[t.USER_ID]}, **{t.PLATFORM: users[t.PLATFORM]}))
-    links = read_links(engine, data.identity.users, "data.identity.users")
+    links = read_links(engine, data.identity.users, "data.identity.users", ledger)
     return number(engine, union(own), data, links, ledger, "users", repeats=len(own) > 1).rename(
         {USER: KEY, t.USER_ID: ID}
     )

@@ -24,6 +24,9 @@ from crossrec_cli.errors import ConfigError, InputError
 LONGEST_LINE = 2**26
 """Bytes; DuckDB's own bound for CSV is two million."""
 
+REWRITTEN = r"CREATE MACRO rewritten(text, pattern, form) AS regexp_replace(text, pattern, replace(form, '$', '\'))"
+"""DuckDB's groups are called \\1, Spark's $1."""
+
 
 @contextmanager
 def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
@@ -38,6 +41,7 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
     except duckdb.Error as error:
         raise ConfigError([f"runtime: DuckDB does not take it: {_cause(error)}"]) from None
     connection.raw_sql("SET TimeZone = 'UTC'")  # not this machine's: times without a zone are UTC everywhere
+    connection.raw_sql(REWRITTEN)
     try:
         yield DuckEngine(connection)
     except duckdb.OutOfMemoryException:

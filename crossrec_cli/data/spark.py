@@ -115,6 +115,10 @@ class SparkEngine(Engine):
         connection.raw_sql(
             "CREATE TEMPORARY FUNCTION epoch_ms(number BIGINT) RETURNS TIMESTAMP RETURN timestamp_millis(number)"
         )
+        connection.raw_sql(
+            "CREATE TEMPORARY FUNCTION rewritten(text STRING, pattern STRING, form STRING) RETURNS STRING "
+            "RETURN regexp_replace(text, pattern, form)"
+        )
         self._spark: SparkSession = connection._session
 
     def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:

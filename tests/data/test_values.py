@@ -11,6 +11,7 @@ import pytest
 
 from crossrec_cli.config.data import Clean
 from crossrec_cli.data import values
+from crossrec_cli.data.duck import REWRITTEN
 
 LIST = pa.list_(pa.string())
 
@@ -20,6 +21,7 @@ def read():
     """``read(values.number, cells)``: what the function makes of each of them."""
     connection = ibis.duckdb.connect()
     connection.raw_sql("SET TimeZone = 'UTC'")
+    connection.raw_sql(REWRITTEN)
 
     def evaluated(function, cells, kind=None, *more):
         table = ibis.memtable(pa.table({"n": range(len(cells)), "cell": pa.array(cells, kind or pa.string())}))
