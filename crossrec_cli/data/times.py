@@ -57,9 +57,12 @@ def shape_of(time_format: str) -> Shape:
     pieces = DIRECTIVE.split(time_format)
     letters = ["b" if letter == "B" else letter for letter in pieces[1::2]]
     literals = [re.sub(r"(\\?\s)+", r"\\s+", re.escape(piece)) for piece in pieces[::2]]
-    pattern = literals[0] + "".join(
-        _GROUPS[letter] + literal for letter, literal in zip(letters, literals[1:], strict=True)
-    )
+    groups = [
+        # Where nothing stands between two numbers, each must have all its digits.
+        _GROUPS[letter] if before and behind else _GROUPS[letter].replace("{1,2}", "{2}")
+        for letter, before, behind in zip(letters, ["^", *literals[1:-1]], [*literals[1:-1], "$"], strict=True)
+    ]
+    pattern = literals[0] + "".join(group + literal for group, literal in zip(groups, literals[1:], strict=True))
     year, month = "{y}" if "y" in letters else "{Y}", "{b}" if "b" in letters else "{m}"
     hour = next((f"{{{letter}}}" for letter in letters if letter in "HI"), "00")
     minute, second, fraction, zone = (
