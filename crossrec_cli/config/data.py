@@ -218,7 +218,11 @@ class Clean(Section):
 
 
 class MinInteractions(Section):
-    """Users and items with fewer are left out, repeated until none is left to leave out."""
+    """Users and items with fewer are left out, repeated until none is left to leave out.
+
+    Items with fewer in training go as well, or what is held out would decide what can be recommended; with
+    ``item: 0`` everything for sale can be.
+    """
 
     user: Annotated[int, Field(ge=0, lt=2**31)] = 5
     item: Annotated[int, Field(ge=0, lt=2**31)] = 5
@@ -299,7 +303,7 @@ class Split(Section):
     share: Annotated[float, Field(gt=0, le=0.4)] | None = None
     """Of the target's users or items: so many for the test, and as many for validation."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Of the choice of cold users or items."""
+    """Of the choice of cold users or items, and of the order of what somebody did at one time."""
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Split:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import ibis.expr.types as ir
@@ -36,11 +37,25 @@ class Check:
     """Source, our name, the file's column, its first value."""
     measures: list[tuple[str, str, str | None, float]] = field(default_factory=list)
     """As in ``tables.QUALITY``."""
+    readings: list[tuple[str, str, str]] = field(default_factory=list)
+    """Source, our name, and how the column is read, of those that can be read in several ways."""
+    warnings: list[str] = field(default_factory=list)
+    """What does not stop preprocess, and is likely wrong."""
     words: tuple[int, int] = (0, 0)
     """Distinct words of the target's texts, and how many of them are in the source's."""
     sample: int = SAMPLE
     problem: str = ""
     """Why preprocess would fail; empty if it would not."""
+
+    @property
+    def times(self) -> dict[str, tuple[datetime, datetime]]:
+        """Each platform's earliest and latest usable time; empty where only an order is known."""
+        seconds = {(label, other): value for measure, label, other, value in self.measures if measure == "times"}
+        return {
+            name: (_utc(seconds["earliest", name]), _utc(seconds["latest", name]))
+            for label, name in seconds
+            if name is not None and label == "earliest"
+        }
 
     @property
     def verdict(self) -> str:
@@ -59,6 +74,10 @@ class Check:
         )
 
 
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def check(config: Config) -> Check:
     """Read a sample of the interactions, and all items and users, and do with it what preprocess would do."""
     found = Check()
@@ -74,10 +93,10 @@ def check(config: Config) -> Check:
 
 def _rehearse(tables: Engine, config: Config, found: Check) -> None:
     ledger = Ledger(tables, config.data.clean)
-    found.measures = ledger.measures
+    found.measures, found.readings, found.warnings = ledger.measures, ledger.readings, ledger.warnings
     cleaned = clean(tables, config, ledger, SAMPLE)
     found.words = _words(tables, cleaned.items)
-    quality.measure(tables, split(tables, cleaned, config), config.data, ledger)
+    quality.measure(tables, split(tables, cleaned, config, ledger), config.data, ledger)
 
 
 def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, str]]:

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     REPEAT = "repeat of user and item"
     FEW_OF_USER = "user with too few interactions"
     FEW_OF_ITEM = "item with too few interactions"
+    FEW_IN_TRAINING = "item with too few interactions in training"
     SAME_ID = "repeat of an id"
 
     @property
@@ -79,6 +80,8 @@ class Ledger:
         self.measures: list[tuple[str, str, str | None, float]] = []
         self.readings: list[tuple[str, str, str]] = []
         """How columns were read where there was a choice: table, our name, what was chosen."""
+        self.warnings: list[str] = []
+        """What somebody should look at, though nothing stops."""
         self._cells: list[tuple[ir.Table, Mapping[Reason, tuple[str, str]]]] = []
         self._clean = clean
         self._fails = _fails(clean)
