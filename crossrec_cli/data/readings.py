@@ -103,7 +103,7 @@ def _id(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
         raise InputError(
             f"{origin.path}: column '{column.get_name()}' of {origin.key} holds the float {value!r}; as an id a float "
             f"must be a whole number below 2^{exact_bits(column)}, or ids that differ become one: write ids as text or "
-            "int64"
+            "as int64"
         )
     return Reading(identifier)
 

@@ -11,13 +11,21 @@ import ibis.expr.types as ir
 
 from crossrec_cli.config.values import DIRECTIVE
 
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH_NUMBERS = [(name, f"{number:02}") for number, name in enumerate(_NAMES, 1)]
 _MONTH = (
     r"(?P<b>(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?))"
 )
-_CLOCK = r"(?:,?(?P<clock>[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)(?: ?(?P<p>[AaPp])\.?[Mm]\.?)?)?"
-_DIGITS = {"Y": r"\d{4}", "y": r"\d{2}", "f": r"\d{1,9}"} | dict.fromkeys("mdHIMS", r"\d{1,2}")
+_CLOCK = r"(?:,?(?P<at>[ T])(?P<H>\d{1,2})(?P<rest>:\d{2}(?::\d{2}(?:\.\d+)?)?)(?: ?(?P<p>[AaPp])\.?[Mm]\.?)?)?"
+_HOURS = {
+    f"{hour:{digits}}{half}": f"{hour % 12 + 12 * (half == 'p'):02}"
+    for hour in range(13)
+    for digits in ("", "02")
+    for half in "ap"
+}
+"""Hours of twelve with the half of the day, as hours of twenty-four."""
+_DIGITS = {"Y": r"\d{4}", "y": r"\d{2}", "f": r"\d{1,9}"} | dict.fromkeys("mdHMS", r"\d{1,2}")
 _GROUPS = {letter: f"(?P<{letter}>{digits})" for letter, digits in _DIGITS.items()} | {
     "b": rf"{_MONTH}\.?",
     "B": rf"{_MONTH}\.?",
@@ -36,7 +44,7 @@ class Shape(NamedTuple):
 
     pattern: str
     """With named groups."""
-    iso: str = "{Y}-{m}-{d}{clock}"
+    iso: str = "{Y}-{m}-{d}{at}{H}{rest}"
     """The groups as ISO 8601."""
 
 
@@ -46,16 +54,17 @@ MONTH_FIRST = Shape(rf"{_NUMBER}[/-]{_DAY}[/-]{_YEAR}{_CLOCK}")
 CLEAR = (
     Shape(rf"{_YEAR}[/.-]{_NUMBER}[/.-]{_DAY}{_CLOCK}"),
     Shape(rf"{_DAY}\.{_NUMBER}\.{_YEAR}{_CLOCK}"),
-    Shape(rf"{_DAY}[ ./-]*{_MONTH}[ .,/-]*{_YEAR}{_CLOCK}", "{Y}-{b}-{d}{clock}"),
-    Shape(rf"{_MONTH}\.? {_DAY},? {_YEAR}{_CLOCK}", "{Y}-{b}-{d}{clock}"),
+    Shape(rf"{_DAY}[ ./-]*{_MONTH}[ .,/-]*{_YEAR}{_CLOCK}", "{Y}-{b}-{d}{at}{H}{rest}"),
+    Shape(rf"{_MONTH}\.? {_DAY},? {_YEAR}{_CLOCK}", "{Y}-{b}-{d}{at}{H}{rest}"),
 )
 """What is read one way only."""
+DIGITS = Shape(r"(?P<Y>\d{4})(?P<m>\d\d)(?P<d>\d\d)(?P<H>\d\d)(?P<M>\d\d)(?P<S>\d\d)", "{Y}-{m}-{d} {H}:{M}:{S}")
 
 
 def shape_of(time_format: str) -> Shape:
     """A format as in ``strptime``, which the config has checked."""
     pieces = DIRECTIVE.split(time_format)
-    letters = ["b" if letter == "B" else letter for letter in pieces[1::2]]
+    letters = [{"B": "b", "I": "H"}.get(letter, letter) for letter in pieces[1::2]]
     literals = [re.sub(r"(\\?\s)+", r"\\s+", re.escape(piece)) for piece in pieces[::2]]
     groups = [
         # Where nothing stands between two numbers, each must have all its digits.
@@ -64,7 +73,7 @@ def shape_of(time_format: str) -> Shape:
     ]
     pattern = literals[0] + "".join(group + literal for group, literal in zip(groups, literals[1:], strict=True))
     year, month = "{y}" if "y" in letters else "{Y}", "{b}" if "b" in letters else "{m}"
-    hour = next((f"{{{letter}}}" for letter in letters if letter in "HI"), "00")
+    hour = "{H}" if "H" in letters else "00"
     minute, second, fraction, zone = (
         f"{before}{{{letter}}}" if letter in letters else otherwise
         for letter, before, otherwise in (("M", ":", ":00"), ("S", ":", ":00"), ("f", ".", ""), ("z", "", ""))
@@ -81,32 +90,21 @@ def written_as(text: ir.StringValue, shape: Shape) -> ir.TimestampValue:
         return _rewritten(text, pattern, re.sub(r"\{(\w+)\}", lambda name: f"${groups.index(name[1]) + 1}", form))
 
     iso: ir.StringValue = ibis.literal("")
-    for piece in re.split(r"(\{[by]\})", shape.iso):
+    for piece in re.split(r"(\{b\}|\{y\}|\{H\})", shape.iso):
         if piece == "{b}":
-            name = part(piece).lower().substr(0, 3)
-            iso = iso + ibis.cases(*((name == month, f"{nth:02}") for nth, month in enumerate(MONTHS, 1)), else_="")
+            iso = iso + part(piece).lower().substr(0, 3).cases(*_MONTH_NUMBERS, else_="")
+        elif piece == "{y}":
+            iso = iso + (part(piece) >= PIVOT).ifelse("19", "20") + part(piece)
+        elif piece == "{H}" and "p" in groups:
+            iso = iso + part("{H}{p}").lower().cases(*_HOURS.items(), else_=part(piece))
         elif piece:
-            century = (part(piece) >= PIVOT).ifelse("19", "20") if piece == "{y}" else ""
-            iso = iso + century + part(piece)
-    time = instant(iso)
-    return _of_half(time, part("{p}").lower()) if "p" in groups else time
+            iso = iso + part(piece)
+    return instant(iso)
 
 
 def instant(iso: ir.StringValue) -> ir.TimestampValue:
     """UTC of a text in ISO 8601. One without a zone is UTC, as the engine's own zone is."""
     return iso.try_cast("timestamp('UTC', 6)").try_cast("timestamp(6)")
-
-
-def _of_half(time: ir.TimestampValue, half: ir.StringValue) -> ir.TimestampValue:
-    """A time of twelve hours with ``a`` or ``p`` as one of twenty-four; what has neither stays."""
-    twelve, hour = ibis.interval(hours=12), time.hour()
-    return ibis.cases(
-        (half == "", time),
-        (hour > 12, ibis.null("timestamp(6)")),
-        ((half == "a") & (hour == 12), time - twelve),
-        ((half == "p") & (hour < 12), time + twelve),
-        else_=time,
-    )
 
 
 def _rewrite(text: Any, pattern: Any, form: Any) -> Any:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.config.data import Clean
-from crossrec_cli.data.times import CLEAR, Shape, instant, written_as
+from crossrec_cli.data.times import CLEAR, DIGITS, Shape, instant, written_as
 
 BETWEEN = "\x1f"
 """Between the entries of a list that has become text: the control character made for it."""
@@ -60,7 +60,7 @@ def identifier(column: ir.Column) -> ir.StringValue:
 
 def inexact(column: ir.FloatingColumn) -> ir.BooleanValue:
     """Whether a float is not exactly one integer, so that as an id it may be another's as well."""
-    exact = (column.abs() < 2.0 ** exact_bits(column)) & (column.floor() == column)
+    exact = (column.abs() < 2.0 ** exact_bits(column)) & (column.try_cast("int64") == column)
     return (_finite(column).notnull() & ~exact).fill_null(False)
 
 
@@ -207,11 +207,8 @@ def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
     milliseconds = (milliseconds.abs() < FARTHEST).ifelse(milliseconds, ibis.null("float64"))
     since_1970 = _since_1970(milliseconds.round().cast("int64")).cast("timestamp(6)")
     sizes = [value.between(19000101 * 10**zeros, 21001231 * 10**zeros + 10**zeros - 1) for zeros in (0, 4, 6)]
-    digits = ibis.or_(*sizes).ifelse(value.try_cast("int64").cast("string"), ibis.null("string")).rpad(14, "0")
-    written = digits.substr(0, 4)
-    for before, start in (("-", 4), ("-", 6), (" ", 8), (":", 10), (":", 12)):
-        written = written + before + digits.substr(start, 2)
-    return digits.notnull().ifelse(written.try_cast("timestamp(6)"), since_1970)
+    digits = value.try_cast("int64").cast("string").rpad(14, "0")
+    return ibis.or_(*sizes).ifelse(written_as(digits, DIGITS), since_1970)
 
 
 def _milliseconds(number: Any) -> Any:
