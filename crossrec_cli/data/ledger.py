@@ -47,7 +47,7 @@ class Reason(StrEnum):
     REPEAT = "repeat of user and item"
     FEW_OF_USER = "user with too few interactions"
     FEW_OF_ITEM = "item with too few interactions"
-    FEW_IN_TRAINING = "item with too few interactions in training"
+    FEW_IN_TRAINING = "item too rare in training"
     SAME_ID = "repeat of an id"
 
     @property

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small import BASE, cleaned, kinds, reasons, table, write
+from small import BASE, cleaned, kinds, measured, reasons, table, write
 
 from crossrec_cli.config.data import Clean, Source
 from crossrec_cli.config.schema import Runtime
@@ -108,6 +108,17 @@ def test_ids_as_floats_beyond_2_53_merge_nothing(tmp_path, part):
     tables[part] = tables[part].astype({tables[part].columns[0]: float})
     with pytest.raises(InputError, match="write ids as text or as int64"):
         cleaned(write(tmp_path, shop=tuple(tables)))
+
+
+def test_ids_that_were_floats_before_they_became_text_are_the_same_ids(tmp_path):
+    rows = table("user item time", BASE + "13758 1 2024-01-01\n 13758 2 2024-01-02")
+    items = kinds("r0", "b0", "b1", "1.0", "2.0")
+    users = table("user town", "13758.0 X")
+    found = cleaned(write(tmp_path, shop=(rows, items, users)))
+    assert found["users"].set_index("user_id")["tags"].map(list).to_dict() == {"13758": ["town=X"], "base": []}
+    assert set(found["interactions"]["item_id"]) == {"r0", "b0", "b1", "1", "2"}
+    listed = measured(found, "listed_users")
+    assert listed == {("in the users file", "shop"): 1, ("with an interaction", "shop"): 1}
 
 
 def rejected_as(folder: Path, **columns: list) -> str:

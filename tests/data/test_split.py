@@ -148,7 +148,7 @@ def test_what_is_held_out_decides_nothing_of_the_catalogue(tmp_path, least):
         assert set(found["items"]["item_id"]) == {"r0", "r1", "b0", "b1", "b4", "b5"} | never
         asked = found["cases"].query("split == 'test'").set_index("user_id")["item_id"]
         assert asked["late"] == expected_test
-        removed = measured(found, "removed").get(("item with too few interactions in training", "interactions"), 0)
+        removed = measured(found, "removed").get(("item too rare in training", "interactions"), 0)
         assert removed == (later == "b2") * least == list(reasons(found).values()).count(Reason.FEW_IN_TRAINING)
 
 
