@@ -219,11 +219,17 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     Returns:
         The same for ``--json``.
     """
+    readings = {(source, ours): reading for source, ours, reading in found.readings}
     for source in dict.fromkeys(source for source, *_ in found.columns):
         console.result(Text(source, style="bold"), wanted=False)
         for ours, theirs, value in (row[1:] for row in found.columns if row[0] == source):
-            line = f"  {ours:<10} {visible(theirs):<24} {visible(value)}"
+            reading = f" ({visible(readings[source, ours])})" if (source, ours) in readings else ""
+            line = f"  {ours:<10} {visible(theirs):<24} {visible(value)}{reading}"
             console.result(Text(line[:WIDTH]), wanted=False)
+    for platform, (first, last) in found.times.items():
+        console.result(Text(f"{platform}: times from {first:%Y-%m-%d} to {last:%Y-%m-%d}"), wanted=False)
+    for warning in found.warnings:
+        console.warn(warning)
     out = [(label, other, value) for measure, label, other, value in found.measures if measure == "removed" and value]
     rows = [[f"{other}: {label}", f"{value:,.0f}"] for label, other, value in out]
     console.remark(f"Of the first {found.sample:,} interactions of each platform, and all items and users:")
@@ -248,9 +254,15 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     return {
         "columns": [dict(zip(("source", "name", "column", "first_value"), row, strict=True)) for row in found.columns],
         "measures": [dict(zip(t.QUALITY.names, row, strict=True)) for row in found.measures],
+        "readings": [dict(zip(("source", "name", "reading"), row, strict=True)) for row in found.readings],
+        "times": {
+            platform: {"earliest": first.isoformat(), "latest": last.isoformat()}
+            for platform, (first, last) in found.times.items()
+        },
+        "warnings": found.warnings,
         "target_words": found.words[0],
         "shared_words": found.words[1],
-        "warnings": [asdict(suspect) for suspect in found.suspects],
+        "suspects": [asdict(suspect) for suspect in found.suspects],
         "too_few": found.too_few,
         "transfer": found.verdict,
         "problem": found.problem,

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
+from crossrec_cli.reporting import Silent
 from crossrec_cli.stages import Job
 from crossrec_cli.stages import preprocess as stage
 
@@ -174,7 +175,7 @@ def planted_tables() -> tuple[list[dict], list[dict]]:
 def preprocess(shop: Shop) -> dict[str, pd.DataFrame]:
     """The stage's tables by name; interactions and cases with the platforms' ids and the domain."""
     out = Path(tempfile.mkdtemp(dir=shop.folder))
-    stage.run(Job(load_config(shop.path), {}, out, None, None))
+    stage.run(Job(load_config(shop.path), {}, out, Silent(), None))
     found = {file.stem: pd.read_parquet(file) for file in out.glob("*.parquet")}
     items, users = found["items"][["item_index", "item_id", "domain"]], found["users"][["user_index", "user_id"]]
     for name in ("interactions", "cases"):

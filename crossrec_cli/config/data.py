@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crossrec_cli.config.values import Count, FilePath, Moment, OneOrMany, OpenFraction, Section, Template, at_least_one
+from crossrec_cli.config.values import (
+    Count,
+    FilePath,
+    Moment,
+    OneOrMany,
+    OpenFraction,
+    Section,
+    Template,
+    TimeFormat,
+    at_least_one,
+)
 
 
 class InteractionColumns(Section):
@@ -53,7 +64,7 @@ class Csv(Section):
     delimiter: Annotated[str, Field(min_length=1, max_length=4)] = ","
     quote: Annotated[str, Field(max_length=1)] = '"'
     """Doubled inside a quoted value; empty where quotes mean nothing."""
-    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    encoding: Literal["utf-8", "windows-1252", "latin-1", "utf-16"] = "utf-8"
     names: tuple[str, ...] = ()
     """The columns of a file without a header."""
 
@@ -82,9 +93,18 @@ class Interactions(Source):
     """Who bought what, when."""
 
     columns: InteractionColumns
+    timestamp_format: TimeFormat | None = None
+    """How a time is written, as in strptime: ``%d.%m.%Y %H:%M``. None: ISO 8601, numbers since 1970, and what the
+    column as a whole leaves no doubt about."""
     events: dict[str, Event] = Field(default_factory=dict)
     """Words of the event column; those not named are left out. None named: all count 1. Without an event column every
     row is a ``rating`` where there is a rating column, else a ``purchase``."""
+
+    @model_validator(mode="after")
+    def _format_is_used(self) -> Interactions:
+        if self.timestamp_format is not None and self.columns.timestamp is None:
+            raise ValueError("timestamp_format needs columns.timestamp")
+        return self
 
     @model_validator(mode="after")
     def _events_occur(self) -> Interactions:
@@ -170,10 +190,12 @@ class Clean(Section):
     """What happens to rows and texts that are not as they should be. Every rule counts what it meets."""
 
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Stop when more than this share of a file's rows is unusable: the first six rules below."""
+    """Stop when more than this share of a file's rows is unusable: the first rules below, down to unknown_items."""
     missing_ids: DropOrFail = "drop"
     unreadable: DropOrFail = "drop"
-    """Times, quantities and ratings that are there and cannot be read, and times that are missing."""
+    """Times, quantities and ratings that are there and cannot be read, and times that are missing or too early."""
+    earliest: Moment = datetime(1990, 1, 1)
+    """What comes before is no time: a year, or the number by which a spreadsheet knows a day."""
     future: AnyAction = "drop"
     latest: Moment | None = None
     """What comes later is the future; null: a day from now."""
@@ -200,7 +222,11 @@ class Clean(Section):
 
 
 class MinInteractions(Section):
-    """Users and items with fewer are left out, repeated until none is left to leave out."""
+    """Users and items with fewer are left out, repeated until none is left to leave out.
+
+    Items that training does not have at all go as well, or they could be recommended only if somebody buys them later;
+    with ``item: 0`` everything for sale can be recommended.
+    """
 
     user: Annotated[int, Field(ge=0, lt=2**31)] = 5
     item: Annotated[int, Field(ge=0, lt=2**31)] = 5
@@ -291,7 +317,7 @@ class Split(Section):
     share: Annotated[float, Field(gt=0, le=0.4)] | None = None
     """Of the target's users or items: so many for the test, and as many for validation."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Of the choice of cold users or items."""
+    """Of the choice of cold users or items, and of the order of what somebody did at one time."""
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Split:

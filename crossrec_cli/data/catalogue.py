@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from string import Formatter
 from typing import Any
@@ -13,18 +13,16 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Source
+from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Source, Users
 from crossrec_cli.config.values import template_fields
 from crossrec_cli.data.described import LATEST, one_each, ways
 from crossrec_cli.data.engine import SOURCE_ROW, Engine, input_files
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.readings import Kind, Origin, read_cells
 from crossrec_cli.data.values import (
     BETWEEN,
     PATH,
     entries,
-    identifier,
-    moment,
-    number,
     path,
     plain,
     text_function,
@@ -39,14 +37,12 @@ BANDS = ("low", "middle", "high")
 UNUSABLE = [Reason.NO_ITEM, Reason.EXCLUDED]
 
 
-def reader(raw: ir.Table, spec: Interactions | Items, key: str) -> Callable[[str, str], ir.Column]:
-    """Gives the file's column for one of ours, as the config's ``columns`` map it; nulls where it maps none."""
-
-    def column(name: str, dtype: str) -> ir.Column:
-        mapped = getattr(spec.columns, name)
-        return ibis.null(dtype) if mapped is None else file_column(raw, mapped, f"{key}.columns.{name}", spec.path)
-
-    return column
+def mapped(raw: ir.Table, spec: Interactions | Items | Users, key: str) -> dict[str, str]:
+    """The file's column for each of ours that the config's ``columns`` map, all of which the file has."""
+    names = {ours: theirs for ours, theirs in spec.columns.model_dump().items() if theirs is not None}
+    for ours, theirs in names.items():
+        file_column(raw, theirs, f"{key}.columns.{ours}", spec.path)
+    return names
 
 
 def file_column(raw: ir.Table, name: str, key: str, path: str) -> ir.Column:
@@ -84,22 +80,23 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     platform = data.platforms[index]
     spec, key = platform.items, f"data.platforms[{index}].items"
     raw = engine.read(spec)
-    names = template_fields(spec.text)
-    mapped = {f"{key}.columns.{ours}": theirs for ours, theirs in spec.columns.model_dump().items() if theirs}
-    for place, name in [*mapped.items(), *((f"{key}.text", name) for name in names)]:
-        file_column(raw, name, place, spec.path)
+    names, columns = template_fields(spec.text), mapped(raw, spec, key)
+    for name in names:
+        file_column(raw, name, f"{key}.text", spec.path)
     shared = is_shared(platform, spec)
     clock = platform.interactions.columns.timestamp if shared else None
     described = dict.fromkeys([*names, *filter(None, (spec.columns.category, spec.columns.brand))])
     texts = {name: f"text {number}" for number, name in enumerate(described)}
-    column = reader(raw, spec, key)
+    kinds: dict[str, Kind] = {t.ITEM_ID: "id", t.PRICE: "number"}
+    cells = read_cells(engine, raw, columns, kinds, Origin(f"{platform.name} items", spec.path, key), ledger)
+    nothing = ibis.null("string")
     read = raw.select(
         SOURCE_ROW,
         **{
-            t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
-            t.PRICE: column(t.PRICE, "string"),
-            t.LANGUAGE: words(column(t.LANGUAGE, "string")).lower(),
-            LATEST: moment(raw[clock]) if clock else ibis.null("timestamp(6)"),
+            t.ITEM_ID: cells[t.ITEM_ID],
+            t.PRICE: cells.get(t.PRICE, ibis.null("float64")),
+            t.LANGUAGE: words(raw[spec.columns.language]).lower() if spec.columns.language else nothing,
+            LATEST: _times(engine, raw, platform, index, ledger) if clock else ibis.null("timestamp(6)"),
         },
         **{texts[name]: entries(raw[name]) for name in described},
     )
@@ -110,7 +107,6 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
         ledger.leave_out(one_per(read, [t.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
     found = ways(read.filter(read[t.REASON].isnull()).drop(t.REASON))
     text = {name: found[texts[name]] for name in described}
-    nothing = ibis.null("string")
     part = found.select(
         SOURCE_ROW,
         "n",
@@ -122,7 +118,7 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
             t.BRAND: plain(text[spec.columns.brand].replace(BETWEEN, " "), data.clean)
             if spec.columns.brand
             else nothing,
-            t.PRICE: number(found[t.PRICE]),
+            t.PRICE: found[t.PRICE],
             t.LANGUAGE: found[t.LANGUAGE],
             t.TEXT: _filled(spec.text, {name: text[name] for name in names}, data.clean),
         },
@@ -139,6 +135,14 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
         ledger.note("catalogue", "without a category", missing, platform.name)
     ledger.described += [{t.PLATFORM: platform.name} | one for one in listed]
     return part
+
+
+def _times(engine: Engine, raw: ir.Table, platform: Platform, index: int, ledger: Ledger) -> ir.Value:
+    """When each row of the interactions' own file happened, as the interactions are read."""
+    spec, key = platform.interactions, f"data.platforms[{index}].interactions"
+    origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
+    names = {t.TIMESTAMP: mapped(raw, spec, key)[t.TIMESTAMP]}
+    return read_cells(engine, raw, names, {t.TIMESTAMP: "time"}, origin, ledger)[t.TIMESTAMP]
 
 
 def is_shared(platform: Platform, spec: Source) -> bool:
@@ -247,11 +251,12 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
             continue
         spec, key = platform.users, f"data.platforms[{index}].users"
         raw = engine.read(spec)
-        user_id = file_column(raw, spec.columns.user_id, f"{key}.columns.user_id", spec.path)
+        origin = Origin(f"{platform.name} users", spec.path, key)
+        read = read_cells(engine, raw, mapped(raw, spec, key), {t.USER_ID: "id"}, origin, ledger)
         named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
         part = raw.select(
             SOURCE_ROW,
-            **{t.USER_ID: identifier(user_id), t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
+            **{t.USER_ID: read[t.USER_ID], t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
         )
         alike = part.count().over(group_by=[t.USER_ID, t.TAGS])
         missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))

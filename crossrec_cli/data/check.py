@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import ibis.expr.types as ir
@@ -42,6 +43,10 @@ class Check:
     """As in ``tables.QUALITY``."""
     suspects: list[Suspect] = field(default_factory=list)
     """What looks like no person, no product or no tag."""
+    readings: list[tuple[str, str, str]] = field(default_factory=list)
+    """Source, our name, and how the column is read, of those that can be read in several ways."""
+    warnings: list[str] = field(default_factory=list)
+    """What does not stop preprocess, and is likely wrong."""
     words: tuple[int, int] = (0, 0)
     """Distinct words of the target's texts, and how many of them are in the source's."""
     sample: int = SAMPLE
@@ -53,6 +58,16 @@ class Check:
         """What the target has too few of, and how many there are."""
         there = {measure: int(value) for measure, label, _, value in self.measures if label == t.TARGET}
         return {name: there[name] for name, least in LEAST.items() if name in there and there[name] < least}
+
+    @property
+    def times(self) -> dict[str, tuple[datetime, datetime]]:
+        """Each platform's earliest and latest usable time; empty where only an order is known."""
+        seconds = {(label, other): value for measure, label, other, value in self.measures if measure == "times"}
+        return {
+            name: (_utc(seconds["earliest", name]), _utc(seconds["latest", name]))
+            for label, name in seconds
+            if name is not None and label == "earliest"
+        }
 
     @property
     def verdict(self) -> str:
@@ -78,6 +93,10 @@ class Check:
         )
 
 
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def check(config: Config) -> Check:
     """Read a sample of the interactions, and all items and users, and do with it what preprocess would do."""
     found = Check()
@@ -93,8 +112,11 @@ def check(config: Config) -> Check:
 
 def _rehearse(tables: Engine, config: Config, found: Check) -> None:
     data, ledger = config.data, Ledger(tables, config.data.clean)
-    found.measures = ledger.measures
-    parts = [read_interactions(tables, data, index, SAMPLE) for index in range(len(data.platforms))]
+    found.measures, found.readings, found.warnings = ledger.measures, ledger.readings, ledger.warnings
+    parts = [
+        read_interactions(tables, data, index, SAMPLE, Ledger(tables, data.clean))
+        for index in range(len(data.platforms))
+    ]
     for index, part in enumerate(parts):
         found.suspects += suspects.guests(tables, part, data.platforms[index].name)
     try:
@@ -105,7 +127,7 @@ def _rehearse(tables: Engine, config: Config, found: Check) -> None:
         found.suspects += suspects.no_products(tables, part, cleaned, data, index)
         found.suspects += suspects.unlike_tags(tables, data, index)
     found.words = _words(tables, cleaned.items)
-    done = split(tables, cleaned, config)
+    done = split(tables, cleaned, config, ledger)
     test = done.cases.filter(done.cases[t.SPLIT] == t.TEST)
     ledger.note("test users", t.TARGET, tables.count(test.select(t.USER_INDEX).distinct()))
     quality.measure(tables, done, data, ledger)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, Domains
+from crossrec_cli.config.data import Data, Domains, Platform
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
 from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, USER, read_interactions, varying
-from crossrec_cli.data.ledger import COLUMNS, Ledger, Reason
+from crossrec_cli.data.ledger import COLUMNS, FILE_BITS, Ledger, Reason
 from crossrec_cli.data.rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
 from crossrec_cli.errors import InputError
 
+LISTED = "listed"
+"""Whether a user stands in a users file."""
+FEW_MATCH = 0.1
+"""Of the smaller number of ids."""
 ROW_RULES = [
     Reason.NO_USER,
     Reason.NO_ITEM,
     Reason.NO_TIME,
     Reason.NO_QUANTITY,
     Reason.NO_RATING,
+    Reason.TOO_EARLY,
     Reason.FUTURE,
     Reason.UNKNOWN_EVENT,
     Reason.LOW_RATING,
@@ -49,13 +56,28 @@ class Cleaned:
     items: ir.Table
     """The catalogue: item, item_id, platform, domain, category, brand, price, price_band, language, text."""
     users: ir.Table
-    """user, user_id, platform, tags."""
+    """user, user_id, platform, tags, and ``LISTED``."""
     accounts: ir.Table
     """The platforms' own user ids: platform, own id, account, user."""
     listings: ir.Table
     """The platforms' own item ids: platform, own id, listing, item."""
     item_links: ir.Table | None
     """Items whose texts say that they are the same."""
+
+    def without(self, engine: Engine, items: ir.Table) -> Cleaned:
+        """Without some items, and without users who have nothing else and stand in no users file."""
+        left_items = engine.keep(self.left_items.anti_join(items, ITEM), "items")
+        rest = self.rows.semi_join(left_items, ITEM).semi_join(self.left_users, USER).select(USER).distinct()
+        rest = engine.keep(rest, "users")
+        users = self.users.mutate(stays=self.users[LISTED]).left_join(rest.mutate(has_rows=True), USER)
+        users = users.filter(users["stays"] | users["has_rows"].fill_null(False)).select(self.users.columns)
+        return replace(
+            self,
+            left_users=rest,
+            left_items=left_items,
+            items=engine.keep(self.items.anti_join(items, ITEM), "items"),
+            users=engine.keep(users, "users"),
+        )
 
 
 def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = None) -> Cleaned:
@@ -74,20 +96,24 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     data = config.data
     items, listings, item_links = _items(engine, config, ledger)
     files_users = read_users(engine, data, ledger)
-    parts = [read_interactions(engine, data, index, limit) for index in range(len(data.platforms))]
+    parts, first_files = [], []
+    for index in range(len(data.platforms)):
+        first_files.append(len(engine.read_files))
+        parts.append(read_interactions(engine, data, index, limit, ledger))
     accounts = _accounts(engine, parts, files_users, data, ledger)
     rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
     for part in parts:
         engine.drop(part)
+    _note_times(engine, rows, first_files, data, ledger)
     for rule in (no_returns, no_repeats, no_bots):
         rows = rule(engine, rows, data, ledger)
     ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
     rows, left = enough_interactions(engine, decayed(engine, rows, data), data, ledger)
     catalogue = items.filter(items[t.DOMAIN].notnull() & _has_text(items, data))
     bought = catalogue.semi_join(left[ITEM], ITEM)
-    _require_both_domains(engine, bought, config.domains)
-    if data.min_interactions.item:
-        catalogue = bought
+    require_both_domains(engine, bought, config.domains)
+    if data.min_interactions.item and config.split.strategy != "cold_items":
+        catalogue = bought  # and in training, which ``split`` sees to; cold items would be known by having been bought
     users = _users(files_users, accounts, left[USER], data)
     return Cleaned(rows, left[USER], left[ITEM], catalogue, users, accounts, listings, item_links)
 
@@ -96,7 +122,7 @@ def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir
     """The items with domain and price band; the platforms' ids and whose they are; what text matching proposes."""
     data = config.data
     own = with_id(read_items(engine, data, ledger).rename({OWN: t.ITEM_ID}), data)
-    links = read_links(engine, data.identity.items, "data.identity.items")
+    links = read_links(engine, data.identity.items, "data.identity.items", ledger)
     match, proposed = data.identity.match_items, None
     if match is not None:
         proposed = propose(engine, own, match)
@@ -152,13 +178,45 @@ def _accounts(
     for platform, part in zip(data.platforms, parts, strict=True):
         # Kept, so that nulls are looked for among the distinct ids alone.
         ids = engine.keep(part.select(**{OWN: part[t.USER_ID]}).distinct(), "interactions").drop_null(OWN)
+        if users is not None and platform.users is not None:
+            listed = users.filter(users[t.PLATFORM] == platform.name).select(**{OWN: users[t.USER_ID]})
+            _note_matches(engine, ids, listed, platform, ledger)
         own.append(ids.select(OWN, **{t.PLATFORM: ibis.literal(platform.name)}))
     if users is not None:
         own.append(users.select(**{OWN: users[t.USER_ID]}, **{t.PLATFORM: users[t.PLATFORM]}))
-    links = read_links(engine, data.identity.users, "data.identity.users")
+    links = read_links(engine, data.identity.users, "data.identity.users", ledger)
     return number(engine, union(own), data, links, ledger, "users", repeats=len(own) > 1).rename(
         {USER: KEY, t.USER_ID: ID}
     )
+
+
+def _note_matches(engine: Engine, buyers: ir.Table, listed: ir.Table, platform: Platform, ledger: Ledger) -> None:
+    """Count who of a users file has an interaction, and warn where these are so few that the ids seem to differ."""
+    sizes = [engine.count(ids) for ids in (listed, buyers, listed.semi_join(buyers, OWN))]
+    ledger.note("listed_users", "in the users file", sizes[0], platform.name)
+    ledger.note("listed_users", "with an interaction", sizes[2], platform.name)
+    if sizes[2] < FEW_MATCH * min(sizes[:2]):
+        one, other = (engine.fetch(ids.order_by(OWN).limit(1))[OWN][0].as_py() for ids in (listed, buyers))
+        path = platform.users.path if platform.users else ""
+        ledger.warnings.append(
+            f"{path}: {sizes[2]:,} of {sizes[0]:,} ids of the users file bought anything; a user's id is '{one}' "
+            f"there, '{other}' in the interactions"
+        )
+
+
+def _note_times(engine: Engine, rows: ir.Table, first_files: Sequence[int], data: Data, ledger: Ledger) -> None:
+    """Note each platform's earliest and latest time, in seconds since 1970."""
+    if data.platforms[0].interactions.columns.timestamp is None:
+        return
+    file = rows[SOURCE_ROW] >> FILE_BITS
+    found = rows.group_by(file=file).aggregate(first=rows[CLOCK].min(), last=rows[CLOCK].max())
+    spans: dict[str, list[datetime]] = {}
+    for row in engine.fetch(found.order_by("file")).to_pylist():
+        platform = data.platforms[bisect_right(first_files, row["file"]) - 1]
+        spans.setdefault(platform.name, []).extend((row["first"], row["last"]))
+    for name, times in spans.items():
+        ledger.note("times", "earliest", min(times).replace(tzinfo=UTC).timestamp(), name)
+        ledger.note("times", "latest", max(times).replace(tzinfo=UTC).timestamp(), name)
 
 
 def _numbered(
@@ -220,7 +278,12 @@ def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
     return rows.mutate(**{CLOCK: rows[CLOCK] + ibis.ifelse(rows[t.DOMAIN] == t.TARGET, span, 0)})
 
 
-def _require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> None:
+def require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> None:
+    """See that there are items of both.
+
+    Raises:
+        InputError: if there are none of one.
+    """
     there = engine.fetch(bought.select(t.DOMAIN).distinct())[t.DOMAIN].to_pylist()
     wanted = ((t.TARGET, domains.target), (t.SOURCE, domains.source))
     for name, domain in wanted[: 1 if domains.same else 2]:
@@ -240,10 +303,12 @@ def _users(files_users: ir.Table | None, accounts: ir.Table, left: ir.Table, dat
         there = there.union(theirs.select(USER), distinct=True)
         tags = theirs.select(USER, tag=theirs[t.TAGS].unnest()).distinct()
         tagged = tags.group_by(USER).aggregate(**{t.TAGS: tags["tag"].collect().sort()})
+        tagged = theirs.select(USER).distinct().left_join(tagged, USER).select(USER, t.TAGS)
     people = with_id(accounts.semi_join(there, USER), data)
     people = people.filter(people[ID] == people[t.USER_ID]).select(USER, t.USER_ID, t.PLATFORM)
     nothing = tag_list([])
     if tagged is None:
-        return people.mutate(**{t.TAGS: nothing})
-    people = people.left_join(tagged, USER)
-    return people.select(USER, t.USER_ID, t.PLATFORM, **{t.TAGS: ibis.coalesce(people[t.TAGS], nothing)})
+        return people.mutate(**{t.TAGS: nothing, LISTED: ibis.literal(False)})
+    people = people.left_join(tagged.mutate(**{LISTED: ibis.literal(True)}), USER)
+    tags, listed = ibis.coalesce(people[t.TAGS], nothing), people[LISTED].fill_null(False)
+    return people.select(USER, t.USER_ID, t.PLATFORM, **{t.TAGS: tags, LISTED: listed})

@@ -18,11 +18,28 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine, Files, alike, checked, header_names, is_address
+from crossrec_cli.data.engine import (
+    BROKEN,
+    FILE,
+    SOURCE_ROW,
+    Engine,
+    Files,
+    alike,
+    checked,
+    header_names,
+    is_address,
+    open_text,
+    other_encoding,
+)
 from crossrec_cli.errors import ConfigError, InputError
 
 LONGEST_LINE = 2**26
 """Bytes; DuckDB's own bound for CSV is two million."""
+
+COPIED_AT_ONCE = 2**20
+"""Characters."""
+REWRITTEN = r"CREATE MACRO rewritten(text, pattern, form) AS regexp_replace(text, pattern, replace(form, '$', '\'))"
+"""DuckDB's groups are called \\1, Spark's $1."""
 
 
 @contextmanager
@@ -38,8 +55,9 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
     except duckdb.Error as error:
         raise ConfigError([f"runtime: DuckDB does not take it: {_cause(error)}"]) from None
     connection.raw_sql("SET TimeZone = 'UTC'")  # not this machine's: times without a zone are UTC everywhere
+    connection.raw_sql(REWRITTEN)
     try:
-        yield DuckEngine(connection)
+        yield DuckEngine(connection, scratch)
     except duckdb.OutOfMemoryException:
         limit = f"runtime.memory_limit: {runtime.memory_limit} is too little for these tables"
         raise ConfigError([limit if runtime.memory_limit else "out of memory; set runtime.memory_limit"]) from None
@@ -51,9 +69,10 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
 class DuckEngine(Engine):
     """Tables live in memory as far as the limit allows; a database file would be a sixth slower at any limit."""
 
-    def __init__(self, connection: Backend) -> None:
+    def __init__(self, connection: Backend, scratch: Path) -> None:
         super().__init__()
         self.connection = connection
+        self._scratch = scratch
         self._names = (f"table_{number}" for number in count())
         self._views: dict[str, str] = {}
         """Of what is read anew each time: name and path."""
@@ -62,6 +81,8 @@ class DuckEngine(Engine):
         bound = "" if limit is None else f" LIMIT {limit}"
         name = next(self._names)
         self._views[name] = files.folder or files.paths[0]
+        if files.form == "csv" and files.csv.encoding == "windows-1252":
+            files = self._in_utf_8(files, name)
         try:
             self.connection.raw_sql(f"CREATE VIEW {name} AS {_query(files, offset)}{bound}")
         except duckdb.Error as error:
@@ -90,6 +111,27 @@ class DuckEngine(Engine):
             return replace(files, paths=paths, columns=checked(address, list(dict.fromkeys(chain(*headers)))))
         headers = [header_names(path, header) for path, header in zip(paths, headers, strict=True)]
         return replace(files, paths=paths, columns=alike(paths, headers))
+
+    def _in_utf_8(self, files: Files, name: str) -> Files:
+        """Copies of files in an encoding that DuckDB does not know without an extension."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        copies = []
+        for number, path in enumerate(files.paths):
+            if is_address(path):
+                raise InputError(f"{path}: DuckDB reads {files.csv.encoding} from files on this machine alone")
+            copy = self._scratch / f"{name}_{number}.csv"
+            try:
+                with (
+                    open_text(path, files.csv.encoding) as text,
+                    copy.open("w", encoding="utf-8", newline="") as written,
+                ):
+                    shutil.copyfileobj(text, written, COPIED_AT_ONCE)
+            except UnicodeError as error:
+                raise InputError(f"{path}: is not windows-1252: {error}; {other_encoding('windows-1252')}") from None
+            except BROKEN as error:
+                raise InputError(f"{path}: cannot be read: {error}") from None
+            copies.append(str(copy))
+        return replace(files, paths=copies, csv=files.csv.model_copy(update={"encoding": "utf-8"}))
 
     def _columns(self, files: Files, path: str) -> list[str]:
         return [name for name, *_ in self.connection.raw_sql(f"DESCRIBE FROM {_reader(files, path)}").fetchall()]
@@ -201,7 +243,7 @@ def _cause(error: duckdb.Error) -> str:
         told = [one.strip() for one in words.rpartition("\n  file = ")[0].splitlines()]
         why = next((one for one in reversed(told) if one and not one.startswith(("Possible ", "* "))), "")
         quotes = "; if quotes mean nothing there, set csv.quote to ''" if "quote" in why else ""
-        encoding = "; csv.encoding changes that" if "encoded" in why else ""
+        encoding = f"; {other_encoding('utf-8' if 'utf-8' in why else '')}" if "encoded" in why else ""
         return f"line {line[1]}: {why[:300].rstrip('.')}{quotes}{encoding}"
     if "state machine" in words:
         return "its lines end in different ways, in the midst of a cell, or a quote is neither closed nor doubled"

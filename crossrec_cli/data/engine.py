@@ -32,7 +32,7 @@ COMPRESSED = (".gz", ".zst")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 RECBOLE = (".inter", ".item", ".user")
 _RECBOLE = Csv(delimiter="\t", quote="")
-_BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
+BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
 """What Python's readers raise."""
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 SOURCE_ROW = "source_row"
@@ -255,7 +255,8 @@ def _suffix(path: str) -> str:
     return file.with_suffix("").suffix if file.suffix in COMPRESSED else file.suffix
 
 
-def _open(path: str, encoding: str) -> TextIO:
+def open_text(path: str, encoding: str) -> TextIO:
+    """A text file on this machine, unpacked; its line ends as they are."""
     if path.endswith(".gz"):
         return gzip.open(path, "rt", encoding=encoding, newline="")
     raw = pa.input_stream(path, compression="zstd" if path.endswith(".zst") else None)
@@ -266,17 +267,24 @@ def _beginning(path: str, layout: Csv) -> str:
     """A text file's first characters; DuckDB itself looks at the encoding less closely."""
     encoding = {"utf-8": "utf-8-sig", "utf-16": "utf-16-le"}.get(layout.encoding, layout.encoding)
     try:
-        with _open(path, encoding) as file:
+        with open_text(path, encoding) as file:
             text = file.read(HEADER)
     except UnicodeError as error:
-        raise InputError(f"{path}: cannot be read as {layout.encoding}, which csv.encoding changes: {error}") from None
-    except _BROKEN as error:
+        raise InputError(f"{path}: is not {layout.encoding}: {error}; {other_encoding(layout.encoding)}") from None
+    except BROKEN as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if text.startswith("\ufffe"):
         raise InputError(f"{path}: is UTF-16 in big-endian order; only little-endian is read, so convert it")
     if layout.encoding != "utf-16" and "\0" in text.partition("\n")[0]:
         raise InputError(f"{path}: line 1: holds NUL bytes; if it is UTF-16, set csv.encoding to utf-16")
     return text.removeprefix("\ufeff")
+
+
+def other_encoding(encoding: str) -> str:
+    """What to try where a file is not written as the config says."""
+    if encoding != "utf-8":
+        return "set csv.encoding to what it is, or convert it to UTF-8"
+    return "set csv.encoding to windows-1252, in which Western exports are often written, or to utf-16"
 
 
 def _header(path: str, layout: Csv) -> list[str]:
@@ -286,6 +294,11 @@ def _header(path: str, layout: Csv) -> list[str]:
         cells = next(_split(_beginning(path, layout), layout.delimiter, quoting), [])
     except csv.Error as error:
         raise InputError(f"{path}: line 1: is no header: {error}") from None
+    if len(cells) == 1 and (other := next((sign for sign in ";\t|," if sign in cells[0]), None)):
+        shown = "a tab" if other == "\t" else f"'{other}'"
+        raise InputError(
+            f"{path}: line 1: is one column, '{cells[0][:80]}'; if its delimiter is {shown}, set csv.delimiter"
+        )
     return header_names(path, cells)
 
 
@@ -312,7 +325,7 @@ def _split(text: str, delimiter: str, quoting: Mapping[str, Any]) -> Iterator[li
 def _keys(path: str) -> Iterator[str]:
     """The keys of a JSON file's first lines."""
     try:
-        with _open(path, "utf-8-sig") as file:
+        with open_text(path, "utf-8-sig") as file:
             for number, line in enumerate(islice(file, KEYS_SEEN_IN), 1):
                 if not line.strip():
                     continue
@@ -322,7 +335,7 @@ def _keys(path: str) -> Iterator[str]:
                 yield from row
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {number}: is not JSON: {error.msg} at column {error.colno}") from None
-    except (*_BROKEN, UnicodeError, RecursionError) as error:
+    except (*BROKEN, UnicodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
@@ -334,7 +347,7 @@ def _check_whole(paths: Sequence[str]) -> None:
                 with pa.input_stream(path, compression="zstd") as stream:
                     while stream.read(2**20):
                         pass
-            except _BROKEN as error:
+            except BROKEN as error:
                 raise InputError(f"{path}: cannot be read: {error}") from None
 
 

@@ -23,7 +23,7 @@ from crossrec_cli.config.data import Data, ItemMatch, Links
 from crossrec_cli.data.catalogue import file_column, own_id, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
-from crossrec_cli.data.values import identifier
+from crossrec_cli.data.readings import Origin, read_cells
 from crossrec_cli.errors import InputError
 
 OWN = "own_id"
@@ -90,15 +90,15 @@ def with_id(own: ir.Table, data: Data) -> ir.Table:
     return own.mutate(**{ID: prefix + own[OWN]})
 
 
-def read_links(engine: Engine, tables: Sequence[Links], key: str) -> list[ir.Table]:
+def read_links(engine: Engine, tables: Sequence[Links], key: str, ledger: Ledger) -> list[ir.Table]:
     """The mapping tables: left and right id, each with its platform; rows that lack one are passed over."""
     found = []
     for index, spec in enumerate(tables):
-        raw = engine.read(spec)
-        ends = {
-            side: identifier(file_column(raw, end.id, f"{key}[{index}].{side}.id", spec.path))
-            for side, end in ((LEFT, spec.left), (RIGHT, spec.right))
-        }
+        raw, here = engine.read(spec), f"{key}[{index}]"
+        names = {LEFT: spec.left.id, RIGHT: spec.right.id}
+        for side, name in names.items():
+            file_column(raw, name, f"{here}.{side}.id", spec.path)
+        ends = read_cells(engine, raw, names, {LEFT: "id", RIGHT: "id"}, Origin(here, spec.path, here), ledger)
         shops = {
             f"{side}_{t.PLATFORM}": ibis.literal(end.platform) for side, end in ((LEFT, spec.left), (RIGHT, spec.right))
         }

@@ -9,11 +9,12 @@ import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Data, Interactions
-from crossrec_cli.data.catalogue import reader
+from crossrec_cli.data.catalogue import mapped
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT
-from crossrec_cli.data.ledger import Reason
-from crossrec_cli.data.values import identifier, moment, number, words
+from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
+from crossrec_cli.data.values import words
 
 CLOCK = "clock"
 """When an interaction happened: its timestamp, or an order that only compares within a user."""
@@ -27,32 +28,54 @@ WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
 """Whether the file says something there, readable or not."""
 
 
-def read_interactions(engine: Engine, data: Data, index: int, limit: int | None) -> ir.Table:
+_KINDS: dict[str, Kind] = {
+    t.USER_ID: "id",
+    t.ITEM_ID: "id",
+    t.TIMESTAMP: "time",
+    t.ORDER: "number",
+    t.QUANTITY: "number",
+    t.RATING: "number",
+}
+
+
+def read_interactions(engine: Engine, data: Data, index: int, limit: int | None, ledger: Ledger) -> ir.Table:
     """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used."""
     platform, key = data.platforms[index], f"data.platforms[{index}].interactions"
     spec = platform.interactions
     raw = engine.read(spec, limit)
-    column = reader(raw, spec, key)
-    timed = spec.columns.timestamp is not None
-    kind = words(column(t.EVENT, "string"))
-    if spec.columns.event is None:
-        kind = ibis.literal(t.RATING if spec.columns.rating else PURCHASE)
+    names = mapped(raw, spec, key)
+    raw = engine.read_once(raw.select(SOURCE_ROW, *dict.fromkeys(names.values())), spec)
+    origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
+    read = read_cells(engine, raw, names, _KINDS, origin, ledger)
+    clock, nothing = t.TIMESTAMP if spec.columns.timestamp else t.ORDER, ibis.null("float64")
+    kind = words(raw[spec.columns.event]) if spec.columns.event else None
     part = raw.select(
         SOURCE_ROW,
         **{
-            t.USER_ID: identifier(column(t.USER_ID, "string")),
-            t.ITEM_ID: identifier(column(t.ITEM_ID, "string")),
+            t.USER_ID: read[t.USER_ID],
+            t.ITEM_ID: read[t.ITEM_ID],
             t.PLATFORM: ibis.literal(platform.name),
-            CLOCK: moment(column(t.TIMESTAMP, "string")) if timed else number(column(t.ORDER, "string")),
-            t.EVENT: kind,
-            t.QUANTITY: number(column(t.QUANTITY, "float64")),
-            t.RATING: number(column(t.RATING, "float64")),
-            WRITTEN_QUANTITY: words(column(t.QUANTITY, "string")).notnull(),
-            WRITTEN_RATING: words(column(t.RATING, "string")).notnull(),
+            CLOCK: read[clock],
+            t.EVENT: ibis.literal(t.RATING if spec.columns.rating else PURCHASE) if kind is None else kind,
+            t.QUANTITY: read.get(t.QUANTITY, nothing),
+            t.RATING: read.get(t.RATING, nothing),
+            **{
+                written: words(raw[names[name]]).notnull() if name in names else ibis.literal(False)
+                for written, name in ((WRITTEN_QUANTITY, t.QUANTITY), (WRITTEN_RATING, t.RATING))
+            },
         },
     )
+    early = f"read as a time it is before data.clean.earliest ({data.clean.earliest:%Y-%m-%d}); write dates and times"
+    advice = {
+        Reason.NO_TIME: (clock, set_format(origin) if spec.columns.timestamp else "no number"),
+        Reason.TOO_EARLY: (clock, early),
+        Reason.NO_QUANTITY: (t.QUANTITY, "no number"),
+        Reason.NO_RATING: (t.RATING, "no number"),
+    }
+    ledger.trace(raw, {reason: (names[name], what) for reason, (name, what) in advice.items() if name in names})
+    part = part.view()  # or else Ibis would write out how a time is read wherever the time is named
     part = part.mutate(**_worth(part, spec), **{t.REASON: _unusable(part, spec, data)})
-    return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
+    return part.drop(WRITTEN_QUANTITY, WRITTEN_RATING)
 
 
 def varying(data: Data) -> list[str]:
@@ -101,9 +124,10 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
         (part[WRITTEN_QUANTITY] & part[t.QUANTITY].isnull(), Reason.NO_QUANTITY),
         (part[WRITTEN_RATING] & part[t.RATING].isnull(), Reason.NO_RATING),
     ]
-    if data.clean.future != "keep":
+    if spec.columns.timestamp is not None:
+        rules.append((part[CLOCK] < ibis.literal(data.clean.earliest), Reason.TOO_EARLY))
         latest = data.clean.latest or datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
-        if spec.columns.timestamp is not None:
+        if data.clean.future != "keep":
             rules.append((part[CLOCK] > ibis.literal(latest), Reason.FUTURE))
     if spec.events and spec.columns.event:
         known = part[t.EVENT].isin(list(spec.events)).fill_null(False)

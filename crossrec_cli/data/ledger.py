@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NO_TIME = "unreadable time"
     NO_QUANTITY = "unreadable quantity"
     NO_RATING = "unreadable rating"
+    TOO_EARLY = "too early"
     FUTURE = "in the future"
     UNKNOWN_EVENT = "unknown event"
     UNKNOWN_ITEM = "unknown item"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     REPEAT = "repeat of user and item"
     FEW_OF_USER = "user with too few interactions"
     FEW_OF_ITEM = "item with too few interactions"
+    NOT_IN_TRAINING = "item not in training"
     SAME_ID = "repeat of an id"
 
     @property
@@ -65,7 +67,7 @@ class Reason(StrEnum):
 
 
 REASONS = list(Reason)
-UNUSABLE = frozenset(REASONS[:8])
+UNUSABLE = frozenset(REASONS[:9])
 """What counts towards ``clean.max_rejected``: faults of the file, not choices of the config."""
 
 
@@ -82,6 +84,11 @@ class Ledger:
         self.measures: list[tuple[str, str, str | None, float]] = []
         self.described: list[dict[str, Any]] = []
         """Items that are described in more than one way: platform, item_id, column, and its values with their rows."""
+        self.readings: list[tuple[str, str, str]] = []
+        """How columns were read where there was a choice: table, our name, what was chosen."""
+        self.warnings: list[str] = []
+        """What somebody should look at, though nothing stops."""
+        self._cells: list[tuple[ir.Table, Mapping[Reason, tuple[str, str]]]] = []
         self._clean = clean
         self._fails = _fails(clean)
         self._rejected: list[ir.Table] = []
@@ -91,6 +98,10 @@ class Ledger:
     def note(self, measure: str, label: str, value: float, other: str | None = None) -> None:
         """Write down a figure for quality.parquet."""
         self.measures.append((measure, label, other, float(value)))
+
+    def trace(self, rows: ir.Table, columns: Mapping[Reason, tuple[str, str]]) -> None:
+        """Have messages about some reasons show the cell, and what to do: the file's column and the advice of each."""
+        self._cells.append((rows, columns))
 
     def note_left(self, step: str, rows: ir.Table, if_none: str) -> None:
         """Write down how many interactions, users and items are left.
@@ -148,9 +159,10 @@ class Ledger:
             met = [row for row in counted if row[t.REASON] == rule]
             self.note("removed", rule, sum(row["n"] for row in met), of)
             if met and rule in self._fails:
+                first_row = min(row["row"] for row in met)
                 raise InputError(
-                    f"{self._place(min(row['row'] for row in met))}: {rule}, and "
-                    f"data.clean.{self._fails[rule]} is 'fail'"
+                    f"{self._place(first_row)}: {rule}, and data.clean.{self._fails[rule]} is 'fail'"
+                    f"{self._cell(rule, first_row)}"
                 )
         for row in counted:
             self._rows[row["file"]] += row["n"] if first else 0
@@ -189,17 +201,29 @@ class Ledger:
                 {row[t.REASON]: row["n"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE}
             )
             met = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
-            where = min(row["row"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE)
+            most = reasons.most_common(1)[0][0]
+            where = min(row["row"] for row in counted if row["file"] == file and row[t.REASON] == most)
             if of == "interactions" and reasons[Reason.NO_USER] < rows:
                 enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
                 guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} leaves them out"
                 hints = {Reason.NO_USER: guests, **hints}
             large = [reason for reason, n in reasons.most_common() if n >= LARGE * unusable]
-            told = "; ".join(dict.fromkeys(hints.get(reason, COLUMNS) for reason in large))
+            advice = "; ".join(dict.fromkeys(hints.get(reason, COLUMNS) for reason in large))
             raise InputError(
                 f"{self._place(where)}: {unusable:,} of {rows:,} rows are unusable ({met}), more than "
-                f"data.clean.max_rejected ({self._clean.max_rejected}); {told}"
+                f"data.clean.max_rejected ({self._clean.max_rejected}){self._cell(most, where) or f'; {advice}'}"
             )
+
+    def _cell(self, reason: Reason, source_row: int) -> str:
+        """What stands in a row's cell that is at fault, and what to do; empty where ``trace`` names none."""
+        for rows, columns in self._cells:
+            if reason not in columns:
+                continue
+            name, advice = columns[reason]
+            cell = self.engine.fetch(rows.filter(rows[SOURCE_ROW] == source_row).select(rows[name].cast("string")))
+            if cell.num_rows:
+                return f"; column '{name}' holds '{cell[0][0].as_py() or ''}' there: {advice}"
+        return ""
 
     def _place(self, source_row: int) -> str:
         return f"{self.engine.read_files[source_row >> FILE_BITS]}: row {source_row & (FILE - 1)}"
@@ -211,6 +235,7 @@ def _fails(clean: Clean) -> dict[Reason, str]:
         Reason.NO_USER: "missing_ids",
         Reason.NO_ITEM: "missing_ids",
         Reason.NO_TIME: "unreadable",
+        Reason.TOO_EARLY: "unreadable",
         Reason.NO_QUANTITY: "unreadable",
         Reason.NO_RATING: "unreadable",
         Reason.FUTURE: "future",

@@ -67,6 +67,7 @@ def _session(scratch: Path, runtime: Runtime) -> SparkSession:
         "spark.sql.warehouse.dir": str(scratch / "tables"),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "false",  # what cannot be read is null, as in DuckDB's TRY_CAST
+        "spark.sql.legacy.javaCharsets": "true",  # among them windows-1252
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.log.level": "ERROR",
@@ -114,6 +115,10 @@ class SparkEngine(Engine):
         self._names = (f"table_{number}" for number in count())
         connection.raw_sql(
             "CREATE TEMPORARY FUNCTION epoch_ms(number BIGINT) RETURNS TIMESTAMP RETURN timestamp_millis(number)"
+        )
+        connection.raw_sql(
+            "CREATE TEMPORARY FUNCTION rewritten(text STRING, pattern STRING, form STRING) RETURNS STRING "
+            "RETURN regexp_replace(text, pattern, form)"
         )
         self._spark: SparkSession = connection._session
 

@@ -6,23 +6,29 @@ beginning too. That makes a leak a matter of comparing two numbers.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
+import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Data, Split
 from crossrec_cli.config.schema import Config
-from crossrec_cli.data.clean import Cleaned
+from crossrec_cli.data.catalogue import union
+from crossrec_cli.data.clean import Cleaned, require_both_domains
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, OWN
 from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, PURCHASE, USER, in_time
+from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.values import text_function
 from crossrec_cli.errors import InputError
 
 IN_TARGET = "in_target"
+PRIME = 2**31 - 1
 EARLIER = "earlier"
 """How many of the user's interactions lie strictly before this one; a shared basket is not before itself."""
 
@@ -41,45 +47,109 @@ class Tables:
     """The platforms' own user ids: user index, account, platform, own id."""
 
 
-def split(engine: Engine, cleaned: Cleaned, config: Config) -> Tables:
+@dataclass(frozen=True)
+class _HeldOut:
+    """Numbered tables, and which interactions train."""
+
+    items: ir.Table
+    users: ir.Table
+    kept: ir.Table
+    """``Tables.rows``."""
+    rows: ir.Table
+    """The same with ``trains``."""
+    cases: ir.Table
+
+
+def split(engine: Engine, cleaned: Cleaned, config: Config, ledger: Ledger) -> Tables:
     """Number users and items, order histories, and hold out the cases.
 
     Raises:
-        InputError: if nothing is held out for the test.
+        InputError: if nothing is held out for the test, or nothing of the source is left.
     """
-    data, chosen = config.data, config.split
+    data = config.data
+    left, done = _enough_in_training(engine, cleaned, config, ledger)
+    engine.drop(cleaned.rows)
+    return Tables(
+        _whole(done.rows, left, done.users, done.items, data),
+        _with_segments(done.cases, done.rows).order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
+        done.items.order_by(t.ITEM_INDEX),
+        _with_activity(done.users, done.rows, data).order_by(t.USER_INDEX),
+        done.kept,
+        _accounts(left, done.users),
+    )
+
+
+def _enough_in_training(engine: Engine, cleaned: Cleaned, config: Config, ledger: Ledger) -> tuple[Cleaned, _HeldOut]:
+    """Hold out cases, and anew without items that training does not have, until there is none.
+
+    Else such an item could be recommended only if somebody buys it later. Where no number of interactions is asked
+    for, or the items themselves are held out, all of the catalogue stays.
+    """
+    every = config.data.min_interactions.item == 0 or config.split.strategy == "cold_items"
+    left, gone = cleaned, []
+    while True:
+        done = _numbered_and_held_out(engine, left, config)
+        if every:
+            break
+        trains = done.rows.filter(done.rows["trains"]).select(t.ITEM_INDEX)
+        few = engine.keep(done.items.anti_join(trains, t.ITEM_INDEX).select(ITEM), "items")
+        if not engine.count(few):
+            break
+        gone.append(few)
+        engine.drop(done.kept)
+        left = left.without(engine, few)
+    if gone:
+        out = cleaned.rows.semi_join(cleaned.left_users, USER).semi_join(union(gone), ITEM)
+        out = out.mutate(**{t.REASON: ibis.literal(Reason.NOT_IN_TRAINING.code, "int8")})
+        ledger.leave_out(out, [Reason.NOT_IN_TRAINING], "interactions")
+        require_both_domains(engine, left.items, config.domains)
+    return left, done
+
+
+def _numbered_and_held_out(engine: Engine, cleaned: Cleaned, config: Config) -> _HeldOut:
     items = engine.keep(cleaned.items.mutate(**{t.ITEM_INDEX: _nth(ITEM)}), "items")
     users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: _nth(USER)}), "users")
-    rows = kept = engine.keep(_ordered(cleaned, items, users), "interactions")
-    engine.drop(cleaned.rows)
-    cases, lengths = _held_out(engine, rows, chosen)
+    rows = kept = engine.keep(_ordered(cleaned, items, users, config.split.seed), "interactions")
+    cases, lengths = _held_out(engine, rows, config.split)
     cases = engine.keep(cases, "interactions")
     if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
         raise InputError("split: holds out no test interaction; look at its settings and at data.min_interactions")
-    rows, untouched = rows.left_join(engine.keep(lengths, "interactions"), t.USER_INDEX), _untouched(rows, chosen)
+    rows, untouched = rows.left_join(engine.keep(lengths, "interactions"), t.USER_INDEX), _untouched(rows, config.split)
     rows = rows.mutate(
         trains=rows[t.POSITION] < rows["train_length"].coalesce(untouched),
         untested=rows[t.POSITION] < rows["untested_length"].coalesce(untouched),
     )
-    return Tables(
-        _whole(rows, cleaned, users, items, data),
-        _with_segments(cases, rows).order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
-        items.order_by(t.ITEM_INDEX),
-        _with_activity(users, rows, data).order_by(t.USER_INDEX),
-        kept,
-        _accounts(cleaned, users),
-    )
+    return _HeldOut(items, users, kept, rows, cases)
 
 
-def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table) -> ir.Table:
-    """The histories of those who are left, oldest first; what happened at one time by item."""
+def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table, seed: int) -> ir.Table:
+    """The histories of those who are left, oldest first; what happened at one time in a random order of each user.
+
+    By item id, say, a basket's item with the highest id would always be the one that is held out.
+    """
     in_target = (items[t.DOMAIN] == t.TARGET).name(IN_TARGET)
-    items = items.semi_join(cleaned.left_items, ITEM).select(ITEM, t.ITEM_INDEX, in_target)
-    users = users.semi_join(cleaned.left_users, USER).select(USER, t.USER_INDEX)
+    of_item = _lot(items[t.ITEM_ID], seed).name("of_item")
+    of_user = _lot(users[t.USER_ID], seed).name("of_user")
+    items = items.semi_join(cleaned.left_items, ITEM).select(ITEM, t.ITEM_INDEX, in_target, of_item)
+    users = users.semi_join(cleaned.left_users, USER).select(USER, t.USER_INDEX, of_user)
     rows = cleaned.rows.drop(SOURCE_ROW).inner_join(items, ITEM).inner_join(users, USER).drop(ITEM, USER)
-    order = [CLOCK, t.ITEM_INDEX, *in_time(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
-    position = ibis.row_number().over(group_by=t.USER_INDEX, order_by=order).cast("int32")
-    return rows.mutate(**{t.POSITION: position})
+    rows = rows.mutate(lot=rows["of_user"] * rows["of_item"] % PRIME).drop("of_user", "of_item")
+    ties = ["lot", t.ITEM_INDEX, *in_time(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
+    position = ibis.row_number().over(group_by=t.USER_INDEX, order_by=[CLOCK, *ties]).cast("int32")
+    return rows.mutate(**{t.POSITION: position}).drop("lot")
+
+
+def _lot(ids: ir.StringColumn, seed: int) -> ir.IntegerValue:
+    """A number from 1 to ``PRIME - 1`` for an id; the product of two, modulo ``PRIME``, is as good as random."""
+    return _drawn(ibis.literal(f"{seed}:") + ids).cast("int64")
+
+
+def _draw(texts: pa.Array) -> pa.Array:
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts.to_pylist())
+    return pa.array([str(1 + int.from_bytes(digest) % (PRIME - 1)) for digest in digests], pa.string())
+
+
+_drawn = text_function("drawn", _draw)
 
 
 def _nth(order: str) -> ir.IntegerValue:

@@ -6,7 +6,7 @@ import ast
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from sys import float_info
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.config.data import Clean
+from crossrec_cli.data.times import CLEAR, DIGITS, Shape, instant, written_as
 
 BETWEEN = "\x1f"
 """Between the entries of a list that has become text: the control character made for it."""
@@ -25,6 +26,10 @@ PATH = " > "
 """Between a category and the one below it."""
 SPACE = r"[\s\p{Z}\x{feff}]"
 CONTROL = r"[\x00-\x1f\x7f]"
+EITHER_POINT, EITHER_COMMA = r"^[-+]?[1-9]\d{0,2}\.\d{3}$", r"^[-+]?[1-9]\d{0,2},\d{3}$"
+"""Thousands or decimals."""
+FLOAT = r"^-?(0|[1-9]\d{0,14})\.0$"
+"""A whole number as floats are printed, of so few digits that it is exact."""
 FARTHEST = 2.6e14
 """Milliseconds from 1970 to just beyond the year 9999."""
 
@@ -38,15 +43,30 @@ def words(column: ir.Column) -> ir.StringValue:
 
 
 def identifier(column: ir.Column) -> ir.StringValue:
-    """``words`` of an id; null where it is infinite, a list, or holds control characters, as in a damaged file."""
+    """``words`` of an id; null where it is infinite, a list, or holds control characters, as in a damaged file.
+
+    13758.0 in text is 13758: such a column was one of floats before it became text.
+    """
     if column.type().is_floating():
         column = _finite(column)
     text = _text(column)
     if not _may_hold_space(column):
         return text
     stripped = _stripped(text)
+    stripped = stripped.re_search(FLOAT).ifelse(stripped.re_replace(r"\.0$", ""), stripped)
     usable = stripped.re_search(CONTROL).ifelse(ibis.null("string"), stripped)
-    return text.re_search(rf"^{SPACE}|{SPACE}$|^$|{CONTROL}").ifelse(usable, text)
+    return text.re_search(rf"^{SPACE}|{SPACE}$|^$|{CONTROL}|\d\.0$").ifelse(usable, text)
+
+
+def inexact(column: ir.FloatingColumn) -> ir.BooleanValue:
+    """Whether a float is not exactly one integer, so that as an id it may be another's as well."""
+    exact = (column.abs() < 2.0 ** exact_bits(column)) & (column.try_cast("int64") == column)
+    return (_finite(column).notnull() & ~exact).fill_null(False)
+
+
+def exact_bits(column: ir.FloatingColumn) -> int:
+    """Below two to this power a float of this type is exactly one integer."""
+    return {2: 11, 4: 24, 8: 53}[column.type().nbytes]
 
 
 def _may_hold_space(column: ir.Column) -> bool:
@@ -75,17 +95,48 @@ def _text(column: ir.Column) -> ir.StringValue:
     return column.cast("string")
 
 
-def number(column: ir.Column) -> ir.FloatingValue:
+def number(column: ir.Column, comma: bool = False) -> ir.FloatingValue:
     """A number, also from text with a currency, thousands separators or a decimal comma; of a range the lower end.
 
-    ``1,234`` and ``1.234.567`` are thousands, ``12,99``, ``0,123`` and ``1.234,50`` have a decimal comma, ``1.234`` a
-    decimal point. ``5-`` and ``(5)`` are below zero. Null where there is none, and for what is infinite.
+    ``1,234,567`` and ``1.234.567`` are thousands, ``12,99``, ``0,123`` and ``1.234,50`` have a decimal comma. What can
+    be either is as the column's other numbers are: ``1,234`` thousands and ``1.234`` a decimal point, or with ``comma``
+    the other way round. ``5-`` and ``(5)`` are below zero. Null where there is none, and for what is infinite.
     """
     value = column.try_cast("float64")
     if column.type().is_string():
+        if comma:
+            value = column.re_search(EITHER_POINT).ifelse(ibis.null("float64"), value)
         rest = value.isnull().ifelse(column, ibis.null("string"))  # or else the engine looks at them all
-        value = ibis.coalesce(value, _figure(rest).try_cast("float64"))
+        value = ibis.coalesce(value, _plain_figure(_figure(rest), rest, comma).try_cast("float64"))
     return _finite(value)
+
+
+def decimal_evidence(column: ir.StringColumn) -> dict[str, ir.IntegerScalar]:
+    """What a column's numbers tell of its decimals.
+
+    Returns:
+        How many have a comma or a point that can mean nothing else, how many have a point that can mean both, and how
+        many have neither, of up to three digits and of more.
+    """
+    figure = _figure(column)
+    tests = {
+        "comma": figure.re_search(r"^\d*,(\d{1,2}|\d{4,})$|^0*,\d+$|^0,|\.\d{3},\d|\.\d{3}\."),
+        "point": figure.re_search(r"^\d*\.(\d{1,2}|\d{4,})$|^0*\.\d+$|^0\.|,\d{3}\.\d|,\d{3},|^\d,\d\d,"),
+        "either_point": figure.re_search(EITHER_POINT),
+        "small": figure.re_search(r"^\d{1,3}$"),
+        "large": figure.re_search(r"^\d{4,}$"),
+    }
+    return {name: test.sum() for name, test in tests.items()}
+
+
+def decimal_comma(comma: int, point: int, either_point: int, small: int, large: int) -> bool:
+    """Whether a column's decimals are commas, by ``decimal_evidence``.
+
+    Where no number decides it, 5.950 beside 750, and no 5950, is thousands: three decimals alone are hardly written.
+    """
+    if comma or point:
+        return comma > point
+    return bool(either_point and small and not large)
 
 
 def _finite(number: ir.NumericColumn) -> ir.FloatingValue:
@@ -94,13 +145,18 @@ def _finite(number: ir.NumericColumn) -> ir.FloatingValue:
 
 
 def _figure(text: ir.StringValue) -> ir.StringValue:
-    """The sign, digits and decimal point of the number that a text begins with, past a currency."""
+    """The digits, separators and decimals of the number that a text begins with, past a currency."""
     currency, sign = r"(?:[A-Za-z]{1,3}\.?|[^\d\s.,+\x{2212}-]{1,3}(?:\.\s)?)\s?", r"[-+\x{2212}]?\s*"
     digits = r"\d{1,3}(?:['’ \x{a0}\x{202f}]\d{3})+(?:[.,]\d*)?|\d[\d.,]*|[.,]\d+"
     figure = text.re_extract(rf"^\s*(?:[Ff]rom\s)?{sign}(?:{currency})?{sign}({digits})(?:\D|$)", 1)
-    figure = figure.re_replace(r"['’ \x{a0}\x{202f}]|[.,]$", "")
-    by_comma = r"^[1-9]\d{0,2}(,\d{3})+(\.\d*)?$|^[1-9]\d?(,\d\d)+,\d{3}(\.\d*)?$"
+    return figure.re_replace(r"['’ \x{a0}\x{202f}]|[.,]$", "")
+
+
+def _plain_figure(figure: ir.StringValue, text: ir.StringValue, comma: bool) -> ir.StringValue:
+    """With its sign, a decimal point and nothing else."""
+    by_comma = r"^[1-9]\d{0,2}(,\d{3}){2,}(\.\d*)?$|^[1-9]\d{0,2},\d{3}\.\d*$|^[1-9]\d?(,\d\d)+,\d{3}(\.\d*)?$"
     by_point = r"^\d{1,3}(\.\d{3})+,\d*$|^\d{1,3}(\.\d{3}){2,}$"
+    by_comma, by_point = (by_comma, f"{by_point}|{EITHER_POINT}") if comma else (f"{by_comma}|{EITHER_COMMA}", by_point)
     plain = ibis.cases(
         (figure.re_search(by_comma), figure.replace(",", "")),
         (figure.re_search(by_point), figure.replace(".", "")),
@@ -110,29 +166,39 @@ def _figure(text: ir.StringValue) -> ir.StringValue:
     return below_zero.ifelse("-", "") + plain.replace(",", ".")
 
 
-def moment(column: ir.Column) -> ir.TimestampValue:
-    """UTC, from a time, ISO 8601 text, a date such as 20240501, or a number since 1970 in any common unit.
+def moment(column: ir.Column, shapes: Sequence[Shape] = CLEAR, only: bool = False) -> ir.TimestampValue:
+    """UTC, from a time, ISO 8601 text, a number since 1970 in any common unit, 20240501, 20240501120000, or a shape.
 
     Null before the year 1 and after 9999, which Python and pandas do not know.
+
+    Args:
+        column: the cells.
+        shapes: other ways in which times are written; the first that fits.
+        only: whether the shapes are all that counts for text and numbers.
     """
-    if column.type().is_numeric():
+    if column.type().is_numeric() and not only:
         found = _of_number(column.cast("float64"))
-    elif column.type().is_string():
-        text = _stripped(column)
-        # A text without a zone is UTC, as the engine's own zone is. Engines differ in what else they take for a time.
-        iso = text.re_search(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$").ifelse(text, ibis.null("string"))
-        written = iso.try_cast("timestamp('UTC', 6)").try_cast("timestamp(6)")
-        found = ibis.coalesce(written, _of_number(text.try_cast("float64")))
+    elif column.type().is_numeric() or column.type().is_string():
+        text = _stripped(_text(column))
+        ways = [] if only else [_iso(text), _of_number(text.try_cast("float64"))]
+        found = ibis.coalesce(*ways, *(written_as(text, shape) for shape in shapes))
     else:
         found = column.try_cast("timestamp(6)")
     return found.between(datetime.min, datetime.max).ifelse(found, ibis.null("timestamp(6)"))
 
 
-def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
-    """A date or nothing if it has a date's size; else the unit shows in the size.
+def _iso(text: ir.StringValue) -> ir.TimestampValue:
+    """Engines differ in what else they take for a time."""
+    iso = text.re_search(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$").ifelse(text, ibis.null("string"))
+    return instant(iso)
 
-    Seconds reach 10^11 in the year 5138, milliseconds passed it in 1973. What has the size of a date from 1900 to 2100
-    would be a time in August 1970.
+
+def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
+    """A date or nothing if it has the size of one from 1900 to 2100; else the unit shows in the size.
+
+    A date may go on with hours and minutes, and seconds. Seconds since 1970 reach 10^11 in the year 5138, milliseconds
+    passed it in 1973. What has the size of a date would be a time in August 1970, with hours and minutes one in 1976,
+    with seconds as well one in 2572.
     """
     size = value.abs()
     milliseconds = ibis.cases(
@@ -140,9 +206,9 @@ def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
     )
     milliseconds = (milliseconds.abs() < FARTHEST).ifelse(milliseconds, ibis.null("float64"))
     since_1970 = _since_1970(milliseconds.round().cast("int64")).cast("timestamp(6)")
-    digits = value.between(19000101, 21001231).ifelse(value.try_cast("int64").cast("string"), ibis.null("string"))
-    date = digits.substr(0, 4) + "-" + digits.substr(4, 2) + "-" + digits.substr(6, 2)
-    return digits.notnull().ifelse(date.try_cast("timestamp(6)"), since_1970)
+    sizes = [value.between(19000101 * 10**zeros, 21001231 * 10**zeros + 10**zeros - 1) for zeros in (0, 4, 6)]
+    digits = value.try_cast("int64").cast("string").rpad(14, "0")
+    return ibis.or_(*sizes).ifelse(written_as(digits, DIGITS), since_1970)
 
 
 def _milliseconds(number: Any) -> Any:

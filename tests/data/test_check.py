@@ -40,6 +40,30 @@ def test_json_is_one_document_with_the_same(shop, crossrec):
     assert document["target_words"] > document["shared_words"] > 0
 
 
+def test_it_says_how_columns_are_read_from_when_to_when_and_what_does_not_match(shop, crossrec):
+    path, items = shop.folder / "interactions.parquet", shop.folder / "items.parquet"
+    rows = pd.read_parquet(path)
+    rows["time"] = pd.date_range("2024-01-01", "2024-03-31", len(rows)).strftime("%d/%m/%Y")
+    rows.to_parquet(path)
+    catalogue = pd.read_parquet(items)
+    catalogue.assign(price=["5.950", "12,99"] * (len(catalogue) // 2)).to_parquet(items)
+    shop.config["data"]["platforms"][0]["items"]["columns"]["price"] = "price"
+    users = pd.read_parquet(shop.folder / "users.parquet")
+    users.assign(user="x" + users["user"]).to_parquet(shop.folder / "users.parquet")
+    document = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
+    assert document["readings"] == [
+        {"source": "shop items", "name": "price", "reading": "decimal comma"},
+        {"source": "shop interactions", "name": "timestamp", "reading": "day first"},
+    ]
+    assert document["times"] == {
+        "shop": {"earliest": "2024-01-01T00:00:00+00:00", "latest": "2024-03-31T00:00:00+00:00"}
+    }
+    sizes = {row["label"]: row["value"] for row in document["measures"] if row["measure"] == "listed_users"}
+    assert sizes == {"in the users file": 41, "with an interaction": 0}
+    assert len(document["warnings"]) == 1
+    assert str(shop.folder / "users.parquet") in document["warnings"][0]
+
+
 def test_what_would_stop_preprocess_ends_with_its_message_and_exit_code_3(shop, crossrec):
     shop.config["data"]["platforms"][0]["items"]["columns"]["category"] = "knd"
     done = crossrec("data", "check", shop.path)
@@ -134,7 +158,7 @@ def test_one_id_with_a_large_share_is_a_guest_and_a_zero_among_numbers_is_not(tm
 def test_the_command_warns_and_where_the_target_is_everything_speaks_of_no_transfer(tmp_path, crossrec):
     shop = gift_shop(tmp_path)
     found = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
-    assert {"kind", "platform", "id", "rows", "text"} == found["warnings"][0].keys()
+    assert {"kind", "platform", "id", "rows", "text"} == found["suspects"][0].keys()
     assert found["transfer"] == "is not in question: source and target are the same items"
     assert found["problem"] == ""
     shop.config["data"]["clean"]["max_rejected"] = 0.05
@@ -144,4 +168,4 @@ def test_the_command_warns_and_where_the_target_is_everything_speaks_of_no_trans
     )
     found = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
     assert "missing user id 9" in found["problem"]
-    assert "described in more than one way" in {one["kind"] for one in found["warnings"]}
+    assert "described in more than one way" in {one["kind"] for one in found["suspects"]}

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import preprocess
-from small import kinds, table, write
+from small import kinds, measured, reasons, table, write
 
+from crossrec_cli.data.ledger import Reason
 from crossrec_cli.errors import InputError
 
 
@@ -43,7 +44,8 @@ def test_leave_last_out_against_a_plain_loop(shop, seed):
     assert not rows.duplicated(["user_id", "item_id"]).any()
     for user, history in rows.groupby("user_id"):
         mine = cases[cases["user_id"] == user].set_index("split")
-        target = history[history["domain"] == "target"].sort_values(["timestamp", "item_id"])
+        assert history.sort_values("position")["timestamp"].is_monotonic_increasing
+        target = history[history["domain"] == "target"].sort_values("position")
         expected = dict(zip(["test", "valid"], target["item_id"].tolist()[::-1], strict=False))
         assert mine["item_id"].to_dict() == expected
         times = target.set_index("item_id")["timestamp"]
@@ -104,6 +106,50 @@ def test_the_order_of_the_rows_in_the_file_does_not_matter(shop):
     again = run_split(shop)
     for before, after in zip(once, again, strict=True):
         pd.testing.assert_frame_equal(before, after)
+
+
+def baskets(folder, users: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """People who all buy the same four books at once: the rows and the test cases."""
+    books = ["b1", "b2", "b3", "b4"]
+    rows = [{"user": f"u{n}", "item": item, "time": "2024-01-01"} for n in range(users) for item in books]
+    rows += [{"user": "base", "item": "r0", "time": f"2024-01-0{day}"} for day in (1, 2)]
+    shop = write(folder, shop=(pd.DataFrame(rows), kinds("r0", *books)))
+    shop.config["split"] = {"seed": seed}
+    found = preprocess(shop)
+    return found["interactions"], found["cases"].query("split == 'test'").set_index("user_id")["item_id"]
+
+
+def test_a_baskets_held_out_item_is_drawn_and_drawn_alike_each_time(tmp_path):
+    rows, drawn = baskets(tmp_path, 400)
+    assert drawn.value_counts().between(70, 130).all()  # of 100; by item id all 400 were b4
+    assert len(drawn.value_counts()) == 4
+    lasts = rows[rows["user_id"] != "base"].sort_values("position").groupby("user_id")["item_id"].last()
+    assert lasts.to_dict() == drawn.to_dict()
+    _, fewer = baskets(tmp_path, 300)
+    assert fewer.to_dict() == drawn[fewer.index].to_dict()  # whoever else is in the data
+    _, other = baskets(tmp_path, 300, seed=1)
+    assert 0.1 < (other == fewer).mean() < 0.4
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_what_is_held_out_decides_nothing_of_the_catalogue(tmp_path, least):
+    """b2 is in nobody's training. Bought later or not, it is a candidate in both cases or in neither."""
+    bought = {"a": "b0 b1 b4 b5", "c": "b4 b5 b0 b1", "d": "b0 b4 b1 b5", "e": "b1 b5 b0 b4", "late": "b0 b1 b4 {}"}
+    for later, expected_test in (("b2", "b4" if least else "b2"), ("r1", "b4")):
+        rows = [
+            {"user": user, "item": item.format(later), "time": f"2024-01-0{day}"}
+            for user, items in bought.items()
+            for day, item in enumerate(f"r0 r1 {items}".split(), 1)
+        ]
+        shop = write(tmp_path, shop=(pd.DataFrame(rows), kinds("r0", "r1", "b0", "b1", "b2", "b3", "b4", "b5")))
+        shop.config["data"]["min_interactions"]["item"] = least
+        found = preprocess(shop)
+        never = set() if least else {"b2", "b3"}
+        assert set(found["items"]["item_id"]) == {"r0", "r1", "b0", "b1", "b4", "b5"} | never
+        asked = found["cases"].query("split == 'test'").set_index("user_id")["item_id"]
+        assert asked["late"] == expected_test
+        removed = measured(found, "removed").get(("item not in training", "interactions"), 0)
+        assert removed == (later == "b2") * least == list(reasons(found).values()).count(Reason.NOT_IN_TRAINING)
 
 
 STRATEGIES = {

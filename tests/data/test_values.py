@@ -11,6 +11,8 @@ import pytest
 
 from crossrec_cli.config.data import Clean
 from crossrec_cli.data import values
+from crossrec_cli.data.duck import REWRITTEN
+from crossrec_cli.data.times import shape_of
 
 LIST = pa.list_(pa.string())
 
@@ -20,6 +22,7 @@ def read():
     """``read(values.number, cells)``: what the function makes of each of them."""
     connection = ibis.duckdb.connect()
     connection.raw_sql("SET TimeZone = 'UTC'")
+    connection.raw_sql(REWRITTEN)
 
     def evaluated(function, cells, kind=None, *more):
         table = ibis.memtable(pa.table({"n": range(len(cells)), "cell": pa.array(cells, kind or pa.string())}))
@@ -82,6 +85,8 @@ def test_an_identifier_holds_no_control_characters_and_is_no_list(read):
         values.identifier,
         {" 007 ": "007", "a b": "a b", "é": "é", "a\0": None, "\0": None, "a\nb": None, "": None},
     )
+    floats = {"13758.0": "13758", "-3.0": "-3", "0.0": "0", "1.50": "1.50", "01.0": "01.0", "1.0.0": "1.0.0"}
+    check(read, values.identifier, floats | {"1234567890123456.0": "1234567890123456.0"})
     assert read(values.identifier, [["a"], ["a", "b"], []], LIST) == ["a", None, None]
     assert read(values.identifier, [1.0, float("inf"), float("nan")], pa.float64()) == ["1", None, None]
 
@@ -169,6 +174,15 @@ NO_NUMBERS = [
     "12,345,67",
     "true",
 ]
+WITH_COMMAS = {
+    "5.950": 5950,
+    "1,234": 1.234,
+    "750": 750,
+    "12,99": 12.99,
+    "12.99": 12.99,
+    "$1.250": 1250,
+    "0.123": 0.123,
+}
 NOT_FINITE = ["nan", "NaN", "inf", "-inf", "Infinity", "1e400", "-1e400"]
 
 
@@ -178,6 +192,10 @@ def test_numbers_in_text(read):
 
 def test_what_is_no_number_or_not_finite_is_none(read):
     check(read, values.number, dict.fromkeys(NO_NUMBERS + NOT_FINITE))
+
+
+def test_numbers_of_a_column_whose_decimals_are_commas(read):
+    check(read, values.number, WITH_COMMAS, None, True)
 
 
 def test_numbers_of_other_types(read):
@@ -217,6 +235,17 @@ def test_times_in_text(read):
         "2024-05-01T12:00:00.123456789": NOON.replace(microsecond=123456),
         f"{SECONDS}.5": MIDNIGHT.replace(microsecond=500000),
         "1.7145216e9": MIDNIGHT,
+        "20240501120000": NOON,
+        "202405011200": NOON,
+        "01.05.2024": MIDNIGHT,
+        "1.5.2024 12:00": NOON,
+        "2024/05/01": MIDNIGHT,
+        "2024/5/1 12:00:00": NOON,
+        "2024-5-1": MIDNIGHT,
+        "1 May 2024": MIDNIGHT,
+        "01-May-2024 12:00": NOON,
+        "May 1, 2024 12:00:00 PM": NOON,
+        "1 may 2024, 12:00 am": MIDNIGHT,
         "1900-01-01": datetime(1900, 1, 1),
         "9999-12-31": datetime(9999, 12, 31),
     }
@@ -226,8 +255,8 @@ def test_times_in_text(read):
 @pytest.mark.parametrize(
     "cells",
     [
-        [None, "", " ", "soon", "now", "today", "epoch", "infinity", "01.05.2024", "05/01/2024", "May 1, 2024"],
-        ["2024-02-30", "2024-13-01", "2024-05-01T25:00", "2024-05-01 12:00:00 sharp", "2024-05-01\0", "2024-5-1"],
+        [None, "", " ", "soon", "now", "today", "epoch", "infinity", "05/01/2024", "01-05-2024", "1.5.24"],
+        ["2024-02-30", "2024-13-01", "2024-05-01T25:00", "2024-05-01 12:00:00 sharp", "2024-05-01\0", "32.1.2024"],
         ["20241301", "20240230"],
         ["0000-01-01", "0000-00-00", "10000-01-01", "294247-01-10", "9999-12-31T23:59:59-05:00"],
         ["1e22", "1e300", "-1e300", "1e400", "nan", "inf", "-inf"],
@@ -236,6 +265,28 @@ def test_times_in_text(read):
 )
 def test_what_is_no_time_is_none(read, cells):
     assert read(values.moment, cells) == [None] * len(cells)
+
+
+@pytest.mark.parametrize(
+    ("time_format", "cells"),
+    [
+        (
+            "%d.%m.%Y %H:%M",
+            {"1.5.2024 12:00": NOON, "01.05.2024 00:00": MIDNIGHT, "2024-05-01": None, "1.5.2024": None},
+        ),
+        ("%d/%m/%y", {"01/05/24": MIDNIGHT, "01/05/69": datetime(1969, 5, 1), "31/04/24": None}),
+        ("%m/%d/%Y %I:%M:%S %p", {"05/01/2024 12:00:00 PM": NOON, "05/01/2024 12:00:00 AM": MIDNIGHT}),
+        ("%Y%m%d%H%M%S", {"20240501120000": NOON, "202405011200": None}),
+        ("%A, %d %B %Y", {"Wednesday, 01 May 2024": MIDNIGHT, "Wednesday, 01 Mai 2024": None}),
+        ("%Y-%m-%dT%H:%M:%S.%f%z", {"2024-05-01T14:00:00.000+02:00": NOON, "2024-05-01T12:00:00.0Z": NOON}),
+    ],
+)
+def test_times_in_a_format(read, time_format, cells):
+    check(read, values.moment, cells, None, [shape_of(time_format)], True)
+
+
+def test_numbers_in_a_format(read):
+    check(read, values.moment, {20240501: MIDNIGHT, 1714521600: None}, pa.int64(), [shape_of("%Y%m%d")], True)
 
 
 def test_numbers_too_far_away_are_no_times(read):

@@ -1,0 +1,143 @@
+"""How a file's ids, numbers and times are written. A column is looked at as a whole, and read in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import ibis.expr.types as ir
+
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.times import CLEAR, DAY_FIRST, MONTH_FIRST, shape_of
+from crossrec_cli.data.values import (
+    decimal_comma,
+    decimal_evidence,
+    exact_bits,
+    identifier,
+    inexact,
+    moment,
+    number,
+)
+from crossrec_cli.errors import InputError
+
+Read = Callable[[ir.Column], ir.Value]
+Kind = Literal["id", "number", "time"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where columns come from, for messages."""
+
+    label: str
+    """Platform and table, such as ``shop items``."""
+    path: str
+    key: str
+    """The config key of the table."""
+    time_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a column is read."""
+
+    read: Read
+    name: str = ""
+    """What was chosen, where there was a choice."""
+
+
+def read_cells(
+    engine: Engine, rows: ir.Table, names: Mapping[str, str], kinds: Mapping[str, Kind], origin: Origin, ledger: Ledger
+) -> dict[str, ir.Value]:
+    """What a table's columns mean, each read as the whole of it says; all of them are looked at in one query.
+
+    Args:
+        engine: the engine.
+        rows: the file's rows.
+        names: the file's column for each of ours.
+        kinds: what each of ours holds; those without a column are passed over.
+        origin: where they come from.
+        ledger: told which way was chosen where there were several.
+
+    Returns:
+        An expression over ``rows`` for each of ours that has a column.
+
+    Raises:
+        InputError: if ids are floats that are not exactly integers, or times are ambiguous.
+    """
+    cells = {ours: rows[names[ours]] for ours in kinds if ours in names}
+    wanted = {ours: _evidence(column, kinds[ours], origin) for ours, column in cells.items()}
+    named = {f"{ours} {name}": value for ours, of in wanted.items() for name, value in of.items()}
+    seen = engine.fetch(rows.aggregate(**named)).to_pylist()[0] if named else {}
+    found = {}
+    for ours, column in cells.items():
+        facts = {name: seen[f"{ours} {name}"] for name in wanted[ours]}
+        reading = _READINGS[kinds[ours]](column, facts, origin)
+        chosen = (origin.label, ours, reading.name)
+        if reading.name and chosen not in ledger.readings:  # order lines are read for their items as well
+            ledger.readings.append(chosen)
+        found[ours] = reading.read(column)
+    return found
+
+
+def _evidence(cells: ir.Column, kind: Kind, origin: Origin) -> dict[str, ir.Scalar]:
+    """What has to be known of all its cells."""
+    if kind == "id" and cells.type().is_floating():
+        return {"inexact": cells.min(where=inexact(cells))}
+    if kind == "number" and cells.type().is_string():
+        return decimal_evidence(cells)
+    if kind == "time" and cells.type().is_string() and origin.time_format is None:
+        over_12, rest = r"(1[3-9]|2\d|3[01])", r"[/-]\d{4}\b"
+        tests = {
+            "day_first": rf"^\s*{over_12}[/-]\d{{1,2}}{rest}",
+            "month_first": rf"^\s*\d{{1,2}}[/-]{over_12}{rest}",
+            "either": rf"^\s*\d{{1,2}}[/-]\d{{1,2}}{rest}",
+        }
+        return {name: cells.min(where=cells.re_search(pattern)) for name, pattern in tests.items()}
+    return {}
+
+
+def _id(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
+    if (value := facts.get("inexact")) is not None:
+        raise InputError(
+            f"{origin.path}: column '{column.get_name()}' of {origin.key} holds the float {value!r}; as an id a float "
+            f"must be a whole number below 2^{exact_bits(column)}, or ids that differ become one: write ids as text or "
+            "as int64"
+        )
+    return Reading(identifier)
+
+
+def _number(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
+    if not facts:
+        return Reading(number)
+    counts = {name: count or 0 for name, count in facts.items()}
+    comma = decimal_comma(**counts)
+    chosen = "decimal comma" if comma else "decimal point"
+    return Reading(partial(number, comma=comma), chosen if comma or counts["point"] or counts["either_point"] else "")
+
+
+def _time(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
+    if origin.time_format is not None:
+        return Reading(partial(moment, shapes=[shape_of(origin.time_format)], only=True), origin.time_format)
+    if not facts or facts["either"] is None:
+        return Reading(moment)
+    day, month = facts["day_first"], facts["month_first"]
+    if (day is None) == (month is None):
+        why = (
+            f"'{facts['either']}', and no value says whether the day or the month comes first"
+            if day is None
+            else f"'{day}', where the day comes first, and '{month}', where the month does"
+        )
+        raise InputError(f"{origin.path}: column '{column.get_name()}' holds {why}; {set_format(origin)}")
+    first = MONTH_FIRST if day is None else DAY_FIRST
+    return Reading(partial(moment, shapes=[*CLEAR, first]), "month first" if day is None else "day first")
+
+
+def set_format(origin: Origin) -> str:
+    """What to do about times that cannot be read."""
+    return f"set {origin.key}.timestamp_format to how it is written, such as '%d.%m.%Y %H:%M'"
+
+
+_READINGS = {"id": _id, "number": _number, "time": _time}
