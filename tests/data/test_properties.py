@@ -43,9 +43,11 @@ PRICES = ["$1,234.56", "12,99 €", "7", "free", "-1", "1e300", "", None]
 PLANTED = [
     {"user": f"p{person}", "item": item, "time": str(DAYS[day].date()), "event": "buy", "quantity": "1", "rating": "5"}
     for person in range(4)
-    for item, day in (("s0", 0), (f"s{1 + person % 2}", 2), ("b0", 4), (f"b{1 + person % 2}", 6), ("b3", 8))
+    for item, day in zip(
+        ["s0", f"s{1 + person % 2}", *(f"b{(person + n) % 4}" for n in range(4))], (0, 1, 2, 3, 5, 7), strict=True
+    )
 ]
-"""Four people for whom there is something to hold out however it is split."""
+"""Four people for whom there is something to hold out however it is split, and to train on."""
 STRATEGIES = {
     "leave_last_out": {},
     "time": {"valid_from": "2024-01-29", "test_from": "2024-02-10"},
