@@ -216,6 +216,8 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     console.remark(f"Of the first {found.sample:,} interactions of each platform, and all items and users:")
     if rows:
         console.table("Would be left out", ["rule", "rows"], rows)
+    for _, label, of, number in (row for row in found.measures if row[0] == "identity" and row[3]):
+        console.result(Text(f"Identity of {of}: {label} {number:,.0f}"), wanted=False)
     sizes = {(measure, label): value for measure, label, _, value in found.measures}
     names = ("interactions", "users", "items", "density")
     if all((name, domain) in sizes for name in names for domain in (t.SOURCE, t.TARGET)):

@@ -66,7 +66,7 @@ Events = Annotated[
     typer.Option(
         "--events",
         metavar="FILE",
-        help="Interactions since then: user_id, item_id; perhaps timestamp, event, quantity, rating.",
+        help="Interactions since then: user_id and item_id, perhaps event and more.",
     ),
 ]
 

@@ -73,7 +73,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     data = config.data
     items, listings, item_links = _items(engine, config, ledger)
     files_users = read_users(engine, data, ledger)
-    parts = [read_interactions(engine, data, index, limit) for index in range(len(data.platforms))]
+    parts = [read_interactions(engine, data, index, limit, ledger) for index in range(len(data.platforms))]
     accounts = _accounts(engine, parts, files_users, data, ledger)
     rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
     for part in parts:

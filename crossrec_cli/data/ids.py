@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.data.values import CONTROL, SPACE
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.values import CONTROL, SPACE, identifier
 from crossrec_cli.errors import InputError
 
 EXACT = 2**53
 """From here on a float64 stands for several whole numbers."""
+FLOAT = r"^(-?(?:0|[1-9]\d{0,14}))\.0$"
+"""A whole number as floats are printed, of so few digits that it is exact."""
 
 
 def as_id(value: str | float) -> str:
@@ -54,5 +58,19 @@ def as_ids(values: Iterable[str], where: str) -> pa.Array:
 def _stripped(texts: pa.Array) -> pa.Array:
     """Without space around them; null where nothing else is there, or control characters are within."""
     stripped = pc.replace_substring_regex(texts, rf"^{SPACE}+|{SPACE}+$", "")
+    stripped = pc.replace_substring_regex(stripped, FLOAT, r"\1")
     unusable = pc.or_(pc.equal(stripped, ""), pc.match_substring_regex(stripped, CONTROL))
     return pc.if_else(unusable, pa.scalar(None, pa.string()), stripped)
+
+
+def joined(engine: Engine, rows: ir.Table, name: str) -> int:
+    """How many of a column's ids are another's but for the space around them, so that ``identifier`` makes them one."""
+    column = rows[name]
+    if not column.type().is_string():
+        return 0
+    both = rows.select(form=column, id=identifier(column))
+    padded = engine.keep(both.filter(both["form"] != both["id"]).distinct(), name)
+    if not engine.count(padded):
+        return 0
+    plain = rows.select(id=column).distinct().semi_join(padded, "id")
+    return engine.count(padded) + engine.count(plain) - engine.count(padded.select("id").distinct())

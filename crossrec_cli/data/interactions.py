@@ -12,7 +12,8 @@ from crossrec_cli.config.data import Data, Interactions
 from crossrec_cli.data.catalogue import reader
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT
-from crossrec_cli.data.ledger import Reason
+from crossrec_cli.data.ids import joined
+from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.values import identifier, moment, number, words
 
 CLOCK = "clock"
@@ -27,12 +28,18 @@ WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
 """Whether the file says something there, readable or not."""
 
 
-def read_interactions(engine: Engine, data: Data, index: int, limit: int | None) -> ir.Table:
+def read_interactions(engine: Engine, data: Data, index: int, limit: int | None, ledger: Ledger) -> ir.Table:
     """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used."""
     platform, key = data.platforms[index], f"data.platforms[{index}].interactions"
     spec = platform.interactions
     raw = engine.read(spec, limit)
     column = reader(raw, spec, key)
+    names = [column(name, "string").get_name() for name, theirs in spec.columns.model_dump().items() if theirs]
+    raw = engine.read_once(raw.select(*dict.fromkeys([SOURCE_ROW, *names])), spec)
+    column = reader(raw, spec, key)
+    for of, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
+        if count := joined(engine, raw, name):
+            ledger.note("identity", "joined by the space around them", count, of)
     timed = spec.columns.timestamp is not None
     kind = words(column(t.EVENT, "string"))
     if spec.columns.event is None:
@@ -52,7 +59,7 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None)
         },
     )
     part = part.mutate(**_worth(part, spec), **{t.REASON: _unusable(part, spec, data)})
-    return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
+    return part.drop(WRITTEN_QUANTITY, WRITTEN_RATING)
 
 
 def varying(data: Data) -> list[str]:

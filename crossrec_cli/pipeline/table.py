@@ -124,7 +124,7 @@ def stage_of(file: str) -> str:
 _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
-    Stage(PREPROCESS, 2, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 3, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
     Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
     Stage(FINETUNE, 12, (*_TABLES, CASES, *_MODEL, ADAPTED), ("seed", "finetune", "interest", "runtime.precision")),

@@ -99,7 +99,7 @@ def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> Table:
 
 
 def _identity(measures: _Measures) -> Table:
-    return _crossed("Ids joined across platforms", "", measures["identity"])
+    return _crossed("Ids joined", "", measures["identity"])
 
 
 def _popularity(rows: Sequence[_Row]) -> Chart:

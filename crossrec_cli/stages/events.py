@@ -123,12 +123,12 @@ def _cleaned(
     with opened(path, KEY) as (tables, source, raw):
         require(raw, IDS, f"{KEY}: {path}")
         data = _taken_as(config.data, source, raw.columns, report)
-        rows = read_interactions(tables, data, 0, None)
+        ledger = Ledger(tables, data.clean)
+        rows = read_interactions(tables, data, 0, None, ledger)
         rows = tables.keep(rows.rename({USER: t.USER_ID, ITEM: t.ITEM_ID}).select(*CARRIED), str(path))
         again = _rows_of(known, tables.fetch(rows.select(USER, ITEM).distinct()))
         if len(again):
             rows = rows.union(_of_the_data(again, known, inputs, rows.schema().to_pyarrow(), data))
-        ledger = Ledger(tables, data.clean)
         rows, repeats = duplicates(rows, data)
         hint = "look at its columns and at what the config's interactions take"
         rows = ledger.sort_out(tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hint=hint)
@@ -136,8 +136,8 @@ def _cleaned(
             rows = rule(tables, rows, data, ledger)
         left = rows.select(CLOCK, SOURCE_ROW, t.WEIGHT, **{t.USER_ID: rows[USER], t.ITEM_ID: rows[ITEM]})
         found = tables.fetch(left.order_by(CLOCK, SOURCE_ROW))
-    for _, reason, _, count in ledger.measures:
-        if count:
+    for measure, reason, _, count in ledger.measures:
+        if measure == "removed" and count:
             (report.warn if reason in UNUSABLE else report.log)(f"{KEY}: {count:,.0f} rows are left out: {reason}")
     return again, found
 

@@ -15,7 +15,7 @@ from crossrec_cli.config.data import Csv, Source
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.data import engine
 from crossrec_cli.data.engine import COMPRESSED, DELIMITERS, FILE, JSON_LINES, SOURCE_ROW, Engine
-from crossrec_cli.data.ids import EXACT, as_id
+from crossrec_cli.data.ids import as_id
 from crossrec_cli.data.values import identifier, words
 from crossrec_cli.errors import InputError
 
@@ -90,7 +90,8 @@ def _see_that_they_are_ids(tables: Engine, raw: ir.Table, name: str, path: Path)
     """
     column = raw[name]
     if column.type().is_floating():
-        inexact = (column != column.floor()) | (column.abs() >= EXACT)
+        exact = 2.0 ** {2: 11, 4: 24, 8: 53}[column.type().nbytes]
+        inexact = (column != column.floor()) | (column.abs() >= exact)
         wrong = raw.filter(column.notnull() & ~column.isnan() & inexact)
     elif column.type().is_string():
         wrong = raw.filter(words(column).notnull() & identifier(column).isnull())
@@ -98,9 +99,11 @@ def _see_that_they_are_ids(tables: Engine, raw: ir.Table, name: str, path: Path)
         return
     for row in tables.fetch(wrong.order_by(SOURCE_ROW).limit(1)).to_pylist():
         try:
+            why = f"{row[name]!r} is not exactly one whole number; write ids as text or as whole numbers"
             as_id(row[name])
         except ValueError as error:
-            raise InputError(f"{path}, row {row[SOURCE_ROW] % FILE}: {name} {error}") from None
+            why = str(error)
+        raise InputError(f"{path}, row {row[SOURCE_ROW] % FILE}: {name} {why}")
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, where: str) -> pa.ChunkedArray:
