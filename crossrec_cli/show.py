@@ -65,11 +65,21 @@ def added(console: Console, artifact: Artifact) -> dict[str, Any]:
         The same for ``--json``.
     """
     told = artifact.manifest.summary
-    rows = [(f"added to the {domain}", told[domain]) for domain in (t.SOURCE, t.TARGET)]
-    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items() if count]
-    rows += [("added in all, with earlier ones", told["added_in_all"])]
-    console.table("New items", ["", "items"], [(label, f"{count:,}") for label, count in rows])
-    console.say("'crossrec recommend' has them in its lists from now on")
+    rows = [
+        (f"{what}, in the {domain}", told[what][domain])
+        for what in ("new", "existing")
+        for domain in (t.SOURCE, t.TARGET)
+    ]
+    rows += [(f"  with another {name}", count) for name, count in told["changed"].items()]
+    rows += [("existing as another listing, which stays", told["linked"])]
+    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items()]
+    shown = [(label, f"{count:,}") for label, count in rows if count]
+    shown += [("added in all, with earlier ones", f"{told['added_in_all']:,}")]
+    console.table("Items of the file", ["", "items"], shown)
+    if told["new"][t.TARGET]:
+        console.say(f"{told['new'][t.TARGET]:,} new items can be recommended from now on, by 'crossrec recommend'")
+    if told["new"][t.SOURCE]:
+        console.say(f"{told['new'][t.SOURCE]:,} new items are of the source: searches find them, no list holds them")
     return {"path": str(artifact.path), "summary": told}
 
 
