@@ -26,6 +26,7 @@ from crossrec_cli.stages import EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PR
 
 LOCK = {".lock", ".holder"}
 OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl", FOUND}
+OF_A_RUN |= {".report.html", str(Path(FOUND).with_suffix(".draft"))}  # of a killed command
 """What crossrec leaves in a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2

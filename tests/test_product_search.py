@@ -190,7 +190,7 @@ def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_cut(shelf, crossrec
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["book", "--user", "stranger"], ExitCode.INPUT, "--user: 'stranger' is not in the data"),
+        (["book", "--user", "stranger"], ExitCode.INPUT, "user 'stranger': not in the data"),
         (["  "], ExitCode.CONFIG, "the query is empty"),
         (["--user", "jazz3"], ExitCode.CONFIG, "--user needs a query"),
         (["book", "--queries", "x.csv"], ExitCode.CONFIG, "leave one of them out"),

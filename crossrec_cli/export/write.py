@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +24,9 @@ from crossrec_cli.artifacts.store import (
 )
 from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.document import masked
-from crossrec_cli.config.load import dump_config
+from crossrec_cli.config.load import dump_config, load_config
 from crossrec_cli.config.schema import Config, Runtime
-from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.errors import ConfigError, InputError, UnavailableError
 from crossrec_cli.export.card import card
 from crossrec_cli.export.folder import (
     CARD,
@@ -36,6 +37,7 @@ from crossrec_cli.export.folder import (
     USER_TOWER,
     VERSION,
     is_export,
+    named_files,
 )
 from crossrec_cli.export.towers import folded, write_item_tower, write_user_tower
 from crossrec_cli.interest.model import Items
@@ -92,6 +94,9 @@ def _fill(
     """Write all but the manifest."""
     for path in inputs.values():
         shutil.copyfile(path, draft / path.name)
+    files = [f"recommend.{field}={json.dumps(name)}" for field, name in _with_named_files(draft, config).items()]
+    (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
+    config = load_config(draft / CONFIG_FILE, files)
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
     runtime.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
     world, model = load_world(inputs), load_model(inputs, FINETUNED, config.interest).eval()
@@ -107,6 +112,22 @@ def _fill(
     (draft / CARD).write_text(text, encoding="utf-8")
     sync(draft / CARD)
     return {"items": world.items.num_rows, "users": world.users.num_rows, "evaluated": facts is not None}
+
+
+def _with_named_files(draft: Path, config: Config) -> dict[str, str]:
+    """Copy the files that the lists are made with; each field's file by its name in the folder.
+
+    Raises:
+        InputError: if one cannot be read.
+    """
+    names = {}
+    for field, path in named_files(config).items():
+        names[field] = f"{field.rpartition('.')[2]}-{Path(path).name}"
+        try:
+            shutil.copyfile(path, draft / names[field])
+        except OSError as error:
+            raise InputError(f"recommend.{field}: {path}: {error.strerror or error}") from None
+    return names
 
 
 def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:

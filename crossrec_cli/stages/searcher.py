@@ -88,7 +88,7 @@ class Searcher:
         """
         if not query.strip():
             raise InputError("the query is empty")
-        who = np.array([-1]) if user is None else _places(self.world.users[t.USER_ID], [user], "--user")
+        who = np.array([-1]) if user is None else _places(self.world.users[t.USER_ID], [user], "user")
         since = _places(self.world.items[t.ITEM_ID], history, "item")
         before = self.histories(who)
         values = np.concatenate([before.values, since])
@@ -183,5 +183,5 @@ def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
     ids = as_ids(wanted, what)
     found = t.places(pa.chunked_array([ids]), known)
     if (found < 0).any():
-        raise InputError(f"{what}: '{ids[int((found < 0).argmax())]}' is not in the data")
+        raise InputError(f"{what} '{ids[int((found < 0).argmax())]}': not in the data")
     return found
