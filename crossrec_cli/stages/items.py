@@ -26,7 +26,7 @@ from crossrec_cli.stages import ADDED, ITEMS, LISTINGS, UPDATED, Job, Summary
 from crossrec_cli.stages.language import load_encoder
 from crossrec_cli.stages.load import with_rows
 
-FACTS = (t.PRICE, t.TEXT, t.CATEGORY, t.BRAND, t.LANGUAGE)
+FACTS = (t.PRICE, t.TEXT, t.CATEGORY, t.BRAND)
 """What a file may change of an item that is there; what it leaves empty stays."""
 MOVED = "in another domain than before, which takes training anew"
 
