@@ -65,21 +65,18 @@ def added(console: Console, artifact: Artifact) -> dict[str, Any]:
         The same for ``--json``.
     """
     told = artifact.manifest.summary
-    rows = [
-        (f"{what}, in the {domain}", told[what][domain])
-        for what in ("new", "existing")
-        for domain in (t.SOURCE, t.TARGET)
-    ]
+    parts = [(what, domain) for what in ("new", "existing") for domain in (t.SOURCE, t.TARGET)]
+    rows = [(f"{what}, in the {domain}", told[what][domain]) for what, domain in parts]
     rows += [(f"  with another {name}", count) for name, count in told["changed"].items()]
     rows += [("existing as another listing, which stays", told["linked"])]
     rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items()]
     shown = [(label, f"{count:,}") for label, count in rows if count]
     shown += [("added in all, with earlier ones", f"{told['added_in_all']:,}")]
     console.table("Items of the file", ["", "items"], shown)
-    if told["new"][t.TARGET]:
-        console.say(f"{told['new'][t.TARGET]:,} new items can be recommended from now on, by 'crossrec recommend'")
-    if told["new"][t.SOURCE]:
-        console.say(f"{told['new'][t.SOURCE]:,} new items are of the source: searches find them, no list holds them")
+    if count := told["new"][t.TARGET]:
+        console.say(f"new in the lists of 'crossrec recommend' from now on: {count:,}")
+    if count := told["new"][t.SOURCE]:
+        console.say(f"new in the source, so that searches find them and no list holds them: {count:,}")
     return {"path": str(artifact.path), "summary": told}
 
 

@@ -63,14 +63,23 @@ def _stripped(texts: pa.Array) -> pa.Array:
     return pc.if_else(unusable, pa.scalar(None, pa.string()), stripped)
 
 
-def joined(engine: Engine, rows: ir.Table, name: str) -> int:
-    """How many of a column's ids are another's but for the space around them, so that ``identifier`` makes them one."""
+def joined(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
+    """How many of a column's ids are another's but for the space around them, so that ``identifier`` makes them one.
+
+    Args:
+        engine: the engine.
+        rows: those of a file.
+        name: the column.
+        reading: the file, for messages.
+    """
     column = rows[name]
     if not column.type().is_string():
         return 0
     both = rows.select(form=column, id=identifier(column))
-    padded = engine.keep(both.filter(both["form"] != both["id"]).distinct(), name)
-    if not engine.count(padded):
-        return 0
-    plain = rows.select(id=column).distinct().semi_join(padded, "id")
-    return engine.count(padded) + engine.count(plain) - engine.count(padded.select("id").distinct())
+    padded = engine.keep(both.filter(both["form"] != both["id"]).distinct(), reading)
+    count = engine.count(padded)
+    if count:
+        plain = rows.select(id=column).distinct().semi_join(padded, "id")
+        count += engine.count(plain) - engine.count(padded.select("id").distinct())
+    engine.drop(padded)
+    return count

@@ -38,7 +38,7 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None,
     raw = engine.read_once(raw.select(*dict.fromkeys([SOURCE_ROW, *names])), spec)
     column = reader(raw, spec, key)
     for of, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
-        if count := joined(engine, raw, name):
+        if count := joined(engine, raw, name, spec.path):
             ledger.note("identity", "joined by the space around them", count, of)
     timed = spec.columns.timestamp is not None
     kind = words(column(t.EVENT, "string"))

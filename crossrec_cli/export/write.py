@@ -94,9 +94,8 @@ def _fill(
     """Write all but the manifest."""
     for path in inputs.values():
         shutil.copyfile(path, draft / path.name)
-    files = [f"recommend.{field}={json.dumps(name)}" for field, name in _with_named_files(draft, config).items()]
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
-    config = load_config(draft / CONFIG_FILE, files)
+    config = load_config(draft / CONFIG_FILE, _copied(draft, config))
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
     runtime.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
     world, model = load_world(inputs), load_model(inputs, FINETUNED, config.interest).eval()
@@ -114,20 +113,21 @@ def _fill(
     return {"items": world.items.num_rows, "users": world.users.num_rows, "evaluated": facts is not None}
 
 
-def _with_named_files(draft: Path, config: Config) -> dict[str, str]:
-    """Copy the files that the lists are made with; each field's file by its name in the folder.
+def _copied(draft: Path, config: Config) -> list[str]:
+    """Copy the files that ``recommend`` names, and name the copies as overrides of the config.
 
     Raises:
         InputError: if one cannot be read.
     """
-    names = {}
+    overrides = []
     for field, path in named_files(config).items():
-        names[field] = f"{field.rpartition('.')[2]}-{Path(path).name}"
+        name = f"{field.rpartition('.')[2]}-{Path(path).name}"  # two may have one name
         try:
-            shutil.copyfile(path, draft / names[field])
+            shutil.copyfile(path, draft / name)
         except OSError as error:
             raise InputError(f"recommend.{field}: {path}: {error.strerror or error}") from None
-    return names
+        overrides.append(f"recommend.{field}={json.dumps(name)}")
+    return overrides
 
 
 def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:
