@@ -22,10 +22,11 @@ from crossrec_cli.evaluation.gate import Comparison, deciding
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.evaluation.significance import Difference
 from crossrec_cli.pipeline.table import BY_NAME
-from crossrec_cli.stages import EVALUATE, METRICS, PER_USER, PIPELINE, PREPROCESS
+from crossrec_cli.stages import EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS
 
 LOCK = {".lock", ".holder"}
-OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
+OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl", FOUND}
+OF_A_RUN |= {".report.html", str(Path(FOUND).with_suffix(".draft"))}  # of a killed command
 """What crossrec leaves in a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2

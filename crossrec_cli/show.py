@@ -65,11 +65,18 @@ def added(console: Console, artifact: Artifact) -> dict[str, Any]:
         The same for ``--json``.
     """
     told = artifact.manifest.summary
-    rows = [(f"added to the {domain}", told[domain]) for domain in (t.SOURCE, t.TARGET)]
-    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items() if count]
-    rows += [("added in all, with earlier ones", told["added_in_all"])]
-    console.table("New items", ["", "items"], [(label, f"{count:,}") for label, count in rows])
-    console.say("'crossrec recommend' has them in its lists from now on")
+    parts = [(what, domain) for what in ("new", "existing") for domain in (t.SOURCE, t.TARGET)]
+    rows = [(f"{what}, in the {domain}", told[what][domain]) for what, domain in parts]
+    rows += [(f"  with another {name}", count) for name, count in told["changed"].items()]
+    rows += [("existing as another listing, which stays", told["linked"])]
+    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items()]
+    shown = [(label, f"{count:,}") for label, count in rows if count]
+    shown += [("added in all, with earlier ones", f"{told['added_in_all']:,}")]
+    console.table("Items of the file", ["", "items"], shown)
+    if count := told["new"][t.TARGET]:
+        console.say(f"new in the lists of 'crossrec recommend' from now on: {count:,}")
+    if count := told["new"][t.SOURCE]:
+        console.say(f"new in the source, so that searches find them and no list holds them: {count:,}")
     return {"path": str(artifact.path), "summary": told}
 
 
@@ -235,6 +242,8 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     console.remark(f"Of the first {found.sample:,} interactions of each platform, and all items and users:")
     if rows:
         console.table("Would be left out", ["rule", "rows"], rows)
+    for _, label, of, number in (row for row in found.measures if row[0] == "identity" and row[3]):
+        console.result(Text(f"Identity of {of}: {label} {number:,.0f}"), wanted=False)
     sizes = {(measure, label): value for measure, label, _, value in found.measures}
     names = ("interactions", "users", "items", "density")
     if domains := [domain for domain in (t.SOURCE, t.TARGET) if ("density", domain) in sizes]:

@@ -17,6 +17,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, Format, visible
+from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.show import WIDTH
 from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
@@ -57,7 +58,7 @@ class Asked:
         if self.file is None:
             return pa.array([], pa.string())
         if self.file == STDIN:
-            return pa.array([line.rstrip("\r\n") for line in stdin if line.strip()], pa.string())
+            return as_ids((line for line in stdin if line.strip()), "--users -")
         return read_file(self.file, "--users", WHO)[t.USER_ID].combine_chunks()
 
 
@@ -97,10 +98,12 @@ def listed(
     more = asked.ids(stdin)
     console.begin(RECOMMEND)
     maker = Recommender(config, inputs, console)
-    named = maker.users(pa.array(asked.users, pa.string()), "--user")
+    named = maker.users(asked.users, "--user")
+    names = pc.take(maker.world.users[t.USER_ID], named).to_pylist()
     if asked.why_not is not None:
         (rows,) = maker.lists(named)
-        return {"why_not": _why_not(console, maker, rows, asked.users[0], asked.why_not)}
+        (item,) = as_ids([asked.why_not], "--why-not").to_pylist()
+        return {"why_not": _why_not(console, maker, rows, names[0], item)}
     known = t.places(pa.chunked_array([more]), maker.world.users[t.USER_ID])
     if unknown := int((known < 0).sum()):
         console.warn(f"--users {asked.file}: {unknown:,} of {len(more):,} users are not in the data")
@@ -109,7 +112,7 @@ def listed(
         _print_csv(console, _made(console, maker, users))
         return {}
     document: dict[str, Any] = {}
-    left = set(asked.users)
+    left = set(names)
     for rows in _made(console, maker, users):
         for user in pc.unique(rows[t.USER_ID]).to_pylist():
             found = rows.filter(pc.equal(rows[t.USER_ID], user))

@@ -15,10 +15,9 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, visible
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.stages import SEARCH
+from crossrec_cli.stages import FOUND, SEARCH
 from crossrec_cli.verdict.words import figure
 
-FOUND = "found.parquet"
 NAME_WIDTH = 38
 """With the figures beside it, what 80 columns hold."""
 

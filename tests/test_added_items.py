@@ -13,6 +13,7 @@ from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.stages import RECOMMEND
+from crossrec_cli.stages.items import MOVED
 
 
 def new_items(shop, *rows: tuple[str, str, str], name: str = "new.parquet"):
@@ -34,7 +35,7 @@ def test_a_new_book_reaches_those_whose_taste_it_is(trained, crossrec):
         "items", "add", trained.path, new_items(trained, ("metal-new", "book", "metal book live 7")), "--json"
     )
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["summary"]["target"] == 1
+    assert json.loads(done.stdout)["summary"]["new"] == {"source": 0, "target": 1}
     places = ranks(trained, crossrec, "metal-new", "--set", "recommend.k=100")
     people = {taste: [place for user, place in places.items() if user.startswith(taste)] for taste in ("metal", "jazz")}
     assert np.mean([place <= 12 for place in people["metal"]]) > 0.9  # there are 12 metal books in the catalogue
@@ -70,7 +71,10 @@ def test_additions_gather_and_the_latest_word_on_an_item_counts(trained, crossre
         trained, ("metal-new", "book", "jazz book rare"), ("third", "record", "metal record red"), name="b.parquet"
     )
     summary = json.loads(crossrec("items", "add", trained.path, again, "--json").stdout)["summary"]
-    assert (summary["source"], summary["target"], summary["added_in_all"]) == (1, 1, 3)
+    assert summary["new"] == {"source": 1, "target": 0}
+    assert summary["existing"] == {"source": 0, "target": 1}
+    assert summary["changed"] == {"text": 1}
+    assert summary["added_in_all"] == 3
     assert read[2:] == ["jazz book rare", "metal record red"]  # those of the first file are not read again
     table = trained.table("items", "added_items").set_index("item_id")
     assert table["text"].to_dict() == {
@@ -99,18 +103,30 @@ def test_search_rules_events_and_why_not_know_it(trained, crossrec):
     assert "metal book" in done.stdout.splitlines()[1]
 
 
-def test_what_is_in_the_catalogue_or_outside_the_domains_is_left_out(trained, crossrec):
+def test_what_a_file_says_of_the_catalogue_changes_what_is_shown_and_no_score(trained, crossrec):
+    before = trained.table("recommend", "recommendations").set_index(["user_id", "item_id"])
     rows = (
-        ("metal-book-1", "book", "metal book"),
+        ("metal-book-1", "book", "metal book studio 98"),
+        ("jazz-book-1", "book", None),
+        ("metal-book-2", "record", "metal book moved"),
         ("x", "book", None),
-        ("y", "book", "metal book"),
-        ("y", "book", "metal"),
+        ("y", "toy", "metal toy"),
     )
     done = crossrec("items", "add", trained.path, new_items(trained, *rows), "--json")
     summary = json.loads(done.stdout)["summary"]
-    assert summary["left_out"]["already in the catalogue"] == 1
-    assert summary["target"] == summary["added_in_all"] <= 2
-    assert set(trained.table("items", "added_items")["item_id"]) <= {"x", "y"}
+    assert (summary["new"], summary["existing"]["target"]) == ({"source": 1, "target": 0}, 3)
+    assert summary["changed"] == {"text": 1}
+    assert (summary["added_in_all"], summary["changed_in_all"]) == (1, 1)
+    assert {why: count for why, count in summary["left_out"].items() if count} == {MOVED: 1, "item without text": 1}
+    assert crossrec("recommend", trained.path).exit_code == 0
+    after = trained.table("recommend", "recommendations").set_index(["user_id", "item_id"])
+    assert after["score"].equals(before["score"])
+    assert set(after.loc[after.index.get_level_values(1) == "metal-book-1", "text"]) == {"metal book studio 98"}
+    others = after.index.get_level_values(1) != "metal-book-1"
+    assert after.loc[others, "text"].equals(before.loc[others, "text"])
+    again = crossrec("items", "add", trained.path, new_items(trained, rows[0]), "--json")
+    summary = json.loads(again.stdout)["summary"]
+    assert (summary["changed"], summary["changed_in_all"]) == ({}, 1)
 
 
 def test_after_training_anew_additions_are_passed_over_with_a_warning(trained, crossrec):

@@ -118,7 +118,7 @@ def test_prices_stand_beside_the_names_where_there_are_any(trained, crossrec):
     ("arguments", "code", "told"),
     [
         (["--user", "nobody"], ExitCode.INPUT, "--user: no user 'nobody' in the data"),
-        (["--users", "nowhere.csv"], ExitCode.INPUT, "--users: nowhere.csv: cannot be read"),
+        (["--users", "nowhere.csv"], ExitCode.INPUT, "nowhere.csv: no such file"),
         (["--users", "bad.csv"], ExitCode.INPUT, "--users: bad.csv: no column 'user_id'; there is who"),
         (["--format", "xml"], ExitCode.CONFIG, "xml"),
         (["--users", "-", "--why-not", "jazz-book-1"], ExitCode.CONFIG, "--why-not needs one --user"),

@@ -73,6 +73,41 @@ def test_what_is_set_and_new_events_change_the_lists(exported, crossrec):
     assert not (folder / "recommend").exists()
 
 
+def test_rules_and_events_go_along_and_the_folder_serves_elsewhere(trained, crossrec):
+    """Rule files of one name in two places; a --set is still of where the command runs."""
+    for name, items in (("a", "jazz-book-1\njazz-book-2\n"), ("b", "metal-book-1\n")):
+        (trained.folder / name).mkdir()
+        (trained.folder / name / "items.csv").write_text(f"item_id\n{items}")
+    (trained.folder / "events.csv").write_text("user_id,item_id\nsomebody,jazz-record-1\n")
+    rules = {"allow": "a", "block": "b"}
+    trained.config["recommend"]["rules"] = {key: str(trained.folder / of / "items.csv") for key, of in rules.items()}
+    trained.config["recommend"]["events"] = str(trained.folder / "events.csv")
+    folder = trained.folder.parent / f"{trained.folder.name}-export"
+    shutil.rmtree(folder, ignore_errors=True)
+    done = crossrec("export", trained.path, folder)
+    assert done.exit_code == 0, done.output
+    shutil.rmtree(trained.folder)
+    moved = folder.rename(folder.with_name(f"{folder.name}-moved"))
+    done = crossrec("recommend", "--from", moved)
+    assert done.exit_code == 0, done.output
+    lists = pd.read_parquet(moved / "recommend/current/recommendations.parquet")
+    assert set(lists["item_id"]) == {"jazz-book-1", "jazz-book-2"}
+    assert "somebody" in set(lists["user_id"])
+    trained.folder.mkdir()
+    (trained.folder / "mine.csv").write_text("item_id\nblues-book-1\n")
+    mine = ("--set", f"recommend.rules.allow={trained.folder / 'mine.csv'}", "--user", "new", "--format", "csv")
+    assert "blues-book-1" in crossrec("recommend", "--from", moved, *mine).stdout
+    shutil.rmtree(moved)
+
+
+def test_a_rule_file_that_is_gone_is_named_and_nothing_is_written(trained, crossrec):
+    trained.config["recommend"]["rules"] = {"block": "nowhere.csv"}
+    done = crossrec("export", trained.path, trained.folder / "export")
+    assert done.exit_code == ExitCode.INPUT
+    assert "recommend.rules.block: nowhere.csv" in done.stderr
+    assert not (trained.folder / "export").exists()
+
+
 def score(folder, history: pd.DataFrame, tags: list[float]) -> pd.Series:
     """Every item's score for one user, by ONNX and NumPy."""
     items = pd.read_parquet(folder / "item_vectors.parquet").set_index("item_id")

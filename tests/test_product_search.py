@@ -194,7 +194,7 @@ def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_cut(shelf, crossrec
         (["  "], ExitCode.CONFIG, "the query is empty"),
         (["--user", "jazz3"], ExitCode.CONFIG, "--user needs a query"),
         (["book", "--queries", "x.csv"], ExitCode.CONFIG, "leave one of them out"),
-        (["--queries", "nowhere.csv"], ExitCode.INPUT, "--queries: nowhere.csv: cannot be read"),
+        (["--queries", "nowhere.csv"], ExitCode.INPUT, "nowhere.csv: no such file"),
         (["book", "--set", "search.queries=nowhere.csv"], ExitCode.INPUT, "search.queries: nowhere.csv: No such file"),
     ],
 )

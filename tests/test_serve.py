@@ -81,6 +81,47 @@ def test_a_history_and_tags_in_the_request_are_heeded_and_not_kept(client):
     assert listed(client, "stranger") == before
 
 
+def test_ids_are_taken_as_the_tables_hold_them_and_nobody_needs_one(client):
+    """1, 1.0 and " 1 " are the user "1"; without an id the history counts, and what is unknown of it is counted."""
+    history = [" metal-record-0\n", *(f"metal-record-{number}" for number in range(1, 9)), "nothing", 7]
+    answers = [
+        client.post("/recommend", json=user | {"history": history, "tags": ["club=a", "club=z"]}).json()
+        for user in ({"user_id": 1}, {"user_id": 1.0}, {"user_id": " 1 "}, {})
+    ]
+    assert [answer["user_id"] for answer in answers] == ["1", "1", "1", None]
+    assert all((answer["unknown_history"], answer["unknown_tags"]) == (2, 1) for answer in answers)
+    assert all(answer["items"] == answers[0]["items"] and not answer["known"] for answer in answers)
+    first = answers[-1]["items"][0]["item_id"]
+    told = client.post("/explain", json={"history": history, "tags": ["club=a"], "item_id": first}).json()
+    assert (told["user_id"], told["unknown_history"], told["place"]) == (None, 2, "it is in the list, at place 1")
+    assert client.post("/events", json={"events": [{"user_id": 1, "item_id": " jazz-record-1 "}]}).json() == {
+        "taken": 1,
+        "unknown_items": 0,
+    }
+    assert listed(client, "jazz3") == listed(client, " jazz3 ")
+    assert client.post("/recommend", json={"user_id": "1"}).json()["items"] != answers[-1]["items"]
+
+
+def test_reasons_are_in_the_answer_where_the_config_has_them(trained, client):
+    theirs = trained.table("recommend", "recommendations").query("user_id == 'jazz3'")
+    rows = client.post("/recommend", json={"user_id": "jazz3"}).json()["items"]
+    assert [row["because"] for row in rows] == theirs["because"].tolist()
+    plain = TestClient(create_app(service_of(trained, "recommend.reasons=0"), None))
+    assert "because" not in plain.post("/recommend", json={"user_id": "jazz3"}).json()["items"][0]
+
+
+def test_the_page_of_the_docs_needs_no_network(client):
+    page = client.get("/docs").text
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)|url: ?['"]([^'"]+)""", page)
+    found = [one or other for one, other in addresses]
+    assert len(found) >= 4  # script, style, icon, schema
+    for address in found:
+        assert address.startswith("/"), address
+        assert client.get(address).status_code == 200
+    assert not re.search(r"https?://", page)
+    assert client.get("/redoc").status_code == 404
+
+
 def test_what_may_be_bought_again_stays(trained):
     client = TestClient(create_app(service_of(trained, "recommend.exclude_seen=false"), None))
     history = [f"metal-book-{number}" for number in range(3)]
@@ -177,8 +218,11 @@ def test_a_token_is_asked_for_where_one_is_set(trained):
         ("/recommend", {"user_id": "a", "k": 101}, "body.k: Input should be less than or equal to 100"),
         ("/recommend", {"user_id": "a", "k": 0}, "body.k"),
         ("/recommend", {"user_id": "a", "k": True}, "body.k"),
-        ("/recommend", {"user": "a"}, "body.user_id: Field required"),
-        ("/recommend", {"user_id": 7}, "body.user_id: Input should be a valid string"),
+        ("/recommend", {"user": "a"}, "body.user: Extra inputs are not permitted"),
+        ("/recommend", {"user_id": True}, "body.user_id: Input should be a valid string"),
+        ("/recommend", {"user_id": 1.5}, "body.user_id"),
+        ("/recommend", {"user_id": " "}, "body.user_id"),
+        ("/recommend", {"history": ["a\x01b"]}, "body.history.0"),
         ("/recommend", {"user_id": "a", "history": ["x"] * 1001}, "body.history"),
         ("/events", {"events": [{"user_id": "a"}]}, "body.events.0.item_id: Field required"),
         ("/search", {"query": ""}, "body.query"),
@@ -206,7 +250,7 @@ def test_a_body_that_is_too_large_is_not_read(client, told):
 
 def test_metrics_count_by_route(client):
     listed(client, "jazz3")
-    client.post("/recommend", json={})
+    client.post("/recommend", json={"k": 0})
     client.get("/nowhere")
     text = client.get("/metrics").text
     assert 'crossrec_requests_total{path="/recommend",status="200"} 1.0' in text

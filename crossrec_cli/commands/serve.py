@@ -38,7 +38,7 @@ def serve(
     """Answer over HTTP: /recommend, /search, /explain, /events. CROSSREC_TOKEN is what clients have to show."""
     console = Console(quiet)
     with ending(console):
-        for package in ("fastapi", "uvicorn", "prometheus_client"):
+        for package in ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client"):
             if not find_spec(package):
                 raise UnavailableError(f"serve: needs the package {package}; pip install 'crossrec[serve]'")
         settings, made = given(config, exported, overrides or ())

@@ -63,7 +63,7 @@ WhyNot = Annotated[
 ]
 Events = Annotated[
     Path | None,
-    typer.Option("--events", metavar="FILE", help="Interactions since then: user_id and item_id, Parquet or CSV."),
+    typer.Option("--events", metavar="FILE", help="Interactions since then: user_id, item_id, perhaps event and more."),
 ]
 
 

@@ -295,8 +295,9 @@ class Recommend(Section):
     users: OneOrMany = ("all",)
     """``all``, or user ids."""
     events: FilePath | None = None
-    """A Parquet or CSV file with ``user_id`` and ``item_id``, oldest first: what happened since the data were read.
-    It changes the lists at once, and users in it who were never seen get one too."""
+    """A Parquet or CSV file with ``user_id`` and ``item_id``: what happened since the data were read, oldest first
+    where it has no ``timestamp``. It changes the lists at once, and users in it who were never seen get one too.
+    ``event``, ``quantity`` and ``rating`` count as in the interactions."""
     exclude_seen: bool = True
     also: tuple[Literal["csv", "jsonl"], ...] = ()
     """Write the lists as CSV or JSON lines as well, beside Parquet."""

@@ -12,6 +12,7 @@ from crossrec_cli.config.data import Data, Interactions
 from crossrec_cli.data.catalogue import mapped
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT
+from crossrec_cli.data.ids import joined
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
 from crossrec_cli.data.values import words
@@ -44,7 +45,10 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None,
     spec = platform.interactions
     raw = engine.read(spec, limit)
     names = mapped(raw, spec, key)
-    raw = engine.read_once(raw.select(SOURCE_ROW, *dict.fromkeys(names.values())), spec)
+    raw = engine.read_once(raw.select(*dict.fromkeys([SOURCE_ROW, *names.values()])), spec)
+    for of, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
+        if count := joined(engine, raw, name, spec.path):
+            ledger.note("identity", "joined by the space around them", count, of)
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
     read = read_cells(engine, raw, names, _KINDS, origin, ledger)
     clock, nothing = t.TIMESTAMP if spec.columns.timestamp else t.ORDER, ibis.null("float64")

@@ -28,7 +28,7 @@ SPACE = r"[\s\p{Z}\x{feff}]"
 CONTROL = r"[\x00-\x1f\x7f]"
 EITHER_POINT, EITHER_COMMA = r"^[-+]?[1-9]\d{0,2}\.\d{3}$", r"^[-+]?[1-9]\d{0,2},\d{3}$"
 """Thousands or decimals."""
-FLOAT = r"^-?(0|[1-9]\d{0,14})\.0$"
+FLOAT = r"^(-?(?:0|[1-9]\d{0,14}))\.0$"
 """A whole number as floats are printed, of so few digits that it is exact."""
 FARTHEST = 2.6e14
 """Milliseconds from 1970 to just beyond the year 9999."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ CARD = "README.md"
 ITEM_VECTORS = "item_vectors.parquet"
 USER_TOWER = "user_tower.onnx"
 ITEM_TOWER = "item_tower.onnx"
+NAMED_FILES = ("events", *(f"rules.{name}" for name in ("in_stock", "allow", "block", "boosts")))
+"""Fields of ``recommend`` that name a file, which goes into the folder too."""
 SETTABLE = {"run_dir", "recommend", "runtime"}
 """What of the config bears on serving; the rest says how the model was made."""
 
@@ -41,13 +44,22 @@ def open_export(folder: Path, overrides: Sequence[str] = ()) -> tuple[Config, Ar
     if (made.manifest.stage, made.manifest.stage_version) != (EXPORT, VERSION):
         raise ArtifactError(f"--from: {folder}: no export of this version of crossrec; export it again")
     here = f"run_dir={json.dumps(str(folder))}"
-    as_made = load_config(made.file(CONFIG_FILE), [here])
-    config = load_config(made.file(CONFIG_FILE), [here, *overrides])
+    plain = load_config(made.file(CONFIG_FILE), [here])
+    own = {field: path for field, path in named_files(plain).items() if path in made.manifest.files}
+    here_too = [f"recommend.{field}={json.dumps(str(folder / path))}" for field, path in own.items()]
+    as_made = load_config(made.file(CONFIG_FILE), [here, *here_too])
+    config = load_config(made.file(CONFIG_FILE), [here, *here_too, *overrides])
     for name in Config.model_fields:
         if name not in SETTABLE and getattr(config, name) != getattr(as_made, name):
             can = ", ".join(sorted(SETTABLE))
             raise ConfigError([f"--set: {name} is how the export was made; only {can} can be set when it serves"])
     return config, made
+
+
+def named_files(config: Config) -> dict[str, str]:
+    """The files that ``NAMED_FILES`` name, by their field, where they name one."""
+    named = {field: attrgetter(field)(config.recommend) for field in NAMED_FILES}
+    return {field: path for field, path in named.items() if path}
 
 
 def is_export(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +24,9 @@ from crossrec_cli.artifacts.store import (
 )
 from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.document import masked
-from crossrec_cli.config.load import dump_config
+from crossrec_cli.config.load import dump_config, load_config
 from crossrec_cli.config.schema import Config, Runtime
-from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.errors import ConfigError, InputError, UnavailableError
 from crossrec_cli.export.card import card
 from crossrec_cli.export.folder import (
     CARD,
@@ -36,6 +37,7 @@ from crossrec_cli.export.folder import (
     USER_TOWER,
     VERSION,
     is_export,
+    named_files,
 )
 from crossrec_cli.export.towers import folded, write_item_tower, write_user_tower
 from crossrec_cli.interest.model import Items
@@ -93,6 +95,8 @@ def _fill(
     for path in inputs.values():
         shutil.copyfile(path, draft / path.name)
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
+    config = load_config(draft / CONFIG_FILE, _copied(draft, config))
+    (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
     runtime.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
     world, model = load_world(inputs), load_model(inputs, FINETUNED, config.interest).eval()
     _write_vectors(draft / ITEM_VECTORS, world.items, folded(model, model.known()))
@@ -107,6 +111,23 @@ def _fill(
     (draft / CARD).write_text(text, encoding="utf-8")
     sync(draft / CARD)
     return {"items": world.items.num_rows, "users": world.users.num_rows, "evaluated": facts is not None}
+
+
+def _copied(draft: Path, config: Config) -> list[str]:
+    """Copy the files that ``recommend`` names, and name the copies as overrides of the config.
+
+    Raises:
+        InputError: if one cannot be read.
+    """
+    overrides = []
+    for field, path in named_files(config).items():
+        name = f"{field.rpartition('.')[2]}-{Path(path).name}"  # two may have one name
+        try:
+            shutil.copyfile(path, draft / name)
+        except OSError as error:
+            raise InputError(f"recommend.{field}: {path}: {error.strerror or error}") from None
+        overrides.append(f"recommend.{field}={json.dumps(name)}")
+    return overrides
 
 
 def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:

@@ -18,7 +18,7 @@ from crossrec_cli.pipeline.changes import Basis, basis_of, out_of_date
 from crossrec_cli.pipeline.current import additions, beside, read_by
 from crossrec_cli.pipeline.table import BY_NAME, SHARED, STAGES, Stage
 from crossrec_cli.reporting import Reporter, Silent
-from crossrec_cli.stages import ADDED, ADDITIONS, Job
+from crossrec_cli.stages import ADDED, ADDITIONS, UPDATED, Job
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def add_items(config: Config, file: Path, platform: str | None, report: Reporter
     current = read_by(config, adding.name, report)
     report.begin(adding.name)
     before = additions(store, config, current, report).get(ADDITIONS)
-    inputs = adding.inputs(current) | ({ADDED: before} if before else {})
+    inputs = adding.inputs(current) | (dict.fromkeys((ADDED, UPDATED), before) if before else {})
     basis = basis_of(adding, config, current)
     return _make(store, adding, config, inputs, basis, report, file=file, platform=platform)
 

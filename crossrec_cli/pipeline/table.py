@@ -27,6 +27,7 @@ from crossrec_cli.stages import (
     ITEM_TEXT,
     ITEMS,
     LANGUAGE_MODEL,
+    LISTINGS,
     PREPROCESS,
     PRETRAIN_ADAPT,
     RECOMMEND,
@@ -34,6 +35,7 @@ from crossrec_cli.stages import (
     TAG_NAMES,
     TRANSFER,
     TUNE,
+    UPDATED,
     USERS,
     Job,
 )
@@ -130,7 +132,7 @@ _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 3, (), ("data", "domains", "split"), _data_files),
     Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
-    Stage(ADDITIONS, 1, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL,)),
+    Stage(ADDITIONS, 2, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL, LISTINGS)),
     Stage(
         FINETUNE,
         13,
@@ -138,7 +140,7 @@ STAGES = (
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
     Stage(EVALUATE, 7, (*_TABLES, CASES, *_MODEL, FINETUNED), ("seed", "evaluate", "interest"), _handed_in),
-    Stage(RECOMMEND, 5, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED,)),
+    Stage(RECOMMEND, 5, (*_TABLES, *_MODEL, FINETUNED), ("recommend", "interest"), _events_and_rules, (ADDED, UPDATED)),
     Stage(
         TRANSFER,
         12,
@@ -158,7 +160,7 @@ STAGES = (
         (*_TABLES, *_MODEL, FINETUNED),
         ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
         _language_model_and_queries,
-        (LANGUAGE_MODEL, ADDED),
+        (LANGUAGE_MODEL, ADDED, UPDATED),
     ),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

@@ -109,7 +109,7 @@ def _catalogue(measures: _Measures) -> Table:
 
 
 def _identity(measures: _Measures) -> Table:
-    return _crossed("Ids joined across platforms", "", measures["identity"])
+    return _crossed("Ids joined", "", measures["identity"])
 
 
 def _popularity(rows: Sequence[_Row]) -> Chart:

@@ -11,21 +11,48 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from crossrec_cli import __version__
+from crossrec_cli.data.ids import as_id
 from crossrec_cli.errors import InputError
+from crossrec_cli.serving.events import Events
 from crossrec_cli.serving.limits import Limits
-from crossrec_cli.serving.live import Service
+from crossrec_cli.serving.live import Live, Service
 from crossrec_cli.serving.metrics import CONTENT_TYPE, Metrics
 
+ANONYMOUS = ""
+"""No user's id, and nobody's events."""
 MOST_BYTES = 2**20
 """Of a request's body."""
 MOST_LISTED = 100
 MOST_GIVEN = 1_000
 """Events or history items in one request."""
 
-Id = Annotated[str, Field(min_length=1, max_length=256)]
+_TEXT = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\ufeff\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+    ),
+]
+_NUMBER = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+def _id(value: Any) -> Any:
+    """An id as the tables hold it; JSON's 1 is the id "1"."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value
+    try:
+        return as_id(value)
+    except ValueError:  # says what it was, and what a client sends is not sent back
+        raise ValueError("is no id: empty, not a whole number, or with control characters in it") from None
+
+
+Id = Annotated[str, Field(max_length=256), BeforeValidator(_id, json_schema_input_type=_TEXT | _NUMBER)]
+Tag = Annotated[str, Field(min_length=1, max_length=256)]
 Length = Annotated[
     int,
     Field(strict=True, ge=1, le=MOST_LISTED),
@@ -54,11 +81,11 @@ class NewEvents(Body):
 
 
 class User(Body):
-    """Who is asked about. Who is not in the data is told by history and tags alone, or gets what others like."""
+    """Who is asked about. Somebody who is not in the data, or without an id, is known by history and tags alone."""
 
-    user_id: Id
+    user_id: Id | None = Field(default=None, description="Not given: anonymous.")
     history: list[Id] = Field(default=[], max_length=MOST_GIVEN, description="More items, oldest first; not kept.")
-    tags: list[Id] = Field(default=[], max_length=MOST_LISTED, description="Of a user who is not in the data.")
+    tags: list[Tag] = Field(default=[], max_length=MOST_LISTED, description="Of a user who is not in the data.")
 
 
 class Asked(User):
@@ -95,10 +122,18 @@ class Answer(BaseModel):
     """The finetune artifact that answered."""
 
 
-class Lists(Answer):
+class Understood(BaseModel):
+    """What of a request says nothing, as the data do not have it."""
+
+    user_id: str | None
+    unknown_history: int
+    """Of the history's items."""
+    unknown_tags: int
+
+
+class Lists(Answer, Understood):
     """A user's list."""
 
-    user_id: str
     known: bool
     """Whether the user is in the data."""
 
@@ -121,12 +156,11 @@ class Health(BaseModel):
     search: bool
 
 
-class Reason(BaseModel):
+class Reason(Understood):
     """Why an item is, or is not, in a user's list, and what speaks for it: as in ``recommendations.parquet``."""
 
     model_config = ConfigDict(extra="allow")
 
-    user_id: str
     item_id: str
     score: float
     place: str
@@ -150,7 +184,9 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         service.stop()
 
     problems = _problems(400, 413, 422, *([401] if token else []))
-    app = FastAPI(
+    app = FastAPIOffline(  # its page's scripts come from the package, where FastAPI's own come from a CDN
+        redoc_url=None,
+        swagger_ui_parameters={"validatorUrl": None},
         title="crossrec",
         version=__version__,
         lifespan=lifespan,
@@ -162,17 +198,17 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     @app.post("/recommend", responses=problems)
     def recommend(asked: Asked) -> Lists:
         """The target items that a user is most likely to buy next, under the shop's rules."""
-        live = service.live
-        since = [*events.of(asked.user_id), *asked.history]
-        rows = live.recommend(asked.user_id, since, asked.tags, asked.k or service.config.recommend.k)
-        return Lists(user_id=asked.user_id, known=asked.user_id in live.users, items=rows, model=live.model_id)
+        live, k = service.live, asked.k or service.config.recommend.k
+        rows = live.recommend(asked.user_id or ANONYMOUS, since(asked, events), asked.tags, k)
+        known = asked.user_id in live.users
+        return Lists(items=rows, model=live.model_id, known=known, **understood(asked, live))
 
     @app.post("/search", responses=problems | _problems(503))
     def search(asked: Query) -> Answer:
         """The items that fit a query best, and interest the user most; a query of blanks finds nothing."""
-        live, since = service.live, events.of(asked.user_id) if asked.user_id else []
+        live, newest = service.live, events.of(asked.user_id or ANONYMOUS)
         try:
-            rows = live.search(asked.query, asked.user_id, since, asked.k or service.config.search.k)
+            rows = live.search(asked.query, asked.user_id, newest, asked.k or service.config.search.k)
         except LookupError:
             raise HTTPException(503, "no search index of this model; 'crossrec search' makes one") from None
         return Answer(items=rows, model=live.model_id)
@@ -180,12 +216,12 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     @app.post("/explain", responses=problems | _problems(404))
     def explain(asked: AskedWhy) -> Reason:
         """What speaks for an item, and where it stands in the user's list or what keeps it out."""
-        live, since = service.live, [*events.of(asked.user_id), *asked.history]
+        live, k, user = service.live, service.config.recommend.k, asked.user_id or ANONYMOUS
         try:
-            row = live.explain(asked.user_id, since, asked.tags, service.config.recommend.k, asked.item_id)
+            row = live.explain(user, since(asked, events), asked.tags, k, asked.item_id)
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        return Reason(user_id=asked.user_id, item_id=asked.item_id, model=live.model_id, **row)
+        return Reason(item_id=asked.item_id, model=live.model_id, **understood(asked, live), **row)
 
     @app.post("/events", responses=problems)
     def add(new: NewEvents) -> Taken:
@@ -212,6 +248,20 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     return app
+
+
+def since(asked: User, events: Events) -> list[str]:
+    """The items of what happened since the data were read, oldest first."""
+    return [*events.of(asked.user_id or ANONYMOUS), *asked.history]
+
+
+def understood(asked: User, live: Live) -> dict[str, Any]:
+    """The fields of ``Understood``."""
+    return {
+        "user_id": asked.user_id,
+        "unknown_history": sum(item not in live.items for item in asked.history),
+        "unknown_tags": sum(tag not in live.tags for tag in asked.tags),
+    }
 
 
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:

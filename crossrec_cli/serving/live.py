@@ -45,8 +45,7 @@ class Live:
             report: told what is strange, and why there is no search if there is none.
         """
         inputs = inputs_of(config, RECOMMEND, report, exported)
-        plain = config.model_copy(update={"recommend": config.recommend.model_copy(update={"reasons": 0})})
-        self.maker = Recommender(plain, inputs, report)
+        self.maker = Recommender(config, inputs, report)
         self.model_id = read_manifest(inputs[FINETUNED].parent / MANIFEST).id
         self.data = Artifact(folder := inputs[INTERACTIONS].parent, read_manifest(folder / MANIFEST)).sha256(
             INTERACTIONS
@@ -62,7 +61,7 @@ class Live:
         self._one_query = threading.Lock()  # a tokenizer serves one thread at a time
 
     def recommend(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> list[Row]:
-        """The user's list, best first: rows of ``tables.RECOMMENDATIONS``."""
+        """The user's list, best first: rows of ``tables.RECOMMENDATIONS``, with reasons where the config has them."""
         rows: list[Row] = self._list(self._party(user, since, tags, k)).drop_columns([t.USER_ID]).to_pylist()
         return rows
 

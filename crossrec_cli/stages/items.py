@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
@@ -16,16 +19,20 @@ from crossrec_cli.artifacts.store import hash_file
 from crossrec_cli.config.data import Data
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data import engine
-from crossrec_cli.data.catalogue import more_items
+from crossrec_cli.data.catalogue import more_items, own_id
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.stages import ADDED, ITEMS, Job, Summary
+from crossrec_cli.stages import ADDED, ITEMS, LISTINGS, UPDATED, Job, Summary
 from crossrec_cli.stages.language import load_encoder
-from crossrec_cli.stages.load import texts_of
+from crossrec_cli.stages.load import texts_of, with_rows
+
+FACTS = (t.PRICE, t.TEXT, t.CATEGORY, t.BRAND)
+"""What a file may change of an item that is there; what it leaves empty stays."""
+MOVED = "in another domain than before, which takes training anew"
 
 
 def run(job: Job, file: Path, platform: str | None) -> Summary:
-    """Write the items added before and those of a file; what the catalogue has is left out.
+    """Write the items added before and those of a file, and what it changes of the items that are there.
 
     Args:
         job: its inputs have the earlier additions, where these are of the same catalogue.
@@ -36,30 +43,93 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
         ConfigError: if it is not clear whose they are.
         InputError: if the file cannot be used.
     """
-    config = job.config
+    config, inputs = job.config, job.inputs
     index, sha256 = _place(config.data, platform), hash_file(file)
     compute = runtime.prepare(config.runtime, config.seed)
-    known = t.read_table(job.inputs[ITEMS], [t.ITEM_ID])[t.ITEM_ID]
-    given, left_out = _read(job, index, file, known)
-    encoder = load_encoder(config.encoder, job.inputs, compute)
+    catalogue = t.read_table(inputs[ITEMS], t.ITEMS.names).cast(t.ITEMS)
+    updated = t.read_table(inputs[UPDATED]) if UPDATED in inputs else t.ITEMS.empty_table()
+    encoder = load_encoder(config.encoder, inputs, compute)
+    before = _Additions.load(inputs[ADDED]) if ADDED in inputs else _Additions.none(encoder.width)
+    given, left_out, linked = _read(job, index, file, catalogue)
+    here = pa.concat_tables([with_rows(catalogue, updated), before.items])
+    change = _Change.of(given, here, left_out, keep=config.data.clean.items_without_text == "keep")
+    of_catalogue = pc.less(change.rows[t.ITEM_INDEX], len(catalogue))
+    given = pa.concat_tables([change.rows.filter(pc.invert(of_catalogue)), change.new])
     texts = texts_of(given)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
         read = encoder.embed(texts, advance)
-    before = _Additions.load(job.inputs[ADDED]) if ADDED in job.inputs else _Additions.none(encoder.width)
     added = before.followed_by(given, read)
     columns = dict(zip(given.column_names, added.items.columns, strict=True)) | {
-        t.ITEM_INDEX: np.arange(len(known), len(known) + added.items.num_rows),
+        t.ITEM_INDEX: np.arange(len(catalogue), len(catalogue) + added.items.num_rows),
         t.EMBEDDING: t.vector_column(added.embeddings),
     }
     t.write_table(job.output(ADDED), t.added_items(encoder.width), columns)
-    domains = given[t.DOMAIN].to_pylist()
+    newer = change.rows.filter(of_catalogue)
+    stay = t.places(updated[t.ITEM_INDEX], newer[t.ITEM_INDEX]) < 0
+    updated = pa.concat_tables([updated.filter(pa.array(stay)), newer]).sort_by(t.ITEM_INDEX)
+    pq.write_table(updated, job.output(UPDATED), compression="zstd")
     return {
         "file": str(file),
         "sha256": sha256,
-        **{name: domains.count(name) for name in (t.SOURCE, t.TARGET)},
+        "new": _by_domain(change.new),
+        "existing": _by_domain(change.existing),
+        "changed": change.changed,
+        "linked": linked,
         "left_out": left_out,
         "added_in_all": added.items.num_rows,
+        "changed_in_all": updated.num_rows,
     }
+
+
+def _by_domain(items: pa.Table) -> dict[str, int]:
+    domains = items[t.DOMAIN].to_pylist()
+    return {name: domains.count(name) for name in (t.SOURCE, t.TARGET)}
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a file says of items: rows of ``tables.ITEMS`` each."""
+
+    new: pa.Table
+    """Of items that are not there yet."""
+    existing: pa.Table
+    """Of those that are, as they were."""
+    rows: pa.Table
+    """Of these the ones that change, as they are from now on."""
+    changed: dict[str, int]
+    """How many change in what."""
+
+    @classmethod
+    def of(cls, given: pa.Table, here: pa.Table, left_out: dict[str, int], keep: bool) -> _Change:
+        """Compare a file's items with those that are there; what is left out is counted in ``left_out``.
+
+        Args:
+            given: the file's items, with the ids of those that are there; their domain may be null.
+            here: the items that are there.
+            left_out: how many are left out, by reason.
+            keep: whether items without a text are.
+        """
+        place = t.places(given[t.ITEM_ID], here[t.ITEM_ID])
+        there = pa.array(place >= 0)
+        after, before = given.filter(there), here.take(place[place >= 0])
+        moved = pc.invert(pc.fill_null(pc.equal(after[t.DOMAIN], before[t.DOMAIN]), False))
+        left_out[MOVED] = pc.sum(moved).as_py() or 0
+        facts = {name: pc.coalesce(after[name], before[name]) for name in FACTS}
+        differs = {
+            name: pc.and_not(pc.fill_null(pc.not_equal(facts[name], before[name]), facts[name].is_valid()), moved)
+            for name in FACTS
+        }
+        same = {name: before[name] for name in t.ITEMS.names}
+        rows = pa.table(same | facts).select(t.ITEMS.names).cast(t.ITEMS)
+        some = reduce(pc.or_, differs.values())
+        fresh = given.filter(pc.invert(there))
+        tests = {"outside the domains": pc.is_null(fresh[t.DOMAIN])}
+        if not keep:
+            tests["item without text"] = pc.and_not(pc.is_null(fresh[t.TEXT]), tests["outside the domains"])
+        left_out |= {reason: pc.sum(met).as_py() or 0 for reason, met in tests.items()}
+        new = fresh.filter(pc.invert(reduce(pc.or_, tests.values())))
+        changed = {name: count for name, met in differs.items() if (count := pc.sum(met).as_py())}
+        return cls(new, before, rows.filter(some), changed)
 
 
 def _place(data: Data, platform: str | None) -> int:
@@ -73,8 +143,11 @@ def _place(data: Data, platform: str | None) -> int:
     return names.index(platform)
 
 
-def _read(job: Job, index: int, file: Path, known: pa.ChunkedArray) -> tuple[pa.Table, dict[str, int]]:
-    """The file's items that the catalogue lacks, as rows of ``tables.ITEMS``, and how many were left out and why."""
+def _read(job: Job, index: int, file: Path, catalogue: pa.Table) -> tuple[pa.Table, dict[str, int], int]:
+    """A file's items as rows of ``tables.ITEMS``, how many were left out and why, and how many others describe.
+
+    An item that the catalogue has from another platform as well is described by the one that the config names first.
+    """
     config: Config = job.config
     with engine.connect(config.data.engine, job.out / ".scratch", config.runtime) as tables:
         ledger = Ledger(tables, config.data.clean)
@@ -82,20 +155,30 @@ def _read(job: Job, index: int, file: Path, known: pa.ChunkedArray) -> tuple[pa.
             more_items(tables, config.data, config.domains, index, str(file), ledger).order_by(t.ITEM_ID)
         )
     left_out = {reason: int(count) for measure, reason, _, count in ledger.measures if measure == "removed"}
-    tests = {
-        "already in the catalogue": pc.is_in(found[t.ITEM_ID], known.combine_chunks()),
-        "outside the domains": pc.is_null(found[t.DOMAIN]),
-    }
-    if config.data.clean.items_without_text != "keep":
-        tests["item without text"] = pc.is_null(found[t.TEXT])
-    kept = pa.chunked_array([np.ones(found.num_rows, bool)])
-    for reason, met in tests.items():
-        left_out[reason] = pc.sum(pc.and_(kept, met)).as_py() or 0
-        kept = pc.and_not(kept, met)
-    found = found.filter(kept)
+    ids, linked = _as_in_catalogue(found[t.ITEM_ID], config.data, index, job.inputs, catalogue)
+    found = found.set_column(found.column_names.index(t.ITEM_ID), t.ITEM_ID, ids).filter(pa.array(~linked))
+    _, first = np.unique(found[t.ITEM_ID].to_numpy(), return_index=True)
+    found = found.take(first)  # two listings of one item may have become one id
     nothing = {t.ITEM_INDEX: pa.nulls(found.num_rows), t.PRICE_BAND: pa.nulls(found.num_rows)}
     columns = dict(zip(found.column_names, found.columns, strict=True)) | nothing
-    return pa.table(columns).select(t.ITEMS.names).cast(t.ITEMS), left_out
+    return pa.table(columns).select(t.ITEMS.names).cast(t.ITEMS), left_out, int(linked.sum())
+
+
+def _as_in_catalogue(
+    ids: pa.ChunkedArray, data: Data, index: int, inputs: Mapping[str, Path], catalogue: pa.Table
+) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_]]:
+    """A platform's ids as the catalogue has them, and which are of items that another platform describes there."""
+    if LISTINGS not in inputs:
+        return ids, np.zeros(len(ids), bool)
+    shop = data.platforms[index]
+    own = t.read_table(inputs[LISTINGS])
+    own = own.filter(pc.equal(own[t.PLATFORM], shop.name))
+    names = pc.binary_join_element_wise(own_id(shop, data), own[t.ORIGINAL_ITEM_ID], "")
+    place = pc.index_in(ids, value_set=names.combine_chunks())
+    listed = pc.take(own[t.ITEM_INDEX], place)
+    others = pc.not_equal(pc.take(catalogue[t.PLATFORM], listed), shop.name)
+    linked: npt.NDArray[np.bool_] = pc.fill_null(others, False).to_numpy()
+    return pc.coalesce(pc.take(catalogue[t.ITEM_ID], listed), ids), linked
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from crossrec_cli.config.schema import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.interest.batches import Bools, Histories, Ints, load_histories
 from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.stages import ADDED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, USERS
+from crossrec_cli.stages import ADDED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,22 @@ def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None, v
 
 
 def load_items(inputs: Mapping[str, Path]) -> pa.Table:
-    """The catalogue, and behind it what came after training, where a stage reads that: rows of ``tables.ITEMS``."""
-    files = [inputs[file] for file in (ITEMS, ADDED) if file in inputs]
-    return pa.concat_tables(t.read_table(file, t.ITEMS.names).cast(t.ITEMS) for file in files)  # DuckDB's know no null
+    """The catalogue as ``items add`` changed it, and behind it what that added: rows of ``tables.ITEMS``."""
+    catalogue, *others = (
+        t.read_table(inputs[file], t.ITEMS.names).cast(t.ITEMS) if file in inputs else t.ITEMS.empty_table()
+        for file in (ITEMS, UPDATED, ADDED)  # cast, as DuckDB's know no null
+    )
+    updated, added = others
+    return pa.concat_tables([with_rows(catalogue, updated), added])
+
+
+def with_rows(items: pa.Table, newer: pa.Table) -> pa.Table:
+    """A catalogue with newer rows in the place of those of the same index."""
+    if not newer.num_rows:
+        return items
+    place = np.arange(items.num_rows)
+    place[newer[t.ITEM_INDEX].to_numpy()] = items.num_rows + np.arange(newer.num_rows)
+    return pa.concat_tables([items, newer]).take(place)
 
 
 def texts_of(items: pa.Table) -> list[str]:

@@ -6,8 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.data import Identity
 from crossrec_cli.data import engine, leaks, quality
 from crossrec_cli.data.clean import clean
+from crossrec_cli.data.identity import OWN
+from crossrec_cli.data.interactions import ITEM
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import split
 from crossrec_cli.report.quality import page
@@ -16,6 +19,7 @@ from crossrec_cli.stages import (
     INTERACTIONS,
     ITEM_LINKS,
     ITEMS,
+    LISTINGS,
     QUALITY,
     QUALITY_PAGE,
     REJECTED,
@@ -43,6 +47,10 @@ def run(job: Job) -> Summary:
             t.write_table(job.output(ITEM_LINKS), t.ITEM_LINKS, t.ITEM_LINKS.empty_table().to_pydict())
         else:
             tables.write(cleaned.item_links, job.output(ITEM_LINKS), t.ITEM_LINKS)
+        if len(data.platforms) > 1 or data.identity != Identity():
+            own = cleaned.listings.inner_join(done.items.select(ITEM, t.ITEM_INDEX), ITEM)
+            own = own.select(t.PLATFORM, t.ITEM_INDEX, **{t.ORIGINAL_ITEM_ID: own[OWN]})
+            tables.write(own.order_by(t.ITEM_INDEX, t.PLATFORM, t.ORIGINAL_ITEM_ID), job.output(LISTINGS), t.LISTINGS)
         leaks.check(tables, job.output(INTERACTIONS), job.output(CASES), job.output(ITEMS), job.config.split)
         measured = quality.measure(tables, done, data, ledger)
     t.write_table(job.output(QUALITY), t.QUALITY, measured.to_pydict())

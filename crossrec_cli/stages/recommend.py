@@ -101,7 +101,7 @@ def _chosen_users(maker: Recommender, wanted: tuple[str, ...]) -> Ints:
     """Indices of the users to serve, in the users table's order."""
     if wanted == (ALL_USERS,):
         return np.arange(maker.world.users.num_rows)
-    return np.unique(maker.users(pa.array(wanted, pa.string()), "recommend.users"))
+    return np.unique(maker.users(wanted, "recommend.users"))
 
 
 def _examples(maker: Recommender, users: Ints) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,15 @@ from torch import Tensor
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config, Rules
+from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Histories, Ints, Ragged
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking.index import Graph, recall
 from crossrec_cli.ranking.topk import Chunk, Scorer, chunks, interest_scorer, top_k
 from crossrec_cli.reporting import Advance, Reporter
-from crossrec_cli.stages import FINETUNED, INTERACTIONS
-from crossrec_cli.stages.events import EVENTS, with_events
-from crossrec_cli.stages.files import read_file
+from crossrec_cli.stages import FINETUNED
+from crossrec_cli.stages.events import Newest
 from crossrec_cli.stages.load import World, load_model, load_world
 from crossrec_cli.stages.reasons import Why
 from crossrec_cli.stages.rules import Shelf, bought_lately, load_shelf
@@ -58,12 +58,10 @@ class Recommender:
         """
         self.config, self.inputs, chosen = config, inputs, config.recommend
         self.compute = runtime.prepare(config.runtime, config.seed)
-        self.known = load_world(inputs)
-        self.world, unknown = with_newest(config, self.known)
-        if unknown:
-            report.warn(f"recommend.events: {unknown:,} events are with items that are not in the data")
+        self.newest = Newest.of(config, inputs, load_world(inputs), report)
+        self.known, self.world = self.newest.known, self.newest.world
         self.model = load_model(inputs, FINETUNED, config.interest).to(self.compute.device)
-        self.shelf = shelf_of(config, inputs, self.known, self.world, self.model, report)
+        self.shelf = shelf_of(config, inputs, self.newest, self.model, report)
         self.with_rules = chosen.rules != Rules()
         self.learned = self.model.known()
         self.scorer, self.recall = self.exact, None
@@ -87,12 +85,13 @@ class Recommender:
         report.say(f"index: it finds {found:.2%} of the best {k} by all scores, of {len(some):,} users")
         return found
 
-    def users(self, ids: pa.Array, where: str) -> Ints:
+    def users(self, named: Sequence[str], where: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
 
         Raises:
             InputError: if one of them is not in the data; ``where`` says where the id stands.
         """
+        ids = as_ids(named, where)
         found = t.places(pa.chunked_array([ids]), self.world.users[t.USER_ID])
         if (found < 0).any():
             raise InputError(f"{where}: no user '{ids[int((found < 0).argmax())]}' in the data")
@@ -177,20 +176,12 @@ class Recommender:
         return found
 
 
-def with_newest(config: Config, known: World) -> tuple[World, int]:
-    """The world after recommend.events, and how many of these are with items that it does not know."""
-    events = config.recommend.events
-    return with_events(known, read_file(Path(events), "recommend.events", EVENTS)) if events else (known, 0)
-
-
-def shelf_of(
-    config: Config, inputs: Mapping[str, Path], known: World, world: World, model: Ensemble, report: Reporter
-) -> Shelf:
-    """What may be recommended, and to whom what may not; ``known`` is the world before recommend.events."""
-    chosen, barred = config.recommend, world.histories.items
+def shelf_of(config: Config, inputs: Mapping[str, Path], newest: Newest, model: Ensemble, report: Reporter) -> Shelf:
+    """What may be recommended, and to whom what may not."""
+    chosen, barred = config.recommend, newest.world.histories.items
     if not chosen.exclude_seen:
         barred = Ragged(np.empty(0, np.int64), np.zeros_like(barred.lengths))
     elif chosen.rules.rebuy_after_days is not None:
-        times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
-        barred = bought_lately(barred, known.histories.items, times, chosen.rules.rebuy_after_days)
-    return load_shelf(chosen, world, barred, model, report)
+        days = chosen.rules.rebuy_after_days
+        barred = bought_lately(barred, newest.known.histories.items, newest.times(inputs), days)
+    return load_shelf(chosen, newest.world, barred, model, report)

@@ -15,16 +15,18 @@ from torch import Tensor
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config
+from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Ints, Ragged
 from crossrec_cli.ranking.search import Signals, Weights, Words, best, centered, standardised
 from crossrec_cli.ranking.topk import CHUNK_CELLS, interest_scorer
-from crossrec_cli.reporting import Advance
+from crossrec_cli.reporting import Advance, Silent
 from crossrec_cli.stages import BLEND, FINETUNED
+from crossrec_cli.stages.events import Newest
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.language import load_encoder
 from crossrec_cli.stages.load import load_embeddings, load_model, load_world
-from crossrec_cli.stages.recommender import Recommender, with_newest
+from crossrec_cli.stages.recommender import Recommender
 
 QUERIES = pa.schema([pa.field(t.QUERY, pa.string(), nullable=False)])
 WHO = pa.schema([pa.field(t.USER_ID, pa.string())])
@@ -52,7 +54,7 @@ class Searcher:
         """
         compute = maker.compute if maker else runtime.prepare(config.runtime, config.seed)
         self.words, self.weights = words, weights
-        self.world = maker.world if maker else with_newest(config, load_world(inputs))[0]
+        self.world = maker.world if maker else Newest.of(config, inputs, load_world(inputs), Silent()).world
         self.model = maker.model if maker else load_model(inputs, FINETUNED, config.interest).to(compute.device)
         self.is_target = self.world.histories.domain.is_target
         learned = maker.learned if maker else None
@@ -178,7 +180,8 @@ def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
     Raises:
         InputError: if one of them is not there.
     """
-    found = t.places(pa.chunked_array([pa.array(wanted, pa.string())]), known)
+    ids = as_ids(wanted, what)
+    found = t.places(pa.chunked_array([ids]), known)
     if (found < 0).any():
-        raise InputError(f"{what} '{wanted[int((found < 0).argmax())]}': not in the data")
+        raise InputError(f"{what} '{ids[int((found < 0).argmax())]}': not in the data")
     return found

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.ranking.rules import MIN_SCORE, Lists
 from crossrec_cli.ranking.topk import chunks
-from crossrec_cli.stages import INTERACTIONS
 from crossrec_cli.stages.recommend import ALL_USERS
 from crossrec_cli.stages.recommender import Party, Recommender
 from crossrec_cli.stages.rules import KEY
@@ -27,9 +26,9 @@ def why_not(maker: Recommender, lists: pa.Table, user: str, item: str) -> str:
     Raises:
         InputError: if there is no such user.
     """
-    (index,) = maker.users(pa.array([user], pa.string()), "--user")
+    (index,) = maker.users([user], "--user")
     of_whom = maker.config.recommend.users
-    if of_whom != (ALL_USERS,) and user not in of_whom:
+    if of_whom != (ALL_USERS,) and index not in maker.users(of_whom, "recommend.users"):
         return "the user gets no list; recommend.users names others"
     at = int(index) if index < maker.known.histories.users else -1
     return kept_out(maker, Party(maker.world, maker.shelf), int(index), at, lists, item)
@@ -101,7 +100,7 @@ class _Case:
         begin, length = (int(part[self.at]) if self.at >= 0 else 0 for part in (before.starts, before.lengths))
         if self.item in now[length:]:
             return f"already bought since the data were read{since}"
-        times = t.read_table(self.maker.inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
+        times = self.maker.newest.times(self.maker.inputs)
         latest = times[begin + int(np.flatnonzero(now[:length] == self.item)[-1])].as_py()
         return f"already bought{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
 

@@ -82,7 +82,7 @@ def test_tables_by_hand():
         ["missing id", "3", "0"],
         ["too few interactions", "1,200", "–"],
     ]
-    assert cells(section, "Ids joined across platforms") == [["", "count"], ["users joined", "12"], ["conflicts", "1"]]
+    assert cells(section, "Ids joined") == [["", "count"], ["users joined", "12"], ["conflicts", "1"]]
 
 
 def test_the_lead_says_what_is_left_and_how_far_source_and_target_overlap():
