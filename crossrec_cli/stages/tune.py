@@ -189,7 +189,7 @@ def _progress(study: optuna.Study) -> str:
 def _name(job: Job) -> str:
     """One for all that a trial's score depends on, but how many trials there are."""
     config = job.config
-    basis = [config.seed, config.tune.model_dump(mode="json")["search"], config.runtime.precision]
+    basis = [job.code, config.seed, config.tune.model_dump(mode="json")["search"], config.runtime.precision]
     basis += [getattr(config, name).model_dump(mode="json") for _, name in SECTIONS]
     inputs = sorted(f"{file} {hashlib.sha256(path.read_bytes()).hexdigest()}" for file, path in job.inputs.items())
     return hashlib.sha256(json.dumps([basis, inputs]).encode()).hexdigest()[:16]
