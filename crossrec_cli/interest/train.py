@@ -43,7 +43,8 @@ class Epoch:
     valid_ndcg: float | None
     seconds: float
     users_per_second: float | None
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
+    """None where the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +337,7 @@ class _Best:
             self.epoch, self.score, self.state = epoch, score, copy.deepcopy(model.state_dict())
 
 
-def _peak(compute: Compute) -> int:
+def _peak(compute: Compute) -> int | None:
     """The most memory held so far, in bytes: the GPU's where there is one, else this process's."""
     if compute.device.type == "cuda":
         return torch.cuda.max_memory_allocated(compute.device)
