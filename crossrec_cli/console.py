@@ -80,7 +80,7 @@ class Console:
             self.events.close()
         self.events = (run_dir / EVENTS_FILE).open("a", encoding="utf-8", buffering=1)  # a line at a time
 
-    def event(self, name: str, **facts: str | int | float) -> None:
+    def event(self, name: str, **facts: str | int | float | None) -> None:
         """To the file of events alone."""
         if self.events:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -44,7 +44,7 @@ def launch(processes: int) -> tuple[int, str]:
             for rank in range(processes)
         ]
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: started[0].terminate())
+            signal.signal(number, lambda *_: _interrupt(started[0]))
         codes = _wait(started)
         guilty = next((rank for rank, code in enumerate(codes) if code not in VAGUE), None)
         if guilty is None:
@@ -56,6 +56,12 @@ def launch(processes: int) -> tuple[int, str]:
             return ExitCode.INTERNAL, f"process {guilty} of {processes} was ended by {name}"
         words[guilty - 1].seek(0)
         return codes[guilty], words[guilty - 1].read().decode(errors="replace").strip().removeprefix("error: ")
+
+
+def _interrupt(leader: subprocess.Popen[bytes]) -> None:
+    """On Windows Ctrl-C reaches all processes by itself, and terminating one would leave no checkpoint."""
+    if os.name != "nt":
+        leader.terminate()
 
 
 def _wait(started: list[subprocess.Popen[bytes]]) -> list[int]:

@@ -106,8 +106,10 @@ def _processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def memory() -> tuple[int, int | None]:
-    """The bytes that this process may use, by the container's limit if there is one, and those free if known."""
+def memory() -> tuple[int | None, int | None]:
+    """The bytes that this process may use, by the container's limit if there is one, and those free, if known."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return None, None
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
     if limit is not None and used is not None and limit < total:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -41,8 +40,8 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """One line that the user should act on."""
 
-    def event(self, name: str, **facts: int | float) -> None:
-        """Figures of a moment, for programs that follow a run."""
+    def event(self, name: str, **facts: int | float | None) -> None:
+        """Figures of a moment, for programs that follow a run; None for what is not known."""
 
     def progress(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Show progress of ``total`` units."""
@@ -56,7 +55,7 @@ class Silent:
 
     begin = say = warn = log
 
-    def event(self, name: str, **facts: int | float) -> None:
+    def event(self, name: str, **facts: int | float | None) -> None:
         """Ignored."""
 
     @contextmanager
@@ -69,7 +68,11 @@ class Silent:
         yield ignore
 
 
-def peak_memory() -> int:
-    """The most memory this process has held so far, in bytes."""
+def peak_memory() -> int | None:
+    """The most memory this process has held so far, in bytes; None where Python cannot tell, as on Windows."""
+    try:
+        import resource  # noqa: PLC0415  of Unix alone
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes

@@ -194,14 +194,6 @@ def test_events_that_the_newer_data_hold_are_forgotten(trained, crossrec):
     assert (service.events.of("jazz3"), service.events.of("stranger")) == (["metal-record-2"], ["jazz-record-1"])
 
 
-def test_of_too_many_events_the_oldest_are_forgotten():
-    events = Events(3)
-    events.add([("a", "1"), ("b", "2"), ("a", "3"), ("b", "4"), ("a", "5")])
-    assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], ["4"], 3)
-    events.forget(lambda user, item: item == "4")
-    assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], [], 2)
-
-
 def test_a_token_is_asked_for_where_one_is_set(trained):
     client = TestClient(create_app(service_of(trained), "sesame"))
     ask = {"user_id": "jazz3"}

@@ -10,6 +10,7 @@ import pytest
 from crossrec_cli.evaluation.segments import segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.stages import transfer
 from crossrec_cli.stages.transfer import CONTROLS, CROSSREC, SCRATCH, row
 
 
@@ -42,6 +43,30 @@ def test_no_training_goes_on_from_anothers_checkpoint(shop, crossrec):
     assert often.exit_code == 0, often.output
     assert "going on with" not in often.output
     assert shop.table("transfer", "transfer").equals(found)
+
+
+def test_an_interrupt_in_the_last_training_repeats_no_other(trained, crossrec, monkeypatch):
+    trained.config["transfer"] = {"seeds": [1, 2, 3]}
+    tried: list[tuple[int, str]] = []
+
+    def train(control, learner, problem):
+        tried.append((learner.seed, control.name))
+        if len(tried) == 12:
+            raise KeyboardInterrupt
+        found = np.full(problem.test.count, len(tried) / 100)
+        return {name: found.copy() for name in ("hr@10", "ndcg@10", "mrr@10")}
+
+    monkeypatch.setattr(transfer, "train", train)
+    assert crossrec("transfer", trained.path).exit_code != 0
+    done = crossrec("transfer", trained.path)
+    assert done.exit_code == 0, done.output
+    assert len(set(tried)) == 12
+    assert tried[11] == tried[12] == (3, CROSSREC.name)
+    assert len(tried) == 13
+    found = trained.table("transfer", "transfer").query("segment == 'all'").set_index("control")
+    assert found.loc[SCRATCH.name, "ndcg@10"] == pytest.approx((1 + 5 + 9) / 300)
+    assert found.loc[CROSSREC.name, "ndcg@10"] == pytest.approx((4 + 8 + 13) / 300)
+    assert not list(trained.run_dir.glob("transfer/.checkpoint-*"))
 
 
 def test_harm_is_named():

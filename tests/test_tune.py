@@ -10,7 +10,7 @@ import yaml
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.stages import tune
+from crossrec_cli.stages import Job, tune
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'crossrec[tune]'")
 
@@ -71,6 +71,13 @@ def test_what_was_tried_counts_and_what_was_interrupted_is_tried_again(tuned, cr
     assert crossrec("pretrain-adapt", tuned.path, *other).exit_code == 0
     assert crossrec("tune", tuned.path, *other).exit_code == 0
     assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.6], "another config is another study"
+
+
+def test_another_version_of_the_code_starts_a_study_of_its_own(tuned):
+    """Of the same config and inputs."""
+    config = load_config(tuned.path)
+    jobs = [Job(config, {}, tuned.folder, None, tuned.folder, code) for code in ("tune 7", "tune 7", "tune 8")]
+    assert len({tune._name(job) for job in jobs}) == 2
 
 
 def test_what_is_clearly_worse_is_given_up(tuned, crossrec):

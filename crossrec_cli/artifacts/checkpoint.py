@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
+
+from crossrec_cli.artifacts.store import sync
 
 FACTS = "facts"
 
@@ -41,8 +42,7 @@ class Checkpoint:
         draft = self.path.with_suffix(".draft")
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         safetensors.torch.save_file(whole, draft, {FACTS: json.dumps(facts)})
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(draft)
         draft.replace(self.path)
         self._since, self._steps = time.monotonic(), 0
 
@@ -51,7 +51,8 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 facts: dict[str, Any] = json.loads(file.metadata()[FACTS])
-                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  no mapping
+                # Copies, as Windows replaces no file that is still mapped into memory.
+                return {name: file.get_tensor(name).clone() for name in file.keys()}, facts  # noqa: SIM118  no mapping
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 

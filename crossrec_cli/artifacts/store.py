@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
 from crossrec_cli.reporting import Reporter
 
+WINDOWS = os.name == "nt"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 CURRENT = "current"
@@ -63,7 +64,8 @@ class Manifest(BaseModel):
     started: str
     wall_seconds: float
     cpu_seconds: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
+    """None where the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class Store:
         except OSError as error:
             raise ArtifactError(f"{error.filename or directory}: cannot write: {error.strerror}") from None
         try:
+            _see_that_links_can_be_made(draft)
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -149,7 +152,9 @@ class Store:
         draft.rename(final)
         link = stage_dir / f".{CURRENT}"
         link.unlink(missing_ok=True)
-        link.symlink_to(final.name)
+        link.symlink_to(final.name, target_is_directory=True)
+        if WINDOWS:  # where nothing can be renamed to the name of a link to a directory
+            (stage_dir / CURRENT).unlink(missing_ok=True)
         link.replace(stage_dir / CURRENT)
         sync(stage_dir)
         for left in stage_dir.glob(f"{CHECKPOINT}*"):
@@ -193,6 +198,21 @@ class Store:
         finally:
             (self.run_dir / ".holder").unlink(missing_ok=True)
             lock.release()
+
+
+def _see_that_links_can_be_made(folder: Path) -> None:
+    """Before a night of training, and not after it.
+
+    Raises:
+        ArtifactError: if not, as on some disks, and on Windows without its developer mode.
+    """
+    link = folder / CURRENT
+    try:
+        link.symlink_to(folder.name, target_is_directory=True)
+    except OSError as error:
+        needed = "a run directory needs symbolic links (on Windows, Developer Mode allows them)"
+        raise ArtifactError(f"{folder.parent}: {needed}: {error.strerror}") from None
+    link.unlink()
 
 
 def _holder(run_dir: Path) -> str:
@@ -290,8 +310,13 @@ def _check_file(path: Path, entry: FileEntry) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file, or what a directory names, before anything later."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have the disk hold a file, or what a directory names, before anything later.
+
+    Windows flushes only what is open for writing, and opens no directories.
+    """
+    if WINDOWS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -18,6 +18,8 @@ from crossrec_cli.encoder.locate import fingerprint
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.reporting import Reporter
 
+VERSION = 1
+"""Goes up when ``TextEncoder.embed`` gives another vector for a text than before: what it gave then is not kept on."""
 KEPT = 2
 """Language models, or settings of one, whose embeddings stay."""
 
@@ -57,7 +59,7 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
 def _key(encoder: TextEncoder) -> str:
     """One for all that bears on an embedding beside the text."""
     config = encoder.config
-    settings = [fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]
+    settings = [VERSION, fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -87,7 +87,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
     """The hash of every file that bears on the model's output, by name."""
     patterns = [*MODEL_FILES, CODE, *([PICKLED] if pickled(folder) else [])]
     files = {path for pattern in patterns for path in folder.glob(pattern)}
-    return {str(path.relative_to(folder)): hash_file(path) for path in sorted(files)}
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
 
 
 def _packaged(name: str, package: Package) -> Path:

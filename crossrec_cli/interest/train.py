@@ -28,6 +28,9 @@ from crossrec_cli.runtime import Compute, memory_or
 GRADIENT_NORM = 5.0
 """Longer gradients are cut to this; a healthy step stays well below."""
 
+FINISHED, CHANCE = "finished", "chance"
+"""In a checkpoint: the epochs of a training that came to its end, and the state of torch's random numbers then."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -40,7 +43,8 @@ class Epoch:
     valid_ndcg: float | None
     seconds: float
     users_per_second: float | None
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
+    """None where the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def fit(
         compute: device and precision.
         report: told of each epoch.
         stopping: without it all epochs are trained, and the last one's weights stay.
-        checkpoint: where the state is kept on the way, and looked for at the start.
+        checkpoint: where the state is kept on the way, and what was learned at the end; looked for at the start.
         until: the epoch to stop after, at a learning rate that may still be high; 0: train nothing; None: the last.
 
     Returns:
@@ -89,8 +93,11 @@ def fit(
     if compute.compile and model.sequence is not None:
         model.sequence.compile(dynamic=True)
     distributed.from_leader(model.state_dict().values())
+    saved = checkpoint.load() if checkpoint else None
+    if saved and FINISHED in saved[1]:
+        return _take_over(model, *saved)
     run = _Run(model, sampler, training, compute, report, stopping)
-    if checkpoint and (saved := checkpoint.load()):
+    if saved:
         run.restore(*saved)
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
     checkpoint = checkpoint if distributed.leads() else None
@@ -103,7 +110,23 @@ def fit(
     if run.best:
         model.load_state_dict(run.best.state)
         report.say(f"{run.best.name} of {run.epoch} ranks best: validation NDCG@10 {run.best.score:.4f}")
+    if checkpoint:
+        with whole():
+            checkpoint.save(*_learned(model, run.epochs))
     return run.epochs
+
+
+def _learned(model: InterestModel, epochs: list[Epoch]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a finished training leaves, as tensors by name and the rest as JSON values."""
+    tensors = under("model", model.state_dict()) | {CHANCE: torch.get_rng_state()}
+    return tensors, {FINISHED: [asdict(epoch) for epoch in epochs]}
+
+
+def _take_over(model: InterestModel, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> list[Epoch]:
+    """Bring a model, and the chance of what follows, to where ``_learned`` was called."""
+    model.load_state_dict(of("model", tensors))
+    torch.set_rng_state(tensors[CHANCE])
+    return [Epoch(**epoch) for epoch in facts[FINISHED]]
 
 
 class _Run:
@@ -314,7 +337,7 @@ class _Best:
             self.epoch, self.score, self.state = epoch, score, copy.deepcopy(model.state_dict())
 
 
-def _peak(compute: Compute) -> int:
+def _peak(compute: Compute) -> int | None:
     """The most memory held so far, in bytes: the GPU's where there is one, else this process's."""
     if compute.device.type == "cuda":
         return torch.cuda.max_memory_allocated(compute.device)

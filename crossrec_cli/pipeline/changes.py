@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crossrec_cli import __version__
 from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.schema import Config
 from crossrec_cli.pipeline.table import Stage
@@ -18,23 +19,42 @@ from crossrec_cli.reporting import mask
 class Basis:
     """All that a stage's files depend on."""
 
+    code: str
+    """The versions of crossrec and of the stage."""
     config: dict[str, Any]
     inputs: dict[str, str]
 
     @property
     def digest(self) -> str:
-        """A hash of it all."""
-        return hashlib.sha256(json.dumps([self.config, self.inputs], sort_keys=True).encode()).hexdigest()
+        """A hash of it all: work that was begun under another one is not continued."""
+        return hashlib.sha256(json.dumps([self.code, self.config, self.inputs], sort_keys=True).encode()).hexdigest()
 
 
-def basis_of(stage: Stage, config: Config, current: Mapping[str, Artifact]) -> Basis:
-    """All that a stage's files would depend on now, with those of the earlier stages' artifacts that it reads."""
+def basis_of(stage: Stage, config: Config, current: Mapping[str, Artifact], made: Artifact | None = None) -> Basis:
+    """All that a stage's files would depend on now.
+
+    Args:
+        stage: which.
+        config: the whole config.
+        current: the earlier stages' artifacts.
+        made: the stage's own artifact, where it is only read: the files from outside the run directory that it was
+            made from count as they were then, and nobody looks at them again.
+    """
     leaves = dict(_leaves(config.model_dump(mode="json")))
     declared = {
         key: mask(value) if isinstance(value, str) else value for key, value in leaves.items() if stage.depends_on(key)
     }
-    outside = {mask(file): sha for file, sha in stage.outside(config).items()}
-    return Basis(declared, {file: made.sha256(file) for file, made in stage.inputs(current).items()} | outside)
+    if made:
+        outside = {file: sha for file, sha in made.manifest.inputs.items() if file not in stage.files}
+    else:
+        outside = {mask(file): sha for file, sha in stage.outside(config).items()}
+    inside = {file: artifact.sha256(file) for file, artifact in stage.inputs(current).items()}
+    return Basis(code_of(stage), declared, inside | outside)
+
+
+def code_of(stage: Stage) -> str:
+    """The versions of crossrec and of a stage."""
+    return f"crossrec {__version__}, {stage.name} {stage.version}"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,8 @@
-"""The artifacts of earlier stages, which must be there and fit the config."""
+"""The artifacts of earlier stages, which must be there and fit the config and each other.
+
+What they were made from outside the run directory is not looked at: a finished chain is enough for all that reads it,
+and what was read counts until the stage that reads it runs again.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, out_of_date
-from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
+from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage, language_model
 from crossrec_cli.reporting import Reporter, Silent
 from crossrec_cli.stages import ADDED, ADDITIONS
 
@@ -28,7 +32,7 @@ def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]
     store, current = Store(config.run_path), dict[str, Artifact]()
     for earlier in STAGES:
         if earlier.name in BY_NAME[stage].upstream:
-            current[earlier.name] = _require(store, earlier, config, current)
+            current[earlier.name] = _require(store, earlier, config, current, [stage])
     if ADDED in BY_NAME[stage].reads_if_there:
         current |= additions(store, config, current, report)
     return current
@@ -48,7 +52,7 @@ def up_to_date(config: Config, stage: str, report: Reporter) -> Artifact:
     Raises:
         ArtifactError: if it, or one that it was made from, is missing, damaged or out of date.
     """
-    return _require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report))
+    return _require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report), [])
 
 
 def beside(
@@ -61,18 +65,25 @@ def beside(
 ) -> dict[str, Artifact]:
     """A stage's artifact by its name, where the stages that are wanted read it; see ``read_by``."""
     if any(stage.name in BY_NAME[name].upstream for name in wanted):
-        return {stage.name: _require(store, stage, config, current)}
+        return {stage.name: _require(store, stage, config, current, wanted)}
     if stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
         return additions(store, config, current, report)
     return {}
 
 
-def _require(store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact]) -> Artifact:
-    """The artifact of a stage that is read, which must be there and fit the config."""
+def _require(
+    store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact], readers: Collection[str]
+) -> Artifact:
+    """The artifact of a stage that is read, which must be there and fit the config.
+
+    Where a reader encodes texts, as ``pretrain-adapt`` did, the language model must still be the same.
+    """
     artifact = store.current(stage.name)
     if artifact is None:
         raise ArtifactError(f"{store.run_dir}: no {stage.name} artifact yet; run 'crossrec {stage.name}' first")
-    if reason := out_of_date(stage, artifact, basis_of(stage, config, current)):
+    with_model = stage.outside is language_model and any(BY_NAME[reader].encodes_texts for reader in readers)
+    basis = basis_of(stage, config, current, None if with_model else artifact)
+    if reason := out_of_date(stage, artifact, basis):
         raise ArtifactError(f"{artifact.path}: out of date ({reason}); run 'crossrec {stage.name}' first")
     return artifact
 
@@ -82,7 +93,7 @@ def additions(store: Store, config: Config, current: Mapping[str, Artifact], rep
     stage, folder = BY_NAME[ADDITIONS], store.run_dir / ADDITIONS
     try:
         artifact = store.current(stage.name)
-        stale = artifact and out_of_date(stage, artifact, basis_of(stage, config, current))
+        stale = artifact and out_of_date(stage, artifact, basis_of(stage, config, current, artifact))
     except ArtifactError as error:
         artifact, stale = None, str(error)
     if stale:

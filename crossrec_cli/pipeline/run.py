@@ -132,7 +132,7 @@ def _make(
         paths = {file: made.file(file) for file, made in inputs.items()}
         checkpoint = store.checkpoint(stage.name, basis.digest)
         with distributed.together(_Task(stage.name, paths, checkpoint)) if stage.name in SHARED else nullcontext():
-            summary = stage.run(Job(config, paths, draft, report, checkpoint), **more)
+            summary = stage.run(Job(config, paths, draft, report, checkpoint, basis.code), **more)
         files = describe_files(draft)
         manifest = work.manifest(
             stage.name, stage.version, basis.digest, basis.config, basis.inputs, files, summary, config.seed

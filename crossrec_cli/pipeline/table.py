@@ -49,7 +49,8 @@ def _data_files(config: Config) -> dict[str, str]:
     return {path: f"read at {now}" if is_address(path) else hash_file(Path(path)) for path in paths}
 
 
-def _language_model(config: Config) -> dict[str, str]:
+def language_model(config: Config) -> dict[str, str]:
+    """The hash of each file of the language model as it is here now."""
     return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
 
 
@@ -66,7 +67,7 @@ def _handed_in(config: Config) -> dict[str, str]:
 
 
 def _language_model_and_queries(config: Config) -> dict[str, str]:
-    return _language_model(config) | _named_files({"search.queries": config.search.queries})
+    return language_model(config) | _named_files({"search.queries": config.search.queries})
 
 
 def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
@@ -96,9 +97,19 @@ class Stage:
     fields: tuple[str, ...]
     """The config fields, dotted, or sections that it depends on."""
     outside: Callable[[Config], dict[str, str]] = _nothing
-    """Its files from outside the run directory, with the hash of their content."""
+    """Its files from outside the run directory, with the hash of their content; looked at when it is to run."""
     reads_if_there: tuple[str, ...] = ()
     """Files, as stage/name, that the same earlier stages do not always write, or that ``items`` has perhaps left."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it reads in the run directory, as stage/name."""
+        return (*self.reads, *self.reads_if_there)
+
+    @property
+    def encodes_texts(self) -> bool:
+        """Whether it encodes texts, as ``pretrain-adapt`` did before it: with the same language model."""
+        return LANGUAGE_MODEL in self.files
 
     @property
     def upstream(self) -> set[str]:
@@ -107,7 +118,7 @@ class Stage:
 
     def inputs(self, current: Mapping[str, Artifact]) -> dict[str, Artifact]:
         """The artifact of each file that it reads, from those of the earlier stages that are there."""
-        files = {file: made for file in (*self.reads, *self.reads_if_there) if (made := current.get(stage_of(file)))}
+        files = {file: made for file in self.files if (made := current.get(stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
     def depends_on(self, key: str) -> bool:
@@ -131,7 +142,7 @@ _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
     Stage(PREPROCESS, 3, (), ("data", "domains", "split"), _data_files),
-    Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), _language_model),
+    Stage(PRETRAIN_ADAPT, 11, _TABLES, ("seed", "encoder", "adapt", "interest", "runtime.precision"), language_model),
     Stage(ADDITIONS, 2, (ITEMS, ITEM_TEXT), (), reads_if_there=(LANGUAGE_MODEL, LISTINGS)),
     Stage(
         FINETUNE,

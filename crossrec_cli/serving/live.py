@@ -29,6 +29,8 @@ NAMED = 3
 """So many history items explain an answer, where the config names none."""
 LOOK_EVERY = 2.0
 """Seconds between two looks for newer artifacts."""
+RETRY_AT_LEAST_EVERY = 30.0
+"""What cannot be loaded is tried again after twice as long each time, up to this: each try reads files through."""
 _ONE: Final = np.zeros(1, np.int64)
 Row = dict[str, Any]
 
@@ -97,10 +99,13 @@ class Live:
         rows: list[Row] = found.drop_columns([t.QUERY, t.USER_ID]).to_pylist()
         return rows
 
-    def held_already(self, user: str, item: str) -> bool:
-        """Whether the data have it that a user did something with an item."""
-        at, histories = self.users.get(user), self.maker.known.histories
-        return at is not None and self.items.get(item, -1) in histories.items.take(np.array([at])).values
+    def held_already(self, user: str, items: Sequence[str]) -> list[bool]:
+        """Of items, whether the data have it that a user did something with them."""
+        at = self.users.get(user)
+        if at is None:
+            return [False] * len(items)
+        held = set(self.maker.known.histories.items.take(np.array([at])).values.tolist())
+        return [self.items.get(item) in held for item in items]
 
     def _party(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> Party:
         return self.maker.one(user, self.users.get(user, -1), _places(since, self.items), _places(tags, self.tags), k)
@@ -133,29 +138,39 @@ class Service:
         self._seen = self._identity()
         self.live = Live(config, exported, report)
         self.swaps = {"done": 0, "failed": 0}
+        self._problem = ""
+        """What the last look failed for."""
         self._stopped = threading.Event()
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Where newer artifacts are there, load them; requests under way end with the old ones.
 
-        While a stage is being made anew, or is damaged, what was loaded before goes on answering.
+        While a stage is being made anew, or is damaged, what was loaded before goes on answering, and the next look
+        tries again.
+
+        Returns:
+            Whether the newest artifacts answer now.
         """
-        now = self._identity()
-        if now == self._seen:
-            return
-        self._seen = now
         try:
+            now = self._identity()
+            if now == self._seen:
+                self._problem = ""
+                return True
             exported = checked(self.exported.path) if self.exported else None
             live = Live(self.config, exported, self.report)
         except Exception as error:
             self.swaps["failed"] += 1
-            self.report.warn(f"the newer artifacts are not served: {error}")
-            return
-        if live.data != self.live.data:
+            if str(error) != self._problem:
+                self.report.warn(f"the newer artifacts are not served yet: {error}")
+            self._problem = str(error)
+            return False
+        before, self.live = self.live, live
+        self._seen, self._problem = now, ""
+        if live.data != before.data:
             self.events.forget(live.held_already)
-        self.live = live
         self.swaps["done"] += 1
         self.report.say(f"now serving {live.model_id}")
+        return True
 
     def start(self) -> None:
         """Look again and again, in a thread of its own."""
@@ -166,8 +181,9 @@ class Service:
         self._stopped.set()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(LOOK_EVERY):
-            self.look()
+        pause = LOOK_EVERY
+        while not self._stopped.wait(pause):
+            pause = LOOK_EVERY if self.look() else min(2 * pause, RETRY_AT_LEAST_EVERY)
 
     def _identity(self) -> list[str]:
         """What stands on the disk now; it changes with every commit, for the price of reading a few links."""

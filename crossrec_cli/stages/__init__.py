@@ -76,6 +76,8 @@ class Job:
     report: Reporter
     checkpoint: Path
     """Where training keeps what a killed run goes on from; gone once the stage is done."""
+    code: str = ""
+    """The versions of crossrec and of the stage: what other code has begun is not continued."""
 
     def output(self, file: str) -> Path:
         """Where to write one of its own files."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.encoder import cache
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
@@ -20,6 +22,7 @@ from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Bools, Cases, Histories, load_cases
 from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interrupts import whole
 from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner
 from crossrec_cli.stages.learn import scores as scores_of
@@ -104,9 +107,8 @@ def run(job: Job) -> Summary:
             job.report.say(f"seed {seed}, {control.name}")
             path = job.checkpoint.with_name(f"{job.checkpoint.stem}-{seed}-{number}.safetensors")
             learner = Learner(config, seed, compute, job.report, path)
-            for name, values in train(control, learner, problem.for_control(control)).items():
-                if name in scores[control]:
-                    scores[control][name].append(values)
+            for name, values in _train_once(control, learner, problem).items():
+                scores[control][name].append(values)
     parts = segments(problem.histories, problem.test)
     rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
     columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
@@ -122,6 +124,21 @@ def _read_texts(job: Job, world: World, compute: runtime.Compute) -> dict[str, F
         encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
         found[FROZEN] = cache.embed(encoder, texts_of(world.items), config.run_path / "embeddings", job.report)
     return found
+
+
+def _train_once(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:
+    """HR and NDCG as ``train`` finds them, or as it found them in an earlier run that did not come to its end."""
+    path = learner.checkpoint
+    kept = Checkpoint(path, learner.config.runtime.checkpoint_every)
+    if saved := kept.load():
+        return {name: values.numpy() for name, values in saved[0].items()}
+    found = train(control, learner, problem.for_control(control))
+    chosen = {name: found[name] for name in (HR, NDCG)}
+    with whole():
+        kept.save({name: torch.from_numpy(values) for name, values in chosen.items()}, {})
+        for state in path.parent.glob(f"{path.stem}-*"):  # of its trainings, which are needed no more
+            state.unlink()
+    return chosen
 
 
 def train(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:

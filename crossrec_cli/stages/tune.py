@@ -190,7 +190,7 @@ def _name(job: Job) -> str:
     """One for all that a trial's score depends on, but how many trials there are."""
     config = job.config
     search = config.tune.model_dump(mode="json")["search"]
-    basis = [config.seed, search, config.runtime.precision, config.evaluate.mask_seen]
+    basis = [job.code, config.seed, search, config.runtime.precision, config.evaluate.mask_seen]
     basis += [getattr(config, name).model_dump(mode="json") for _, name in SECTIONS]
     inputs = sorted(f"{file} {hashlib.sha256(path.read_bytes()).hexdigest()}" for file, path in job.inputs.items())
     return hashlib.sha256(json.dumps([basis, inputs]).encode()).hexdigest()[:16]

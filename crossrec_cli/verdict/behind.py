@@ -105,7 +105,7 @@ def cost(facts: Facts) -> Section:
             made.stage,
             duration(made.wall_seconds),
             duration(made.cpu_seconds),
-            f"{made.peak_memory_bytes / 1e9:.1f} GB",
+            _memory(made.peak_memory_bytes),
             _rate(made, facts),
             duration(made.wall_seconds * 10 ** GROWTH[made.stage]),
         ]
@@ -113,15 +113,20 @@ def cost(facts: Facts) -> Section:
     ]
     total = sum(made.wall_seconds for made in facts.manifests)
     parameters = next(made.summary["parameters"] for made in facts.manifests if "parameters" in made.summary)
-    epochs = max(max(table["peak_memory_bytes"].to_pylist(), default=0) for table in facts.learning.values())
+    epochs = [held for table in facts.learning.values() for held in table["peak_memory_bytes"].drop_null().to_pylist()]
+    training = f"; while training that was {_memory(max(epochs))}, of the GPU's where there is one" if epochs else ""
     text = (
         f"All in all {duration(total)}, for a model of {parameters:,} parameters. Memory is the most that the process "
-        f"had held until then; while training that was {epochs / 1e9:.1f} GB, of the GPU's where there is one. The "
+        f"had held until then{training}. The "
         "last column is what ten times the users, items and interactions would take, by each stage's growth from one "
         "to three million interactions of a generated shop; with more, ranking grows faster, by users times items."
     )
     columns = ["stage", "time", "processor", "memory", "a second", "ten times the data"]
     return Section("What it costs", text, [Table("Cost by stage", columns, rows)])
+
+
+def _memory(count: int | None) -> str:
+    return NONE if count is None else f"{count / 1e9:.1f} GB"
 
 
 def _rate(made: Manifest, facts: Facts) -> str:

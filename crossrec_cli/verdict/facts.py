@@ -12,7 +12,7 @@ import pyarrow as pa
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Artifact, Manifest, Store
 from crossrec_cli.config.schema import Report
-from crossrec_cli.pipeline.changes import Basis, out_of_date
+from crossrec_cli.pipeline.changes import Basis, code_of, out_of_date
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.stages import (
     ACCURACY,
@@ -146,4 +146,6 @@ def _stale(found: Mapping[str, Artifact]) -> str | None:
         for key, value in found[name].manifest.config.items()
         if stage.depends_on(key)
     }
-    return out_of_date(stage, transfer, Basis(transfer.manifest.config | of_run, _inputs(found, TRANSFER)))
+    return out_of_date(
+        stage, transfer, Basis(code_of(stage), transfer.manifest.config | of_run, _inputs(found, TRANSFER))
+    )

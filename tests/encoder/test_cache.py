@@ -44,6 +44,12 @@ def test_other_settings_are_other_embeddings(read):
     assert read(TEXTS)
 
 
+def test_other_code_reads_the_texts_anew(read, monkeypatch):
+    assert read(TEXTS)
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    assert read(TEXTS)
+
+
 def test_other_weights_and_precisions_are_other_embeddings(read, tiny_bert, tmp_path):
     assert read(TEXTS)
     other = tmp_path / "other"

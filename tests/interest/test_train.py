@@ -411,3 +411,17 @@ def test_every_loss_learns_what_goes_with_what(kind, loss):
     own = scores[torch.arange(200), torch.arange(1, 400, 2)]
     rank = (scores > own.unsqueeze(1)).sum(dim=1)  # the item itself may stand above
     assert (rank <= 1).float().mean() > 0.9
+
+
+def test_a_finished_training_is_taken_over_whole(tmp_path):
+    """Neither a step nor a validation is made again, and what is drawn at random afterwards is the same."""
+    training, compute = Training(epochs=3, lr=0.03), Compute(torch.device("cpu"), torch.float32)
+    kept = Checkpoint(tmp_path / "state.safetensors", "5 minutes")
+    model, sampler = example("hybrid")
+    scores = iter([0.1, 0.4, 0.3, 0.2])
+    learned = fit(model, sampler, training, 1, compute, Silent(), EarlyStopping(lambda _: next(scores), 9), kept)
+    drawn = torch.rand(3)
+    again, _ = example("hybrid")
+    assert fit(again, None, training, 1, compute, Silent(), EarlyStopping(None, 9), kept) == learned
+    assert torch.equal(torch.rand(3), drawn)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
