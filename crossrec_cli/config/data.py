@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crossrec_cli.config.values import Count, FilePath, Moment, OneOrMany, OpenFraction, Section, Template, at_least_one
+from crossrec_cli.config.values import (
+    Count,
+    FilePath,
+    Moment,
+    OneOrMany,
+    OpenFraction,
+    Section,
+    Template,
+    TimeFormat,
+    at_least_one,
+)
 
 
 class InteractionColumns(Section):
@@ -52,7 +62,7 @@ class Csv(Section):
     delimiter: Annotated[str, Field(min_length=1, max_length=4)] = ","
     quote: Annotated[str, Field(max_length=1)] = '"'
     """Doubled inside a quoted value; empty where quotes mean nothing."""
-    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    encoding: Literal["utf-8", "windows-1252", "latin-1", "utf-16"] = "utf-8"
     names: tuple[str, ...] = ()
     """The columns of a file without a header."""
 
@@ -81,9 +91,18 @@ class Interactions(Source):
     """Who bought what, when."""
 
     columns: InteractionColumns
+    timestamp_format: TimeFormat | None = None
+    """How a time is written, as in strptime: ``%d.%m.%Y %H:%M``. None: ISO 8601, numbers since 1970, and what the
+    column as a whole leaves no doubt about."""
     events: dict[str, Event] = Field(default_factory=dict)
     """Words of the event column; those not named are left out. None named: all count 1. Without an event column every
     row is a ``rating`` where there is a rating column, else a ``purchase``."""
+
+    @model_validator(mode="after")
+    def _format_is_used(self) -> Interactions:
+        if self.timestamp_format is not None and self.columns.timestamp is None:
+            raise ValueError("timestamp_format needs columns.timestamp")
+        return self
 
     @model_validator(mode="after")
     def _events_occur(self) -> Interactions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -62,6 +63,27 @@ def _moment(value: Any) -> Any:
         raise ValueError(f"{value!r} is no date or time in ISO 8601, such as 2024-05-01") from None
 
 
+DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
+"""In a time format: the letter behind each percent sign."""
+DIRECTIVES = "YymdbBaAHIMSfpz%"
+"""Those of ``strptime`` that a time format may hold."""
+
+
+def _time_format(value: str) -> str:
+    names = DIRECTIVE.findall(value)
+    if unknown := [name for name in names if not name or name not in DIRECTIVES]:
+        known = " ".join(f"%{name}" for name in DIRECTIVES)
+        raise ValueError(f"holds %{unknown[0]}; it takes strptime's {known}")
+    for meaning, letters in (("year", "Yy"), ("month", "mbB"), ("day", "d")):
+        if sum(name in letters for name in names) != 1:
+            raise ValueError(f"needs the {meaning} once, as {' or '.join(f'%{letter}' for letter in letters)}")
+    if twice := next((name for name in names if name != "%" and names.count(name) > 1), None):
+        raise ValueError(f"holds %{twice} twice")
+    if {"H", "I"} <= set(names) or ("I" in names) != ("p" in names):
+        raise ValueError("takes either %H or %I with %p")
+    return value
+
+
 OneOrMany = Annotated[
     tuple[str, ...],
     BeforeValidator(_one_or_many, json_schema_input_type=str | tuple[str, ...]),
@@ -69,6 +91,7 @@ OneOrMany = Annotated[
 ]
 Template = Annotated[str, AfterValidator(_template)]
 Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
+TimeFormat = Annotated[str, AfterValidator(_time_format)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
