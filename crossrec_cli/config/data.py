@@ -43,8 +43,9 @@ class ItemColumns(Section):
     """Which columns of the file mean what."""
 
     item_id: str
-    category: str
-    """A name, a list from wide to narrow, or a path such as ``Food > Fruit`` or ``Food|Fruit``."""
+    category: str | None = None
+    """A name, a list from wide to narrow, or a path such as ``Food > Fruit`` or ``Food|Fruit``. A shop that has none
+    recommends its whole catalogue: ``domains.target.category: "*"``."""
     brand: str | None = None
     price: str | None = None
     language: str | None = None
@@ -122,6 +123,9 @@ class Items(Source):
     columns: ItemColumns
     text: Template
     """What the language model reads; ``{column}`` is replaced, and an empty one drops its punctuation."""
+    exclude: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Ids of what is no product, such as ``POST`` or ``"TEST*"``, with ``*`` for any characters and ``?`` for one: rows
+    with them are left out, of the interactions too."""
 
 
 class Users(Source):
@@ -264,7 +268,8 @@ class Domain(Section):
     """A set of categories."""
 
     category: OneOrMany
-    """Category names or paths, each with all below it, or ``"*"`` for all that are not in the target."""
+    """Category names or paths, each with all below it. In the source ``"*"`` is all that is not in the target, items
+    without a category among it; in the target it is the whole catalogue, and then the source is the same items."""
 
 
 class Domains(Section):
@@ -273,10 +278,19 @@ class Domains(Section):
     source: Domain = Domain(category=("*",))
     target: Domain
 
+    @property
+    def same(self) -> bool:
+        """Whether the target is the whole catalogue, so that source and target are the same items."""
+        return "*" in self.target.category
+
     @model_validator(mode="after")
     def _disjoint(self) -> Domains:
-        if "*" in self.target.category:
-            raise ValueError("the target names its categories; '*' is for the source")
+        if self.same:
+            if len(self.target.category) > 1 or self.source.category != ("*",):
+                raise ValueError(
+                    "a target of '*' is the whole catalogue: name no other category, of the source neither"
+                )
+            return self
         if shared := set(self.source.category) & set(self.target.category):
             raise ValueError(f"{sorted(shared)} is both source and target")
         return self

@@ -351,6 +351,15 @@ class Runtime(Section):
     """Memory that preprocess's tables may take before they spill to disk, as in ``4GB``."""
 
 
+class Report(Section):
+    """What the page report.html shows of people."""
+
+    examples: Annotated[int, Field(ge=0, le=100)] = 0
+    """So many test users' purchases and lists, drawn at random. They are real people's: mind who reads the page."""
+    ids: Literal["pseudonyms", "real"] = "pseudonyms"
+    """Whether these users bear running numbers or the ids of the data."""
+
+
 class Tracking(Section):
     """Where an evaluation's config, figures and page are sent as well."""
 
@@ -381,7 +390,21 @@ class Config(Section):
     search: Search = Search()
     tune: Tune = Tune()
     runtime: Runtime = Runtime()
+    report: Report = Report()
     tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _target_can_be_told(self) -> Config:
+        if not self.domains.same and all(shop.items.columns.category is None for shop in self.data.platforms):
+            raise ValueError(
+                "no platform's items.columns maps a category: map one, or recommend the whole catalogue with "
+                "'domains: {target: {category: \"*\"}}'"
+            )
+        if self.domains.same and self.split.strategy == "cold_users":
+            raise ValueError(
+                "'strategy: cold_users' tests who bought in the source alone; a target of '*' is the whole catalogue"
+            )
+        return self
 
     @model_validator(mode="after")
     def _time_needs_timestamps(self) -> Config:
