@@ -1,0 +1,188 @@
+"""The files of a folder as tables, and what the cells of each column look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import sqrt
+from pathlib import Path
+
+import ibis
+import ibis.expr.types as ir
+
+from crossrec_cli.config.data import Csv, Source
+from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.sniff import EARLIEST, SPREADSHEETS, SURE, TEXT_FILES, layout, suffix_of, time_formats
+from crossrec_cli.data.values import identifier, moment, words
+from crossrec_cli.errors import InputError
+
+SAMPLE = 1_000_000
+"""Rows of a file that are read."""
+LOOKED_AT = 20_000
+"""Rows of which each column is looked at."""
+TIMES = 50_000
+"""Different times on which a date format is tried."""
+REPEATED = 1.2
+"""How often an id is there on average, at least, where it says who bought or what."""
+EXPLAINED = 0.8
+"""What an item's id must say of a column, for the column to describe the item: 0 is nothing, 1 is everything."""
+
+DECIMAL_COMMA = r"^[-+]?\d{1,3}(\.?\d{3})*,\d+$"
+FRACTION = r"^[-+]?[\d.,]*[.,]\d+$"
+
+FIGURES = ("filled", "distinct", "numbers", "fractions", "times")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was seen in the cells of one column."""
+
+    filled: int
+    """Cells with something in them."""
+    distinct: int
+    numbers: int
+    """Cells that read as a number."""
+    fractions: int
+    """Cells that read as a number that is not whole."""
+    times: int
+    """Cells that read as a time without more being said."""
+    is_text: bool
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it repeats as an id does: each value some times, and not a few values all the time."""
+        return self.filled >= REPEATED * self.distinct and self.distinct >= max(2, sqrt(self.filled) / 2)
+
+    def mostly(self, count: int) -> bool:
+        """Whether so many cells are nearly all that are filled."""
+        return count >= SURE * self.filled > 0
+
+
+@dataclass
+class Table:
+    """One file, or a folder of Parquet parts."""
+
+    path: str
+    csv: Csv | None
+    """How it is written, where its name does not say that."""
+    columns: list[str]
+    sample: ir.Table
+    seen: dict[str, Column] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, engine: Engine, path: str) -> tuple[Table, str]:
+        """Read the beginning of a file; with what is wrong further down, if only its first row could be read.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        csv = layout(path) if suffix_of(path) in TEXT_FILES and Path(path).is_file() else None
+        try:
+            return cls._kept(engine, Source(path=path, csv=csv), SAMPLE), ""
+        except InputError as error:
+            if csv is not None or suffix_of(path) == ".csv":
+                unquoted = (csv or Csv()).model_copy(update={"quote": ""})
+                try:
+                    return cls._kept(engine, Source(path=path, csv=unquoted), SAMPLE), ""
+                except InputError:
+                    pass
+            return cls._kept(engine, Source(path=path, csv=csv), 1), str(error)
+
+    @classmethod
+    def _kept(cls, engine: Engine, source: Source, rows: int) -> Table:
+        sample = engine.keep(engine.read(source, rows), source.path)
+        columns = [column for column in sample.columns if column != SOURCE_ROW]
+        table = cls(source.path, source.csv, columns, sample)
+        table.seen = dict(table._looked_at(engine))
+        return table
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        file = Path(self.path)
+        parts = file.rglob("*.parquet") if file.is_dir() else [file]
+        return sum(part.stat().st_size for part in parts)
+
+    def _looked_at(self, engine: Engine) -> Iterator[tuple[str, Column]]:
+        first = self.sample.limit(LOOKED_AT)
+        earliest = ibis.literal(datetime(EARLIEST, 1, 1))
+        figures: dict[str, ir.Value] = {}
+        for place, name in enumerate(self.columns):
+            cell = first[name]
+            text = words(cell)
+            is_time = (moment(cell) >= earliest) if _may_be_time(cell) else ibis.literal(value=False)
+            is_number = text.try_cast("float64").notnull() | text.re_search(DECIMAL_COMMA)
+            figures |= {
+                f"filled{place}": text.count(),
+                f"distinct{place}": text.nunique(),
+                f"numbers{place}": is_number.sum(),
+                f"fractions{place}": (is_number & text.re_search(FRACTION)).sum(),
+                f"times{place}": is_time.sum(),
+            }
+        row = engine.fetch(first.aggregate(**figures)).to_pylist()[0]
+        for place, name in enumerate(self.columns):
+            found = {key: row[f"{key}{place}"] or 0 for key in FIGURES}
+            yield name, Column(**found, is_text=bool(first[name].type().is_string()))
+
+    def time_formats(self, engine: Engine, name: str) -> list[str]:
+        """The formats that read a text column's times; see ``sniff.time_formats``."""
+        if not self.seen[name].is_text or self.seen[name].mostly(self.seen[name].numbers):
+            return []
+        times = self.sample.select(time=words(self.sample[name])).drop_null().distinct().limit(TIMES)
+        return time_formats(engine.fetch(times)["time"].to_pylist())
+
+    def empty_share(self, engine: Engine, name: str) -> float:
+        """The share of rows without an id."""
+        missing = identifier(self.sample[name]).isnull().mean()
+        return float(engine.fetch(self.sample.aggregate(share=missing))["share"][0].as_py() or 0)
+
+    def describe(self, engine: Engine, item: str, names: Iterable[str]) -> list[str]:
+        """Those of the columns that say something of the item, and not of the purchase: the same on nearly all rows.
+
+        By Goodman and Kruskal's lambda: how much seldomer the most frequent value of the item is wrong than the most
+        frequent value of all. Items with one row say nothing; where there are no others, every column is taken.
+        """
+        cells = {name: words(self.sample[name]) for name in names}
+        rows = self.sample.select(item=identifier(self.sample[item]), **cells)
+        rows = rows.filter(rows["item"].notnull())
+        times = rows.group_by("item").aggregate(times=rows.count()).filter(lambda counted: counted["times"] > 1)
+        rows = engine.keep(rows.semi_join(times, "item"), self.path)
+        total = engine.count(rows)
+        found = []
+        for name in names:
+            pairs = rows.group_by("item", name).aggregate(n=rows.count())
+            within = pairs.group_by("item").aggregate(n=pairs["n"].max()).aggregate(n=lambda most: most["n"].sum())
+            overall = pairs.group_by(name).aggregate(n=pairs["n"].sum()).aggregate(n=lambda most: most["n"].max())
+            by_item, by_all = (engine.fetch(counted)["n"][0].as_py() or 0 for counted in (within, overall))
+            if by_item - by_all >= EXPLAINED * (total - by_all) and (total > by_all or not total):
+                found.append(name)
+        engine.drop(rows)
+        return found
+
+
+def _may_be_time(cell: ir.Column) -> bool:
+    kind = cell.type()
+    return bool(kind.is_string() or kind.is_numeric() or kind.is_timestamp() or kind.is_date())
+
+
+def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
+    """What can be read, and what cannot and why."""
+    found, broken = [], []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_dir() and not any(entry.rglob("*.parquet")):
+            broken.append(f"{entry}: a folder without Parquet files; give it to 'crossrec init' by itself")
+        elif suffix_of(entry.name) in SPREADSHEETS:
+            broken.append(f"{entry}: a spreadsheet; save it as CSV")
+        else:
+            try:
+                table, problem = Table.read(engine, str(entry))
+            except InputError as error:
+                broken.append(str(error))
+            else:
+                found.append(table)
+                if problem:
+                    broken.append(f"{problem}; only its first row was looked at")
+    return found, broken
