@@ -136,10 +136,11 @@ class _Naming:
     given: Mapping[str, str]
 
     def candidates(self, kind: str, ours: str, table: Table) -> list[str]:
-        """The columns that go by the names of one of ours, the likeliest first."""
+        """The columns that go by the names of one of ours, the likeliest first, those mostly empty last."""
         if self.given.get(ours) in table.columns:
             return [self.given[ours]]
-        return [name for name in in_order(COLUMNS[kind][ours], table.columns) if table.seen[name].filled]
+        half = max(seen.filled for seen in table.seen.values()) / 2
+        return sorted(in_order(COLUMNS[kind][ours], table.columns), key=lambda name: table.seen[name].filled < half)
 
     def means(self, kind: str, table: Table, without: Collection[str] = ()) -> dict[str, str]:
         """Our columns of a kind of file, and those of this one that they seem to be, none of them twice."""
@@ -181,8 +182,8 @@ def _clock(engine: Engine, table: Table, used: Collection[str], naming: _Naming)
     for name in named:
         if (formats := _times(engine, table, name)) is not None:
             return {"timestamp": name}, formats
-    if given := naming.given.get("timestamp"):
-        return {"timestamp": given}, []
+    if named and (naming.given.get("timestamp") in named or not table.seen[named[0]].filled):
+        return {"timestamp": named[0]}, []
     others = [name for name in table.columns if name not in {*used, *named}]
     others = [name for name in others if not table.seen[name].mostly(table.seen[name].numbers)]  # a number may be any
     read = {name: formats for name in others if (formats := _times(engine, table, name)) is not None}

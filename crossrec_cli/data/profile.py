@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from math import sqrt
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from crossrec_cli.config.data import Csv, Source
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import DELIMITERS, SOURCE_ROW, Engine, find
 from crossrec_cli.data.sniff import EARLIEST, SPREADSHEETS, SURE, TEXT_FILES, layout, suffix_of, time_formats
 from crossrec_cli.data.values import identifier, moment, words
 from crossrec_cli.errors import InputError
@@ -68,34 +69,38 @@ class Table:
     """How it is written, where its name does not say that."""
     columns: list[str]
     sample: ir.Table
-    seen: dict[str, Column] = field(default_factory=dict)
+    seen: dict[str, Column]
 
     @classmethod
     def read(cls, engine: Engine, path: str) -> tuple[Table, str]:
-        """Read the beginning of a file; with what is wrong further down, if only its first row could be read.
+        """Read the beginning of a file; with what is wrong in it, if its header alone can be read.
 
         Raises:
             InputError: if it cannot be read.
         """
-        csv = layout(path) if suffix_of(path) in TEXT_FILES and Path(path).is_file() else None
-        try:
-            return cls._kept(engine, Source(path=path, csv=csv), SAMPLE), ""
-        except InputError as error:
-            if csv is not None or suffix_of(path) == ".csv":
-                unquoted = (csv or Csv()).model_copy(update={"quote": ""})
-                try:
-                    return cls._kept(engine, Source(path=path, csv=unquoted), SAMPLE), ""
-                except InputError:
-                    pass
-            return cls._kept(engine, Source(path=path, csv=csv), 1), str(error)
+        suffix = suffix_of(path)
+        is_text = suffix in TEXT_FILES and Path(path).is_file()
+        source = Source(path=path, csv=layout(path) if is_text else None)
+        ways, problem = [source], ""
+        if source.csv or (is_text and suffix in DELIMITERS):
+            written = source.csv or Csv(delimiter=DELIMITERS[suffix])
+            ways.append(Source(path=path, csv=written.model_copy(update={"quote": ""})))
+        for way in ways:
+            try:
+                sample = engine.keep(engine.read(way, SAMPLE), path)
+            except InputError as error:
+                problem = problem or str(error)
+            else:
+                return cls._looked_at(engine, way, sample), ""
+        if not is_text:
+            raise InputError(problem)
+        header = pa.schema([(name, pa.string()) for name in find(source).columns])
+        return cls._looked_at(engine, source, engine.keep(ibis.memtable(header.empty_table()), path)), problem
 
     @classmethod
-    def _kept(cls, engine: Engine, source: Source, rows: int) -> Table:
-        sample = engine.keep(engine.read(source, rows), source.path)
+    def _looked_at(cls, engine: Engine, source: Source, sample: ir.Table) -> Table:
         columns = [column for column in sample.columns if column != SOURCE_ROW]
-        table = cls(source.path, source.csv, columns, sample)
-        table.seen = dict(table._looked_at(engine))
-        return table
+        return cls(source.path, source.csv, columns, sample, seen(engine, sample, columns))
 
     @property
     def size(self) -> int:
@@ -103,27 +108,6 @@ class Table:
         file = Path(self.path)
         parts = file.rglob("*.parquet") if file.is_dir() else [file]
         return sum(part.stat().st_size for part in parts)
-
-    def _looked_at(self, engine: Engine) -> Iterator[tuple[str, Column]]:
-        first = self.sample.limit(LOOKED_AT)
-        earliest = ibis.literal(datetime(EARLIEST, 1, 1))
-        figures: dict[str, ir.Value] = {}
-        for place, name in enumerate(self.columns):
-            cell = first[name]
-            text = words(cell)
-            is_time = (moment(cell) >= earliest) if _may_be_time(cell) else ibis.literal(value=False)
-            is_number = text.try_cast("float64").notnull() | text.re_search(DECIMAL_COMMA)
-            figures |= {
-                f"filled{place}": text.count(),
-                f"distinct{place}": text.nunique(),
-                f"numbers{place}": is_number.sum(),
-                f"fractions{place}": (is_number & text.re_search(FRACTION)).sum(),
-                f"times{place}": is_time.sum(),
-            }
-        row = engine.fetch(first.aggregate(**figures)).to_pylist()[0]
-        for place, name in enumerate(self.columns):
-            found = {key: row[f"{key}{place}"] or 0 for key in FIGURES}
-            yield name, Column(**found, is_text=bool(first[name].type().is_string()))
 
     def time_formats(self, engine: Engine, name: str) -> list[str]:
         """The formats that read a text column's times; see ``sniff.time_formats``."""
@@ -161,9 +145,29 @@ class Table:
         return found
 
 
-def _may_be_time(cell: ir.Column) -> bool:
-    kind = cell.type()
-    return bool(kind.is_string() or kind.is_numeric() or kind.is_timestamp() or kind.is_date())
+def seen(engine: Engine, sample: ir.Table, columns: Sequence[str]) -> dict[str, Column]:
+    """What is in the first cells of each column."""
+    first = sample.limit(LOOKED_AT)
+    earliest = ibis.literal(datetime(EARLIEST, 1, 1))
+    figures: dict[str, ir.Value] = {}
+    for place, name in enumerate(columns):
+        cell, text, kind = first[name], words(first[name]), first[name].type()
+        may_be_time = kind.is_string() or kind.is_numeric() or kind.is_timestamp() or kind.is_date()
+        is_number = text.try_cast("float64").notnull() | text.re_search(DECIMAL_COMMA)
+        figures |= {
+            f"filled{place}": text.count(),
+            f"distinct{place}": text.nunique(),
+            f"numbers{place}": is_number.sum(),
+            f"fractions{place}": (is_number & text.re_search(FRACTION)).sum(),
+            f"times{place}": (moment(cell) >= earliest).sum() if may_be_time else ibis.literal(0),
+        }
+    row = engine.fetch(first.aggregate(**figures)).to_pylist()[0]
+    return {
+        name: Column(
+            **{key: row[f"{key}{place}"] or 0 for key in FIGURES}, is_text=bool(first[name].type().is_string())
+        )
+        for place, name in enumerate(columns)
+    }
 
 
 def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
@@ -184,5 +188,5 @@ def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
             else:
                 found.append(table)
                 if problem:
-                    broken.append(f"{problem}; only its first row was looked at")
+                    broken.append(f"{problem}; its header alone was read")
     return found, broken
