@@ -69,6 +69,8 @@ def _tell(console: Console, path: Path, found: Guess, todo: dict[str, str]) -> N
     """What was written, and what is left to do."""
     for reason in found.passed_over:
         console.warn(f"passed over {reason}")
+    for problem in found.torn:
+        console.warn(problem)
     for key, what in todo.items():
         console.warn(f"{path}: TODO {key}: {what}")
     try:
@@ -86,5 +88,6 @@ def _tell(console: Console, path: Path, found: Guess, todo: dict[str, str]) -> N
             "target": found.target,
             "todo": [*todo],
             "passed_over": found.passed_over,
+            "torn": found.torn,
         }
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from crossrec_cli.config.data import Clean
-from crossrec_cli.data.guess import SHOWN, WHOLE_CATALOGUE, Guess, Part, event_weights, repeating
+from crossrec_cli.data.guess import SHOWN, WHOLE_CATALOGUE, Guess, Part, event_weights, repeating, timelike
 
 CONFIG = """\
 # Written by 'crossrec init' from the files in {folder}: see that each line is right{todo}.
@@ -83,21 +83,23 @@ def todo(found: Guess) -> dict[str, str]:
             wanted[f"{kind}.path"] = PATH.format(kind=kind)
         for ours in part.missing:
             what, option = WANTED[ours]
-            wanted[f"{kind}.columns.{ours}"] = f"the column that says {what}; {option} names it too{_there(part)}"
+            wanted[f"{kind}.columns.{ours}"] = f"the column that says {what}; {option} names it too{_there(part, ours)}"
         if not part.rest and kind == "items":
-            wanted["items.text"] = f"what the language model reads of an item, as in '{{title}}'{_there(part)}"
+            wanted["items.text"] = f"what the language model reads of an item, as in '{{title}}'{_there(part, 'text')}"
     if len(found.time_formats) > 1:
-        keys = " or ".join(f"timestamp_format: {_value(form)}" for form in found.time_formats)
-        column = f"'{found.interactions.means['timestamp']}'"
-        wanted["interactions.timestamp_format"] = f"no day in {column} is above 12, so it reads both ways: {keys}"
+        ways = " or ".join(found.time_formats.values())
+        wanted["interactions.timestamp_format"] = f"no day is above 12, so each time reads both ways: {ways}"
     return wanted
 
 
-def _there(part: Part) -> str:
-    """The columns that may be meant, those that repeat as ids do first."""
-    likely = [*repeating(part)]
+def _there(part: Part, ours: str) -> str:
+    """The columns that may be meant, first those whose contents look like it."""
+    likely = [] if ours == "text" else [*(timelike(part) if ours == "timestamp" else repeating(part))]
     others = [name for name in part.unused if name not in likely]
-    parts = [("repeating as ids do", likely), ("other columns" if likely else "columns there", others)]
+    parts = [
+        ("reading as times" if ours == "timestamp" else "repeating as ids do", likely),
+        ("other columns" if likely else "columns there", others),
+    ]
     return "".join(f"; {what}: {', '.join(names)}" for what, names in parts if names)
 
 
@@ -109,9 +111,11 @@ def _platform(found: Guess, wanted: Mapping[str, str]) -> Iterator[str]:
         yield _line(f"# '{_comment(found.interactions.means['order'])}' holds no times: it gives the order alone")
     if "interactions.timestamp_format" in wanted:
         yield _line(f"# TODO: {_comment(wanted['interactions.timestamp_format'])}")
-        yield from (_line(f"# timestamp_format: {_value(form)}") for form in found.time_formats)
+        yield from (
+            _line(f"# timestamp_format: {_value(form)}  # {_comment(way)}") for form, way in found.time_formats.items()
+        )
     elif found.time_formats:
-        yield _line(f"timestamp_format: {_value(found.time_formats[0])}")
+        yield _line(f"timestamp_format: {_value(next(iter(found.time_formats)))}")
     if found.events:
         yield _line("# A weight is how much one counts beside the others; what is not named here is left out.")
         yield _line(f"events: {_value(event_weights([*found.events]))}")
@@ -135,8 +139,10 @@ def _file(kind: str, part: Part, wanted: Mapping[str, str]) -> Iterator[str]:
     if table is None:
         yield _line(f"# TODO: {_comment(wanted[f'{kind}.path'])}")
     yield _line(f"path: {_value(table.path)}" if table else "path:")
-    if table and table.csv:
-        written = {"delimiter": table.csv.delimiter} | table.csv.model_dump(mode="json", exclude_defaults=True)
+    if table and table.source.csv:
+        written = {"delimiter": table.source.csv.delimiter} | table.source.csv.model_dump(
+            mode="json", exclude_defaults=True
+        )
         yield _line(f"csv: {_value(written)}")
     if table:
         yield _line(f"# It also has: {_comment(', '.join(part.unused) or 'nothing else')}")

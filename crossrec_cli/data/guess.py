@@ -11,7 +11,7 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.config.data import Clean, Source
+from crossrec_cli.config.data import Clean
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.profile import Table, tables
 from crossrec_cli.data.values import entries, identifier, path, words
@@ -63,8 +63,11 @@ class Guess:
     users: Part | None
     passed_over: list[str]
     """Files of no use, or of which there is a larger one, each with why."""
-    time_formats: list[str]
-    """What reads the times, where they do not say it themselves; several if they read in several ways."""
+    torn: list[str]
+    """Files of use that cannot be read to the end, each with why."""
+    time_formats: dict[str, str]
+    """What reads the times, where they do not say it themselves, and what it makes of one; several if they read in
+    several ways."""
     categories: dict[str, int]
     """Interactions with each widest category, most first; with what the category column means alone."""
     events: dict[str, int]
@@ -102,10 +105,8 @@ def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
     others = [table for table in found if table is not interactions.table]
     items = _items(engine, others, interactions, naming)
     users = _users(engine, [table for table in others if table is not items.table], interactions, naming)
-    used = [part.table for part in (interactions, items, users) if part and part.table]
-    for table in others:
-        if not any(table is one for one in used):
-            passed_over.append(_why_not(table, naming))
+    used = list({part.table.path: part.table for part in (interactions, items, users) if part and part.table}.values())
+    passed_over += [_why_not(table, used, naming) for table in others if all(table is not one for one in used)]
     bought = interactions.table.sample if interactions.table else None
     event, user = interactions.means.get("event"), interactions.means.get("user_id")
     return Guess(
@@ -113,6 +114,7 @@ def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
         items=items,
         users=users,
         passed_over=passed_over,
+        torn=[table.problem for table in used if table.problem],
         time_formats=time_formats,
         categories=_categories(engine, interactions, items),
         events=_counts(engine, words(bought[event])) if bought is not None and event else {},
@@ -158,7 +160,7 @@ def in_order(names: str, columns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(by_spelling[spelt(name)] for name in names.split() if spelt(name) in by_spelling))
 
 
-def _interactions(engine: Engine, found: Sequence[Table], naming: _Naming) -> tuple[Part, list[str]]:
+def _interactions(engine: Engine, found: Sequence[Table], naming: _Naming) -> tuple[Part, dict[str, str]]:
     """The file that says most of who bought what and when, of several the largest; and how it writes its times."""
 
     def fits(table: Table) -> tuple[int, int]:
@@ -168,22 +170,25 @@ def _interactions(engine: Engine, found: Sequence[Table], naming: _Naming) -> tu
         return 2 * (len(ids) == 2) + repeated + ("timestamp" in means), table.size
 
     if not found:
-        return Part(None, missing=["user_id", "item_id", "timestamp"]), []
+        return Part(None, missing=["user_id", "item_id", "timestamp"]), {}
     table = max(found, key=fits)
+    table.deepen(engine)
     means = naming.means("interactions", table, without=("timestamp", "order"))
     clock, formats = _clock(engine, table, {*means.values()}, naming)
     missing = [ours for ours in ("user_id", "item_id") if ours not in means]
     return Part(table, means | clock, missing if clock else [*missing, "timestamp"]), formats
 
 
-def _clock(engine: Engine, table: Table, used: Collection[str], naming: _Naming) -> tuple[dict[str, str], list[str]]:
+def _clock(
+    engine: Engine, table: Table, used: Collection[str], naming: _Naming
+) -> tuple[dict[str, str], dict[str, str]]:
     """Which column says when, or at least in what order; and the formats of its times if they need one."""
     named = [name for name in naming.candidates("interactions", "timestamp", table) if name not in used]
     for name in named:
         if (formats := _times(engine, table, name)) is not None:
             return {"timestamp": name}, formats
     if named and (naming.given.get("timestamp") in named or not table.seen[named[0]].filled):
-        return {"timestamp": named[0]}, []
+        return {"timestamp": named[0]}, {}
     others = [name for name in table.columns if name not in {*used, *named}]
     others = [name for name in others if not table.seen[name].mostly(table.seen[name].numbers)]  # a number may be any
     read = {name: formats for name in others if (formats := _times(engine, table, name)) is not None}
@@ -191,15 +196,15 @@ def _clock(engine: Engine, table: Table, used: Collection[str], naming: _Naming)
         return {"timestamp": next(iter(read))}, next(iter(read.values()))
     for name in (*named, *naming.candidates("interactions", "order", table)):
         if name not in used and table.seen[name].mostly(table.seen[name].numbers):
-            return {"order": name}, []
-    return {}, []
+            return {"order": name}, {}
+    return {}, {}
 
 
-def _times(engine: Engine, table: Table, name: str) -> list[str] | None:
+def _times(engine: Engine, table: Table, name: str) -> dict[str, str] | None:
     """The formats that a column's times need; empty where they need none, None where it holds no times."""
     formats = table.time_formats(engine, name)
-    if table.seen[name].mostly(table.seen[name].times) and (not formats or formats[0].startswith(ISO)):
-        return []
+    if table.seen[name].mostly(table.seen[name].times) and all(form.startswith(ISO) for form in formats):
+        return {}
     return formats or None
 
 
@@ -215,6 +220,8 @@ def _items(engine: Engine, others: Sequence[Table], interactions: Part, naming: 
             parts.append(Part(table, means))
     if parts:
         part = max(parts, key=lambda part: ("category" in part.means, len(part.means), part.size))
+        if part.table:
+            part.table.deepen(engine)
     else:
         means = naming.means("items", interactions.table) if interactions.table else {}
         if item := interactions.means.get("item_id"):
@@ -269,7 +276,9 @@ def _known(column: ir.Column, ids: Sequence[str]) -> ir.IntegerScalar:
     return text.isin(list(ids)).ifelse(text, ibis.null("string")).nunique()
 
 
-def _why_not(table: Table, naming: _Naming) -> str:
+def _why_not(table: Table, used: Sequence[Table], naming: _Naming) -> str:
+    if alike := next((one.path for one in used if one.columns == table.columns), None):
+        return f"{table.path}: has the columns of {alike}, which is larger; a glob in place of its path reads both"
     for kind, needed in (("interactions", {"user_id", "item_id"}), ("items", {"item_id"}), ("users", {"user_id"})):
         if needed <= naming.means(kind, table).keys():
             return f"{table.path}: {kind} too, and a smaller file"
@@ -304,12 +313,14 @@ def _tags(engine: Engine, users: Part) -> list[str]:
     """The columns with few values."""
     if users.table is None:
         return []
-    raw = engine.read(Source(path=users.table.path, csv=users.table.csv))
+    users.table.deepen(engine)
+    sample = users.table.sample
     others = [column for column in users.table.columns if column != users.means["user_id"]]
     if not others:
         return []
-    counts = engine.fetch(raw.aggregate(**{f"n{number}": raw[name].nunique() for number, name in enumerate(others)}))
-    return [name for number, name in enumerate(others) if 1 < counts[f"n{number}"][0].as_py() <= MANY_TAGS]
+    counts = {f"n{number}": sample[name].nunique() for number, name in enumerate(others)}
+    row = engine.fetch(sample.aggregate(**counts)).to_pylist()[0]
+    return [name for number, name in enumerate(others) if 1 < row[f"n{number}"] <= MANY_TAGS]
 
 
 def _categories(engine: Engine, interactions: Part, items: Part) -> dict[str, int]:
@@ -348,4 +359,11 @@ def repeating(part: Part) -> Iterator[str]:
     for name in part.unused:
         seen = part.table.seen[name] if part.table else None
         if seen and seen.repeats and not seen.mostly(max(seen.times, seen.fractions)):
+            yield name
+
+
+def timelike(part: Part) -> Iterator[str]:
+    """The columns of no use so far that read as times."""
+    for name in part.unused:
+        if part.table and part.table.seen[name].mostly(part.table.seen[name].times):
             yield name

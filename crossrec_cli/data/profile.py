@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import sqrt
@@ -19,9 +20,9 @@ from crossrec_cli.data.values import identifier, moment, words
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
-"""Rows of a file that are read."""
+"""Rows that are read of a file that is of use."""
 LOOKED_AT = 20_000
-"""Rows of which each column is looked at."""
+"""Rows of each file whose columns are looked at."""
 TIMES = 50_000
 """Different times on which a date format is tried."""
 REPEATED = 1.2
@@ -64,43 +65,45 @@ class Column:
 class Table:
     """One file, or a folder of Parquet parts."""
 
-    path: str
-    csv: Csv | None
-    """How it is written, where its name does not say that."""
+    source: Source
     columns: list[str]
     sample: ir.Table
+    """Its first rows: those looked at, and after ``deepen`` many more."""
     seen: dict[str, Column]
+    problem: str = ""
+    """Why no more of it could be read."""
 
     @classmethod
-    def read(cls, engine: Engine, path: str) -> tuple[Table, str]:
-        """Read the beginning of a file; with what is wrong in it, if its header alone can be read.
+    def read(cls, engine: Engine, path: str) -> Table:
+        """Look at the beginning of a file, or at its header where nothing else can be read.
 
         Raises:
             InputError: if it cannot be read.
         """
-        suffix = suffix_of(path)
-        is_text = suffix in TEXT_FILES and Path(path).is_file()
-        source = Source(path=path, csv=layout(path) if is_text else None)
-        ways, problem = [source], ""
-        if source.csv or (is_text and suffix in DELIMITERS):
-            written = source.csv or Csv(delimiter=DELIMITERS[suffix])
-            ways.append(Source(path=path, csv=written.model_copy(update={"quote": ""})))
-        for way in ways:
-            try:
-                sample = engine.keep(engine.read(way, SAMPLE), path)
-            except InputError as error:
-                problem = problem or str(error)
-            else:
-                return cls._looked_at(engine, way, sample), ""
-        if not is_text:
-            raise InputError(problem)
-        header = pa.schema([(name, pa.string()) for name in find(source).columns])
-        return cls._looked_at(engine, source, engine.keep(ibis.memtable(header.empty_table()), path)), problem
-
-    @classmethod
-    def _looked_at(cls, engine: Engine, source: Source, sample: ir.Table) -> Table:
+        is_text = suffix_of(path) in TEXT_FILES and Path(path).is_file()
+        source, problem = Source(path=path, csv=layout(path) if is_text else None), ""
+        try:
+            source, sample = _first_rows(engine, source, LOOKED_AT)
+        except InputError as error:
+            if not is_text:
+                raise
+            problem = f"{error}; its header alone was read"
+            header = pa.schema([(name, pa.string()) for name in find(source).columns])
+            sample = engine.keep(ibis.memtable(header.empty_table()), path)
         columns = [column for column in sample.columns if column != SOURCE_ROW]
-        return cls(source.path, source.csv, columns, sample, seen(engine, sample, columns))
+        return cls(source, columns, sample, seen(engine, sample, columns), problem)
+
+    def deepen(self, engine: Engine) -> None:
+        """Read more of a file that is of use."""
+        try:
+            self.source, self.sample = _first_rows(engine, self.source, SAMPLE)
+        except InputError as error:
+            self.problem = self.problem or f"{error}; its first {LOOKED_AT:,} rows alone were read"
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self.source.path
 
     @property
     def size(self) -> int:
@@ -109,10 +112,10 @@ class Table:
         parts = file.rglob("*.parquet") if file.is_dir() else [file]
         return sum(part.stat().st_size for part in parts)
 
-    def time_formats(self, engine: Engine, name: str) -> list[str]:
+    def time_formats(self, engine: Engine, name: str) -> dict[str, str]:
         """The formats that read a text column's times; see ``sniff.time_formats``."""
         if not self.seen[name].is_text or self.seen[name].mostly(self.seen[name].numbers):
-            return []
+            return {}
         times = self.sample.select(time=words(self.sample[name])).drop_null().distinct().limit(TIMES)
         return time_formats(engine.fetch(times)["time"].to_pylist())
 
@@ -143,6 +146,25 @@ class Table:
                 found.append(name)
         engine.drop(rows)
         return found
+
+
+def _first_rows(engine: Engine, source: Source, rows: int) -> tuple[Source, ir.Table]:
+    """A file's first rows, and how it is read: without quotes, as in 5" pipe, if it is not read with them.
+
+    Raises:
+        InputError: if it is read neither way.
+    """
+    try:
+        return source, engine.keep(engine.read(source, rows), source.path)
+    except InputError:
+        suffix = suffix_of(source.path)
+        if source.csv is None and suffix not in DELIMITERS:
+            raise
+        written = source.csv or Csv(delimiter=DELIMITERS[suffix])
+        unquoted = source.model_copy(update={"csv": written.model_copy(update={"quote": ""})})
+        with suppress(InputError):
+            return unquoted, engine.keep(engine.read(unquoted, rows), source.path)
+        raise
 
 
 def seen(engine: Engine, sample: ir.Table, columns: Sequence[str]) -> dict[str, Column]:
@@ -182,11 +204,7 @@ def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
             broken.append(f"{entry}: a spreadsheet; save it as CSV")
         else:
             try:
-                table, problem = Table.read(engine, str(entry))
+                found.append(Table.read(engine, str(entry)))
             except InputError as error:
                 broken.append(str(error))
-            else:
-                found.append(table)
-                if problem:
-                    broken.append(f"{problem}; its header alone was read")
     return found, broken

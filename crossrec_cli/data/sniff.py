@@ -112,18 +112,22 @@ def _chunks(path: str) -> Iterator[bytes]:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
-def time_formats(values: Sequence[str]) -> list[str]:
+def time_formats(values: Sequence[str]) -> dict[str, str]:
     """The formats, as ``strptime`` takes them, that read the most of these times, each to other times.
 
-    There are two where every day is 12 or less, as the day or the month may come first; none where none reads nearly
-    all.
+    Returns:
+        Of each format, what it makes of one of the values. There are two where every day is 12 or less, as the day or
+        the month may come first; none where none reads nearly all.
     """
     first = values[:FIRST]
     near = [form for form in _FORMATS if sum(map(bool, _read(form, first))) >= SURE * len(first)]
     readings = {tuple(_read(form, values)): form for form in reversed(near)}
-    counts = {form: sum(map(bool, reading)) for reading, form in readings.items()}
-    most = max(counts.values(), default=0)
-    return [form for form in reversed(counts) if counts[form] == most and most >= SURE * len(values) > 0]
+    counts = [sum(map(bool, reading)) for reading in readings]
+    enough = max([*counts, SURE * len(values), 1])
+    best = {form: reading for (reading, form), n in zip(readings.items(), counts, strict=True) if n >= enough}
+    rows = zip(*best.values(), strict=True)
+    telling = next((place for place, row in enumerate(rows) if len(set(row)) == len(row) and all(row)), 0)
+    return {form: f"{values[telling]} is {best[form][telling]}" for form in reversed(best)}
 
 
 def _read(form: str, values: Sequence[str]) -> list[datetime | None]:

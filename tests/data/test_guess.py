@@ -8,6 +8,7 @@ import pytest
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.data import engine
 from crossrec_cli.data.guess import guess, repeating
+from crossrec_cli.data.profile import Table
 from crossrec_cli.errors import InputError
 
 
@@ -102,7 +103,7 @@ def test_times_are_found_by_what_is_in_them(guessed):
     header = "user,item,when,day,note"
     found = guessed({"a.csv": lines(header, "1,a,13.01.2024,7,x", "1,b,14.01.2024,8,y")})
     assert found.interactions.means["timestamp"] == "when"
-    assert found.time_formats == ["%d.%m.%Y"]
+    assert [*found.time_formats] == ["%d.%m.%Y"]
     found = guessed({"a.csv": lines("user,item,born,seen", "1,a,1999-01-01,2024-01-01", "1,b,1999-01-01,2024-01-01")})
     assert found.interactions.missing == ["timestamp"], "of two that no name tells apart neither is taken"
 
@@ -149,7 +150,25 @@ def test_rows_without_a_user_are_counted(guessed):
 def test_inches_are_no_quotes(guessed):
     rows = [f'{number},i{number},2024-01-01,"{number}" pipe' for number in range(5)]
     found = guessed({"a.csv": lines("user,item,time,title", *rows)})
-    assert found.interactions.table.csv.quote == ""
+    assert found.interactions.table.source.csv.quote == ""
+
+
+def test_of_a_file_that_is_torn_far_down_the_beginning_counts(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text(lines("user,item", "1,a", "1,b"))
+    with engine.connect("duckdb", tmp_path / ".scratch", Runtime(num_threads=1)) as tables:
+        table = Table.read(tables, str(file))
+        file.write_text(lines("user,item", "1,a", "1,b", "7,8,9"))  # as if it stood far behind what is looked at
+        table.deepen(tables)
+        assert tables.count(table.sample) == 2
+    assert "line 4" in table.problem
+
+
+def test_parts_of_one_export_are_read_by_a_glob(guessed):
+    text = lines("user,item,time", "1,a,2024-01-01", "2,a,2024-01-01")
+    found = guessed({"2023.csv": text, "2024.csv": text + "3,b,2024-02-01\n"})
+    assert found.interactions.table.path.endswith("2024.csv")
+    assert ["glob" in reason for reason in found.passed_over] == [True]
 
 
 def test_a_file_that_is_torn_further_down_is_named_and_its_columns_are_known(guessed):
@@ -157,8 +176,9 @@ def test_a_file_that_is_torn_further_down_is_named_and_its_columns_are_known(gue
         {"a.csv": lines("user,item,time", "1,a,2024-01-01", *["1,b,2024-01-01"] * 5, "1,b,2024-01-01,7,8,9")}
     )
     assert found.interactions.means == {"user_id": "user", "item_id": "item", "timestamp": "time"}
-    assert len(found.passed_over) == 1
-    assert "a.csv" in found.passed_over[0]
+    assert len(found.torn) == 1
+    assert "a.csv: cannot be read: line 8" in found.torn[0]
+    assert not found.passed_over
 
 
 def test_what_cannot_be_read_is_named(guessed, tmp_path):

@@ -72,4 +72,12 @@ def test_an_encoding_that_is_not_read_is_named_and_not_taken_for_another(tmp_pat
     ],
 )
 def test_time_formats(values, expected):
-    assert time_formats(values) == expected
+    assert [*time_formats(values)] == expected
+
+
+def test_readings_that_differ_are_shown():
+    readings = time_formats(["01/01/2009", "01/02/2009"])
+    assert readings == {
+        "%d/%m/%Y": "01/02/2009 is 2009-02-01 00:00:00",
+        "%m/%d/%Y": "01/02/2009 is 2009-01-02 00:00:00",
+    }
