@@ -351,15 +351,6 @@ class Runtime(Section):
     """Memory that preprocess's tables may take before they spill to disk, as in ``4GB``."""
 
 
-class Report(Section):
-    """What the page report.html shows of people."""
-
-    examples: Annotated[int, Field(ge=0, le=100)] = 0
-    """So many test users' purchases and lists, drawn at random. They are real people's: mind who reads the page."""
-    ids: Literal["pseudonyms", "real"] = "pseudonyms"
-    """Whether these users bear running numbers or the ids of the data."""
-
-
 class Tracking(Section):
     """Where an evaluation's config, figures and page are sent as well."""
 
@@ -390,7 +381,6 @@ class Config(Section):
     search: Search = Search()
     tune: Tune = Tune()
     runtime: Runtime = Runtime()
-    report: Report = Report()
     tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
