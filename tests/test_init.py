@@ -19,7 +19,7 @@ def begun(crossrec, folder, *options):
 
 
 def test_what_it_writes_runs(shop, crossrec):
-    told, config = begun(crossrec, shop.folder)
+    answer, config = begun(crossrec, shop.folder)
     platform = config.data.platforms[0]
     assert platform.interactions.columns.model_dump(exclude_none=True) == {
         "user_id": "user",
@@ -29,7 +29,7 @@ def test_what_it_writes_runs(shop, crossrec):
     assert platform.items.columns.model_dump(exclude_none=True) == {"item_id": "item", "category": "kind"}
     assert platform.items.text == "{title}"
     assert platform.users.tags == (), "a club that all are in tells nothing"
-    assert told["target"] == "book", "fewer books are bought than records"
+    assert answer["target"] == "book", "fewer books are bought than records"
     path = shop.folder / "crossrec.yaml"
     assert "1,440  record" in path.read_text()
     done = crossrec("preprocess", path, "--set", f"run_dir={shop.folder / 'begun'}")
@@ -64,7 +64,7 @@ def odd(tmp_path):
 
 
 def test_odd_names_words_and_files(odd, crossrec):
-    told, config = begun(crossrec, odd)
+    answer, config = begun(crossrec, odd)
     platform = config.data.platforms[0]
     assert platform.interactions.columns.user_id == "visitorid"
     assert {word: event.weight for word, event in platform.interactions.events.items()} == {
@@ -78,8 +78,8 @@ def test_odd_names_words_and_files(odd, crossrec):
     assert platform.users.path == str(odd / "parts")
     assert config.domains.target.category == ("D: [E",)
     useless = ("notes.txt", "old.csv", "stock.csv", "torn.parquet")
-    assert [sum(name in reason for reason in told["passed_over"]) for name in useless] == [1] * len(useless)
-    assert len(told["passed_over"]) == len(useless)
+    assert [sum(name in reason for reason in answer["passed_over"]) for name in useless] == [1] * len(useless)
+    assert len(answer["passed_over"]) == len(useless)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_what_it_cannot_tell_is_left_to_do(tmp_path, crossrec, files, options, m
     assert path.read_text().count("# TODO: ") == done.stderr.count("TODO") >= len(missing)
     done = crossrec("config", "validate", path, "--json")
     assert done.exit_code == (ExitCode.CONFIG if missing else 0)
-    told = json.loads(done.stdout).get("error", [])
-    assert [name for name in missing if not any(f"'{name}'" in line for line in told)] == []
-    assert len(told) == len(missing)
+    answer = json.loads(done.stdout).get("error", [])
+    assert [name for name in missing if not any(f"'{name}'" in line for line in answer)] == []
+    assert len(answer) == len(missing)
     before = path.read_bytes()
     assert crossrec("init", tmp_path, *options).exit_code == ExitCode.INPUT
     assert path.read_bytes() == before
@@ -114,8 +114,8 @@ def test_what_it_cannot_tell_is_left_to_do(tmp_path, crossrec, files, options, m
 
 def test_days_that_read_both_ways_are_left_to_do(tmp_path, crossrec):
     (tmp_path / "a.csv").write_text("user,item,time\n1,2,01/02/2024\n1,3,03/04/2024\n")
-    told, config = begun(crossrec, tmp_path)
-    assert told["todo"] == ["interactions.timestamp_format"]
+    answer, config = begun(crossrec, tmp_path)
+    assert answer["todo"] == ["interactions.timestamp_format"]
     assert config.data.platforms[0].interactions.timestamp_format is None
     path = tmp_path / "crossrec.yaml"
     text = path.read_text()

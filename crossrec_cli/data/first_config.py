@@ -9,7 +9,9 @@ from pathlib import Path
 import yaml
 
 from crossrec_cli.config.data import Clean
-from crossrec_cli.data.guess import SHOWN, WHOLE_CATALOGUE, Guess, Part, event_weights, repeating, timelike
+from crossrec_cli.data.guess import WHOLE_CATALOGUE, Guess
+from crossrec_cli.data.parts import Part
+from crossrec_cli.data.vocabulary import event_weights
 
 CONFIG = """\
 # Written by 'crossrec init' from the files in {folder}: see that each line is right{todo}.
@@ -52,6 +54,8 @@ WANTED = {
 }
 PATH = "where {kind} are; no file here looks like it"
 INDENT = 8
+SHOWN = 12
+"""Categories and words of events that are named."""
 
 
 def first_config(found: Guess, folder: Path, sample: int) -> str:
@@ -94,7 +98,7 @@ def todo(found: Guess) -> dict[str, str]:
 
 def _there(part: Part, ours: str) -> str:
     """The columns that may be meant, first those whose contents look like it."""
-    likely = [] if ours == "text" else [*(timelike(part) if ours == "timestamp" else repeating(part))]
+    likely = [] if ours == "text" else part.likely(ours)
     others = [name for name in part.unused if name not in likely]
     parts = [
         ("reading as times" if ours == "timestamp" else "repeating as ids do", likely),
@@ -118,7 +122,7 @@ def _platform(found: Guess, wanted: Mapping[str, str]) -> Iterator[str]:
         yield _line(f"timestamp_format: {_value(next(iter(found.time_formats)))}")
     if found.events:
         yield _line("# A weight is how much one counts beside the others; what is not named here is left out.")
-        yield _line(f"events: {_value(event_weights([*found.events]))}")
+        yield _line(f"events: {_value(event_weights([*found.events][:SHOWN]))}")
     yield "      items:"
     yield from _file("items", found.items, wanted)
     yield _line("# What the language model reads. An empty column drops out together with the punctuation behind it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 USER = """
     user_id uid customer_id customer_no customer_number cust_id account_id client_id member_id household_id
@@ -73,3 +73,17 @@ EVENTS: Mapping[str, dict[str, object]] = {
 def spelt(name: str) -> str:
     """A column's name as it is compared: without case, spaces, punctuation and RecBole's type behind a colon."""
     return re.sub(r":.*|[\W_]", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def in_order(names: str, columns: Iterable[str]) -> list[str]:
+    """The columns that go by one of the names, however they are spelt, in the order of the names."""
+    by_spelling = {spelt(column): column for column in reversed([*columns])}
+    return list(dict.fromkeys(by_spelling[spelt(name)] for name in names.split() if spelt(name) in by_spelling))
+
+
+def event_weights(events: Iterable[str]) -> dict[str, dict[str, object]]:
+    """What each word of an event column is likely to be worth."""
+    return {
+        word: next((worth for pattern, worth in EVENTS.items() if re.search(pattern, word.lower())), {})
+        for word in events
+    }

@@ -14,8 +14,8 @@ def test_order_lines_of_a_raw_export_need_no_edit(tmp_path, crossrec):
     """One table: semicolons, dd.mm.yyyy, Windows-1252, guests without an account, no categories, German headers."""
     folder = order_lines(tmp_path / "shop")
     done = crossrec("init", folder, "--json")
-    told = json.loads(done.stdout)
-    assert told["todo"] == told["passed_over"] == []
+    answer = json.loads(done.stdout)
+    assert answer["todo"] == answer["passed_over"] == answer["torn"] == []
     assert crossrec("config", "validate", folder / "crossrec.yaml").exit_code == 0
     config = load_config(folder / "crossrec.yaml")
     platform = config.data.platforms[0]

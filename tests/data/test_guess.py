@@ -7,7 +7,7 @@ import pytest
 
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.data import engine
-from crossrec_cli.data.guess import guess, repeating
+from crossrec_cli.data.guess import guess
 from crossrec_cli.data.profile import Table
 from crossrec_cli.errors import InputError
 
@@ -137,7 +137,7 @@ def test_what_repeats_like_an_id_is_named_first(guessed):
     rows = [f"{number % 6},i{number % 7},2024-01-01,{number},{number % 2},1.{number % 9 + 1}" for number in range(84)]
     found = guessed({"a.csv": lines("Wer,item,time,line,flag,sum", *rows)})
     assert found.interactions.missing == ["user_id"]
-    assert [*repeating(found.interactions)] == ["Wer"]
+    assert found.interactions.likely("user_id") == ["Wer"]
 
 
 def test_rows_without_a_user_are_counted(guessed):
@@ -199,3 +199,10 @@ def test_lists_and_numbers_of_parquet_files(guessed, tmp_path):
     found = guessed({})
     assert found.interactions.means == {"user_id": "user", "item_id": "item", "timestamp": "time"}
     assert found.categories == {"A": 2, "C": 1}
+
+
+def test_what_a_column_is_called_it_must_also_hold(guessed):
+    header = "user,item,time,Vorgang,Bewertung,Menge"
+    found = guessed({"a.csv": lines(header, *(f"1,i{n},2024-01-01,V{n},fine {n},{n}" for n in range(40)))})
+    assert found.interactions.means == {"user_id": "user", "item_id": "item", "timestamp": "time", "quantity": "Menge"}
+    assert found.events == {}
