@@ -66,7 +66,7 @@ class Naming:
         """The columns that go by the names of one of ours, the likeliest first, those mostly empty last."""
         if self.given.get(ours) in table.columns:
             return [self.given[ours]]
-        half = max(seen.filled for seen in table.seen.values()) / 2
+        half = max((seen.filled for seen in table.seen.values()), default=0) / 2
         return sorted(in_order(COLUMNS[kind][ours], table.columns), key=lambda name: table.seen[name].filled < half)
 
     def means(self, kind: str, table: Table) -> dict[str, str]:
@@ -82,7 +82,7 @@ class Naming:
 def interactions_part(engine: Engine, found: Sequence[Table], naming: Naming) -> tuple[Part, dict[str, str]]:
     """The file that says most of who bought what and when, of several the largest; and how it writes its times."""
 
-    def fits(table: Table) -> tuple[int, int]:
+    def evidence(table: Table) -> tuple[int, int]:
         means = naming.means("interactions", table)
         ids = [table.seen[means[ours]] for ours in ("user_id", "item_id") if ours in means]
         repeated = sum(seen.repeats for seen in ids)
@@ -90,17 +90,17 @@ def interactions_part(engine: Engine, found: Sequence[Table], naming: Naming) ->
 
     if not found:
         return Part(None, missing=["user_id", "item_id", "timestamp"]), {}
-    table = max(found, key=fits)
+    table = max(found, key=evidence)
     table.deepen(engine)
     means = naming.means("interactions", table)
-    means = {ours: name for ours, name in means.items() if ours not in CLOCKS and _fits(ours, table.seen[name])}
+    means = {ours: name for ours, name in means.items() if ours not in CLOCKS and _can_be(ours, table.seen[name])}
     clock, formats = _clock(engine, table, {*means.values()}, naming)
     missing = [ours for ours in ("user_id", "item_id") if ours not in means]
     means = {ours: (means | clock)[ours] for ours in COLUMNS["interactions"] if ours in means | clock}
     return Part(table, means, missing if clock else [*missing, "timestamp"]), formats
 
 
-def _fits(ours: str, seen: Column) -> bool:
+def _can_be(ours: str, seen: Column) -> bool:
     """Whether what is in a column can be what it is called."""
     if ours == "event":
         return seen.distinct <= MANY_EVENTS
@@ -219,14 +219,15 @@ def _texts(engine: Engine, items: Part, interactions: Part) -> list[str]:
     free = [name for name in table.columns if name not in used and not set("{}:!") & set(name)]  # a template's own
     seen = table.seen
     free = [name for name in free if not seen[name].mostly(max(seen[name].numbers, seen[name].times))]
-    if table is interactions.table and "item_id" in items.means:
-        free = table.describe(engine, items.means["item_id"], free)
-    known = in_order(TEXT, free)
-    brand = items.means.get("brand")
-    if known:
+    item = items.means.get("item_id") if table is interactions.table else None
+
+    def of_items(names: list[str]) -> list[str]:
+        return table.describe(engine, item, names) if item and names else names
+
+    brand, category = items.means.get("brand"), items.means.get("category")
+    if known := of_items(in_order(TEXT, free)):
         return list(dict.fromkeys([*known, *([brand] if brand in free else [])]))
-    category = items.means.get("category")
-    return list(dict.fromkeys([*free, *([category] if category else [])])) or [*items.means.values()][:1]
+    return list(dict.fromkeys([*of_items(free), *([category] if category else [])])) or [*items.means.values()][:1]
 
 
 def _tags(engine: Engine, users: Part) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
 """Rows that are read of a file that is of use."""
-LOOKED_AT = 20_000
+LOOKED_AT = 10_000
 """Rows of each file whose columns are looked at."""
 TIMES = 50_000
 """Different times on which a date format is tried."""
@@ -124,25 +124,27 @@ class Table:
         missing = identifier(self.sample[name]).isnull().mean()
         return float(engine.fetch(self.sample.aggregate(share=missing))["share"][0].as_py() or 0)
 
-    def describe(self, engine: Engine, item: str, names: Iterable[str]) -> list[str]:
+    def describe(self, engine: Engine, item: str, names: Sequence[str]) -> list[str]:
         """Those of the columns that say something of the item, and not of the purchase: the same on nearly all rows.
 
         By Goodman and Kruskal's lambda: how much seldomer the most frequent value of the item is wrong than the most
-        frequent value of all. Items with one row say nothing; where there are no others, every column is taken.
+        frequent value of all. Items with one row say nothing; without two others every column is taken.
         """
         cells = {name: words(self.sample[name]) for name in names}
         rows = self.sample.select(item=identifier(self.sample[item]), **cells)
         rows = rows.filter(rows["item"].notnull())
         times = rows.group_by("item").aggregate(times=rows.count()).filter(lambda counted: counted["times"] > 1)
         rows = engine.keep(rows.semi_join(times, "item"), self.path)
-        total = engine.count(rows)
-        found = []
+        total, found = engine.count(rows), []
+        if engine.count(rows.select("item").distinct()) <= 1:
+            return [*names]
         for name in names:
             pairs = rows.group_by("item", name).aggregate(n=rows.count())
-            within = pairs.group_by("item").aggregate(n=pairs["n"].max()).aggregate(n=lambda most: most["n"].sum())
-            overall = pairs.group_by(name).aggregate(n=pairs["n"].sum()).aggregate(n=lambda most: most["n"].max())
-            by_item, by_all = (engine.fetch(counted)["n"][0].as_py() or 0 for counted in (within, overall))
-            if by_item - by_all >= EXPLAINED * (total - by_all) and (total > by_all or not total):
+            within = pairs.group_by("item").aggregate(n=pairs["n"].max())
+            overall = pairs.group_by(name).aggregate(n=pairs["n"].sum())
+            sums = within.aggregate(by_item=within["n"].sum()).cross_join(overall.aggregate(by_all=overall["n"].max()))
+            by_item, by_all = engine.fetch(sums).to_pylist()[0].values()
+            if by_item - by_all >= EXPLAINED * (total - by_all) > 0:
                 found.append(name)
         engine.drop(rows)
         return found
