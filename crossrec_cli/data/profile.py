@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from math import sqrt
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import pyarrow as pa
 
 from crossrec_cli.config.data import Csv, Source
 from crossrec_cli.data.engine import DELIMITERS, SOURCE_ROW, Engine, find
-from crossrec_cli.data.sniff import EARLIEST, SPREADSHEETS, SURE, TEXT_FILES, layout, suffix_of, time_formats
-from crossrec_cli.data.values import identifier, moment, words
+from crossrec_cli.data.sniff import SPREADSHEETS, SURE, TEXT_FILES, layout, suffix_of, time_formats
+from crossrec_cli.data.values import identifier, words
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
@@ -33,6 +32,11 @@ EXPLAINED = 0.8
 DECIMAL_COMMA = r"^[-+]?\d{1,3}(\.?\d{3})*,\d+$"
 FRACTION = r"^[-+]?[\d.,]*[.,]\d+$"
 
+ISO_TIME = r"^(199\d|20\d\d)-(0[1-9]|1[0-2])-\d\d([T ]\d\d:\d\d.*)?$"
+_SINCE_1970 = [(631_152_000 * unit, 4_102_444_800 * unit) for unit in (1, 10**3, 10**6, 10**9)]
+_DATES = [(19_900_101 * 10**zeros, 21_001_231 * 10**zeros) for zeros in (0, 4, 6)]
+TIME_NUMBERS = [*_SINCE_1970, *_DATES]
+"""Numbers that are times from 1990 to 2100: seconds, milliseconds and so on since 1970, and 20240501."""
 FIGURES = ("filled", "distinct", "numbers", "fractions", "times")
 
 
@@ -172,23 +176,25 @@ def _first_rows(engine: Engine, source: Source, rows: int) -> tuple[Source, ir.T
 def seen(engine: Engine, sample: ir.Table, columns: Sequence[str]) -> dict[str, Column]:
     """What is in the first cells of each column."""
     first = sample.limit(LOOKED_AT)
-    earliest = ibis.literal(datetime(EARLIEST, 1, 1))
+    texts = engine.keep(first.select(**{f"text{place}": words(first[name]) for place, name in enumerate(columns)}), "")
     figures: dict[str, ir.Value] = {}
     for place, name in enumerate(columns):
-        cell, text, kind = first[name], words(first[name]), first[name].type()
-        may_be_time = kind.is_string() or kind.is_numeric() or kind.is_timestamp() or kind.is_date()
-        is_number = text.try_cast("float64").notnull() | text.re_search(DECIMAL_COMMA)
+        text, cell = texts[f"text{place}"], sample[name]
+        value = text.try_cast("float64")
+        is_number = value.notnull() | text.re_search(DECIMAL_COMMA)
+        is_time = ibis.or_(text.re_search(ISO_TIME), *(value.between(low, high) for low, high in TIME_NUMBERS))
         figures |= {
             f"filled{place}": text.count(),
             f"distinct{place}": text.nunique(),
             f"numbers{place}": is_number.sum(),
             f"fractions{place}": (is_number & text.re_search(FRACTION)).sum(),
-            f"times{place}": (moment(cell) >= earliest).sum() if may_be_time else ibis.literal(0),
+            f"times{place}": text.count() if cell.type().is_timestamp() or cell.type().is_date() else is_time.sum(),
         }
-    row = engine.fetch(first.aggregate(**figures)).to_pylist()[0]
+    row = engine.fetch(texts.aggregate(**figures)).to_pylist()[0]
+    engine.drop(texts)
     return {
         name: Column(
-            **{key: row[f"{key}{place}"] or 0 for key in FIGURES}, is_text=bool(first[name].type().is_string())
+            **{key: row[f"{key}{place}"] or 0 for key in FIGURES}, is_text=bool(sample[name].type().is_string())
         )
         for place, name in enumerate(columns)
     }
