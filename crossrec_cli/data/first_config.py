@@ -52,7 +52,7 @@ WANTED = {
     "item_id": ("what was bought", "--item"),
     "timestamp": ("when", "--time"),
 }
-PATH = "where {kind} are; no file here looks like it"
+NO_FILE = "where {kind} are; no file here looks like it"
 INDENT = 8
 SHOWN = 12
 """Categories and words of events that are named."""
@@ -84,7 +84,7 @@ def todo(found: Guess) -> dict[str, str]:
     wanted = {}
     for kind, part in (("interactions", found.interactions), ("items", found.items)):
         if part.table is None:
-            wanted[f"{kind}.path"] = PATH.format(kind=kind)
+            wanted[f"{kind}.path"] = NO_FILE.format(kind=kind)
         for ours in part.missing:
             what, option = WANTED[ours]
             wanted[f"{kind}.columns.{ours}"] = f"the column that says {what}; {option} names it too{_there(part, ours)}"

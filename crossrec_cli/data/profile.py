@@ -32,7 +32,7 @@ EXPLAINED = 0.8
 DECIMAL_COMMA = r"^[-+]?\d{1,3}(\.?\d{3})*,\d+$"
 FRACTION = r"^[-+]?[\d.,]*[.,]\d+$"
 
-ISO_TIME = r"^(199\d|20\d\d)-(0[1-9]|1[0-2])-\d\d([T ]\d\d:\d\d.*)?$"
+ISO_TIME = r"^(199\d|20\d\d)-(0[1-9]|1[0-2])-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$"
 _SINCE_1970 = [(631_152_000 * unit, 4_102_444_800 * unit) for unit in (1, 10**3, 10**6, 10**9)]
 _DATES = [(19_900_101 * 10**zeros, 21_001_231 * 10**zeros) for zeros in (0, 4, 6)]
 TIME_NUMBERS = [*_SINCE_1970, *_DATES]

@@ -38,7 +38,7 @@ _DATES = [
     *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y"),
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
 ]
-_TIMES = ["%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S %z", "%I:%M %p", "%I:%M:%S %p", "%H:%M Uhr"]
+_TIMES = ["%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S %z", "%H:%M:%S%z", "%I:%M %p", "%I:%M:%S %p", "%H:%M Uhr"]
 _FORMATS = [*_DATES, *(date + between + time for date, between, time in product(_DATES, (" ", ", ", ""), _TIMES))]
 
 
@@ -66,7 +66,7 @@ def _dialect(text: str) -> tuple[str, bool, int]:
     query = "SELECT Delimiter, HasHeader, len(Columns) FROM sniff_csv($path, ignore_errors = true, strict_mode = false)"
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         file = Path(folder) / "beginning.csv"
-        file.write_text(text, encoding="utf-8")  # DuckDB itself reads few encodings
+        file.write_text(text, encoding="utf-8", newline="")  # DuckDB itself reads few encodings
         try:
             found = connection.execute(query, {"path": str(file)}).fetchone()
         except duckdb.Error:

@@ -104,6 +104,13 @@ def test_times_are_found_by_what_is_in_them(guessed):
     found = guessed({"a.csv": lines(header, "1,a,13.01.2024,7,x", "1,b,14.01.2024,8,y")})
     assert found.interactions.means["timestamp"] == "when"
     assert [*found.time_formats] == ["%d.%m.%Y"]
+    found = guessed(
+        {"a.csv": lines("user,item,time", "1,a,2024-01-13 10:00:00 +0100", "1,b,2024-01-14 10:00:00 +0100")}
+    )
+    assert [*found.time_formats] == ["%Y-%m-%d %H:%M:%S %z"]
+    found = guessed({"a.csv": lines("user,item,time", "1,a,2024-01-13T10:00:00Z", "1,b,2024-01-14T10:00:00+01:00")})
+    assert found.interactions.means["timestamp"] == "time"
+    assert not found.time_formats
     found = guessed({"a.csv": lines("user,item,born,seen", "1,a,1999-01-01,2024-01-01", "1,b,1999-01-01,2024-01-01")})
     assert found.interactions.missing == ["timestamp"], "of two that no name tells apart neither is taken"
 
