@@ -38,6 +38,7 @@ def test_only_what_is_not_the_default_is_marked_with_it():
         "data.platforms[0].interactions.columns.timestamp": None,
         "data.platforms[0].interactions.events": {},
         "data.platforms[0].interactions.events.purchase.weight": 1.0,
+        "data.platforms[0].items.columns.category": None,
         "data.platforms[0].items.columns.brand": None,
         "data.platforms[0].items.columns.price": None,
         "data.platforms[0].users": None,
@@ -50,7 +51,7 @@ def test_only_what_is_not_the_default_is_marked_with_it():
     lines = annotated(config).splitlines()
     assert "  k:  # default: [5, 10, 50]" in lines
     assert '  repeats: first  # default: "strongest"' in lines
-    assert sum("# default" in line for line in lines) == 11
+    assert sum("# default" in line for line in lines) == 12
 
 
 def test_accounts_in_addresses_are_masked(crossrec):
