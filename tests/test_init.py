@@ -1,4 +1,4 @@
-"""crossrec init: a config from what the columns are called."""
+"""crossrec init: a config from what the files of a shop are called and hold."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 
 import pandas as pd
 import pytest
+import yaml
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 
 
-def begun(crossrec, folder):
-    done = crossrec("init", folder, "--json")
+def begun(crossrec, folder, *options):
+    done = crossrec("init", folder, *options, "--json")
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout), load_config(folder / "crossrec.yaml")
 
 
 def test_what_it_writes_runs(shop, crossrec):
-    told, config = begun(crossrec, shop.folder)
+    answer, config = begun(crossrec, shop.folder)
     platform = config.data.platforms[0]
     assert platform.interactions.columns.model_dump(exclude_none=True) == {
         "user_id": "user",
@@ -28,7 +29,7 @@ def test_what_it_writes_runs(shop, crossrec):
     assert platform.items.columns.model_dump(exclude_none=True) == {"item_id": "item", "category": "kind"}
     assert platform.items.text == "{title}"
     assert platform.users.tags == (), "a club that all are in tells nothing"
-    assert told["target"] == "book", "fewer books are bought than records"
+    assert answer["target"] == "book", "fewer books are bought than records"
     path = shop.folder / "crossrec.yaml"
     assert "1,440  record" in path.read_text()
     done = crossrec("preprocess", path, "--set", f"run_dir={shop.folder / 'begun'}")
@@ -63,7 +64,7 @@ def odd(tmp_path):
 
 
 def test_odd_names_words_and_files(odd, crossrec):
-    told, config = begun(crossrec, odd)
+    answer, config = begun(crossrec, odd)
     platform = config.data.platforms[0]
     assert platform.interactions.columns.user_id == "visitorid"
     assert {word: event.weight for word, event in platform.interactions.events.items()} == {
@@ -76,36 +77,57 @@ def test_odd_names_words_and_files(odd, crossrec):
     assert platform.items.text == "{note}. {Main Category}"
     assert platform.users.path == str(odd / "parts")
     assert config.domains.target.category == ("D: [E",)
-    useless = ("old.csv", "stock.csv", "torn.parquet")
-    assert [sum(name in reason for reason in told["passed_over"]) for name in useless] == [1, 1, 1]
-    assert len(told["passed_over"]) == len(useless)
-
-
-def test_a_log_that_tells_what_was_bought_is_enough_and_a_time_is_asked_for(tmp_path, crossrec):
-    rows = {"customer": ["a", "b"], "sku": ["x", "y"], "department": ["A", "B"], "title": ["t", "u"]}
-    pd.DataFrame(rows).to_csv(tmp_path / "log.csv", index=False)
-    done = crossrec("init", tmp_path)
-    assert done.exit_code == 0
-    assert "looks like a time" in done.stderr
-    config = load_config(tmp_path / "crossrec.yaml")
-    assert config.data.platforms[0].items.path == config.data.platforms[0].interactions.path
-    assert config.data.platforms[0].interactions.columns.timestamp == "FILL IN"
+    useless = ("notes.txt", "old.csv", "stock.csv", "torn.parquet")
+    assert [sum(name in reason for reason in answer["passed_over"]) for name in useless] == [1] * len(useless)
+    assert len(answer["passed_over"]) == len(useless)
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "options", "missing"),
     [
-        ({}, "there is no table"),
-        ({"a.csv": "user,colour\n1,2\n"}, "a user's and an item's id: "),
-        ({"a.csv": "user,item,time\n1,2,3\n"}, "an item's id and a category: "),
+        ({}, [], ["path", "user_id", "item_id", "path", "item_id", "text"]),
+        ({"a.csv": "user,colour\n1,2\n"}, [], ["item_id", "item_id", "text"]),
+        ({"a.csv": "Wer,item,time\n1,2,2024-01-01\n"}, [], ["user_id"]),
+        ({"a.csv": "Wer,item,time\n1,2,2024-01-01\n"}, ["--user", "Wer"], []),
+        ({"a.csv": "user,item,when\n1,2,3\n"}, [], ["timestamp"]),
+        ({"a.csv": "user,item,when\n1,2,3\n"}, ["--time", "when"], []),
+        ({"a.csv": "W,A,T,G\n1,2,3,4\n"}, ["--user", "W", "--item", "A", "--time", "T", "--category", "G"], []),
     ],
 )
-def test_what_is_missing_is_named_and_nothing_is_written(tmp_path, crossrec, files, told):
+def test_what_it_cannot_tell_is_left_to_do(tmp_path, crossrec, files, options, missing):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    done = crossrec("init", tmp_path)
+    done = crossrec("init", tmp_path, *options)
+    assert done.exit_code == 0
+    path = tmp_path / "crossrec.yaml"
+    assert yaml.safe_load(path.read_text())["data"]["platforms"]
+    assert path.read_text().count("# TODO: ") == done.stderr.count("TODO") >= len(missing)
+    done = crossrec("config", "validate", path, "--json")
+    assert done.exit_code == (ExitCode.CONFIG if missing else 0)
+    answer = json.loads(done.stdout).get("error", [])
+    assert [name for name in missing if not any(f"'{name}'" in line for line in answer)] == []
+    assert len(answer) == len(missing)
+    before = path.read_bytes()
+    assert crossrec("init", tmp_path, *options).exit_code == ExitCode.INPUT
+    assert path.read_bytes() == before
+
+
+def test_days_that_read_both_ways_are_left_to_do(tmp_path, crossrec):
+    (tmp_path / "a.csv").write_text("user,item,time\n1,2,01/02/2024\n1,3,03/04/2024\n")
+    answer, config = begun(crossrec, tmp_path)
+    assert answer["todo"] == ["interactions.timestamp_format"]
+    assert config.data.platforms[0].interactions.timestamp_format is None
+    path = tmp_path / "crossrec.yaml"
+    text = path.read_text()
+    for form in ("%d/%m/%Y", "%m/%d/%Y"):
+        path.write_text(text.replace(f"# timestamp_format: '{form}'", f"timestamp_format: '{form}'"))
+        assert load_config(path).data.platforms[0].interactions.timestamp_format == form
+
+
+def test_a_column_or_folder_that_is_not_there_writes_nothing(tmp_path, crossrec):
+    (tmp_path / "a.csv").write_text("user,item,time\n1,2,3\n")
+    done = crossrec("init", tmp_path, "--user", "usr")
     assert done.exit_code == ExitCode.INPUT
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert "did you mean 'user'" in done.stderr
     assert not (tmp_path / "crossrec.yaml").exists()
     assert crossrec("init", tmp_path / "nowhere").exit_code == ExitCode.INPUT

@@ -235,6 +235,8 @@ def _explain(error: ValidationError, source: _Source) -> Iterator[str]:
         elif kind == "literal_error":
             choices = problem["ctx"]["expected"]
             message = f"{name}: {problem['input']!r} is not one of {choices}"
+        elif problem["input"] is None:
+            message = f"missing value of '{path[-1]}'" + _in(parent)
         elif kind == "string_pattern_mismatch":
             message = f"{name}: {problem['input']!r} has not the form {problem['ctx']['pattern']}"
         else:

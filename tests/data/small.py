@@ -6,6 +6,7 @@ import io
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from conftest import Shop
 
@@ -107,6 +108,40 @@ def measured(found: dict[str, pd.DataFrame], measure: str) -> dict[tuple[str, st
     rows = rows[rows["measure"] == measure]
     assert not rows.duplicated(["label", "other"]).any()
     return {(row.label, None if pd.isna(row.other) else row.other): row.value for row in rows.itertuples()}
+
+
+GUESTS = 0.25
+"""The share of ``order_lines`` without a customer."""
+
+
+def order_lines(folder: Path) -> Path:
+    """A German shop's raw export: one table of order lines, with guests, and neither an items file nor a category.
+
+    Semicolons, dd.mm.yyyy, decimal commas, Windows-1252. Each of 60 customers buys goods of one word in their names.
+    """
+    rng = np.random.default_rng(0)
+    words = ["Käse", "Soße", "Müsli", "Tee – grün"]
+    rows = []
+    for order in range(480):
+        customer = order // 4 % 60
+        for line, number in enumerate(rng.choice(12, int(rng.integers(1, 5)), replace=False), 1):
+            item = customer % 4 * 12 + int(number)
+            rows.append(
+                {
+                    "Belegnummer": f"R{order:05}",
+                    "Pos": line,
+                    "Kundennummer": "" if order % 4 == 0 else str(10_000 + customer),
+                    "Bestelldatum": f"{pd.Timestamp('2023-01-05') + pd.Timedelta(days=order):%d.%m.%Y}",
+                    "Artikelnummer": f"A{item:03}",
+                    "Bezeichnung": f"{words[item // 12]} {item} g",
+                    "Menge": int(rng.integers(1, 4)),
+                    "Einzelpreis": f"{1 + item % 7},{item:02}",
+                    "Land": "AT" if order % 9 == 0 else "DE",
+                }
+            )
+    folder.mkdir()
+    pd.DataFrame(rows).to_csv(folder / "bestellungen.csv", sep=";", index=False, encoding="cp1252")
+    return folder
 
 
 def cleaned(shop: Shop) -> dict[str, pd.DataFrame]:
