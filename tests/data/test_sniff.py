@@ -23,7 +23,7 @@ GERMAN = "Kunde;Größe;Preis\n1;Ä – 10 €;1,50\n2;B, C;2,50\n"
         ("a.csv", b"user;item\n1;a, b\n2;b\n", Csv(delimiter=";")),
         ("a.txt", b"user|item\n1|a\n2|b\n", Csv(delimiter="|")),
         ("a.csv", b"user\titem\n1\ta\n2\tb\n", Csv(delimiter="\t")),
-        ("a.csv.gz", gzip.compress(b"user;item\n1;a\n2;b\n"), Csv(delimiter=";")),
+        ("a.csv.gz", gzip.compress(b"user;item\n1;a\n2;b\n", mtime=0), Csv(delimiter=";")),
         ("a.csv", GERMAN.encode("cp1252"), Csv(delimiter=";", encoding="windows-1252")),
         ("a.csv", GERMAN.encode("utf-8-sig"), Csv(delimiter=";")),
         ("a.csv", GERMAN.encode("utf-16"), Csv(delimiter=";", encoding="utf-16")),
