@@ -32,6 +32,8 @@ from crossrec_cli.reporting import Advance, mask
 
 LOG_FILE = "run.log"
 EVENTS_FILE = "events.jsonl"
+ANY_WIDTH = 100_000
+"""Wider than any line of a table: where there is no terminal, nothing is wrapped or cut."""
 PLAIN_SECONDS = 5.0
 """Where there is no terminal, a line of progress at most this often: a night of cron stays readable."""
 
@@ -151,7 +153,9 @@ class Console:
         """A table on stdout; the first column is text, the others are figures. Quiet leaves it out unless asked for."""
         if self.as_json or (self.quiet and not wanted):
             return
-        table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        if title:
+            self.out.print(Text(title, style="bold"), soft_wrap=True)
+        table = Table(box=None, pad_edge=False)
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 else "right", style="" if index else "cyan")
         for row in rows:
@@ -163,6 +167,12 @@ class Console:
         """A line of a result on stdout. Quiet leaves it out unless it was asked for."""
         if not self.as_json and (wanted or not self.quiet):
             self.out.print(line, soft_wrap=True)
+
+    def fit(self, line: Text) -> Text:
+        """What a terminal holds of a line, with … for the rest; a pipe or a file holds all of it."""
+        if self.out.is_terminal:
+            line.truncate(self.out.width, overflow="ellipsis")
+        return line
 
     def remark(self, line: str) -> None:
         """A line between results on stdout, unless quiet."""
@@ -182,7 +192,15 @@ class Console:
 
 
 class _Out(RichConsole):
-    """stdout. When nobody reads on, as in ``crossrec run … | head -1``, the work goes on all the same."""
+    """stdout, as wide as the terminal or ``COLUMNS``, and of any width elsewhere.
+
+    When the reader closes it, as in ``crossrec run … | head -1``, the work goes on all the same.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if not self.is_terminal:
+            self.width = ANY_WIDTH
 
     def on_broken_pipe(self) -> None:
         """Rich would end the process here."""

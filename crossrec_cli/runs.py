@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
-from crossrec_cli.evaluation import significance
-from crossrec_cli.evaluation.gate import Comparison, deciding
-from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.evaluation.significance import Difference
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.stages import EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS
+
+if TYPE_CHECKING:  # SciPy takes a moment to import, which a list of runs can do without
+    from crossrec_cli.evaluation.gate import Comparison
+    from crossrec_cli.evaluation.significance import Difference
 
 LOCK = {".lock", ".holder"}
 OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl", FOUND}
@@ -84,7 +84,7 @@ def _figures(path: Path, manifests: dict[str, Manifest]) -> dict[str, float]:
     if EVALUATE not in manifests:
         return {}
     table = t.read_table(path / EVALUATE / CURRENT / Path(METRICS).name)
-    rows = table.filter(pc.and_(pc.equal(table[t.MODEL], t.CROSSREC), pc.equal(table[t.SEGMENT], ALL))).to_pylist()
+    rows = table.filter(pc.and_(pc.equal(table[t.MODEL], t.CROSSREC), pc.equal(table[t.SEGMENT], t.ALL))).to_pylist()
     return {f"{row[t.METRIC]}@{row[t.K]}" if row[t.K] else row[t.METRIC]: row[t.VALUE] for row in rows}
 
 
@@ -150,10 +150,14 @@ class Repeated:
     @property
     def measure(self) -> str:
         """What its runs are compared by."""
+        from crossrec_cli.evaluation.gate import deciding  # noqa: PLC0415
+
         return deciding(self.per_user)
 
     def beside_others(self) -> list[tuple[str, Difference, float]]:
         """Crossrec beside each other model, and p raised for there being several."""
+        from crossrec_cli.evaluation import significance  # noqa: PLC0415
+
         table = self.per_user.sort_by(t.USER_ID)
         of_model = {
             model: table.filter(pc.equal(table[t.MODEL], model))[self.measure].to_numpy()
@@ -176,6 +180,8 @@ def repeated(runs: Sequence[Run]) -> list[Repeated]:
 
 def compared(tried: Sequence[Repeated]) -> list[Comparison | None]:
     """Each config's ranking beside the first one's, for the users whom both were tested on; None if there are none."""
+    from crossrec_cli.evaluation.gate import Comparison  # noqa: PLC0415
+
     first, *others = tried
     found: list[Comparison | None] = []
     for other in others:

@@ -43,9 +43,6 @@ from crossrec_cli.verdict.words import SMALL, figure, gain
 if TYPE_CHECKING:  # DuckDB takes a moment to import
     from crossrec_cli.data.check import Check
 
-WIDTH = 80
-"""A screen's; longer values of a first row are cut."""
-
 
 def outcome(console: Console, outcome: Outcome) -> None:
     """Say what became of a stage, and show its table."""
@@ -232,7 +229,7 @@ def check(console: Console, found: Check) -> dict[str, Any]:
         for ours, theirs, value in (row[1:] for row in found.columns if row[0] == source):
             reading = f" ({visible(readings[source, ours])})" if (source, ours) in readings else ""
             line = f"  {ours:<10} {visible(theirs):<24} {visible(value)}{reading}"
-            console.result(Text(line[:WIDTH]), wanted=False)
+            console.result(console.fit(Text(line)), wanted=False)
     for platform, (first, last) in found.times.items():
         console.result(Text(f"{platform}: times from {first:%Y-%m-%d} to {last:%Y-%m-%d}"), wanted=False)
     for warning in found.warnings:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
@@ -19,7 +20,6 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.console import Console, Format, visible
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.show import WIDTH
 from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.written import csv_lines
@@ -151,15 +151,13 @@ def _print_list(console: Console, user: str, rows: pa.Table, kind: str | None = 
         console.remark(f"Somebody who {kind}:")
     console.result(Text(f"User {visible(user)}:", style="bold"), wanted=kind is None)
     priced = rows[t.PRICE].null_count < rows.num_rows
+    width = max(map(cell_len, map(visible, rows[t.ITEM_ID].to_pylist())), default=0)
     for row in rows.to_pylist():
         price = f"{'' if row[t.PRICE] is None else f'{row[t.PRICE]:.2f}':>8}  " if priced else ""
-        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {price}{visible(row[t.TEXT] or row[t.ITEM_ID])}"
-        console.result(Text(line), wanted=kind is None)
+        item = set_cell_size(visible(row[t.ITEM_ID]), width)
+        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {price}{item}  {visible(row[t.TEXT] or '')}".rstrip()
+        console.result(console.fit(Text(line)), wanted=kind is None)
         if row.get(t.REASONS):
-            console.result(Text(_cut(f"      {visible(row[t.BECAUSE])}"), style="dim"), wanted=kind is None)
+            reasons = Text(f"      {visible(row[t.BECAUSE])}", style="dim")
+            console.result(console.fit(reasons), wanted=kind is None)
     console.result(Text(), wanted=kind is None)
-
-
-def _cut(line: str) -> str:
-    """What a screen holds of it; the rest is in the file."""
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"

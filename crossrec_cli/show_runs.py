@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from crossrec_cli.console import Console
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.evaluation.significance import Difference
 from crossrec_cli.runs import Repeated, Run, busy, compared, differences, remove, repeated, runs_in
 from crossrec_cli.show_machine import size
 from crossrec_cli.stages import PIPELINE
 from crossrec_cli.verdict.words import figure
+
+if TYPE_CHECKING:  # SciPy takes a moment to import
+    from crossrec_cli.evaluation.significance import Difference
 
 
 def listed(console: Console, folder: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import Artifact
@@ -18,8 +20,7 @@ from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.stages import FOUND, SEARCH
 from crossrec_cli.verdict.words import figure
 
-NAME_WIDTH = 38
-"""With the figures beside it, what 80 columns hold."""
+ITEM = "item"
 
 
 @dataclass(frozen=True)
@@ -67,24 +68,23 @@ def found(console: Console, config: Config, artifact: Artifact, asked: Asked) ->
 
 
 def _one_list(console: Console, asked: Asked, table: pa.Table) -> None:
+    user = "" if asked.user is None else f", for {visible(asked.user)}"
+    console.result(console.fit(Text(f"“{visible(asked.query or '')}”{user}", style="bold")), wanted=True)
+    if not table.num_rows:
+        console.result(Text("nothing found: no item has a word of it or comes near it in meaning"), wanted=True)
+        return
+    items = [visible(item) for item in table[t.ITEM_ID].to_pylist()]
+    width = max(map(cell_len, [ITEM, *items]))
     priced = table[t.PRICE].null_count < table.num_rows
-    rows = [
-        [
-            f"{row[t.RANK]:>3}. {_cut(visible(row[t.TEXT] or row[t.ITEM_ID]))}",
-            *([f"{row[t.PRICE]:,.2f}" if row[t.PRICE] is not None else ""] if priced else []),
-            figure(row[t.RELEVANCE], 2),
-            "" if row[t.INTEREST] is None else f"{row[t.INTEREST]:.4f}",
-            figure(row[t.SCORE], 2),
-        ]
-        for row in table.to_pylist()
-    ]
-    whom = "" if asked.user is None else f", for {visible(asked.user)}"
-    names = ["item", *(["price"] if priced else []), "relevance", "interest", "score"]
-    console.table(f"“{_cut(visible(asked.query or ''))}”{whom}", names, rows, wanted=True)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+    heads = f"{t.SCORE:>11} {t.RELEVANCE:>9} {t.INTEREST:>8} {t.PRICE if priced else '':>8}"
+    console.result(Text(f"{heads.rstrip()}  {ITEM}", style="cyan"), wanted=True)
+    for row, item in zip(table.to_pylist(), items, strict=True):
+        interest = "" if row[t.INTEREST] is None else f"{row[t.INTEREST]:.4f}"
+        price = "" if row[t.PRICE] is None else f"{row[t.PRICE]:,.2f}"
+        figures = f"{figure(row[t.SCORE], 2):>6} {figure(row[t.RELEVANCE], 2):>9} {interest:>8}"
+        figures += f" {price:>8}" if priced else ""
+        line = f"{row[t.RANK]:>3}. {figures}  {set_cell_size(item, width)}  {visible(row[t.TEXT] or '')}"
+        console.result(console.fit(Text(line.rstrip())), wanted=True)
 
 
 def _written(console: Console, path: Path, table: pa.Table) -> Path:

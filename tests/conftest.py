@@ -129,7 +129,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
     }
     config = {
         "run_dir": str(folder / "run"),
-        "data": {"platforms": [platform], "min_interactions": {"user": 1, "item": 1}},
+        "data": {"platforms": [platform], "min_interactions": {"user": 1, "item": 0}},
         "domains": {"target": {"category": "book"}},
         "encoder": {"model": str(model)},
         "adapt": {"epochs": 30, "lr": 0.01, "batch_size": 32},

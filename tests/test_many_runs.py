@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -44,6 +46,18 @@ def test_runs_are_listed_with_stages_and_figures(runs, crossrec):
     assert "deep/second" in text
     assert crossrec("ls", runs / "first").stdout.count("recommend") == 1
     assert "no run in" in crossrec("ls", runs / "notes").stdout
+
+
+def test_a_list_of_runs_imports_nothing_that_takes_long(tmp_path):
+    code = (
+        "import sys; from crossrec_cli.cli import app\n"
+        f"try: app(['ls', {str(tmp_path)!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'scipy', 'transformers', 'pandas', 'ibis', 'duckdb'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_two_runs_are_compared_user_by_user_and_field_by_field(runs, crossrec):

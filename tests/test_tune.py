@@ -107,6 +107,21 @@ def test_what_is_clearly_worse_is_given_up(tuned, crossrec):
     assert told.count(2) == 1, "after its first validation"
 
 
+def test_the_stages_that_it_reads_are_made_first(shop, crossrec):
+    shop.config["tune"] = {"trials": 1, "search": {"interest.dim": {"choices": [15]}}}
+    shop.config["adapt"]["epochs"] = 1
+    assert crossrec("tune", shop.path).exit_code == ExitCode.CONFIG, "no trial finishes: 15 goes with no heads"
+    assert (shop.run_dir / "pretrain-adapt" / "current").exists()
+    shop.config["tune"] = {"trials": 1, "search": {"interest.dim": {"choices": [16]}}}
+    shop.config["finetune"]["epochs"] = 1
+    done = json.loads(crossrec("tune", shop.path, "--force", "--json").stdout)
+    assert {stage["stage"]: stage["ran"] for stage in done["stages"]} == {
+        "preprocess": False,
+        "pretrain-adapt": False,
+        "tune": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("search", "told"),
     [
@@ -125,6 +140,11 @@ def test_a_search_that_makes_no_sense_is_told(tuned, crossrec, search, told):
     done = crossrec("tune", tuned.path)
     assert done.exit_code == ExitCode.CONFIG
     assert told in done.stderr
+
+
+def test_a_search_that_names_nothing_ends_before_anything_is_made(shop, crossrec):
+    assert crossrec("tune", shop.path).exit_code == ExitCode.CONFIG
+    assert not (shop.run_dir / "preprocess").exists()
 
 
 def test_without_optuna_it_names_the_extra(tuned, crossrec, monkeypatch):

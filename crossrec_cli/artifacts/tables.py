@@ -89,6 +89,7 @@ INTEREST: Final = "interest"
 USED: Final = "used"
 
 CROSSREC: Final = "crossrec"  # among the models
+ALL: Final = "all"  # among the segments: every user
 
 SOURCE: Final = "source"
 TARGET: Final = "target"

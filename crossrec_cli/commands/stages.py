@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,9 @@ Events = Annotated[
 ]
 
 
-def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
+def _stage_command(name: str, help_text: str, needs: tuple[str, ...] = ()) -> None:
+    """A command that brings one stage up to date, after those that it needs."""
+
     @app.command(name, help=help_text, epilog=EXIT_CODES)
     def command(
         config: ConfigPath,
@@ -77,7 +80,7 @@ def _stage_command(name: str, stages: tuple[str, ...], help_text: str) -> None:
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
-        _execute(stages, config, overrides or (), force, Console(quiet, as_json), lock_timeout)
+        _execute((name,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, needs=needs)
 
 
 Step = StrEnum("Step", {name: name for name in PIPELINE})  # type: ignore[misc]  # one table says what there is
@@ -125,15 +128,15 @@ def run(
         _execute(stages, config, overrides or (), force, console, lock_timeout)
 
 
-_stage_command(PREPROCESS, (PREPROCESS,), "Read, clean and split the raw files.")
+_stage_command(PREPROCESS, "Read, clean and split the raw files.")
+_stage_command(PRETRAIN_ADAPT, "Read the item texts with the language model and learn from the source domain's buyers.")
+_stage_command(FINETUNE, "Go on with the buyers of the target domain, up to the best epoch on validation.")
+_stage_command(TRANSFER, "Train with and without the source and the texts, and tell what each is worth.")
 _stage_command(
-    PRETRAIN_ADAPT,
-    (PRETRAIN_ADAPT,),
-    "Read the item texts with the language model and learn from the source domain's buyers.",
+    TUNE,
+    "Try other values of what tune.search names, and write the best config by validation.",
+    needs=(PREPROCESS, PRETRAIN_ADAPT),
 )
-_stage_command(FINETUNE, (FINETUNE,), "Go on with the buyers of the target domain, up to the best epoch on validation.")
-_stage_command(TRANSFER, (TRANSFER,), "Train with and without the source and the texts, and tell what each is worth.")
-_stage_command(TUNE, (TUNE,), "Try other values of what tune.search names, and write the best config by validation.")
 
 
 @app.command(epilog=EXIT_CODES)
@@ -226,8 +229,9 @@ def _execute(
     form: Format = Format.TABLE,
     asked: tuple[str | None, str | None, Path | None] | None = None,
     exported: Path | None = None,
+    needs: tuple[str, ...] = (),
 ) -> None:
-    """Load the config, run the stages under the lock, show what came of them."""
+    """Load the config, run the stages under the lock, those they need before them, show what came of them."""
     with ending(console):
         with whole():
             from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
@@ -237,6 +241,8 @@ def _execute(
         looked_for = show_search.Asked(*asked) if asked else None
         config, made = given(config_path, exported, overrides)
         _see_that_it_can_be_tracked(config)
+        if TUNE in stages:
+            _see_that_it_can_be_tuned(config)
         distributed.join()
         if distributed.follows():
             follow(config)
@@ -245,7 +251,8 @@ def _execute(
             console.open_log(config.run_path)
             earlier = show.evaluated(page.against) if page and page.against else None
             outcomes = []
-            for outcome in run_stages(config, stages, console, force, made):
+            needed = run_stages(config, needs, console)
+            for outcome in chain(needed, run_stages(config, stages, console, force, made)):
                 show.outcome(console, outcome)
                 outcomes.append(outcome)
             distributed.dismiss()
@@ -269,6 +276,14 @@ def _see_that_it_can_be_tracked(config: Config) -> None:
     wanted = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
     for package in (package for package, where in wanted.items() if where and not find_spec(package)):
         raise UnavailableError(f"tracking.{package} needs the package {package}; pip install 'crossrec[{package}]'")
+
+
+def _see_that_it_can_be_tuned(config: Config) -> None:
+    """Before the stages that tune needs."""
+    if not config.tune.search:
+        raise ConfigError(["tune.search: names no field; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
+    if not find_spec("optuna"):
+        raise UnavailableError("tune needs the package optuna; pip install 'crossrec[tune]'")
 
 
 def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -197,20 +197,19 @@ class Ledger:
             unusable, rows = self._unusable[file], self._rows[file]
             if unusable <= self._clean.max_rejected * rows:
                 continue
-            reasons = Counter(
-                {row[t.REASON]: row["n"] for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE}
-            )
-            met = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
-            most = reasons.most_common(1)[0][0]
-            where = min(row["row"] for row in counted if row["file"] == file and row[t.REASON] == most)
+            met = [row for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE]
+            met.sort(key=lambda row: (-row["n"], row["row"]))
+            reasons = Counter({row[t.REASON]: row["n"] for row in met})
+            most, where = met[0][t.REASON], met[0]["row"]
             if of == "interactions" and reasons[Reason.NO_USER] < rows:
                 enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
                 guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} leaves them out"
                 hints = {Reason.NO_USER: guests, **hints}
-            large = [reason for reason, n in reasons.most_common() if n >= LARGE * unusable]
+            listed = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items())
+            large = [reason for reason, n in reasons.items() if n >= LARGE * unusable]
             advice = "; ".join(dict.fromkeys(hints.get(reason, COLUMNS) for reason in large))
             raise InputError(
-                f"{self._place(where)}: {unusable:,} of {rows:,} rows are unusable ({met}), more than "
+                f"{self._place(where)}: {unusable:,} of {rows:,} rows are unusable ({listed}), more than "
                 f"data.clean.max_rejected ({self._clean.max_rejected}){self._cell(most, where) or f'; {advice}'}"
             )
 

@@ -113,7 +113,10 @@ def _numbered_and_held_out(engine: Engine, cleaned: Cleaned, config: Config) -> 
     cases, lengths = _held_out(engine, rows, config.split)
     cases = engine.keep(cases, "interactions")
     if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
-        raise InputError("split: holds out no test interaction; look at its settings and at data.min_interactions")
+        raise InputError(
+            "split: holds out no test interaction; look at its settings and at data.min_interactions, which leaves out "
+            "items that training does not have unless item is 0"
+        )
     rows, untouched = rows.left_join(engine.keep(lengths, "interactions"), t.USER_INDEX), _untouched(rows, config.split)
     rows = rows.mutate(
         trains=rows[t.POSITION] < rows["train_length"].coalesce(untouched),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints
 
-ALL = "all"
+ALL = t.ALL
 LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6+": (6, 2**31)}
 """Target interactions that are given."""
 

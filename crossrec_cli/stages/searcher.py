@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Ints, Ragged
-from crossrec_cli.ranking.search import Signals, Weights, Words, best, centered, standardised
+from crossrec_cli.interest.batches import Bools, Ints, Ragged
+from crossrec_cli.ranking.search import CHANCE, Signals, Weights, Words, best, centered, nonsense, standardised
 from crossrec_cli.ranking.topk import CHUNK_CELLS, interest_scorer
 from crossrec_cli.reporting import Advance, Silent
 from crossrec_cli.stages import BLEND, FINETUNED
@@ -81,7 +82,7 @@ class Searcher:
             k: how many items.
 
         Returns:
-            Rows of ``tables.FOUND``, best first.
+            Rows of ``tables.FOUND``, best first; none if nothing matches the query, see ``_matched``.
 
         Raises:
             InputError: if there is no such user or item, or the query is empty.
@@ -100,7 +101,7 @@ class Searcher:
         """The k best items for each of many queries; users who are not known are somebody unknown.
 
         Returns:
-            Rows of ``tables.FOUND``, query by query, best first.
+            Rows of ``tables.FOUND``, query by query, best first; no row for a query that nothing matches.
         """
         who, found = self.known_users(users), [t.FOUND.empty_table()]
         for part in self.chunks(len(queries)):
@@ -122,10 +123,35 @@ class Searcher:
     @torch.no_grad()
     def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
         """The parts of the score of all items (B, I), for users whose interest is (B, I) before calibration."""
-        asked = torch.from_numpy(self.encoder.embed(queries, lambda *_: None)).to(self.texts.device)
-        meaning = standardised((F.normalize(asked) @ self.texts.T).cpu())
+        meaning = standardised(self._cosines(queries))
         interest = centered(logits * self.model.score_scale.cpu(), self.is_target)
         return Signals(meaning, self.words.scores(queries), interest)
+
+    @torch.no_grad()
+    def _cosines(self, queries: Sequence[str]) -> Tensor:
+        """Of the queries' embeddings and the items', float32 (B, I)."""
+        asked = torch.from_numpy(self.encoder.embed(queries, lambda *_: None)).to(self.texts.device)
+        return (F.normalize(asked) @ self.texts.T).cpu()
+
+    def _nearest(self, queries: Sequence[str]) -> Tensor:
+        """Each query's cosine to the item that is nearest to it in meaning, float32 (B,)."""
+        return self._cosines(queries).amax(dim=1)
+
+    @cached_property
+    def _by_chance(self) -> float:
+        """How near nine in ten queries without meaning come to an item."""
+        return float(self._nearest(nonsense(self.world.items[t.TEXT].to_pylist())).quantile(CHANCE))
+
+    def _matched(self, queries: Sequence[str], words: Tensor) -> Bools:
+        """Which queries find something, bool (B,).
+
+        Some item has a word of it, by BM25 (B, I), or is nearer to it in meaning than chance would have it.
+        """
+        found: Bools = (words > 0).any(dim=1).numpy()
+        rest = np.flatnonzero(~found).tolist()
+        if rest:
+            found[rest] = (self._nearest([queries[row] for row in rest]) > self._by_chance).numpy()
+        return found
 
     def histories(self, who: Ints) -> Ragged:
         """All that users did; nothing of those who are −1."""
@@ -146,6 +172,7 @@ class Searcher:
     def _answers(self, queries: Sequence[str], users: Sequence[str | None], logits: Tensor, k: int) -> pa.Table:
         """Rows of ``tables.FOUND`` for users whose interest is (B, I) before calibration."""
         signals = self.signals(queries, logits)
+        matched = self._matched(queries, signals.words)
         scores, places = best(signals.score(self.weights), self.words.named(queries), k)
         relevance = signals.relevance(self.weights).gather(1, places)
         interest = self.model.calibrated(logits.gather(1, places).to(self.model.device)).cpu()
@@ -158,7 +185,8 @@ class Searcher:
             t.INTEREST: pa.array(interest.numpy().reshape(-1), mask=~self.is_target[items]),
             t.SCORE: scores.numpy().reshape(-1),
         } | {name: pc.take(self.world.items[name], items) for name in (t.ITEM_ID, t.DOMAIN, t.PRICE, t.TEXT)}
-        return pa.table(columns).select(t.FOUND.names).cast(t.FOUND)
+        table = pa.table(columns).select(t.FOUND.names).cast(t.FOUND)
+        return table.filter(pa.array(np.repeat(matched, length)))
 
 
 def read_queries(path: Path) -> tuple[list[str], list[str | None]]:

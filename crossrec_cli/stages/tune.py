@@ -20,7 +20,7 @@ from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config
 from crossrec_cli.config.schema import TUNED as SECTIONS
 from crossrec_cli.config.schema import Config, Dimension
-from crossrec_cli.errors import ConfigError, InputError, UnavailableError
+from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.interest.batches import Cases, load_cases
 from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.reporting import Reporter, Silent
@@ -41,9 +41,7 @@ SEEN_FIRST = 5
 def run(job: Job) -> Summary:
     """Train until there are as many trials as wanted; write all of them down, and the config with the best."""
     optuna = _optuna()
-    config, search = job.config, job.config.tune.search
-    if not search:
-        raise ConfigError(["tune.search: names no field; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
+    config = job.config
     problem = _Problem.of(job)
     if not problem.valid.count:
         raise InputError("no validation case: there is nothing to tune on; look at split")
@@ -219,9 +217,7 @@ def _written(job: Job, study: optuna.Study) -> Summary:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna  # noqa: PLC0415  an extra
-    except ImportError:
-        raise UnavailableError("tune needs the package optuna; pip install 'crossrec[tune]'") from None
+    import optuna  # noqa: PLC0415  an extra
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

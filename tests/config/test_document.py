@@ -47,6 +47,7 @@ def test_only_what_is_not_the_default_is_marked_with_it():
         "adapt.rates.text": 1.0,
         "evaluate.k": (5, 10, 50),
         "recommend.reasons": 0,
+        "recommend.rules.per_category": None,
     }
     lines = annotated(config).splitlines()
     assert "  k:  # default: [5, 10, 50]" in lines
