@@ -181,10 +181,9 @@ def test_new_items_have_so_many_places(trained, crossrec):
         for n, taste in enumerate(("jazz", "metal", "blues"))
     ]
     pd.concat([items, pd.DataFrame(new)]).to_parquet(trained.folder / "items.parquet")
-    assert (
-        "recommend.rules.new_items: no target item is new" in crossrec("run", trained.path, *rules(new_items=1)).stderr
-    )
-    trained.config["data"]["min_interactions"]["item"] = 0
+    bought = ("--set", "data.min_interactions.item=1")
+    found = crossrec("run", trained.path, *rules(new_items=1), *bought)
+    assert "recommend.rules.new_items: no target item is new" in found.stderr
     assert crossrec("run", trained.path).exit_code == 0
     assert trained.table("preprocess", "items")["item_id"].str.startswith("new-book").sum() == 3
 

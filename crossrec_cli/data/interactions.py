@@ -79,7 +79,7 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None,
     ledger.trace(raw, {reason: (names[name], what) for reason, (name, what) in advice.items() if name in names})
     part = part.view()  # or else Ibis would write out how a time is read wherever the time is named
     part = part.mutate(**_worth(part, spec), **{t.REASON: _unusable(part, spec, data)})
-    return part.drop(WRITTEN_QUANTITY, WRITTEN_RATING)
+    return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
 
 
 def varying(data: Data) -> list[str]:

@@ -52,7 +52,7 @@ def test_only_what_is_not_the_default_is_marked_with_it():
     lines = annotated(config).splitlines()
     assert "  k:  # default: [5, 10, 50]" in lines
     assert '  repeats: first  # default: "strongest"' in lines
-    assert sum("# default" in line for line in lines) == 12
+    assert sum("# default" in line for line in lines) == 13
 
 
 def test_accounts_in_addresses_are_masked(crossrec):
