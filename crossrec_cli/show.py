@@ -223,15 +223,7 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     Returns:
         The same for ``--json``.
     """
-    readings = {(source, ours): reading for source, ours, reading in found.readings}
-    for source in dict.fromkeys(source for source, *_ in found.columns):
-        console.result(Text(source, style="bold"), wanted=False)
-        for ours, theirs, value in (row[1:] for row in found.columns if row[0] == source):
-            reading = f" ({visible(readings[source, ours])})" if (source, ours) in readings else ""
-            line = f"  {ours:<10} {visible(theirs):<24} {visible(value)}{reading}"
-            console.result(console.fit(Text(line)), wanted=False)
-    for platform, (first, last) in found.times.items():
-        console.result(Text(f"{platform}: times from {first:%Y-%m-%d} to {last:%Y-%m-%d}"), wanted=False)
+    _columns(console, found)
     for warning in found.warnings:
         console.warn(warning)
     out = [(label, other, value) for measure, label, other, value in found.measures if measure == "removed" and value]
@@ -254,6 +246,8 @@ def check(console: Console, found: Check) -> dict[str, Any]:
             f"Shared: {sizes['users', 'both']:,.0f} users; {found.words[1]:,} of the target's {found.words[0]:,} words"
         )
         console.result(Text(shared), wanted=False)
+    if reach := _reach(found.measures):
+        console.result(Text(reach), wanted=False)
     for suspect in found.suspects:
         console.result(Text(f"Look at this in {suspect.platform}: {visible(suspect.text)}."), wanted=False)
     console.result(Text(f"Transfer {found.verdict}."), wanted=False)
@@ -275,11 +269,36 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     }
 
 
+def _columns(console: Console, found: Check) -> None:
+    """What each column is, how it is read, and from when to when the data run."""
+    readings = {(source, ours): reading for source, ours, reading in found.readings}
+    for source in dict.fromkeys(source for source, *_ in found.columns):
+        console.result(Text(source, style="bold"), wanted=False)
+        for ours, theirs, value in (row[1:] for row in found.columns if row[0] == source):
+            reading = f" ({visible(readings[source, ours])})" if (source, ours) in readings else ""
+            line = f"  {ours:<10} {visible(theirs):<24} {visible(value)}{reading}"
+            console.result(console.fit(Text(line)), wanted=False)
+    for platform, (first, last) in found.times.items():
+        console.result(Text(f"{platform}: times from {first:%Y-%m-%d} to {last:%Y-%m-%d}"), wanted=False)
+
+
+def _reach(measures: Sequence[tuple[str, str, str | None, float]]) -> str:
+    """What can be recommended, and to whom, in a line; empty where that is not known."""
+    reach = {label: f"{value:,.0f}" for measure, label, _, value in measures if measure == t.REACH}
+    if t.FOR_SALE not in reach:
+        return ""
+    return (
+        f"For sale: {reach[t.FOR_SALE]} of {reach[t.IN_CATALOGUE]} target items. "
+        f"Served: {reach[t.SERVED]} of {reach[t.PEOPLE]} people."
+    )
+
+
 def _quality(console: Console, artifact: Artifact) -> None:
     """What each rule took, where it took anything, and what was left at each step."""
     left: dict[str, dict[str, str]] = {}
     rows: list[list[str]] = []
-    for row in t.read_table(artifact.file(QUALITY)).to_pylist():
+    table = t.read_table(artifact.file(QUALITY)).to_pylist()
+    for row in table:
         measure, label, figure = row[t.MEASURE], row[t.LABEL], f"{row[t.VALUE]:,.0f}"
         if measure == "removed" and row[t.VALUE]:
             rows.append([f"  {row[t.OTHER]}: {label}", f"−{figure}", "", ""])
@@ -292,6 +311,7 @@ def _quality(console: Console, artifact: Artifact) -> None:
     measures = ("interactions_left", "users_left", "items_left")
     filled = [row if len(row) > 1 else row + [left[row[0]].get(name, "") for name in measures] for row in rows]
     console.table("What was left out, and what is left", ["step", "interactions", "users", "items"], filled)
+    console.result(Text(_reach([tuple(row.values()) for row in table])), wanted=False)
     folder = artifact.path.parent / CURRENT
     for file, what in ((QUALITY_PAGE, "The data in pictures"), (REJECTED, "Every row left out")):
         console.remark(f"{what}: {folder / Path(file).name}")

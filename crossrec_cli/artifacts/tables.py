@@ -88,6 +88,12 @@ RELEVANCE: Final = "relevance"
 INTEREST: Final = "interest"
 USED: Final = "used"
 
+REACH: Final = "reach"  # a measure of the data, with these labels
+IN_CATALOGUE: Final = "target items in the catalogue"
+FOR_SALE: Final = "target items to recommend"
+PEOPLE: Final = "people in the data"
+SERVED: Final = "people with a list"
+
 CROSSREC: Final = "crossrec"  # among the models
 ALL: Final = "all"  # among the segments: every user
 

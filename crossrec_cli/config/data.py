@@ -224,12 +224,12 @@ class Clean(Section):
 class MinInteractions(Section):
     """Users and items with fewer are left out, repeated until none is left to leave out.
 
-    Items that training does not have at all go as well, or they could be recommended only if somebody buys them later;
-    with ``item: 0`` everything for sale can be recommended.
+    By default everybody gets a list and everything for sale can be in it. With ``item`` above 0 items that training
+    does not have at all go as well, or they could be recommended only if somebody buys them later.
     """
 
-    user: Annotated[int, Field(ge=0, lt=2**31)] = 5
-    item: Annotated[int, Field(ge=0, lt=2**31)] = 5
+    user: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    item: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class Data(Section):

@@ -108,6 +108,8 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     for rule in (no_returns, no_repeats, no_bots):
         rows = rule(engine, rows, data, ledger)
     ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
+    ledger.note(t.REACH, t.IN_CATALOGUE, engine.count(items.filter(items[t.DOMAIN] == t.TARGET)))
+    ledger.note(t.REACH, t.PEOPLE, engine.count(_users(files_users, accounts, rows, data)))
     rows, left = enough_interactions(engine, decayed(engine, rows, data), data, ledger)
     catalogue = items.filter(items[t.DOMAIN].notnull() & _has_text(items, data))
     bought = catalogue.semi_join(left[ITEM], ITEM)

@@ -23,7 +23,6 @@ data:
     - name: shop
 {platform}
 {clean}  repeats: strongest                      # of several interactions with one item: first, last, sum, keep
-  min_interactions: {{user: 5, item: 5}}    # rarer users and items are left out
 
 domains:
 {domains}

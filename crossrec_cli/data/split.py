@@ -29,6 +29,8 @@ from crossrec_cli.errors import InputError
 
 IN_TARGET = "in_target"
 PRIME = 2**31 - 1
+KEPT = 0.9
+"""Where rules leave less than this share of the target's items, or of the people, there is a warning."""
 EARLIER = "earlier"
 """How many of the user's interactions lie strictly before this one; a shared basket is not before itself."""
 
@@ -69,6 +71,7 @@ def split(engine: Engine, cleaned: Cleaned, config: Config, ledger: Ledger) -> T
     data = config.data
     left, done = _enough_in_training(engine, cleaned, config, ledger)
     engine.drop(cleaned.rows)
+    _note_reach(engine, done, ledger)
     return Tables(
         _whole(done.rows, left, done.users, done.items, data),
         _with_segments(done.cases, done.rows).order_by(t.SPLIT, t.USER_INDEX, t.ITEM_INDEX),
@@ -77,6 +80,22 @@ def split(engine: Engine, cleaned: Cleaned, config: Config, ledger: Ledger) -> T
         done.kept,
         _accounts(left, done.users),
     )
+
+
+def _note_reach(engine: Engine, done: _HeldOut, ledger: Ledger) -> None:
+    """How much of the target is for sale and how many people get lists; a warning where rules take much of either."""
+    items = done.items.filter(done.items[t.DOMAIN] == t.TARGET)
+    ledger.note(t.REACH, t.FOR_SALE, engine.count(items))
+    ledger.note(t.REACH, t.SERVED, engine.count(done.users))
+    reach = {label: int(value) for measure, label, _, value in ledger.measures if measure == t.REACH}
+    lost = [
+        f"{reach[total] - reach[kept]:,} of {reach[total]:,} {what}"
+        for kept, total, what in ((t.FOR_SALE, t.IN_CATALOGUE, "target items"), (t.SERVED, t.PEOPLE, "people"))
+        if reach[kept] < KEPT * reach[total]
+    ]
+    if lost:
+        rules = "data.min_interactions, data.clean and items.exclude"
+        ledger.warnings.append(f"{' and '.join(lost)} are left out of all lists; look at {rules}")
 
 
 def _enough_in_training(engine: Engine, cleaned: Cleaned, config: Config, ledger: Ledger) -> tuple[Cleaned, _HeldOut]:

@@ -35,9 +35,9 @@ def run(job: Job) -> Summary:
     with engine.connect(data.engine, job.out / ".scratch", job.config.runtime) as tables:
         ledger = Ledger(tables, data.clean)
         cleaned = clean(tables, job.config, ledger)
+        done = split(tables, cleaned, job.config, ledger)
         for warning in ledger.warnings:
             job.report.warn(warning)
-        done = split(tables, cleaned, job.config, ledger)
         tables.write(done.interactions, job.output(INTERACTIONS), t.INTERACTIONS)
         tables.write(done.items, job.output(ITEMS), t.ITEMS)
         tables.write(done.users, job.output(USERS), t.USERS)

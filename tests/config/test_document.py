@@ -44,6 +44,8 @@ def test_only_what_is_not_the_default_is_marked_with_it():
         "data.platforms[0].users": None,
         "data.platforms[0].users.tags": (),
         "data.repeats": "strongest",
+        "data.min_interactions.user": 1,
+        "data.min_interactions.item": 0,
         "adapt.rates.text": 1.0,
         "evaluate.k": (5, 10, 50),
         "recommend.reasons": 0,
@@ -52,7 +54,7 @@ def test_only_what_is_not_the_default_is_marked_with_it():
     lines = annotated(config).splitlines()
     assert "  k:  # default: [5, 10, 50]" in lines
     assert '  repeats: first  # default: "strongest"' in lines
-    assert sum("# default" in line for line in lines) == 13
+    assert sum("# default" in line for line in lines) == 15
 
 
 def test_accounts_in_addresses_are_masked(crossrec):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from small import write
+from small import kinds, write
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.load import load_config
@@ -169,3 +169,26 @@ def test_the_command_warns_and_where_the_target_is_everything_speaks_of_no_trans
     found = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
     assert "missing user id 9" in found["problem"]
     assert "described in more than one way" in {one["kind"] for one in found["suspects"]}
+
+
+@pytest.mark.parametrize(("least", "for_sale", "served"), [((1, 0), 5, 4), ((2, 2), 3, 3)])
+def test_it_says_what_is_for_sale_and_who_is_served_and_warns_where_rules_take_much(tmp_path, least, for_sale, served):
+    rows = [("a", "r0 b0 b1 b4"), ("c", "r0 b1 b4 b0"), ("d", "r0 b4 b0 b1"), ("e", "b2")]
+    interactions = pd.DataFrame(
+        [
+            {"user": user, "item": item, "time": f"2024-01-0{day}"}
+            for user, items in rows
+            for day, item in enumerate(items.split(), 1)
+        ]
+    )
+    shop = write(tmp_path, shop=(interactions, kinds("r0", "b0", "b1", "b2", "b3", "b4")))
+    shop.config["data"]["min_interactions"] = {"user": least[0], "item": least[1]}
+    found = check(load_config(shop.path))
+    reach = {label: value for measure, label, _, value in found.measures if measure == "reach"}
+    assert reach == {
+        "target items in the catalogue": 5,
+        "target items to recommend": for_sale,
+        "people in the data": 4,
+        "people with a list": served,
+    }
+    assert ["left out of all lists" in warning for warning in found.warnings] == [True] * (for_sale < 5)
