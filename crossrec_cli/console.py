@@ -24,13 +24,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from crossrec_cli.json_text import json_text
 from crossrec_cli.reporting import Advance, mask
 
 LOG_FILE = "run.log"
+BAR_FROM = 100
+"""Columns from which on a terminal has room for a whole bar beside the figures."""
 EVENTS_FILE = "events.jsonl"
 ANY_WIDTH = 100_000
 """Wider than any line of a table: where there is no terminal, nothing is wrapped or cut."""
@@ -140,14 +142,14 @@ class Console:
 
     def _bar(self, unit: str) -> Progress:
         columns = (
-            TextColumn("[bold cyan]{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
+            TextColumn("[bold cyan]{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20 if self.err.width >= BAR_FROM else 5),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             _RateColumn(unit),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         )
-        return Progress(*columns, console=self.err, transient=True)
+        return Progress(*columns, console=self.err, transient=True, expand=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wanted: bool = False) -> None:
         """A table on stdout; the first column is text, the others are figures. Quiet leaves it out unless asked for."""
@@ -212,7 +214,7 @@ class _RateColumn(ProgressColumn):
     """Units a second."""
 
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self.unit = unit
 
     def render(self, task: Task) -> Text:

@@ -70,7 +70,9 @@ def memory_or(lower: str, key: str = "") -> Iterator[None]:
 
 
 def cores() -> int:
-    """The cores that this process may use; macOS tells only those of the machine."""
+    """The cores that this process may use, or ``OMP_NUM_THREADS``; macOS tells only those of the machine."""
+    if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(threads):
+        return int(threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

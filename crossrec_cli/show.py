@@ -42,6 +42,10 @@ from crossrec_cli.verdict.words import SMALL, figure, gain
 
 if TYPE_CHECKING:  # DuckDB takes a moment to import
     from crossrec_cli.data.check import Check
+    from crossrec_cli.data.suspects import Suspect
+
+DESCRIBED_SHOWN = 4
+"""Lines about items that are described in several ways; ``--json`` has them all."""
 
 
 def outcome(console: Console, outcome: Outcome) -> None:
@@ -248,8 +252,7 @@ def check(console: Console, found: Check) -> dict[str, Any]:
         console.result(Text(shared), wanted=False)
     if reach := _reach(found.measures):
         console.result(Text(reach), wanted=False)
-    for suspect in found.suspects:
-        console.result(Text(f"Look at this in {suspect.platform}: {visible(suspect.text)}."), wanted=False)
+    _suspects(console, found.suspects)
     console.result(Text(f"Transfer {found.verdict}."), wanted=False)
     return {
         "columns": [dict(zip(("source", "name", "column", "first_value"), row, strict=True)) for row in found.columns],
@@ -267,6 +270,19 @@ def check(console: Console, found: Check) -> dict[str, Any]:
         "transfer": found.verdict,
         "problem": found.problem,
     }
+
+
+def _suspects(console: Console, suspects: Sequence[Suspect]) -> None:
+    """What to look at, by kind; what can be pasted into the config; of items described in several ways a few."""
+    by_kind = {kind: [one for one in suspects if one.kind == kind] for kind in ("guest account", "no product", "tag")}
+    by_kind["rest"] = [one for one in suspects if one.kind not in by_kind][:DESCRIBED_SHOWN]
+    if suspects:
+        console.result(Text("Look at this", style="bold"), wanted=False)
+    for kind, some in by_kind.items():
+        for one in some:
+            console.result(Text(f"  {one.platform}: {visible(one.text)}."), wanted=False)
+        if kind == "no product" and some:
+            console.result(Text(f"  exclude: {json.dumps([one.id for one in some])}"), wanted=False)
 
 
 def _columns(console: Console, found: Check) -> None:

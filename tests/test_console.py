@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.text import Text
@@ -47,3 +48,16 @@ def test_a_terminal_is_as_wide_as_columns_says(printed, monkeypatch):
     assert title == LONG
     assert max(map(len, table)) == 50
     assert line == "x" * 49 + "…"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_progress_bar_is_one_line_however_long_its_detail_is(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stderr", Terminal())
+    console = Console()
+    console.stage = "evaluate"
+    with console.progress("making what it is compared with", 6, "models") as advance:
+        advance(2, LONG)
+    shown = Text.from_ansi(sys.stderr.getvalue()).plain
+    assert "2/6" in shown
+    assert max(len(line) for line in shown.replace("\r", "\n").splitlines()) <= width

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from glob import glob
 from importlib import import_module
 from itertools import islice
@@ -161,9 +162,16 @@ def input_files(pattern: str) -> list[str]:
     except OSError as error:
         raise InputError(f"{Path(pattern).absolute()}: {error.strerror or error}") from None
     if not files:
-        what = "no Parquet file in this folder" if inside else "no such file"
+        what = "no Parquet file in this folder" if inside else f"no such file{_instead(Path(pattern))}"
         raise InputError(f"{Path(pattern).absolute()}: {what}")
     return files
+
+
+def _instead(path: Path) -> str:
+    """The file of the same folder whose name is nearest, for a message."""
+    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, there, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _parts(folder: Path) -> Iterator[Path]:

@@ -130,9 +130,21 @@ def _time(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
             if day is None
             else f"'{day}', where the day comes first, and '{month}', where the month does"
         )
-        raise InputError(f"{origin.path}: column '{column.get_name()}' holds {why}; {set_format(origin)}")
+        said = f"set {origin.key}.timestamp_format to {_either_format(facts['either'])}"
+        raise InputError(f"{origin.path}: column '{column.get_name()}' holds {why}; {said}")
     first = MONTH_FIRST if day is None else DAY_FIRST
     return Reading(partial(moment, shapes=[*CLEAR, first]), "month first" if day is None else "day first")
+
+
+def _either_format(value: str) -> str:
+    """The two ways in which a date such as 01/02/2024 14:05 may be written."""
+    date = "%d-%m-%Y" if "-" in value else "%d/%m/%Y"
+    clock = {0: "", 1: " %H:%M"}.get(value.count(":"), " %H:%M:%S")
+    if clock and value.rstrip()[-1] in "mM":
+        clock = f"{clock.replace('H', 'I')} %p"
+    return (
+        f"'{date}{clock}' if the day comes first, '{date[3:5]}{date[2]}{date[:2]}{date[5:]}{clock}' if the month does"
+    )
 
 
 def set_format(origin: Origin) -> str:

@@ -27,7 +27,7 @@ def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
     twice = (nth > 0) & ibis.and_(*same.values())
     tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
     if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
-        kind = [rows[name] for name in (LISTING, t.EVENT, IS_RETURN) if name in rows.columns]
+        kind = [rows[name] for name in (LISTING, t.EVENT, IS_RETURN, t.QUANTITY) if name in rows.columns]
         alike = ibis.window(group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*in_time(rows), SOURCE_ROW])
         until = rows[CLOCK].lag().over(alike) + ibis.interval(seconds=data.clean.near_duplicates)
         tests.append(((rows[CLOCK] <= until) & ~twice, Reason.NEAR_DUPLICATE))

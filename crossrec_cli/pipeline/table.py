@@ -167,7 +167,7 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        2,
+        3,
         (*_TABLES, *_MODEL, FINETUNED),
         ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
         _language_model_and_queries,

@@ -91,7 +91,13 @@ class Words:
     def of(cls, texts: Sequence[str]) -> Words:
         """Index some texts."""
         index = bm25s.BM25(method=VARIANT)
-        index.index(bm25s.tokenize(list(texts), token_pattern=TOKEN, stopwords=None, show_progress=False), False, False)
+        index.index(
+            bm25s.tokenize(
+                [text.casefold() for text in texts], token_pattern=TOKEN, stopwords=None, show_progress=False
+            ),
+            False,
+            False,
+        )
         return cls(index)
 
     @classmethod
@@ -152,7 +158,7 @@ def _telling(query: str, words: list[str]) -> list[str]:
 
 def _words(queries: Sequence[str], stopwords: str | None = None) -> list[list[str]]:
     split = {"token_pattern": TOKEN, "stopwords": stopwords, "show_progress": False}
-    found: list[list[str]] = bm25s.tokenize(list(queries), return_ids=False, **split)
+    found: list[list[str]] = bm25s.tokenize([query.casefold() for query in queries], return_ids=False, **split)
     return found
 
 

@@ -84,8 +84,10 @@ def _baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float
 
 
 def _different(names: Sequence[str], shop: Shop) -> list[str]:
-    """The baselines' names, without those that are ``ease`` itself where source and target are the same items."""
+    """The baselines' names, without those that are another one on these data: without tags, or without a source."""
     same = {"ease_target", "ease_weighted"} if "ease" in names and shop.in_target.all() else set()
+    if "popularity" in names and not len(shop.histories.tags.values):
+        same.add("tag_popularity")
     return [name for name in names if name not in same]
 
 

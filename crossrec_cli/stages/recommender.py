@@ -94,7 +94,11 @@ class Recommender:
         ids = as_ids(named, where)
         found = t.places(pa.chunked_array([ids]), self.world.users[t.USER_ID])
         if (found < 0).any():
-            raise InputError(f"{where}: no user '{ids[int((found < 0).argmax())]}' in the data")
+            user = ids[int((found < 0).argmax())]
+            rules = "data.clean and data.min_interactions may leave somebody out"
+            raise InputError(
+                f"{where}: no user '{user}' in the data; {rules}, and recommend.events gives anybody a list"
+            )
         return found
 
     def lists(self, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:

@@ -48,7 +48,9 @@ def kept_out(maker: Recommender, party: Party, user: int, at: int, lists: pa.Tab
     world, user_id = maker.world, party.world.users[t.USER_ID][user]
     index = pc.index(world.items[t.ITEM_ID], item).as_py()
     if index < 0:
-        return "no such item"
+        return (
+            "no such item; it is in no items file, or items.exclude, data.clean or data.min_interactions leave it out"
+        )
     if not world.histories.domain.is_target[index]:
         return f"not a target item; its category is {world.items[t.CATEGORY][index].as_py()}"
     listed = lists.filter(pc.and_(pc.equal(lists[t.USER_ID], user_id), pc.equal(lists[t.ITEM_ID], item)))

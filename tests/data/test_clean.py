@@ -375,6 +375,17 @@ def test_a_double_click_is_what_follows_within_so_many_seconds_the_last_one_coun
     assert reasons(cleaned(shop)) == {}
 
 
+def test_lines_of_an_order_with_other_quantities_are_no_double_clicks(tmp_path):
+    """One piece and six at one minute, of which one comes back: six were bought."""
+    base = table("user item time", BASE).assign(quantity="1")
+    lines = "ann r0 2024-02-01T10:00:00 1\n ann r0 2024-02-01T10:00:00 6\n ann r0 2024-02-02T10:00:00 -1"
+    rows = pd.concat([base, table("user item time quantity", lines)])
+    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
+    shop.config["data"]["repeats"] = "keep"
+    shop.config["data"]["clean"]["near_duplicates"] = 5
+    assert reasons(cleaned(shop)) == {6: "a return"}
+
+
 def test_a_double_click_is_one_whatever_else_happened_between(tmp_path):
     """A view, a purchase and the view again: two events of which one is twice there."""
     base = table("user item time", BASE).assign(event="view")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_ambiguous_dates_name_a_value_the_column_and_the_key(column, cells):
     with pytest.raises(InputError) as caught:
         column("time", cells)
     assert all(part in str(caught.value) for part in (cells[0], "'cell'", "data.items.timestamp_format"))
+    formats = re.findall("'(%[^']+)'", str(caught.value))
+    assert {datetime.strptime("11/12/2009 10:06"[: 16 if "%H" in one else 10], one).day for one in formats} == {11, 12}
     found, chosen = column("time", cells, None, "%d/%m/%Y")
     assert found[-1] == {"12/01/2009": datetime(2009, 1, 12), "12/31/2009": None}[cells[-1]]
     assert chosen == ["%d/%m/%Y"]

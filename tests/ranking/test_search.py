@@ -93,3 +93,9 @@ def test_what_is_named_comes_first_with_its_own_score():
     scores, places = best(torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]), np.array([1, -1]), 2)
     assert places.tolist() == [[1, 0], [0, 2]]
     assert scores.tolist() == [[1, 3], [3, 2]]
+
+
+def test_a_sharp_s_is_found_as_two():
+    index = Words.of(["gießkanne aus blech", "teekanne", "kanne"])
+    assert index.scores(["Giesskanne"])[0].argmax() == 0
+    assert index.scores(["GIESSKANNE"])[0].max() > 0
