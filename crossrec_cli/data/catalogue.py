@@ -33,6 +33,8 @@ from crossrec_cli.errors import InputError
 
 SURE = 0.4
 """Of 9,668 English texts of a grocer, 297 were told as some other language; in lower case and with this bound, 20."""
+SELDOM = 0.05
+"""A language that is detected in a smaller share of a shop's texts is likelier a mistake: three words are few."""
 BANDS = ("low", "middle", "high")
 UNUSABLE = [Reason.NO_ITEM, Reason.EXCLUDED]
 
@@ -126,9 +128,12 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     part, varied, listed = one_each(engine, engine.keep(part, spec.path), clock is not None)
     engine.drop(read)
     if data.detect_language:
-        detected, before = _language(part[t.TEXT]).nullif(""), part
-        part = engine.keep(part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], detected)}), spec.path)
+        before, part = part, engine.keep(part.mutate(detected=_language(part[t.TEXT]).nullif("")), spec.path)
         engine.drop(before)
+        often = part.count().over(group_by="detected") >= SELDOM * part.count().over(ibis.window())
+        detected = often.ifelse(part["detected"], ibis.null("string"))
+        part = part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], detected)}).drop("detected")
+        part = engine.keep(part, spec.path)
     ledger.note("catalogue", "described in more than one way", varied, platform.name)
     if spec.columns.category:
         missing = engine.count(part.filter(part[t.CATEGORY].isnull()))

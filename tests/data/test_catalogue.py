@@ -222,3 +222,16 @@ def test_of_order_lines_a_user_has_the_tags_that_most_rows_say(tmp_path):
     found = cleaned(shop)
     assert found["users"].set_index("user_id")["tags"].map(list).to_dict() == {"a": ["town=Rome"], "b": ["town=Rome"]}
     assert set(found["rejected"]["table"]) == {"interactions"}
+
+
+def test_a_language_that_is_hardly_ever_detected_is_a_mistake(tmp_path):
+    texts = [f"a warm blanket for the winter in red number {number}" for number in range(40)]
+    items = kinds("r0", "b0", *(f"b{number}" for number in range(1, 41)))
+    items["title"] = ["eine warme Decke für den Winter und das Sofa", "una manta caliente para el invierno", *texts]
+    shop = write(tmp_path, shop=(table("user item time", BASE), items))
+    shop.config["data"]["detect_language"] = True
+    assert set(told(shop, "language").values()) == {"en", None}
+    items["title"] = ["eine warme Decke für den Winter und das Sofa"] * 6 + texts[:36]
+    shop = write(tmp_path, shop=(table("user item time", BASE), items))
+    shop.config["data"]["detect_language"] = True
+    assert set(told(shop, "language").values()) == {"en", "de"}
