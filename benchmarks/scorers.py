@@ -23,6 +23,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Cases, Ints, Ragged, load_cases
+from crossrec_cli.models import linear
 from crossrec_cli.models.base import Feature, Scorer, TrainingData, products
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, group_of
@@ -98,8 +99,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--seed", type=int, help="of what is sampled; the config's by default")
     parser.add_argument("--scorers", nargs="+", default=list(SCORERS), choices=list(SCORERS))
+    parser.add_argument("--rank", type=int, default=linear.RANK, help="singular values that EASE keeps")
     parser.add_argument("--leave-out", action="store_true", help="fit without each scorer as well")
     arguments = parser.parse_args()
+    linear.RANK = arguments.rank
     benchmark = Benchmark(arguments.config, arguments.overrides, arguments.seed)
     began = time.perf_counter()
     fused = benchmark.fused(arguments.scorers)

@@ -36,7 +36,7 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
     Raises:
         UnavailableError: if the device is not there, or cannot compute in the precision.
     """
-    torch.set_num_threads(runtime.num_threads or max(cores() // distributed.local_processes(), 1))
+    torch.set_num_threads(runtime.num_threads or max(threads() // distributed.local_processes(), 1))
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -70,10 +70,14 @@ def memory_or(lower: str, key: str = "") -> Iterator[None]:
 
 
 def cores() -> int:
-    """The cores that this process may use, or ``OMP_NUM_THREADS``; macOS tells only those of the machine."""
-    if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(threads):
-        return int(threads)
+    """The cores that this process may use; macOS tells only those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """As many as ``OMP_NUM_THREADS`` says, where it says something, else as there are cores."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else cores()
 
 
 def available_devices() -> list[str]:

@@ -202,7 +202,7 @@ def test_new_items_have_so_many_places(trained, crossrec):
 @pytest.mark.parametrize(
     ("item", "told"),
     [
-        ("jazz-book-99", "no such item"),
+        ("jazz-book-99", "no such item; .*"),
         ("jazz-record-1", "not a target item; its category is record"),
         ("blues-book-1", r"ranked \d+(st|nd|rd|th) of 36; the list ends at 5"),
     ],
@@ -245,7 +245,7 @@ def test_why_not_needs_one_user_who_is_there(trained, crossrec):
     ):
         done = crossrec("recommend", trained.path, "--why-not", "jazz-book-1", *more)
         assert done.exit_code == code
-        assert done.stderr.splitlines()[-1] == f"error: {told}"
+        assert done.stderr.splitlines()[-1].startswith(f"error: {told}")
 
 
 @pytest.mark.parametrize(

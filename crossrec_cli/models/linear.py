@@ -2,8 +2,8 @@
 
 EASE (Steck 2019, https://arxiv.org/abs/1905.03375) gives the weight from item h to item i as −P(h, i) / P(i, i) with
 P = (XᵀX + λ)⁻¹. With the singular values s and right vectors V of X, P = (1 − V s²/(s² + λ) Vᵀ) / λ, so for h ≠ i the
-weight is W(h) · W(i) / (1 − W(i) · W(i)), W = V s/√(s² + λ): a vector and a factor for each item. The largest singular
-values alone rank as well as all of them (benchmarks/README.md), and are found at any size.
+weight is W(h) · W(i) / (1 − W(i) · W(i)), W = V s/√(s² + λ): a vector and a factor for each item. Small singular values
+count little beside λ, so the largest alone are kept, which can be found at any size.
 """
 
 from __future__ import annotations

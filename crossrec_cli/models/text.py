@@ -14,8 +14,7 @@ NAME = "text"
 def text(data: TrainingData) -> Scorer:
     """The cosine of an item's whitened embedding to the history's: to the whole of it, and to its target part.
 
-    On validation of three data sets whitened embeddings rank no worse than centred ones, and both far better than the
-    language model's own (benchmarks/README.md).
+    Whitening spreads the narrow cone of a language model's embeddings; see ``interest.model.whitening``.
     """
     vectors = text_vectors(data)
     return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data))

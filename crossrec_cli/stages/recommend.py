@@ -108,9 +108,10 @@ def _examples(maker: Recommender, users: Ints) -> dict[str, str]:
     """The first user of each kind, to be shown."""
     world = maker.world
     bought = world.histories.items.take(users)
-    in_target = bought.where(world.histories.domain.is_target[bought.values]).lengths
+    is_target = world.histories.domain.is_target
+    in_target = bought.where(is_target[bought.values]).lengths
     kinds = {
-        "bought in the target before": in_target > 0,
+        "bought before" if is_target.all() else "bought in the target before": in_target > 0,
         "bought in the source alone": (in_target == 0) & (bought.lengths > 0),
         "bought nothing yet": bought.lengths == 0,
     }

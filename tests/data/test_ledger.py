@@ -107,7 +107,7 @@ class Loop:
     def twice(self, places: list[int]) -> None:
         seen, latest = set(), {}
         for place in places:
-            kind = (self.rows[place]["event"], self.is_return(place))
+            kind = (self.rows[place]["event"], self.is_return(place), number(self.rows[place]["quantity"]))
             before = latest.get(kind)
             if self.in_time(place)[:-1] in seen:
                 self.why[place] = "duplicate"
