@@ -52,3 +52,19 @@ def test_the_scorer_that_knows_is_found(knows: str) -> None:
     others = max(score for name, score in alone.items() if name not in (KNOWS[knows], "linear", "neighbours"))
     assert alone[KNOWS[knows]] > 1.5 * others, "the shop is planted as it should be"
     assert fused >= LEAST * max(alone.values())
+
+
+@pytest.mark.parametrize(("knows", "low", "high"), [("order", 0.0, 0.7), ("text", 0.9, 1.0)])
+def test_the_latest_purchase_counts_most_where_it_tells_most(knows: str, low: float, high: float) -> None:
+    data, valid, _ = shops.shop(knows)
+    questions = Questions.of(data.histories, valid, np.flatnonzero(data.is_target), True, 7)
+    popularity = SCORERS["popularity"](data, 7)[0]
+    chosen = choose(SCORERS["text"](data, 7), questions, (popularity, popularity.features[0]))
+    assert low <= {feature.name: feature.decay for feature in chosen.features}["text_target"] <= high
+
+
+@pytest.mark.parametrize("knows", ["text", "words"])
+def test_few_validation_cases_do_little_harm(knows: str) -> None:
+    data, valid, test = shops.shop(knows)
+    fused, alone = measured(data, valid.of(np.arange(40)), test)
+    assert fused >= 0.9 * max(alone.values())
