@@ -18,6 +18,7 @@ import pyarrow as pa
 from scipy.sparse import csr_array, diags_array
 
 from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
+from crossrec_cli.interest.linear import purchases
 
 Floats = npt.NDArray[np.float32]
 Matrix = Floats | csr_array
@@ -133,13 +134,10 @@ class HistoryFeature:
         return weights if self.query_factors is None else weights * self.query_factors[histories.values]
 
 
-def purchases(data: TrainingData) -> csr_array:
+def trained_purchases(data: TrainingData) -> csr_array:
     """Who bought what in training, 1 each, float32 (users, I)."""
-    training = data.histories.training
-    cells = (np.ones(len(training.values), np.float32), (training.rows, training.values))
-    bought = csr_array(cells, shape=(len(training.lengths), len(data.is_target)))
-    bought.data[:] = 1  # what was bought twice was added up
-    return bought
+    items = len(data.is_target)
+    return purchases(data.histories.training, np.arange(items), items)
 
 
 def row_lengths(matrix: Matrix) -> Floats:

@@ -15,7 +15,7 @@ from torch import Tensor
 from crossrec_cli.interest.batches import Bools, Cases, Ints, Ragged
 from crossrec_cli.models.base import Feature, Floats, Matrix, Scorer, TrainingData, products, scaled_rows
 from crossrec_cli.models.fusion import Fusion, Questions, fit, group_of
-from crossrec_cli.models.popularity import popularity
+from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.scorers import SCORERS, choose
 
 CHOOSING = 1_000
@@ -46,8 +46,8 @@ class Fused:
         """
         asked = data.histories, valid, candidates, mask_seen, seed
         few = Questions.of(*asked, users=CHOOSING, sampled_items=CHOOSING)
-        sales = popularity(data)
-        scorers = [choose(SCORERS[name](data, seed), few, (sales, sales.features[0])) for name in names]
+        base = sales(data)
+        scorers = [choose(SCORERS[name](data, seed), few, (base, base.features[0])) for name in names]
         questions = Questions.of(*asked)
         scored = {one.name: questions.scores(scorer, one) for scorer in scorers for one in scorer.features}
         return cls(scorers, fit(scored, questions), data.is_target)

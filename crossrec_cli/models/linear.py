@@ -14,15 +14,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from crossrec_cli.interest.batches import Bools
-from crossrec_cli.models.base import Floats, HistoryFeature, Scorer, TrainingData, purchases, scaled_columns
+from crossrec_cli.interest.linear import LIGHT, source_counts
+from crossrec_cli.models.base import Floats, HistoryFeature, Scorer, TrainingData, scaled_columns, trained_purchases
 
 NAME = "linear"
 RANK = 256
 """Singular values that are kept."""
 L2 = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 """λ to choose from."""
-SOURCE_WEIGHT = 0.3
-"""How much a source purchase counts, so that long source histories do not drown the target's."""
 TEXT_WEIGHT = 5.0
 """How much a text counts beside a purchase. An item's text stands below X as further users, one a direction (CEASE,
 Jeunen et al. 2020, https://doi.org/10.1145/3383313.3418480)."""
@@ -47,7 +46,7 @@ class Decomposition:
         shrunk = self.vectors * (self.values / np.sqrt(self.values**2 + np.float32(l2)))
         rest = 1 - np.minimum((shrunk**2).sum(axis=1), LARGEST_SHARE)
         vectors = shrunk / rest[:, None]
-        feature = HistoryFeature(NAME, vectors, self.is_target, rest, source_weight=SOURCE_WEIGHT)
+        feature = HistoryFeature(NAME, vectors, self.is_target, rest, source_weight=LIGHT)
         return Scorer(NAME, vectors, (feature,))
 
 
@@ -59,8 +58,8 @@ def decompose(data: TrainingData, texts: Floats, seed: int) -> Decomposition:
         texts: what the items' texts say, rows of length 1 or 0, float32 (I, width).
         seed: of the randomised decomposition.
     """
-    counts = np.where(data.is_target, 1, SOURCE_WEIGHT).astype(np.float32)
-    bought = csr_array(scaled_columns(purchases(data), counts))
+    counts = source_counts(data.is_target, LIGHT)
+    bought = csr_array(scaled_columns(trained_purchases(data), counts))
     below = texts * (counts * np.float32(TEXT_WEIGHT**0.5))[:, None]
     rank = min(RANK, len(counts), bought.shape[0] + below.shape[1])
     basis = np.random.default_rng(seed).standard_normal((len(counts), rank + OVERSAMPLED), dtype=np.float32)

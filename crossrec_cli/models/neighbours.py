@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Scorer, TrainingData, purchases, unit_rows, whole_and_target
+from crossrec_cli.models.base import Scorer, TrainingData, trained_purchases, unit_rows, whole_and_target
 
 NAME = "neighbours"
 
@@ -15,5 +15,5 @@ def neighbours(data: TrainingData) -> Scorer:
     An item's vector has a dimension for each user. ``linear`` smooths such vectors into few directions; here what two
     items alone have in common still counts.
     """
-    vectors = unit_rows(csr_array(purchases(data).T))
+    vectors = unit_rows(csr_array(trained_purchases(data).T))
     return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data))

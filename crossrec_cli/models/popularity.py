@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from crossrec_cli.interest.batches import Ints, Ragged
-from crossrec_cli.models.base import Floats, Matrix, Scorer, TrainingData, purchases
+from crossrec_cli.models.base import Floats, Matrix, Scorer, TrainingData, trained_purchases
 
 NAME = "popularity"
 HALF_LIFE = 30 * 86400 * 10**6
@@ -61,7 +61,7 @@ class TagSales:
 def popularity(data: TrainingData) -> Scorer:
     """Sales, recent sales where there are times, sales within tags, and whether anybody bought the item at all."""
     sold = data.histories.domain.popularity
-    facts = {"sales": np.log1p(sold), "unsold": sold == 0}
+    facts = {"sales": _sales(data), "unsold": sold == 0}
     if data.times is not None:
         facts["recent_sales"] = np.log1p(_recent(data, data.times))
     by_tag = _by_tag(data)
@@ -72,6 +72,16 @@ def popularity(data: TrainingData) -> Scorer:
     if by_tag.shape[1]:
         features.append(TagSales("tag_sales", len(facts), by_tag.shape[1], width))
     return Scorer(NAME, vectors, features)
+
+
+def sales(data: TrainingData) -> Scorer:
+    """Sales alone."""
+    return Scorer(NAME, _sales(data)[:, None], [ItemFact("sales", 0, 1)])
+
+
+def _sales(data: TrainingData) -> Floats:
+    """The logarithm of each item's sales and one, (I,)."""
+    return np.log1p(data.histories.domain.popularity).astype(np.float32)
 
 
 def _recent(data: TrainingData, times: Ints) -> Floats:
@@ -88,7 +98,7 @@ def _recent(data: TrainingData, times: Ints) -> Floats:
 
 def _by_tag(data: TrainingData) -> Floats:
     """For each tag the logarithm of how much larger an item's share of buyers is than among all, (I, tags)."""
-    bought, tags = purchases(data), data.histories.tags
+    bought, tags = trained_purchases(data), data.histories.tags
     total, count = bought.shape[0], int(tags.values.max(initial=-1)) + 1
     has = csr_array((np.ones(len(tags.values), np.float32), (tags.rows, tags.values)), shape=(total, count))
     share = (bought.sum(axis=0) + 0.5) / total

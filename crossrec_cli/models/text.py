@@ -6,7 +6,7 @@ import numpy as np
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.interest.model import whitening
-from crossrec_cli.models.base import Floats, Scorer, TrainingData, whole_and_target
+from crossrec_cli.models.base import Floats, Scorer, TrainingData, unit_rows, whole_and_target
 
 NAME = "text"
 
@@ -25,6 +25,5 @@ def text_vectors(data: TrainingData) -> Floats:
     has_text = data.items[t.TEXT].is_valid().to_numpy()
     white = whitening(data.embeddings)
     vectors = white.of([data.embeddings], len(data.embeddings)).numpy() * has_text[:, None]
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    found: Floats = np.asarray(unit_rows(vectors))
     return found
