@@ -64,11 +64,11 @@ def main() -> None:
 
 def generate(folder: Path, target: int, users: int) -> None:
     """Write every file that evaluate reads."""
+    from crossrec_cli.interest.ensemble import Ensemble  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415  torch takes a moment to import
 
     from crossrec_cli.config.schema import Interest  # noqa: PLC0415
     from crossrec_cli.interest.batches import Domain  # noqa: PLC0415
-    from crossrec_cli.interest.ensemble import Ensemble  # noqa: PLC0415
 
     rng, items = np.random.default_rng(0), target + target // 10
     is_target = np.arange(items) < target

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from crossrec_cli.interest.ensemble import Ensemble
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.reporting import Silent
 from crossrec_cli.runtime import Compute

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from conftest import WORDS, make_shop, random_bert
+from crossrec_cli.interest.ensemble import Ensemble
 from test_stages import right_taste_share
 
 from crossrec_cli.config.schema import Encoder, Interest
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.interest.batches import Domain
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.runtime import Compute
 
 LANGUAGES = ("", "ito", "ska")

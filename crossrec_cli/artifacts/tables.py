@@ -68,7 +68,9 @@ PART: Final = "part"
 SHARE: Final = "share"
 FROM_SOURCE: Final = "from_source"
 FROM_TARGET: Final = "from_target"
+FROM_SALES: Final = "from_sales"
 FROM_REST: Final = "from_rest"
+BY_SCORER: Final = "by_scorer"
 BIAS: Final = "bias"
 IN_COMMON: Final = "in_common"
 BECAUSE: Final = "because"
@@ -81,12 +83,18 @@ OTHER: Final = "other"
 MODEL: Final = "model"
 METRIC: Final = "metric"
 K: Final = "k"
-MEMBER: Final = "member"
 EPOCH: Final = "epoch"
 QUERY: Final = "query"
 RELEVANCE: Final = "relevance"
 INTEREST: Final = "interest"
 USED: Final = "used"
+SCORER: Final = "scorer"
+FEATURE: Final = "feature"
+DECAY: Final = "decay"
+GROUP: Final = "group"
+SPREAD: Final = "spread"
+SHIFT: Final = "shift"
+TERM: Final = "term"
 
 REACH: Final = "reach"  # a measure of the data, with these labels
 IN_CATALOGUE: Final = "target items in the catalogue"
@@ -182,16 +190,25 @@ LISTINGS = pa.schema(  # the platforms' own ids of the items, where there are se
     {PLATFORM: pa.string(), ORIGINAL_ITEM_ID: pa.string(), ITEM_INDEX: pa.int32()}
 )
 TAG_NAMES = pa.schema({TAG: pa.string()})  # in the order of the model's tag vectors
-LEARNING = pa.schema(  # history.parquet, one row an epoch of each member
+FUSION = pa.schema(  # one row a feature and group of users; in log-odds for each unit of the feature's score
     {
-        MEMBER: pa.int32(),  # from 1
+        SCORER: pa.string(),  # null: the shift, which is added to all scores of the group
+        FEATURE: pa.string(),
+        DECAY: pa.float32(),  # how much a purchase counts beside the next one, where it matters
+        GROUP: pa.int32(),  # the least target purchases of its users
+        WEIGHT: pa.float32(),
+        SPREAD: pa.float32(),  # of the feature's scores over a user's candidates: times the weight, what it decides
+    }
+)
+TERMS = pa.schema({SCORER: pa.string(), TERM: pa.string()})  # in the order of the scorer's dimensions
+LEARNING = pa.schema(  # history.parquet, one row an epoch
+    {
         EPOCH: pa.int32(),
         "loss": pa.float64(),
         "learning_rate": pa.float64(),
-        "valid_ndcg@10": pa.float64(),  # null in pretrain-adapt
         "seconds": pa.float64(),
         "users_per_second": pa.float64(),
-        "peak_memory_bytes": pa.int64(),  # of the process so far, or of the GPU
+        "peak_memory_bytes": pa.int64(),
     }
 )
 METRICS = pa.schema(
@@ -327,15 +344,17 @@ WHY = pa.schema(  # recommendations.parquet has these as well where reasons are 
                 {
                     ITEM_ID: pa.string(),
                     DOMAIN: pa.string(),
-                    PART: pa.float32(),  # of the score before calibration
+                    SCORER: pa.string(),  # which makes most of it
+                    PART: pa.float32(),  # of the score as log-odds
                     SHARE: pa.float32(),  # of all that speaks for it in the history
                 }
             )
         ),
-        FROM_SOURCE: pa.float32(),  # these four add up to the score before calibration
+        FROM_SOURCE: pa.float32(),  # these four add up to the score as log-odds
         FROM_TARGET: pa.float32(),
+        FROM_SALES: pa.float32(),  # how it sells, and how much is bought at all
         FROM_REST: pa.float32(),  # tags, and what is of no interaction alone
-        BIAS: pa.float32(),
+        BY_SCORER: pa.list_(pa.struct({SCORER: pa.string(), PART: pa.float32()})),  # the same by scorer
         IN_COMMON: pa.list_(pa.string()),  # brand, category and words shared with them
         BECAUSE: pa.string(),
     }
@@ -345,24 +364,6 @@ WHY = pa.schema(  # recommendations.parquet has these as well where reasons are 
 def embeddings(width: int) -> pa.Schema:
     """item_text.parquet: the language model's embedding of each item's text, ``width`` float32."""
     return pa.schema({ITEM_INDEX: pa.int32(), EMBEDDING: pa.list_(pa.float32(), width)})
-
-
-def added_items(width: int) -> pa.Schema:
-    """added_items.parquet: items that came after training, numbered on from the catalogue's, with their embeddings."""
-    return pa.schema([*ITEMS, embeddings(width).field(EMBEDDING)])
-
-
-def item_vectors(width: int) -> pa.Schema:
-    """item_vectors.parquet: what a user vector is multiplied with, ``width`` float32, and what is added then."""
-    return pa.schema(
-        {
-            ITEM_INDEX: pa.int32(),
-            ITEM_ID: pa.string(),
-            DOMAIN: pa.string(),
-            VECTOR: pa.list_(pa.float32(), width),
-            BIAS: pa.float32(),
-        }
-    )
 
 
 def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:

@@ -12,11 +12,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from crossrec_cli.config.data import Data, Domains, Split
 from crossrec_cli.config.values import (
+    SCORERS,
     BaselineName,
     Count,
     FilePath,
     Fraction,
     OneOrMany,
+    ScorerName,
     Section,
     at_least_one,
     distinct,
@@ -111,25 +113,20 @@ class Finetune(Training):
     """finetune: go on with what the buyers of the target domain buy there."""
 
     init: Literal["adapted", "scratch"] = "adapted"
-    """Start from what the source taught, or from nothing but the texts."""
-    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 40
-    lr: Annotated[float, Field(gt=0, le=1)] = 5e-4
-    patience: Count = 10
-    """Epochs without a better validation NDCG@10 than the best so far, before it stops. The best epoch's weights are
-    kept, or those that it began with where no epoch is better."""
-    refit: bool = False
-    """Train once more from the start, up to the epoch that validation liked best, on all that the test does not hold
-    out: the newest a shop has. The score keeps the first training's calibration."""
+    """Start from what both domains taught, or from nothing but the texts."""
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 4
+    lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
 
 
 class Interest(Section):
-    """The interest model: item tower, user encoder, score."""
+    """What a score is made of, and the sizes of its trained part."""
 
-    user_encoder: Literal["bag", "sequence", "hybrid"] = "hybrid"
+    scorers: Annotated[tuple[ScorerName, ...], AfterValidator(at_least_one), AfterValidator(distinct)] = SCORERS
+    """What is fused. ``neural`` alone is trained by gradients; ``crossrec run --quick`` leaves it out."""
+    user_encoder: Literal["auto", "bag", "sequence", "hybrid"] = "auto"
+    """How ``neural`` reads a history: as a set, in its order, or both; ``auto``: in its order where later purchases
+    tell more, else as a set."""
     dim: Annotated[int, Field(ge=4, le=4096)] = 128
-    loss: Literal["softmax", "bce", "gbce"] = "softmax"
-    """``softmax`` over the candidates; ``bce``: each purchase against one that was not made, each alone; ``gbce``: the
-    same against all sampled candidates, with the overconfidence that this brings taken back."""
     dropout: Fraction = 0.3
     id_dropout: Fraction = 0.1
     """Share of items that must do without their id in a step, so that text alone finds its place."""
@@ -137,9 +134,6 @@ class Interest(Section):
     """Latest interactions that the sequence encoder reads; the bag reads all."""
     layers: Count = 2
     heads: Count = 2
-    members: Count = 1
-    """So many models, each trained with other chance, whose mean interest is taken: it ranks better and varies less, at
-    so many times the cost."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Interest:
@@ -162,16 +156,18 @@ class Evaluate(Section):
         "popularity",
         "tag_popularity",
         "text",
+        "words",
         "text_knn",
         "item_knn",
         "ease_target",
         "ease",
         "ease_weighted",
+        "ease_text",
     )
-    """What crossrec is compared with. ``text`` is the cosine of texts, ``text_knn`` tf-idf and item-kNN together; later
-    purchases count more in both. ``ease_target`` learns from target purchases alone, and in ``ease_weighted`` a source
-    purchase counts three tenths of a target one; ``ials`` needs the extra ``crossrec[ials]``. Settings of theirs
-    are chosen on validation."""
+    """What crossrec is compared with. ``text`` is the cosine of texts, ``words`` that of tf-idf, ``text_knn`` tf-idf
+    and item-kNN together; later purchases count more in all three and in ``ease_text``, EASE with texts.
+    ``ease_target`` learns from target purchases alone, and in ``ease_weighted`` a source purchase counts three tenths
+    of a target one; ``ials`` needs the extra ``crossrec[ials]``. Settings of theirs are chosen on validation."""
     external: FilePath | None = None
     """A Parquet or CSV file with ``user_id``, ``item_id`` and ``rank`` from 1: another system's lists, to be scored by
     the same rules."""
@@ -302,12 +298,9 @@ class Recommend(Section):
     also: tuple[Literal["csv", "jsonl"], ...] = ()
     """Write the lists as CSV or JSON lines as well, beside Parquet."""
     reasons: Annotated[int, Field(ge=0, le=100)] = 0
-    """So many history items are named for each entry of a list, those that carried it; 0: no reasons. Of the bag they
-    are exact and soon found; sequence and hybrid read the history once more without each of its items, which takes
-    longer than ranking."""
-    index: Literal["exact", "hnsw"] = "exact"
-    """``exact`` scores every item for every user. ``hnsw`` looks for the nearest in a graph, which pays with very many
-    items; how many of the best it finds is measured. Needs the extra ``crossrec[hnsw]``."""
+    """So many history items are named for each entry of a list, those that carried it; 0: no reasons. What ``neural``
+    adds in a sequence is found by reading the history once more without each of its items, which takes longer than
+    ranking; all else is exact."""
     rules: Rules = Rules()
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -96,6 +96,18 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 BaselineName = Literal[
-    "popularity", "tag_popularity", "text", "text_knn", "item_knn", "ease_target", "ease", "ease_weighted", "ials"
+    "popularity",
+    "tag_popularity",
+    "text",
+    "words",
+    "text_knn",
+    "item_knn",
+    "ease_target",
+    "ease",
+    "ease_weighted",
+    "ease_text",
+    "ials",
 ]
+ScorerName = Literal["text", "words", "attributes", "popularity", "neighbours", "linear", "neural"]
+SCORERS: tuple[ScorerName, ...] = get_args(ScorerName)
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]

@@ -13,10 +13,11 @@ from scipy.sparse import csr_array, csr_matrix
 from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
+from crossrec_cli.evaluation.ease import ease, ease_cells
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
-from crossrec_cli.interest.linear import LIGHT, ease, ease_cells, purchases, source_counts
-from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.base import TrainingData, purchases
 from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
 from crossrec_cli.ranking.topk import Scorer
 
 LARGEST = 2**28
@@ -206,6 +207,7 @@ BASELINES = {
     "popularity": Baseline("popularity", lambda shop, _: popularity_scorer(shop)),
     "tag_popularity": Baseline("popularity within tags", lambda shop, _: tag_popularity_scorer(shop)),
     "text": Baseline("text cosine", lambda shop, _: weighed(shop, ["text"])),
+    "words": Baseline("tf-idf of words", lambda shop, _: weighed(shop, ["words"])),
     "text_knn": Baseline("tf-idf of words plus item-kNN", lambda shop, _: weighed(shop, ["words", "neighbours"])),
     "item_knn": Baseline("item-kNN", lambda shop, neighbours: knn_scorer(shop, int(neighbours)), (20, 100, 500)),
     "ease_target": Baseline(
@@ -215,10 +217,11 @@ BASELINES = {
         "EASE, all items", lambda shop, l2: ease_scorer(shop, shop.everything, l2), (300, 1000, 3000, 10_000)
     ),
     "ease_weighted": Baseline(
-        f"EASE, source counting {LIGHT:g}",
-        lambda shop, l2: ease_scorer(shop, shop.everything, l2, LIGHT),
+        f"EASE, source counting {SOURCE_WEIGHT:g}",
+        lambda shop, l2: ease_scorer(shop, shop.everything, l2, SOURCE_WEIGHT),
         (100, 300, 1000, 3000),
     ),
+    "ease_text": Baseline("EASE with texts", lambda shop, _: weighed(shop, ["linear"])),
     "ials": Baseline("iALS", ials_scorer, (1, 5, 20)),
 }
 """By their names in the config. Their settings' units: neighbours, λ, and the weight of a purchase."""

@@ -291,13 +291,40 @@ class NextExamples:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The items of a step that are told apart."""
+    """The items of one domain that are told apart in a step."""
 
     items: Ints
     asked_for: int
     """The first so many are asked for and the others drawn; 0 where all there are are taken."""
     shift: Weights | None
     """What is added to each one's score for those that it stands for; None: nothing, as none is left out."""
+    pool: int
+    """How many items there are to choose from."""
+
+    @classmethod
+    def sampled(cls, domain: Bools, asked: Ints, most: int, rng: np.random.Generator) -> Candidates:
+        """All items of a domain, or those asked for and some of the others.
+
+        The sum over the others is then estimated without bias, as each drawn one counts for as many as it stands for:
+        the logQ correction (Bengio & Senécal 2008, https://doi.org/10.1109/TNN.2007.912312) with the items asked for
+        never drawn, since they are there.
+
+        Args:
+            domain: the items to choose from, (items,).
+            asked: items asked for in the step, all of the domain, int64.
+            most: how many candidates at most; more where more are asked for.
+            rng: draws the others, with replacement.
+        """
+        present, pool = np.unique(asked), np.flatnonzero(domain)
+        if len(pool) <= max(most, len(present)):
+            return cls(pool, 0, None, len(pool))
+        others = domain.copy()
+        others[present] = False
+        left = np.flatnonzero(others)
+        drawn = rng.choice(left, max(most - len(present), most // FEWEST_DRAWN))
+        shift = np.zeros(len(present) + len(drawn), np.float32)
+        shift[len(present) :] = np.log(len(left) / len(drawn))
+        return cls(np.concatenate([present, drawn]), len(present), shift, len(pool))
 
 
 @dataclass(frozen=True)
@@ -306,12 +333,18 @@ class Sampler:
 
     histories: Ragged
     tags: Ragged
-    predict: Bools
-    """Items that may be asked for; shape (items,)."""
+    domains: tuple[Bools, ...]
+    """Items that may be asked for, each told apart from the others of its domain; disjoint, shape (items,) each."""
     batch_size: int
     window: int
     by_length: bool = False
     """Whether users with histories of like length share a batch, which spares a sequence encoder the padding."""
+
+    @cached_property
+    def predict(self) -> Bools:
+        """Items that may be asked for, of all domains; shape (items,)."""
+        found: Bools = np.any(self.domains, axis=0)
+        return found
 
     @cached_property
     def users(self) -> Ints:
@@ -336,39 +369,6 @@ class Sampler:
         """The users sorted by length within blocks of batches, so that who meets whom still changes by the epoch."""
         block = np.arange(len(order)) // (self.batch_size * BATCHES_SORTED)
         return order[np.lexsort((np.minimum(self.histories.lengths[order], self.window), block))]
-
-    def candidates(self, asked: Ints, most: int, rng: np.random.Generator) -> Candidates:
-        """The items to choose from in a step: all that may be asked for, or those asked for and some of the others.
-
-        The sum over the others is then estimated without bias, as each drawn one counts for as many as it stands for:
-        the logQ correction (Bengio & Senécal 2008, https://doi.org/10.1109/TNN.2007.912312) with the items asked for
-        never drawn, since they are there.
-
-        Args:
-            asked: items asked for in the step, int64.
-            most: how many candidates at most; more where more are asked for.
-            rng: draws the others, with replacement.
-        """
-        present = np.unique(asked)
-        if len(self.pool) <= max(most, len(present)):
-            return Candidates(self.pool, 0, None)
-        others = self.predict.copy()
-        others[present] = False
-        pool = np.flatnonzero(others)
-        drawn = rng.choice(pool, max(most - len(present), most // FEWEST_DRAWN))
-        shift = np.zeros(len(present) + len(drawn), np.float32)
-        shift[len(present) :] = np.log(len(pool) / len(drawn))
-        return Candidates(np.concatenate([present, drawn]), len(present), shift)
-
-    def negatives(self, asked: Ints, number: int, rng: np.random.Generator) -> Candidates:
-        """The items asked for in a step, and behind them so many drawn from all that may be asked for."""
-        present = np.unique(asked)
-        return Candidates(np.concatenate([present, rng.choice(self.pool, number)]), len(present), None)
-
-    @cached_property
-    def pool(self) -> Ints:
-        """All items that may be asked for, sorted."""
-        return np.flatnonzero(self.predict)
 
     def set_examples(self, users: Ints, rng: np.random.Generator) -> SetExamples:
         """Cut each history in two at random; of some users give nothing, so that tags alone learn to speak."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor
 
 CHUNK_CELLS = 2**22
@@ -89,49 +88,3 @@ def _chunk(
         gradients[1].add_(small.T @ users.to(low))
     gradients[2].add_(slope.sum(dim=0))
     return loss
-
-
-def bce_loss(
-    users: Tensor,
-    vectors: Tensor,
-    bias: Tensor,
-    rows: Tensor,
-    items: Tensor,
-    weights: Tensor,
-    drawn: Tensor,
-    each: float = 1.0,
-    beta: float = 1.0,
-) -> Tensor:
-    """Weighted mean of −β log σ(s⁺) − Σ each · log(1 − σ(s⁻)) over purchases s⁺ and items s⁻ that were not bought.
-
-    Against many drawn items that count in full, scores become too sure of themselves, which β < 1 takes back:
-    ``gbce_beta`` (Petrov & Macdonald 2023, https://arxiv.org/abs/2308.07192).
-
-    Args:
-        users: as in ``softmax_loss``, and so are the next five.
-        vectors: (C, d).
-        bias: (C,).
-        rows: int64 (T,).
-        items: int64 (T,).
-        weights: float32 (T,).
-        drawn: numbers of the items that it stands against, int64 (n,); those asked of the same user are passed over.
-        each: how much each of those counts.
-        beta: the exponent of σ(s⁺).
-
-    Returns:
-        A scalar; 0 if there is nothing to predict.
-    """
-    wanted = (users[rows] * vectors[items]).sum(dim=1).float() + bias[items]
-    others = (users @ vectors[drawn].T).float() + bias[drawn]
-    same = torch.zeros(others.shape, device=others.device)
-    same.index_add_(0, rows, (drawn == items.unsqueeze(1)).float())
-    counts = torch.zeros(len(users), device=users.device).index_add_(0, rows, weights)
-    against = (F.softplus(others) * (same == 0)).sum(dim=1) * counts
-    loss: Tensor = each * against.sum() - beta * (weights * F.logsigmoid(wanted)).sum()
-    return loss / weights.sum().clamp(min=1e-12)
-
-
-def gbce_beta(drawn: int, candidates: int, calibration: float = 0.75) -> float:
-    """β for ``drawn`` of ``candidates`` items; with ``calibration`` 0 it is 1, with 1 the share that is drawn."""
-    rate = min(drawn / max(candidates - 1, 1), 1.0)
-    return rate * (calibration * (1 - 1 / rate) + 1 / rate)

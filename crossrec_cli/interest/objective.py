@@ -8,13 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.config.schema import Training
-from crossrec_cli.interest.batches import Candidates, Ints, NextExamples, Sampler, SetExamples
-from crossrec_cli.interest.loss import bce_loss, gbce_beta, softmax_loss
+from crossrec_cli.interest.batches import Candidates, Ints, NextExamples, Sampler, SetExamples, numbered
+from crossrec_cli.interest.loss import softmax_loss
 from crossrec_cli.interest.model import InterestModel, Items
-
-NEGATIVES = 256
-"""Items drawn in a step of ``bce`` and ``gbce``; all its purchases share them."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,8 @@ class Batch:
     """What one batch asks of its users, and the items that it reads and chooses from.
 
     Each user encoder learns from the question that suits it: a bag from the rest of a set, a sequence from what comes
-    next. An item to predict counts by its interaction's weight. Only items that the batch needs pass through the tower.
+    next. An item to predict counts by its interaction's weight, among the candidates of its own domain. Only items that
+    the batch needs pass through the tower.
     """
 
     sets: SetExamples | None
@@ -30,18 +27,13 @@ class Batch:
     present: Ints | None
     """The items that are needed, sorted; None: all."""
     number: Ints
-    """For each item of the catalogue, its place in ``present``; 0 for those not needed."""
-    candidates: Candidates
-    place: Ints
-    """For each item of the catalogue, its place among the candidates."""
-    pool: int
-    """How many items there are to choose from."""
+    """For each item of the catalogue, its index in ``present``; 0 for those not needed."""
+    candidates: list[Candidates]
+    """Of each domain that something is asked of."""
 
     @classmethod
-    def of(
-        cls, model: InterestModel, sampler: Sampler, users: Ints, training: Training, rng: np.random.Generator
-    ) -> Batch:
-        """Examples cut from the histories of some users of the sampler, and the candidates to choose from."""
+    def of(cls, model: InterestModel, sampler: Sampler, users: Ints, most: int, rng: np.random.Generator) -> Batch:
+        """Examples cut from the histories of some users of the sampler, and at most so many candidates a domain."""
         sets = sampler.set_examples(users, rng) if model.bag is not None else None
         nexts = sampler.next_examples(users, rng) if model.sequence is not None else None
         asked = [sets.items.numpy()] if sets is not None else []
@@ -50,75 +42,95 @@ class Batch:
             asked.append(nexts.window[nexts.asked.numpy()])
             read += [nexts.before.values, nexts.window.ravel()]
         everything = np.concatenate(asked)
-        if model.loss == "softmax":
-            candidates = sampler.candidates(everything, training.candidates, rng)
-        else:
-            candidates = sampler.negatives(everything, NEGATIVES, rng)
+        of_domain = [(domain, everything[domain[everything]]) for domain in sampler.domains]
+        candidates = [Candidates.sampled(domain, some, most, rng) for domain, some in of_domain if len(some)]
         needed = np.zeros(len(sampler.predict), bool)
-        for some in (*read, candidates.items):
+        for some in (*read, *(one.items for one in candidates)):
             needed[some] = True
         present = np.flatnonzero(needed)
         number = np.zeros(len(needed), np.int64)
         number[present] = np.arange(len(present))
-        place = np.full(len(needed), -1)
-        place[candidates.items[::-1]] = np.arange(len(candidates.items))[::-1]  # of an item drawn twice, the first
-        return cls(sets, nexts, None if needed.all() else present, number, candidates, place, len(sampler.pool))
+        return cls(sets, nexts, None if needed.all() else present, number, candidates)
 
     def loss(self, model: InterestModel, users: Ints) -> Tensor:
-        """What some users, given by their places in the batch, have of its loss; all parts add up to it."""
+        """What some users, given by their indices in the batch, have of its loss; all parts add up to it.
+
+        The domains count alike, however much more is bought in one of them.
+        """
         items = model.tower(None if self.present is None else torch.from_numpy(self.present).to(model.device))
-        choice = _Choice.of(self, model, items)
         loss = torch.zeros((), device=model.device)
         if self.sets is not None:
             sets = self.sets.of(users)
             wanted = model.bag_vectors(items, sets.given.renamed(self.number), sets.tags)
-            part = choice.loss(wanted, sets.rows, sets.items, sets.weights)
-            loss = loss + part * _share(sets.weights, self.sets.weights)
+            loss = loss + self._loss(items, wanted, _Asked.of_sets(sets), _Asked.of_sets(self.sets))
         if self.nexts is not None:
             nexts = self.nexts.of(users)
             wanted = model.next_vectors(items, nexts.renamed(self.number))[nexts.asked.to(model.device)]
-            asked, weights = torch.from_numpy(nexts.window)[nexts.asked], nexts.weights[nexts.asked]
-            part = choice.loss(wanted, torch.arange(len(asked)), asked, weights)
-            loss = loss + part * _share(weights, self.nexts.weights[self.nexts.asked])
+            loss = loss + self._loss(items, wanted, _Asked.of_nexts(nexts), _Asked.of_nexts(self.nexts))
         return loss
 
+    def _loss(self, items: Items, wanted: Tensor, asked: _Asked, of_all: _Asked) -> Tensor:
+        """How far user vectors (Q, d) are from what is asked of them, as a share of what is asked in the batch."""
+        losses = []
+        for candidates in self.candidates:
+            choice = _Choice.of(candidates, self.number, items)
+            mine, everybody = asked.among(choice.place), of_all.among(choice.place)
+            share = float(mine.weights.sum() / everybody.weights.sum().clamp(min=1e-12))
+            losses.append(choice.loss(wanted, mine) * share)
+        return torch.stack(losses).mean() if losses else wanted.sum() * 0
 
-def _share(weights: Tensor, of_all: Tensor) -> float:
-    return float(weights.sum() / of_all.sum().clamp(min=1e-12))
+
+@dataclass(frozen=True)
+class _Asked:
+    """Items to predict."""
+
+    rows: Tensor
+    """For each, the row of the user vector that is asked, int64 (T,), ascending."""
+    items: Tensor
+    """Its index in the catalogue, int64 (T,)."""
+    weights: Tensor
+    """How much it counts, float32 (T,)."""
+
+    @classmethod
+    def of_sets(cls, sets: SetExamples) -> _Asked:
+        return cls(sets.rows, sets.items, sets.weights)
+
+    @classmethod
+    def of_nexts(cls, nexts: NextExamples) -> _Asked:
+        items = torch.from_numpy(nexts.window)[nexts.asked]
+        return cls(torch.arange(len(items)), items, nexts.weights[nexts.asked])
+
+    def among(self, place: Ints) -> _Asked:
+        """Those that have a place among the candidates."""
+        kept = torch.from_numpy(place)[self.items] >= 0
+        return _Asked(self.rows[kept], self.items[kept], self.weights[kept])
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The candidates of a batch, from the tower."""
+    """The candidates of one domain, from the tower."""
 
-    kind: str
-    chosen: Tensor
-    """Their vectors."""
+    vectors: Tensor
     bias: Tensor
-    """Their biases, with what is added for those that they stand for."""
+    """With what is added for those that they stand for."""
     place: Ints
-    """For each item of the catalogue, its place among them."""
-    drawn: Tensor
-    """Places of those that were not asked for but drawn."""
-    pool: int
-    """How many items there are to choose from."""
+    """For each item of the catalogue, its index among them, or −1."""
 
     @classmethod
-    def of(cls, batch: Batch, model: InterestModel, items: Items) -> _Choice:
-        candidates, device = batch.candidates, model.device
-        chosen = torch.from_numpy(batch.number[candidates.items]).to(device)
+    def of(cls, candidates: Candidates, number: Ints, items: Items) -> _Choice:
+        device = items.bias.device
+        chosen = torch.from_numpy(number[candidates.items]).to(device)
         bias = items.bias[chosen]
         if candidates.shift is not None:
             bias = bias + torch.from_numpy(candidates.shift).to(device)
-        drawn = torch.arange(candidates.asked_for, len(candidates.items), device=device)
-        return cls(model.loss, items.vectors[chosen], bias, batch.place, drawn, batch.pool)
+        asked_for = candidates.items[: candidates.asked_for] if candidates.shift is not None else candidates.items
+        return cls(items.vectors[chosen], bias, numbered(asked_for, len(number)))
 
-    def loss(self, wanted: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
-        """How far user vectors (Q, d) are from the items that were asked for, given by their catalogue indices."""
+    def loss(self, wanted: Tensor, asked: _Asked) -> Tensor:
+        """The softmax loss of user vectors (Q, d)."""
         device = wanted.device
-        asked = rows.to(device), torch.from_numpy(self.place[items.numpy()]).to(device), weights.to(device)
-        if self.kind == "softmax":
-            return softmax_loss(wanted, self.chosen, self.bias, *asked)
-        if self.kind == "bce":
-            return bce_loss(wanted, self.chosen, self.bias, *asked, self.drawn, each=1 / NEGATIVES)
-        return bce_loss(wanted, self.chosen, self.bias, *asked, self.drawn, beta=gbce_beta(NEGATIVES, self.pool))
+        who, rows = torch.unique_consecutive(asked.rows, return_inverse=True)
+        place = torch.from_numpy(self.place[asked.items.numpy()]).to(device)
+        return softmax_loss(
+            wanted[who.to(device)], self.vectors, self.bias, rows.to(device), place, asked.weights.to(device)
+        )

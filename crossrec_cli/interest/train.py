@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,23 +36,13 @@ class Epoch:
     """What one pass over the users gave."""
 
     epoch: int
-    """From 1 on; 0 stands for the model before any training, where that is validated."""
-    loss: float | None
-    learning_rate: float | None
-    valid_ndcg: float | None
+    """From 1 on."""
+    loss: float
+    learning_rate: float
     seconds: float
-    users_per_second: float | None
+    users_per_second: float
     peak_memory_bytes: int | None
     """None where the system does not say."""
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """Stop when validation no longer gets better, and go back to the best epoch."""
-
-    validate: Callable[[InterestModel], float]
-    """NDCG@10 on the validation cases."""
-    patience: int
 
 
 def fit(
@@ -63,9 +52,7 @@ def fit(
     seed: int,
     compute: Compute,
     report: Reporter,
-    stopping: EarlyStopping | None = None,
     checkpoint: Checkpoint | None = None,
-    until: int | None = None,
 ) -> list[Epoch]:
     """Train a model in place to tell the items that the sampler asks for from the others that it may ask for.
 
@@ -79,12 +66,10 @@ def fit(
         seed: of the order of users, the cuts through their histories, and what is dropped.
         compute: device and precision.
         report: told of each epoch.
-        stopping: without it all epochs are trained, and the last one's weights stay.
         checkpoint: where the state is kept on the way, and what was learned at the end; looked for at the start.
-        until: the epoch to stop after, at a learning rate that may still be high; 0: train nothing; None: the last.
 
     Returns:
-        One row an epoch, and before them epoch 0 where there is ``stopping``.
+        One row an epoch.
 
     Raises:
         ConfigError: if the loss is no longer a number, or memory runs out.
@@ -96,20 +81,17 @@ def fit(
     saved = checkpoint.load() if checkpoint else None
     if saved and FINISHED in saved[1]:
         return _take_over(model, *saved)
-    run = _Run(model, sampler, training, compute, report, stopping)
+    run = _Run(model, sampler, training, compute, report)
     if saved:
         run.restore(*saved)
         report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
     checkpoint = checkpoint if distributed.leads() else None
     try:
-        run.train(seed, checkpoint, training.epochs if until is None else until)
+        run.train(seed, checkpoint)
     except KeyboardInterrupt:
         if checkpoint:
             checkpoint.save(*run.state())
         raise
-    if run.best:
-        model.load_state_dict(run.best.state)
-        report.say(f"{run.best.name} of {run.epoch} ranks best: validation NDCG@10 {run.best.score:.4f}")
     if checkpoint:
         with whole():
             checkpoint.save(*_learned(model, run.epochs))
@@ -139,7 +121,6 @@ class _Run:
         training: Training,
         compute: Compute,
         report: Reporter,
-        stopping: EarlyStopping | None,
     ) -> None:
         self.model, self.sampler, self.training, self.compute, self.report = model, sampler, training, compute, report
         self.parts = 1  # in which a batch is taken, so that memory holds it
@@ -152,33 +133,19 @@ class _Run:
         self.optimizer = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=fused)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
         self.epoch, self.step, self.loss, self.seconds = 0, 0, 0.0, 0.0
-        self.best = _Best(stopping, model) if stopping else None
-        self.epochs = [Epoch(0, None, None, self.best.score, 0.0, None, _peak(compute))] if self.best else []
-
-    @property
-    def tired(self) -> bool:
-        """Whether validation has not become better for long.
-
-        What training began with does not count: from scratch texts alone may rank well, and ids that are still to be
-        learned worse at first.
-        """
-        if self.best is None:
-            return False
-        trained = [epoch.valid_ndcg or 0.0 for epoch in self.epochs[1:]]
-        best = trained.index(max(trained)) + 1 if trained else 0
-        return self.epoch - best >= self.best.stopping.patience
+        self.epochs: list[Epoch] = []
 
     @property
     def rate(self) -> float:
         """This epoch's learning rate."""
         return self.training.lr * (1 - self.epoch / self.training.epochs)
 
-    def train(self, seed: int, checkpoint: Checkpoint | None, until: int) -> None:
-        """All epochs, or those before ``until``. An interrupt comes between two steps, where the state is whole."""
+    def train(self, seed: int, checkpoint: Checkpoint | None) -> None:
+        """All epochs. An interrupt comes between two steps, where the state is whole."""
         users, report = self.sampler.users, self.report
         with report.progress("training", self.training.epochs * len(users), "users") as advance:
             advance(self.epoch * len(users))
-            while self.epoch < until and not self.tired:
+            while self.epoch < self.training.epochs:
                 self.begin_epoch()
                 for number, some in enumerate(self.sampler.epoch(np.random.default_rng([seed, self.epoch]))):
                     if number >= self.step:
@@ -249,7 +216,7 @@ class _Run:
         chance, rng, value = int(np.random.SeedSequence(key).generate_state(1)[0]), np.random.default_rng(key), 0.0
         try:
             with self.compute.autocast():
-                batch = Batch.of(self.model, self.sampler, users, self.training, rng)
+                batch = Batch.of(self.model, self.sampler, users, self.training.candidates, rng)
             for part in parts:
                 torch.manual_seed(chance)  # so that the same items do without their ids in all parts
                 with self.compute.autocast():
@@ -273,18 +240,14 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
 
     def end_epoch(self) -> str:
-        """Validate, write the epoch down, and say how it went."""
+        """Write the epoch down, and say how it went."""
         rate, loss = self.rate, self.loss / max(self.step, 1)
-        score = self.best.stopping.validate(self.model) if self.best else None
         speed = len(self.sampler.users) / max(self.seconds, 1e-9)
         with whole():
             self.epoch += 1
-            if self.best and score is not None:
-                self.best.consider(self.model, self.epoch, score)
-            self.epochs.append(Epoch(self.epoch, loss, rate, score, self.seconds, speed, _peak(self.compute)))
+            self.epochs.append(Epoch(self.epoch, loss, rate, self.seconds, speed, _peak(self.compute)))
             self.step, self.loss, self.seconds = 0, 0.0, 0.0
-        told = "" if score is None else f", validation NDCG@10 {score:.4f}"
-        return f"epoch {self.epoch}, loss {loss:.4f}{told}"
+        return f"epoch {self.epoch}, loss {loss:.4f}"
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All of it, as tensors by name and the rest as JSON values."""
@@ -292,9 +255,6 @@ class _Run:
         tensors |= under("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
         facts: dict[str, Any] = {name: getattr(self, name) for name in ("epoch", "step", "loss", "seconds")}
         facts |= {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": self.scaler.state_dict()}
-        if self.best:
-            tensors |= under("best", self.best.state)
-            facts["best"] = {"epoch": self.best.epoch, "score": self.best.score}
         return tensors, facts
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -307,34 +267,12 @@ class _Run:
         self.scaler.load_state_dict(facts["scaler"])
         self.epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
         self.epoch, self.step, self.loss, self.seconds = (facts[n] for n in ("epoch", "step", "loss", "seconds"))
-        if self.best:
-            self.best.state = of("best", tensors)
-            self.best.epoch, self.best.score = facts["best"]["epoch"], facts["best"]["score"]
 
 
 def _cause(message: str) -> str:
     """What the compiler's error comes from: where a process of its own raised it, the end of that one's traceback."""
     raised = re.findall(r"^[\w.]+(?:Error|Exception|Exit): .*\S", message, re.MULTILINE)
     return str(raised[-1]) if "Traceback" in message and raised else message.splitlines()[0]
-
-
-class _Best:
-    """The best model so far; at first the one that training starts from."""
-
-    def __init__(self, stopping: EarlyStopping, model: InterestModel) -> None:
-        self.stopping = stopping
-        self.epoch = 0
-        self.score = stopping.validate(model)
-        self.state = copy.deepcopy(model.state_dict())
-
-    @property
-    def name(self) -> str:
-        return f"epoch {self.epoch}" if self.epoch else "epoch 0, before any training,"
-
-    def consider(self, model: InterestModel, epoch: int, score: float) -> None:
-        """Remember the model if it ranks better."""
-        if score > self.score:
-            self.epoch, self.score, self.state = epoch, score, copy.deepcopy(model.state_dict())
 
 
 def _peak(compute: Compute) -> int | None:
@@ -344,11 +282,7 @@ def _peak(compute: Compute) -> int | None:
     return peak_memory()
 
 
-def learning_columns(learned: list[list[Epoch]]) -> dict[str, list[object]]:
-    """Each member's epochs as columns of ``tables.LEARNING``."""
-    rows = [
-        dict(zip(t.LEARNING.names, (number, *asdict(epoch).values()), strict=True))
-        for number, epochs in enumerate(learned, 1)
-        for epoch in epochs
-    ]
+def learning_columns(epochs: list[Epoch]) -> dict[str, list[object]]:
+    """A training as columns of ``tables.LEARNING``."""
+    rows = [dict(zip(t.LEARNING.names, asdict(epoch).values(), strict=True)) for epoch in epochs]
     return {name: [row[name] for row in rows] for name in t.LEARNING.names}

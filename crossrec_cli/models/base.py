@@ -8,17 +8,19 @@ Shapes: I items, B users, H interactions of all their histories, d the width of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, diags_array, vstack
 
+from crossrec_cli.artifacts import tables as t
 from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
-from crossrec_cli.interest.linear import purchases
+from crossrec_cli.models.whitening import Whitening
 
 Floats = npt.NDArray[np.float32]
 Matrix = Floats | csr_array
@@ -44,6 +46,31 @@ class TrainingData:
     def is_target(self) -> Bools:
         """The items to recommend, (I,)."""
         return self.histories.domain.is_target
+
+    @cached_property
+    def whitening(self) -> Whitening:
+        """How texts are whitened."""
+        return Whitening.of(self.embeddings)
+
+    @cached_property
+    def texts(self) -> Floats:
+        """What the items' texts say, whitened, rows of length 1; zeros for an item without text. (I, r)."""
+        return self.whitening.directions(self.embeddings, self.items)
+
+
+@dataclass(frozen=True)
+class NewItems:
+    """Items that came after training."""
+
+    items: pa.Table
+    """Rows of ``tables.ITEMS``, n of them."""
+    texts: Floats
+    """As ``TrainingData.texts``, (n, r)."""
+
+    @property
+    def is_target(self) -> Bools:
+        """Which of them are to be recommended, (n,)."""
+        return np.array([name == t.TARGET for name in self.items[t.DOMAIN].to_pylist()], bool)
 
 
 class Feature(Protocol):
@@ -77,6 +104,14 @@ class Scorer:
     item_vectors: Matrix
     """(I, d)."""
     features: Sequence[Feature]
+    state: Mapping[str, Floats] = field(default_factory=dict)
+    """What else it takes to place new items."""
+    terms: Sequence[str] = ()
+    """What the dimensions stand for, where they are words or values of columns."""
+
+    def with_features(self, features: Sequence[Feature]) -> Scorer:
+        """The same with other features."""
+        return replace(self, features=features)
 
 
 @dataclass(frozen=True)
@@ -134,10 +169,26 @@ class HistoryFeature:
         return weights if self.query_factors is None else weights * self.query_factors[histories.values]
 
 
+def purchases(histories: Ragged, number: Ints, items: int) -> csr_array:
+    """Who bought what, float32 (lists, items), each item once; ``number`` is an item's column, −1 for none."""
+    known = histories.where(number[histories.values] >= 0)
+    ones = np.ones(len(known.values), np.float32)
+    matrix = csr_array((ones, (known.rows, number[known.values])), shape=(len(known.lengths), items))
+    matrix.data[:] = 1  # what stood there twice was added up
+    return matrix
+
+
 def trained_purchases(data: TrainingData) -> csr_array:
     """Who bought what in training, 1 each, float32 (users, I)."""
     items = len(data.is_target)
     return purchases(data.histories.training, np.arange(items), items)
+
+
+def rows_after(matrix: Matrix, more: Matrix) -> Matrix:
+    """The rows of both, of the same kind and width."""
+    if isinstance(matrix, np.ndarray) and isinstance(more, np.ndarray):
+        return np.concatenate([matrix, more])
+    return csr_array(vstack([csr_array(matrix), csr_array(more)]))
 
 
 def row_lengths(matrix: Matrix) -> Floats:
@@ -172,39 +223,12 @@ def scaled_columns(matrix: Matrix, factors: Floats) -> Matrix:
     return csr_array(matrix @ diags_array(factors))
 
 
-def whole_and_target(name: str, vectors: Matrix, data: TrainingData) -> tuple[HistoryFeature, HistoryFeature]:
+def whole_and_target(name: str, vectors: Matrix, is_target: Bools) -> tuple[HistoryFeature, HistoryFeature]:
     """Two features of a scorer: the whole history, and its target part."""
     return (
-        HistoryFeature(name, vectors, data.is_target),
-        HistoryFeature(f"{name}_target", vectors, data.is_target, part="target"),
+        HistoryFeature(name, vectors, is_target),
+        HistoryFeature(f"{name}_target", vectors, is_target, part="target"),
     )
-
-
-def rarity_weighted(counts: csr_array, common: float = 1.0) -> csr_array:
-    """Terms by how rare they are, rows of length 1; terms of one row alone, or of more than a share of them, are gone.
-
-    Args:
-        counts: 1 where a row has a term, float32 (rows, terms).
-        common: the share.
-    """
-    rows = counts.shape[0]
-    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
-    kept = np.flatnonzero((frequency > 1) & (frequency <= max(common * rows, 2)))
-    rarity = np.log(rows / frequency[kept]).astype(np.float32)
-    return csr_array(unit_rows(scaled_columns(csr_array(counts[:, kept]), rarity)))
-
-
-def term_counts(lists: Iterable[Iterable[str]]) -> csr_array:
-    """1 where a list has a term, float32 (lists, distinct terms); the terms in the order of their first occurrence."""
-    number: dict[str, int] = {}
-    values, lengths = [], []
-    for terms in lists:
-        found = [number.setdefault(term, len(number)) for term in dict.fromkeys(terms)]
-        values += found
-        lengths.append(len(found))
-    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    ones = np.ones(len(values), np.float32)
-    return csr_array((ones, np.array(values, np.int64), starts), shape=(len(lengths), max(len(number), 1)))
 
 
 def products(users: Matrix, items: Matrix) -> Floats:

@@ -1,25 +1,59 @@
 """Several scorers as one: fitted on validation, then scoring candidates and taking a score apart.
 
+Laid end to end the scorers' vectors are one for a user and one for an item, and their product, with a shift for the
+user's group, is the log-odds of a purchase.
+
 Shapes: B users, C candidates, H interactions of all their histories, k items listed for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
 from crossrec_cli.interest.batches import Bools, Cases, Ints, Ragged
-from crossrec_cli.models.base import Feature, Floats, Matrix, Scorer, TrainingData, products, scaled_rows
+from crossrec_cli.models.base import (
+    Feature,
+    Floats,
+    Matrix,
+    NewItems,
+    Scorer,
+    TrainingData,
+    products,
+    row_products,
+    scaled_rows,
+)
 from crossrec_cli.models.fusion import Fusion, Questions, fit, group_of
 from crossrec_cli.models.popularity import sales
-from crossrec_cli.models.scorers import SCORERS, choose
+from crossrec_cli.models.scorers import PLACE, SCORERS, choose
+from crossrec_cli.models.whitening import Whitening
 
 CHOOSING = 1_000
 """Users, and items, that suffice to choose a variant; the weights are fitted to more."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the scores of some users' listed items are made of."""
+
+    history: Mapping[str, Floats]
+    """By scorer, what each interaction adds, (H, k)."""
+    whole: Mapping[str, Floats]
+    """By scorer, all that it adds, (B, k)."""
+    shift: Floats
+    """What is added to everything of a user, (B,)."""
+
+    @property
+    def logits(self) -> Floats:
+        """The scores, (B, k)."""
+        found: Floats = np.sum(list(self.whole.values()), axis=0) + self.shift[:, None]
+        return found
 
 
 @dataclass(frozen=True)
@@ -29,12 +63,22 @@ class Fused:
     scorers: Sequence[Scorer]
     fusion: Fusion
     is_target: Bools
+    """The items to recommend, (I,)."""
+    whitening: Whitening
+    """How texts are read."""
 
     @classmethod
     def fitted(
-        cls, names: Sequence[str], data: TrainingData, valid: Cases, candidates: Ints, mask_seen: bool, seed: int
+        cls,
+        names: Sequence[str],
+        data: TrainingData,
+        valid: Cases,
+        candidates: Ints,
+        mask_seen: bool,
+        seed: int,
+        trained: Sequence[Scorer] = (),
     ) -> Fused:
-        """The named scorers in their best variants, weighed.
+        """The named scorers in their best variants, and those that are trained already, weighed.
 
         Args:
             names: of ``SCORERS``.
@@ -43,38 +87,69 @@ class Fused:
             candidates: item indices, int64 (C,).
             mask_seen: whether what a user has is no candidate.
             seed: of what is sampled, and of the scorers.
+            trained: further scorers, as they are.
         """
         asked = data.histories, valid, candidates, mask_seen, seed
         few = Questions.of(*asked, users=CHOOSING, sampled_items=CHOOSING)
         base = sales(data)
         scorers = [choose(SCORERS[name](data, seed), few, (base, base.features[0])) for name in names]
         questions = Questions.of(*asked)
-        scored = {one.name: questions.scores(scorer, one) for scorer in scorers for one in scorer.features}
-        return cls(scorers, fit(scored, questions), data.is_target)
+        scored = {one.name: questions.scores(scorer, one) for scorer in (*scorers, *trained) for one in scorer.features}
+        return cls([*scorers, *trained], fit(scored, questions), data.is_target, data.whitening)
+
+    @property
+    def names(self) -> list[str]:
+        """The scorers' names."""
+        return [scorer.name for scorer in self.scorers]
+
+    @cached_property
+    def text_vectors(self) -> Floats | None:
+        """What the items' texts say, (I, r); None where texts are not scored."""
+        found = [scorer.item_vectors for scorer in self.scorers if scorer.name == "text"]
+        return np.asarray(found[0]) if found else None
+
+    def placed(self, new: NewItems) -> dict[str, Matrix]:
+        """Each scorer's vectors of items that came after training."""
+        return {scorer.name: PLACE[scorer.name](scorer, new) for scorer in self.scorers}
 
     def among(self, candidates: Ints) -> FusedAmong:
         """What scores some items; int64 (C,)."""
-        return FusedAmong(self, [scorer.item_vectors[candidates] for scorer in self.scorers])
+        return FusedAmong(self, _laid_end_to_end([scorer.item_vectors[candidates] for scorer in self.scorers]))
 
-    def weighted(self, histories: Ragged) -> Iterator[tuple[Scorer, list[tuple[Feature, Floats]]]]:
+    def user_vectors(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
+        """Weighted, for each scorer (B, d)."""
+        found = []
+        for _, features in self._weighted(histories):
+            users = [scaled_rows(feature.user_vectors(histories, tags), weight) for feature, weight in features]
+            found.append(sum(users[1:], start=users[0]))
+        return found
+
+    def shift(self, histories: Ragged) -> Floats:
+        """What is added to all scores of users, (B,)."""
+        return self.fusion.shift[self._groups(histories)]
+
+    def explained(self, histories: Ragged, tags: Ragged, listed: Ints) -> Explained:
+        """What the scores of the items listed for each user, int64 (B, k), are made of."""
+        history, whole = {}, {}
+        for scorer, features in self._weighted(histories):
+            parts = (weight[histories.rows, None] * one.parts(histories, tags, listed) for one, weight in features)
+            history[scorer.name] = np.sum(list(parts), axis=0)
+        for scorer, users in zip(self.scorers, self.user_vectors(histories, tags), strict=True):
+            of_columns = [row_products(users, scorer.item_vectors[column]) for column in listed.T]
+            whole[scorer.name] = np.stack(of_columns, axis=1) if of_columns else np.zeros(listed.shape, np.float32)
+        return Explained(history, whole, self.shift(histories))
+
+    def _weighted(self, histories: Ragged) -> Iterator[tuple[Scorer, list[tuple[Feature, Floats]]]]:
         """Each scorer with its features, and each feature with its weight for these users, (B,)."""
-        group, number = self.groups(histories), 0
+        group, number = self._groups(histories), 0
         for scorer in self.scorers:
             some = self.fusion.weights[group, number : number + len(scorer.features)]
             number += len(scorer.features)
             yield scorer, list(zip(scorer.features, some.T, strict=True))
 
-    def groups(self, histories: Ragged) -> Ints:
+    def _groups(self, histories: Ragged) -> Ints:
         """By how much target history users have, (B,)."""
         return group_of(histories.where(self.is_target[histories.values]).lengths)
-
-    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> dict[str, Floats]:
-        """By scorer, what each interaction adds to the logits of the items listed for its user, (H, k)."""
-        found = {}
-        for scorer, features in self.weighted(histories):
-            parts = (weight[histories.rows, None] * one.parts(histories, tags, listed) for one, weight in features)
-            found[scorer.name] = np.sum(list(parts), axis=0)
-        return found
 
 
 @dataclass(frozen=True)
@@ -82,13 +157,21 @@ class FusedAmong:
     """Scores candidates: a ``ranking.topk.Scorer``."""
 
     fused: Fused
-    vectors: Sequence[Matrix]
-    """Each scorer's, of the candidates."""
+    vectors: list[Matrix]
+    """The candidates' dense ones, (C, D), and their sparse ones, (C, V), where there are any."""
 
     def __call__(self, histories: Ragged, tags: Ragged) -> Tensor:
         """Logits, float32 (B, C)."""
-        logits = self.fused.fusion.shift[self.fused.groups(histories)][:, None]
-        for (_, features), vectors in zip(self.fused.weighted(histories), self.vectors, strict=True):
-            users = [scaled_rows(feature.user_vectors(histories, tags), weight) for feature, weight in features]
-            logits = logits + products(sum(users[1:], start=users[0]), vectors)
+        users = _laid_end_to_end(self.fused.user_vectors(histories, tags))
+        logits = self.fused.shift(histories)[:, None]
+        for some, items in zip(users, self.vectors, strict=True):
+            logits = logits + products(some, items)
         return torch.from_numpy(logits)
+
+
+def _laid_end_to_end(matrices: Sequence[Matrix]) -> list[Matrix]:
+    """The dense ones as one matrix, and the sparse ones as another."""
+    dense = [one for one in matrices if isinstance(one, np.ndarray)]
+    sparse = [one for one in matrices if not isinstance(one, np.ndarray)]
+    found: list[Matrix] = [np.concatenate(dense, axis=1)] if dense else []
+    return [*found, csr_array(hstack(sparse))] if sparse else found

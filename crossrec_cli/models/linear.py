@@ -14,10 +14,20 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from crossrec_cli.interest.batches import Bools
-from crossrec_cli.interest.linear import LIGHT, source_counts
-from crossrec_cli.models.base import Floats, HistoryFeature, Scorer, TrainingData, scaled_columns, trained_purchases
+from crossrec_cli.models.base import (
+    Floats,
+    HistoryFeature,
+    NewItems,
+    Scorer,
+    TrainingData,
+    scaled_columns,
+    trained_purchases,
+)
 
 NAME = "linear"
+SOURCE_WEIGHT = 0.3
+"""How much a source purchase counts where one in the target counts 1: long source histories drown the target's
+otherwise."""
 RANK = 256
 """Singular values that are kept."""
 L2 = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
@@ -39,28 +49,48 @@ class Decomposition:
     """(r,)."""
     vectors: Floats
     """Right singular vectors, (I, r)."""
+    of_text: Floats
+    """Left singular vectors times values, of what an item's text adds; (width, r)."""
     is_target: Bools
 
     def scorer(self, l2: float) -> Scorer:
         """EASE with this λ."""
-        shrunk = self.vectors * (self.values / np.sqrt(self.values**2 + np.float32(l2)))
-        rest = 1 - np.minimum((shrunk**2).sum(axis=1), LARGEST_SHARE)
-        vectors = shrunk / rest[:, None]
-        feature = HistoryFeature(NAME, vectors, self.is_target, rest, source_weight=LIGHT)
-        return Scorer(NAME, vectors, (feature,))
+        shrunk = self.values / np.sqrt(self.values**2 + np.float32(l2))
+        text = self.of_text * (shrunk / np.maximum(self.values, 1e-6) ** 2)
+        vectors = _divided(self.vectors * shrunk)
+        return Scorer(NAME, vectors, features(vectors, self.is_target), {"text": text})
 
 
-def decompose(data: TrainingData, texts: Floats, seed: int) -> Decomposition:
-    """Purchases and texts as one matrix, and its largest singular values.
+def features(vectors: Floats, is_target: Bools) -> tuple[HistoryFeature, ...]:
+    """EASE's one feature: an item asks for W, and its vector is W / (1 − W · W)."""
+    asked_for = 2 / (1 + np.sqrt(1 + 4 * (vectors**2).sum(axis=1)))  # 1 − W · W, from the vector's length
+    return (HistoryFeature(NAME, vectors, is_target, asked_for, source_weight=SOURCE_WEIGHT),)
 
-    Args:
-        data: its training purchases, each item once a user.
-        texts: what the items' texts say, rows of length 1 or 0, float32 (I, width).
-        seed: of the randomised decomposition.
-    """
-    counts = source_counts(data.is_target, LIGHT)
+
+def place(scorer: Scorer, new: NewItems) -> Floats:
+    """Vectors of new items, of which the text alone is known."""
+    shrunk = source_counts(new.is_target)[:, None] * new.texts @ scorer.state["text"]
+    return _divided(shrunk.astype(np.float32))
+
+
+def source_counts(is_target: Bools, source_weight: float = SOURCE_WEIGHT) -> Floats:
+    """How much each item's purchases count: 1 in the target, else ``source_weight``; float32 (items,)."""
+    return np.where(is_target, np.float32(1), np.float32(source_weight))
+
+
+def _divided(shrunk: Floats) -> Floats:
+    """W / (1 − W · W), (I, r)."""
+    own = (shrunk**2).sum(axis=1)
+    fitting = np.sqrt(np.minimum(LARGEST_SHARE / np.maximum(own, 1e-12), 1))
+    found: Floats = shrunk * (fitting / (1 - np.minimum(own, LARGEST_SHARE)))[:, None]
+    return found
+
+
+def decompose(data: TrainingData, seed: int) -> Decomposition:
+    """Training purchases, each item once a user, and texts as one matrix, and its largest singular values."""
+    counts = source_counts(data.is_target)
     bought = csr_array(scaled_columns(trained_purchases(data), counts))
-    below = texts * (counts * np.float32(TEXT_WEIGHT**0.5))[:, None]
+    below = data.texts * (counts * np.float32(TEXT_WEIGHT**0.5))[:, None]
     rank = min(RANK, len(counts), bought.shape[0] + below.shape[1])
     basis = np.random.default_rng(seed).standard_normal((len(counts), rank + OVERSAMPLED), dtype=np.float32)
     for _ in range(ITERATIONS):
@@ -69,4 +99,6 @@ def decompose(data: TrainingData, texts: Floats, seed: int) -> Decomposition:
     squares, turned = np.linalg.eigh((left.T @ left).astype(np.float64))
     largest = np.argsort(-squares)[:rank]
     values = np.sqrt(np.maximum(squares[largest], 0)).astype(np.float32)
-    return Decomposition(values, basis @ turned[:, largest].astype(np.float32), data.is_target)
+    chosen = turned[:, largest].astype(np.float32)
+    of_text = left[bought.shape[0] :] @ chosen * np.float32(TEXT_WEIGHT**0.5)
+    return Decomposition(values, basis @ chosen, of_text, data.is_target)

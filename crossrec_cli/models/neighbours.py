@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Scorer, TrainingData, trained_purchases, unit_rows, whole_and_target
+from crossrec_cli.models.base import (
+    Matrix,
+    NewItems,
+    Scorer,
+    TrainingData,
+    trained_purchases,
+    unit_rows,
+    whole_and_target,
+)
 
 NAME = "neighbours"
 
@@ -16,4 +25,9 @@ def neighbours(data: TrainingData) -> Scorer:
     items alone have in common still counts.
     """
     vectors = unit_rows(csr_array(trained_purchases(data).T))
-    return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data))
+    return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data.is_target))
+
+
+def place(scorer: Scorer, new: NewItems) -> Matrix:
+    """Vectors of new items, which nobody has bought."""
+    return csr_array((new.items.num_rows, scorer.item_vectors.shape[1]), dtype=np.float32)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from crossrec_cli.interest.batches import Ints, Ragged
-from crossrec_cli.models.base import Floats, Matrix, Scorer, TrainingData, trained_purchases
+from crossrec_cli.models.base import Feature, Floats, Matrix, NewItems, Scorer, TrainingData, trained_purchases
 
-NAME = "popularity"
+NAME, TAG_SALES = "popularity", "tag_sales"
 HALF_LIFE = 30 * 86400 * 10**6
 """Microseconds after which a sale counts half in recent sales: thirty days."""
 FEW_BUYERS = 20.0
@@ -64,14 +65,31 @@ def popularity(data: TrainingData) -> Scorer:
     facts = {"sales": _sales(data), "unsold": sold == 0}
     if data.times is not None:
         facts["recent_sales"] = np.log1p(_recent(data, data.times))
-    by_tag = _by_tag(data)
+    users = np.bincount(data.histories.tags.values).astype(np.float32)
     columns = [np.asarray(fact, np.float32)[:, None] for fact in facts.values()]
-    vectors = np.concatenate([*columns, by_tag], axis=1)
-    width = vectors.shape[1]
-    features: list[ItemFact | TagSales] = [ItemFact(name, place, width) for place, name in enumerate(facts)]
-    if by_tag.shape[1]:
-        features.append(TagSales("tag_sales", len(facts), by_tag.shape[1], width))
-    return Scorer(NAME, vectors, features)
+    vectors = np.concatenate([*columns, _by_tag(data, users)], axis=1)
+    return Scorer(NAME, vectors, features(list(facts), vectors.shape[1]), {"unsold": _unsold(len(facts), users)})
+
+
+def features(facts: Sequence[str], width: int) -> list[Feature]:
+    """One feature for each fact and, in the dimensions behind these, what sells to people with the same tags."""
+    found: list[Feature] = [ItemFact(name, place, width) for place, name in enumerate(facts)]
+    if width > len(facts):
+        found.append(TagSales(TAG_SALES, len(facts), width - len(facts), width))
+    return found
+
+
+def place(scorer: Scorer, new: NewItems) -> Floats:
+    """Vectors of new items, which nobody has bought."""
+    found: Floats = np.tile(scorer.state["unsold"], (new.items.num_rows, 1))
+    return found
+
+
+def _unsold(facts: int, users: Floats) -> Floats:
+    """The vector of an item that nobody bought; ``users`` is how many bear each tag."""
+    found = np.concatenate([np.zeros(facts), np.log(FEW_BUYERS / (users + FEW_BUYERS))]).astype(np.float32)
+    found[1] = 1
+    return found
 
 
 def sales(data: TrainingData) -> Scorer:
@@ -96,13 +114,12 @@ def _recent(data: TrainingData, times: Ints) -> Floats:
     return sales
 
 
-def _by_tag(data: TrainingData) -> Floats:
+def _by_tag(data: TrainingData, users: Floats) -> Floats:
     """For each tag the logarithm of how much larger an item's share of buyers is than among all, (I, tags)."""
     bought, tags = trained_purchases(data), data.histories.tags
-    total, count = bought.shape[0], int(tags.values.max(initial=-1)) + 1
-    has = csr_array((np.ones(len(tags.values), np.float32), (tags.rows, tags.values)), shape=(total, count))
+    total = bought.shape[0]
+    has = csr_array((np.ones(len(tags.values), np.float32), (tags.rows, tags.values)), shape=(total, len(users)))
     share = (bought.sum(axis=0) + 0.5) / total
-    users = np.bincount(tags.values, minlength=count)[:, None]
-    lift = ((has.T @ bought).toarray() + FEW_BUYERS * share) / ((users + FEW_BUYERS) * share)
+    lift = ((has.T @ bought).toarray() + FEW_BUYERS * share) / ((users[:, None] + FEW_BUYERS) * share)
     found: Floats = np.log(lift).T.astype(np.float32)
     return found

@@ -1,36 +1,53 @@
-"""The scorers by their names in the config, each in the variants that validation chooses from."""
+"""The scorers by their names in the config: how each is made, restored, and given new items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from crossrec_cli.models.attributes import attributes
-from crossrec_cli.models.base import Feature, HistoryFeature, Scorer, TrainingData
+import numpy as np
+
+from crossrec_cli.interest.batches import Bools
+from crossrec_cli.models import attributes, linear, neighbours, neural, popularity, text, words
+from crossrec_cli.models.base import Feature, HistoryFeature, Matrix, NewItems, Scorer, TrainingData, whole_and_target
 from crossrec_cli.models.fusion import Questions, log_loss
-from crossrec_cli.models.linear import L2, decompose
-from crossrec_cli.models.neighbours import neighbours
-from crossrec_cli.models.popularity import popularity
-from crossrec_cli.models.text import text, text_vectors
-from crossrec_cli.models.words import words
 
 DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
 """How much a purchase may count beside the next one."""
 
 
 def _linear(data: TrainingData, seed: int) -> list[Scorer]:
-    decomposition = decompose(data, text_vectors(data), seed)
-    return [decomposition.scorer(l2) for l2 in L2]
+    decomposition = linear.decompose(data, seed)
+    return [decomposition.scorer(l2) for l2 in linear.L2]
 
 
 SCORERS: Mapping[str, Callable[[TrainingData, int], list[Scorer]]] = {
-    "text": lambda data, _: [text(data)],
-    "words": lambda data, _: [words(data)],
-    "attributes": lambda data, _: [attributes(data)],
-    "popularity": lambda data, _: [popularity(data)],
-    "neighbours": lambda data, _: [neighbours(data)],
-    "linear": _linear,
+    text.NAME: lambda data, _: [text.text(data)],
+    words.NAME: lambda data, _: [words.words(data)],
+    attributes.NAME: lambda data, _: [attributes.attributes(data)],
+    popularity.NAME: lambda data, _: [popularity.popularity(data)],
+    neighbours.NAME: lambda data, _: [neighbours.neighbours(data)],
+    linear.NAME: _linear,
 }
-"""Each gives the variants of one scorer, with the same features."""
+"""Each that needs no gradients gives the variants of one scorer, with the same features."""
+PLACE: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
+    text.NAME: text.place,
+    words.NAME: words.place,
+    attributes.NAME: attributes.place,
+    popularity.NAME: popularity.place,
+    neighbours.NAME: neighbours.place,
+    linear.NAME: linear.place,
+    neural.NAME: neural.place,
+}
+"""Each gives the vectors of items that came after training."""
+
+
+def features_of(name: str, vectors: Matrix, is_target: Bools, facts: Sequence[str]) -> Sequence[Feature]:
+    """A scorer's features, for its item vectors, (I, d); ``facts`` are the names of popularity's own."""
+    if name == popularity.NAME:
+        return popularity.features(facts, vectors.shape[1])
+    if name == linear.NAME:
+        return linear.features(np.asarray(vectors), is_target)
+    return whole_and_target(name, vectors, is_target)
 
 
 def choose(variants: list[Scorer], questions: Questions, base: tuple[Scorer, Feature]) -> Scorer:
@@ -46,8 +63,14 @@ def choose(variants: list[Scorer], questions: Questions, base: tuple[Scorer, Fea
     best = variants[0]
     if len(variants) > 1:
         best = min(variants, key=lambda scorer: min(loss(scorer, feature) for feature in scorer.features))
-    features = [min(_decays(feature), key=lambda one: loss(best, one)) for feature in best.features]
-    return Scorer(best.name, best.item_vectors, features)
+    return best.with_features([min(_decays(feature), key=lambda one: loss(best, one)) for feature in best.features])
+
+
+def order_matters(data: TrainingData, questions: Questions) -> bool:
+    """Whether purchases are likelier where later ones count more, by what is bought together."""
+    base = popularity.sales(data)
+    (feature, _) = choose([neighbours.neighbours(data)], questions, (base, base.features[0])).features
+    return isinstance(feature, HistoryFeature) and feature.decay < 1
 
 
 def _decays(feature: Feature) -> Iterator[Feature]:

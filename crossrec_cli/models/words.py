@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pyarrow as pa
+
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.models.base import Scorer, TrainingData, rarity_weighted, term_counts, whole_and_target
+from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, whole_and_target
+from crossrec_cli.models.terms import Terms
 
 NAME = "words"
 WORD = re.compile(r"[^\W_]+")
@@ -17,8 +20,18 @@ COMMON = 0.1
 
 def words(data: TrainingData) -> Scorer:
     """The tf-idf cosine of words and pairs of neighbouring words."""
-    vectors = rarity_weighted(term_counts(terms(text or "") for text in data.items[t.TEXT].to_pylist()), COMMON)
-    return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data))
+    found, vectors = Terms.of(_lists(data.items), COMMON)
+    features = whole_and_target(NAME, vectors, data.is_target)
+    return Scorer(NAME, vectors, features, {"rarity": found.rarity}, found.names)
+
+
+def place(scorer: Scorer, new: NewItems) -> Matrix:
+    """Vectors of new items."""
+    return Terms(scorer.terms, scorer.state["rarity"]).vectors(_lists(new.items))
+
+
+def _lists(items: pa.Table) -> Iterator[Iterator[str]]:
+    return (terms(text or "") for text in items[t.TEXT].to_pylist())
 
 
 def terms(text: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,20 +12,14 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.model import Items
 from crossrec_cli.reporting import Advance
 
 CHUNK_CELLS = 2**23
 """Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""
 LEAST_USERS = 32
 """Held at once whatever the catalogue: reading a million items' vectors takes longer than multiplying a few users'."""
-BLOCK = 2**12
-"""Items multiplied at once where a copy of all chosen vectors would be large."""
 SPAN = 64
 """Neighbouring candidates of which the best is looked for first."""
-COPIED = 2**26
-"""Numbers in a copy of vectors, 256 MB in float32."""
 
 
 class Scorer(Protocol):
@@ -45,40 +39,6 @@ class Chunk:
     """float32 (B, C); −inf where the candidate is in the history and seen items are masked."""
     seen: tuple[Tensor, Tensor]
     """Rows and columns, int64 each, of candidates in the history."""
-
-
-def interest_scorer(model: Ensemble, candidates: Ints, known: Sequence[Items] | None = None) -> Scorer:
-    """The members' mean scores, before calibration; ``known`` are the model's items, if it was asked already."""
-    model.eval()
-    chosen = torch.from_numpy(candidates).to(model.device)
-    members = [
-        (member, items, products(items.vectors, items.bias, chosen))
-        for member, items in zip(model.members, known or model.known(), strict=True)
-    ]
-
-    @torch.no_grad()
-    def score(histories: Ragged, tags: Ragged) -> Tensor:
-        first, *others = (among(member.user_vectors(items, histories, tags)) for member, items, among in members)
-        for scores in others:
-            first += scores
-        return (first / len(members) if others else first).cpu()
-
-    return score
-
-
-def products(vectors: Tensor, bias: Tensor, chosen: Tensor) -> Callable[[Tensor], Tensor]:
-    """From user vectors (B, d) to u·v + b for some of the items, (B, chosen); vectors (I, d), bias (I,)."""
-    if len(chosen) * vectors.shape[1] <= COPIED:
-        wanted, own = vectors[chosen].T, bias[chosen]
-        return lambda users: torch.addmm(own, users, wanted)
-
-    def blocks(users: Tensor) -> Tensor:
-        scores = users.new_empty(len(users), len(chosen))
-        for some, part in zip(torch.split(chosen, BLOCK), torch.split(scores, BLOCK, dim=1), strict=True):
-            torch.addmm(bias[some], users, vectors[some].T, out=part)
-        return scores
-
-    return blocks
 
 
 def chunks(

@@ -20,7 +20,7 @@ from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.reporting import Reporter
 from crossrec_cli.serving.events import Events
-from crossrec_cli.stages import ADDITIONS, FINETUNED, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
+from crossrec_cli.stages import ADDITIONS, FUSION, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
 from crossrec_cli.stages.recommender import Party, Recommender
 from crossrec_cli.stages.searcher import Searcher
 from crossrec_cli.stages.why_not import kept_out
@@ -48,7 +48,7 @@ class Live:
         """
         inputs = inputs_of(config, RECOMMEND, report, exported)
         self.maker = Recommender(config, inputs, report)
-        self.model_id = read_manifest(inputs[FINETUNED].parent / MANIFEST).id
+        self.model_id = read_manifest(inputs[FUSION].parent / MANIFEST).id
         self.data = Artifact(folder := inputs[INTERACTIONS].parent, read_manifest(folder / MANIFEST)).sha256(
             INTERACTIONS
         )
@@ -79,9 +79,9 @@ class Live:
         listed = np.array([[self.items[item]]])
         why = replace(self.why, histories=party.world.histories)
         row: Row = why.of_lists(_ONE, listed, np.ones((1, 1), bool)).to_pylist()[0]
-        total = sum(row[part] for part in (t.FROM_SOURCE, t.FROM_TARGET, t.FROM_REST, t.BIAS))
+        total = sum(row[part] for part in (t.FROM_SOURCE, t.FROM_TARGET, t.FROM_SALES, t.FROM_REST))
         place = kept_out(self.maker, party, 0, self.users.get(user, -1), self._list(party), item)
-        return {t.SCORE: float(self.maker.probability(torch.tensor(total))), "place": place} | row
+        return {t.SCORE: float(torch.sigmoid(torch.tensor(total))), "place": place} | row
 
     def search(self, query: str, user: str | None, since: Sequence[str], k: int) -> list[Row]:
         """What a query finds, best first: rows of ``tables.FOUND``.

@@ -20,12 +20,11 @@ from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_the
 from crossrec_cli.evaluation.feedback import Impressions
 from crossrec_cli.evaluation.lists import Catalogue
 from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases, numbered
-from crossrec_cli.models.base import TrainingData
-from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, interest_scorer, ranked
-from crossrec_cli.stages import CASES, FINETUNED, Job, Summary
+from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, ranked
+from crossrec_cli.stages import CASES, Job, Summary
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.learn import STOP_ON
-from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world
+from crossrec_cli.stages.load import World, load_fused, load_world, training_data
 from crossrec_cli.stages.measured import Measured, PerCase, named
 
 EXTERNAL = "external"
@@ -34,18 +33,16 @@ EXTERNAL = "external"
 def run(job: Job) -> Summary:
     """Rank every target item for every test case by each model, and measure the rankings."""
     config = job.config
-    compute = runtime.prepare(config.runtime, config.seed)
+    runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     lists, impressions = _lists(config.evaluate), _impressions(config.evaluate, world)
     _see_that_there_are_enough(job, len(world.target_items))
-    model = load_model(job.inputs, FINETUNED, config.interest).to(compute.device)
-    known = model.known()
-    model.release()
+    fused = load_fused(job.inputs, config.interest)
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
-    data = TrainingData(world.histories, world.items, load_embeddings(job.inputs))
+    data = training_data(job.inputs, world)
     shop = Shop(data, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = _baselines(job, shop)
-    scorers[t.CROSSREC] = interest_scorer(model, shop.candidates, known)
+    scorers[t.CROSSREC] = fused.among(shop.candidates)
     found = _ranked(job, shop, scorers, cases[t.TEST])
     if lists is not None:
         found[EXTERNAL] = _external(job, lists, world, cases[t.TEST])
@@ -56,7 +53,7 @@ def run(job: Job) -> Summary:
     measured.write_significance()
     measured.write_examples()
     measured.write_feedback(scorers[t.CROSSREC], impressions)
-    return measured.means() | {"settings": settings} | measured.write_accuracy(model, known)
+    return measured.means() | {"settings": settings} | measured.write_accuracy(fused)
 
 
 def _baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float]]:

@@ -1,95 +1,74 @@
-"""finetune: go on from what the source taught, with what is bought in the target."""
+"""finetune: the neural scorer goes on with what is bought in the target; then all scorers are fused on validation."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
 from crossrec_cli import distributed, runtime
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.evaluation.calibration import pairs
-from crossrec_cli.interest.batches import Cases, load_cases
-from crossrec_cli.interest.calibrate import fit_platt
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.train import learning_columns
-from crossrec_cli.ranking.topk import interest_scorer
-from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, FINETUNED, TAG_NAMES, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Finish, Learner
-from crossrec_cli.stages.load import World, load_embeddings, load_model, load_world, save_model
+from crossrec_cli.interest.batches import load_cases
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.interest.train import Epoch, learning_columns
+from crossrec_cli.models import neural
+from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.saved import save
+from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
+from crossrec_cli.stages.learn import STOP_ON, Learner, ndcg, with_user_encoder
+from crossrec_cli.stages.load import load_model, load_world, target_of, training_data, written
+
+SHOWN = 0.02
+"""Share of all weights that a scorer must have to be named in the line that says what counts."""
 
 
 def run(job: Job) -> Summary:
-    """Train on the target, keep the epoch that validation likes best, calibrate the score."""
+    """Train, fuse, and write every item's final vectors."""
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
-    model = _start(job, world).to(compute.device)
+    data = training_data(job.inputs, world)
     valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
+    config = with_user_encoder(config, data, valid)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
-    sampler = learner.target_sampler(world.histories)
-    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} target items")
-    if not sampler.steps:
-        job.report.warn("no target purchase is left to train on; the model stays as the source taught it")
+    model, learned = _trained(job, learner, data) if neural.NAME in config.interest.scorers else (None, [])
     if not valid.count:
-        job.report.warn("no validation case: no early stopping, and scores are not calibrated")
-    learned = learner.from_target(model, sampler, world.histories, valid)
-    model, finish = learner.finish(model, world.histories, valid)
-    if valid.count:
-        _calibrate(job, model, world, valid)
-        best = [max(epochs, key=lambda epoch: epoch.valid_ndcg or 0.0).epoch for epochs in learned]
-        if config.finetune.refit and any(best):
-            model = _refit(job, world, learner, model, finish, best)
+        job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")
+    with job.report.progress("fusing scorers", 1, "fits") as advance:
+        fused = learner.fused(model, data, valid)
+        advance(1)
+    job.report.say(f"what counts: {counted(fused)}")
+    found = ndcg(fused.among(target_of(data.histories)), data.histories, valid, config.evaluate.mask_seen)
     if not distributed.leads():
         return {}
-    save_model(job.output(FINETUNED), model)
+    save(fused, world.items, written(job))
     t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned))
-    epochs = sum(epoch.epoch > 0 for some in learned for epoch in some)
-    linear = str(finish.way) if finish.way else None
-    return {f"valid_{STOP_ON}": finish.score, "epochs": epochs, "linear_member": linear, "smoothing": finish.smoothing}
+    return {f"valid_{STOP_ON}": found, "epochs": len(learned), "scorers": shares(fused)}
 
 
-def _start(job: Job, world: World) -> Ensemble:
-    """The model that the source taught, or an untaught one of the same texts."""
-    interest = job.config.interest
-    if job.config.finetune.init == "adapted":
-        return load_model(job.inputs, ADAPTED, interest)
-    tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-    return Ensemble.create(interest, load_embeddings(job.inputs), world.histories.domain, tags)
+def _trained(job: Job, learner: Learner, data: TrainingData) -> tuple[InterestModel, list[Epoch]]:
+    """What the source taught, or an untaught model of the same texts, after the target's purchases."""
+    config, histories = learner.config, data.histories
+    if config.finetune.init == "adapted":
+        model = load_model(job.inputs, ADAPTED, config.interest, data)
+    else:
+        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+        model = InterestModel(config.interest, data.texts, histories.domain, tags)
+    learned = learner.from_target(model.to(learner.compute.device), histories)
+    if not learned and config.finetune.epochs:
+        job.report.warn("no target purchase is left to train on; the neural scorer stays as the source taught it")
+    return model, learned
 
 
-def _refit(job: Job, world: World, learner: Learner, model: Ensemble, finish: Finish, epochs: list[int]) -> Ensemble:
-    """Train once more, on all that the test does not hold out; of ``model`` only the calibration is kept."""
-    validated = load_world(job.inputs, validated=True)
-    histories = validated.histories
-    more = histories.training.lengths.sum() - world.histories.training.lengths.sum()
-    if not more:
-        job.report.warn("finetune.refit: the test holds back all that validation does; the model stays as it is")
-        return model
-    again = _start(job, validated).to(model.device)
-    for member in again.members:
-        member.tower.popularity.copy_(torch.from_numpy(histories.domain.popularity.astype(np.float32)))
-    sampler = learner.target_sampler(histories)
-    upto = " and ".join(map(str, epochs))
-    job.report.say(f"once more up to epoch {upto}, with {more:,} interactions that validation had held back")
-    learner.again(again, sampler, epochs)
-    again = learner.repeat(again, histories, finish)
-    again.score_scale.copy_(model.score_scale)
-    again.score_shift.copy_(model.score_shift)
-    return again
+def shares(fused: Fused) -> dict[str, float]:
+    """How much each scorer decides, of all: its weights times the spread of its scores, the mean over the groups."""
+    sizes, number = {}, 0
+    each = abs(fused.fusion.weights * fused.fusion.spread).mean(axis=0)
+    for scorer in fused.scorers:
+        sizes[scorer.name] = float(each[number : number + len(scorer.features)].sum())
+        number += len(scorer.features)
+    total = max(sum(sizes.values()), 1e-12)
+    return {name: size / total for name, size in sizes.items()}
 
 
-def _calibrate(job: Job, model: Ensemble, world: World, valid: Cases) -> None:
-    """Fit the score so that it is the probability that this item is what validation asks for.
-
-    With ``leave_last_out`` that is the user's next target purchase, a new one under ``evaluate.mask_seen``; with
-    ``time`` any in the validation period. One scale and one shift for everybody's whole score, so that no user's items
-    change their order after validation chose the model.
-    """
-    candidates, masked = world.target_items, job.config.evaluate.mask_seen
-    logits, bought = pairs(interest_scorer(model, candidates), world.histories, valid, candidates, masked)
-    if not bought.any():
-        job.report.warn("validation buys nothing new: scores are not calibrated")
-        return
-    scale, shift = fit_platt(logits, bought)
-    model.score_scale.fill_(scale)
-    model.score_shift.fill_(shift)
+def counted(fused: Fused) -> str:
+    """The same in words, the most first."""
+    found = sorted(shares(fused).items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {share:.0%}" for name, share in found if share >= SHOWN)

@@ -22,7 +22,10 @@ from crossrec_cli.data import engine
 from crossrec_cli.data.catalogue import more_items, own_id
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.stages import ADDED, ITEMS, LISTINGS, UPDATED, Job, Summary
+from crossrec_cli.models.base import Matrix, NewItems, rows_after
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.saved import Files, load, read_vectors, write_vectors
+from crossrec_cli.stages import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
 from crossrec_cli.stages.language import load_encoder
 from crossrec_cli.stages.load import texts_of, with_rows
 
@@ -49,7 +52,8 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     catalogue = t.read_table(inputs[ITEMS], t.ITEMS.names).cast(t.ITEMS)
     updated = t.read_table(inputs[UPDATED]) if UPDATED in inputs else t.ITEMS.empty_table()
     encoder = load_encoder(config.encoder, inputs, compute)
-    before = _Additions.load(inputs[ADDED]) if ADDED in inputs else _Additions.none(encoder.width)
+    fused = load(Files(*(inputs[file] for file in FUSED)), None, config.interest)
+    before = _Additions.load(inputs[ADDED], fused) if ADDED in inputs else _Additions.none(fused)
     given, left_out, linked = _read(job, index, file, catalogue)
     here = pa.concat_tables([with_rows(catalogue, updated), before.items])
     change = _Change.of(given, here, left_out, keep=config.data.clean.items_without_text == "keep")
@@ -58,12 +62,11 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     texts = texts_of(given)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
         read = encoder.embed(texts, advance)
-    added = before.followed_by(given, read)
-    columns = dict(zip(given.column_names, added.items.columns, strict=True)) | {
-        t.ITEM_INDEX: np.arange(len(catalogue), len(catalogue) + added.items.num_rows),
-        t.EMBEDDING: t.vector_column(added.embeddings),
-    }
-    t.write_table(job.output(ADDED), t.added_items(encoder.width), columns)
+    new = NewItems(given, fused.whitening.directions(read, given))
+    added = before.followed_by(given, fused.placed(new))
+    number = pa.array(np.arange(len(catalogue), len(catalogue) + added.items.num_rows), pa.int32())
+    place = added.items.column_names.index(t.ITEM_INDEX)
+    write_vectors(job.output(ADDED), added.items.set_column(place, t.ITEM_INDEX, number), added.vectors)
     newer = change.rows.filter(of_catalogue)
     stay = t.places(updated[t.ITEM_INDEX], newer[t.ITEM_INDEX]) < 0
     updated = pa.concat_tables([updated.filter(pa.array(stay)), newer]).sort_by(t.ITEM_INDEX)
@@ -187,19 +190,20 @@ class _Additions:
 
     items: pa.Table
     """Rows of ``tables.ITEMS``."""
-    embeddings: npt.NDArray[np.float32]
-    """(items, width)."""
+    vectors: Mapping[str, Matrix]
+    """Of each scorer, (items, d)."""
 
     @classmethod
-    def none(cls, width: int) -> _Additions:
-        return cls(t.ITEMS.empty_table(), np.empty((0, width), np.float32))
+    def none(cls, fused: Fused) -> _Additions:
+        return cls(t.ITEMS.empty_table(), {scorer.name: scorer.item_vectors[:0] for scorer in fused.scorers})
 
     @classmethod
-    def load(cls, path: Path) -> _Additions:
-        return cls(t.read_table(path, t.ITEMS.names), t.read_embeddings(path))
+    def load(cls, path: Path, fused: Fused) -> _Additions:
+        return cls(t.read_table(path, t.ITEMS.names), read_vectors(path, fused.names)[1])
 
-    def followed_by(self, items: pa.Table, embeddings: npt.NDArray[np.float32]) -> _Additions:
+    def followed_by(self, items: pa.Table, vectors: Mapping[str, Matrix]) -> _Additions:
         """These and further ones, which take the place of those with the same ids."""
         stay = t.places(self.items[t.ITEM_ID], items[t.ITEM_ID]) < 0
         kept = self.items.filter(pa.array(stay))
-        return _Additions(pa.concat_tables([kept, items]), np.concatenate([self.embeddings[stay], embeddings]))
+        after = {name: rows_after(self.vectors[name][stay], more) for name, more in vectors.items()}
+        return _Additions(pa.concat_tables([kept, items]), after)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import safetensors.torch
@@ -17,9 +16,12 @@ from torch.nn import Module
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.errors import ArtifactError
-from crossrec_cli.interest.batches import Bools, Histories, Ints, load_histories
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.stages import ADDED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS
+from crossrec_cli.interest.batches import Histories, Ints, load_histories
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.saved import Files, load
+from crossrec_cli.stages import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS, Job
 
 
 @dataclass(frozen=True)
@@ -81,36 +83,36 @@ def texts_of(items: pa.Table) -> list[str]:
     return found
 
 
-def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest) -> Ensemble:
-    """The model with the weights that a stage left.
+def training_data(inputs: Mapping[str, Path], world: World) -> TrainingData:
+    """What the scorers learn from."""
+    times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
+    known = None if times.null_count else times.cast(pa.int64()).to_numpy()
+    return TrainingData(world.histories, world.items, t.read_embeddings(inputs[ITEM_TEXT]), known)
+
+
+def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, data: TrainingData) -> InterestModel:
+    """The neural model with the weights that a stage left.
 
     Raises:
         ArtifactError: if they cannot be read, or are another model's.
     """
     try:
         state = safetensors.torch.load_file(inputs[weights])
-        return Ensemble.restore(interest, _embedding_parts(inputs), state, _added_in_target(inputs))
+        model = InterestModel(interest, data.texts, data.histories.domain, len(state["tags.weight"]))
+        model.load_state_dict(state)
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
+    return model
 
 
-def load_embeddings(inputs: Mapping[str, Path]) -> npt.NDArray[np.float32]:
-    """The items' text embeddings, float32 (items, width)."""
-    if ADDED not in inputs:
-        return t.read_embeddings(inputs[ITEM_TEXT])
-    return np.concatenate(list(_embedding_parts(inputs)))
+def load_fused(inputs: Mapping[str, Path], interest: Interest) -> Fused:
+    """The model that finetune left, with the items that were added since."""
+    return load(Files(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
 
 
-def _embedding_parts(inputs: Mapping[str, Path]) -> Iterator[npt.NDArray[np.float32]]:
-    for file in (ITEM_TEXT, ADDED):
-        if file in inputs:
-            yield from t.embedding_parts(inputs[file])
-
-
-def _added_in_target(inputs: Mapping[str, Path]) -> Bools:
-    """For each item that was added since training whether it is in the target."""
-    domain = t.read_table(inputs[ADDED], [t.DOMAIN])[t.DOMAIN].to_pylist() if ADDED in inputs else []
-    return np.array([name == t.TARGET for name in domain], dtype=bool)
+def written(job: Job) -> Files:
+    """Where finetune leaves its model."""
+    return Files(*(job.output(file) for file in FUSED))
 
 
 def save_model(path: Path, model: Module) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
+from scipy.special import expit
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import MOST_EXAMPLES
@@ -21,9 +21,8 @@ from crossrec_cli.evaluation.lists import coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import differences, intervals
 from crossrec_cli.interest.batches import Cases, Ints, Ragged
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.model import Items
-from crossrec_cli.ranking.topk import Ranks, Scorer, interest_scorer, ranked
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.ranking.topk import Ranks, Scorer, ranked
 from crossrec_cli.stages import ACCURACY, CALIBRATION, EXAMPLES, FEEDBACK, METRICS, PER_USER, SIGNIFICANCE, Job, Summary
 from crossrec_cli.stages.load import World
 
@@ -128,7 +127,7 @@ class Measured:
                     rows.append((world.users[t.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
         _write(self.job.output(EXAMPLES), t.EXAMPLES, rows)
 
-    def write_accuracy(self, model: Ensemble, known: Sequence[Items]) -> Summary:
+    def write_accuracy(self, fused: Fused) -> Summary:
         """How good the interest score is by itself, in target and source; the target's reliability table."""
         asked = {t.TARGET: (self.cases, self.world.target_items)}
         if not self.world.histories.domain.is_target.all():
@@ -137,11 +136,11 @@ class Measured:
         bins: dict[str, Any] = {name: [] for name in t.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
         for domain, (cases, candidates) in asked.items():
-            scorer, masked = interest_scorer(model, candidates, known), self.job.config.evaluate.mask_seen
-            logits, bought = pairs(scorer, self.world.histories, cases, candidates, masked)
+            masked = self.job.config.evaluate.mask_seen
+            logits, bought = pairs(fused.among(candidates), self.world.histories, cases, candidates, masked)
             if not 0 < bought.sum() < len(bought):
                 continue
-            probability = model.calibrated(torch.from_numpy(logits).to(model.device)).cpu().numpy()
+            probability = expit(logits)
             found = asdict(Accuracy.of(probability, bought))
             rows.append((domain, *found.values()))
             if domain == t.TARGET:

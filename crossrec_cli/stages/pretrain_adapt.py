@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +19,25 @@ from crossrec_cli.encoder.locate import locate
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Cases, Histories, Ints, Ragged, tag_vocabulary
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.model import whitening
+from crossrec_cli.interest.batches import Cases, Histories, Ints, Ragged, load_cases, tag_vocabulary
+from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import Epoch, learning_columns
-from crossrec_cli.models.base import HistoryFeature, products, unit_rows
+from crossrec_cli.models import neural
+from crossrec_cli.models.base import HistoryFeature, TrainingData, products, unit_rows
+from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.ranking.topk import ranked
-from crossrec_cli.stages import ADAPT_LEARNING, ADAPTED, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner
+from crossrec_cli.stages import (
+    ADAPT_LEARNING,
+    ADAPTED,
+    CASES,
+    ITEM_TEXT,
+    LANGUAGE_MODEL,
+    TAG_NAMES,
+    USERS,
+    Job,
+    Summary,
+)
+from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
 from crossrec_cli.stages.load import World, load_world, save_model, texts_of
 
 ASKED_AT_MOST = 2000
@@ -35,36 +45,34 @@ Floats = npt.NDArray[np.float32]
 
 
 def run(job: Job) -> Summary:
-    """Embed the item texts, then train on the source items of all histories."""
+    """Embed the item texts, then train on the purchases in source and target."""
     config = job.config
     compute = runtime.prepare(config.runtime, config.seed)
     tags = tag_vocabulary(t.read_table(job.inputs[USERS]))
     world = load_world(job.inputs, tags)
-    learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
-    sampler = learner.source_sampler(world.histories)
-    what = "items, source and target in one" if config.domains.same else "source items"
-    job.report.say(f"learning from {len(sampler.users):,} buyers of {len(sampler.pool):,} {what}")
-    if not sampler.steps:
+    if not world.histories.source_training.lengths.any():
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, world, compute)
-    model = Ensemble.create(config.interest, embeddings, world.histories.domain, len(tags)).to(compute.device)
-    learned = learner.from_source(model, sampler)
+    data = TrainingData(world.histories, world.items, embeddings)
+    config = with_user_encoder(config, data, load_cases(t.read_table(job.inputs[CASES]), t.VALID))
+    learned: list[Epoch] = []
+    model = InterestModel(config.interest, data.texts, world.histories.domain, len(tags))
+    if neural.NAME in config.interest.scorers:
+        learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
+        buyers = int((world.histories.training.lengths > 0).sum())
+        job.report.say(f"learning from {buyers:,} buyers of {world.histories.domain.trained.sum():,} items")
+        learned = learner.from_both(model.to(compute.device), world.histories)
     if not distributed.leads():
         return {}
     save_model(job.output(ADAPTED), model)
     t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
     t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(learned))
     return {
-        "loss": _last_loss(learned),
+        "loss": learned[-1].loss if learned else None,
+        "user_encoder": config.interest.user_encoder,
         "language_model": config.adapt.language_model if kept else "frozen",
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-
-
-def _last_loss(learned: list[list[Epoch]]) -> float | None:
-    """The members' mean loss in their last epoch."""
-    last = [epoch.loss for epochs in learned for epoch in epochs[-1:] if epoch.loss is not None]
-    return fmean(last) if last else None
 
 
 def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:
@@ -129,7 +137,7 @@ class SourceQuestion:
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
         """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
         candidates = np.flatnonzero(self.histories.domain.is_source & self.histories.domain.trained)
-        vectors = unit_rows(whitening(embeddings).of([embeddings], len(embeddings)).numpy())
+        vectors = np.asarray(unit_rows(Whitening.of(embeddings)(embeddings)))
         text = HistoryFeature("text", vectors, self.histories.domain.is_target)
 
         def scorer(histories: Ragged, tags: Ragged) -> torch.Tensor:

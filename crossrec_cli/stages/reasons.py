@@ -9,18 +9,27 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Histories, Ints
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.interest.model import Items
-from crossrec_cli.ranking.explain import explain
+from crossrec_cli.interest.batches import Bools, Histories, Ints
+from crossrec_cli.models import popularity
+from crossrec_cli.models.base import Floats
+from crossrec_cli.models.fused import Fused
 from crossrec_cli.stages.load import World
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 WORDS_NAMED = 5
+KINDS: Mapping[str, str] = {
+    "text": "like what was bought: {}",
+    "words": "like what was bought: {}",
+    "attributes": "same brand, category or price as {}",
+    "popularity": "sells well with {}",
+    "neighbours": "buyers of {} buy it",
+    "linear": "buyers of {} buy it",
+    "neural": "fits a history with {}",
+}
+"""What a history item says for an entry, by the scorer that makes most of it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Catalogue:
 
     items: pa.Table
     """preprocess's."""
-    is_target: npt.NDArray[np.bool_]
+    is_target: Bools
     _words: dict[int, dict[str, None]] = field(default_factory=dict)
 
     @cached_property
@@ -64,20 +73,18 @@ class Catalogue:
 class Why:
     """Gives the reasons of lists."""
 
-    model: Ensemble
-    known: Sequence[Items]
-    """The model's."""
+    fused: Fused
     histories: Histories
     catalogue: Catalogue
     most: int
     """So many history items are named, of those that speak for an entry."""
 
     @classmethod
-    def of(cls, model: Ensemble, known: Sequence[Items], world: World, most: int) -> Why:
+    def of(cls, fused: Fused, world: World, most: int) -> Why:
         """For the lists that a model makes of all that happened."""
-        return cls(model, known, world.histories, Catalogue(world.items, world.histories.domain.is_target), most)
+        return cls(fused, world.histories, Catalogue(world.items, world.histories.domain.is_target), most)
 
-    def of_lists(self, users: Ints, listed: Ints, shown: npt.NDArray[np.bool_]) -> pa.Table:
+    def of_lists(self, users: Ints, listed: Ints, shown: Bools) -> pa.Table:
         """One row of ``tables.WHY`` for each entry that is shown, user by user.
 
         Args:
@@ -86,55 +93,67 @@ class Why:
             shown: whether there is an entry, bool (B, k).
         """
         given = self.histories.items.take(users)
-        parts = explain(self.model, self.known, given, self.histories.tags.take(users), listed)
-        history, rest, bias = (part.numpy() for part in (parts.history, parts.rest, parts.bias))
+        found = self.fused.explained(given, self.histories.tags.take(users), listed)
+        parts = np.stack(list(found.history.values()))
         target = self.catalogue.is_target[given.values]
-        rows = [
-            _reason(history[some, place], given.values[some], target[some], self.catalogue, item, self.most)
-            | {t.FROM_REST: rest[user, place], t.BIAS: bias[user, place]}
-            for user, some in enumerate(map(slice, given.starts, given.starts + given.lengths))
-            for place, item in enumerate(listed[user].tolist())
-            if shown[user, place]
-        ]
+        rows = []
+        for user, (begin, length) in enumerate(zip(given.starts, given.lengths, strict=True)):
+            some = slice(begin, begin + length)
+            of_user = _History(given.values[some], target[some])
+            for column, item in enumerate(listed[user].tolist()):
+                if shown[user, column]:
+                    whole = {name: float(part[user, column]) for name, part in found.whole.items()}
+                    row = self._row(of_user, parts[:, some, column], item, whole)
+                    row[t.FROM_SALES] = whole.get(popularity.NAME, 0.0) + float(found.shift[user])
+                    row[t.FROM_REST] = (
+                        float(found.logits[user, column]) - row[t.FROM_SALES] - row[t.FROM_SOURCE] - row[t.FROM_TARGET]
+                    )
+                    rows.append(row)
         return pa.Table.from_pylist(rows, schema=t.WHY)
 
-
-def _reason(
-    part: npt.NDArray[np.float32],
-    items: Ints,
-    target: npt.NDArray[np.bool_],
-    catalogue: Catalogue,
-    item: int,
-    most: int,
-) -> dict[str, Any]:
-    """For one entry, what the history's items say for it, and the first of them in words."""
-    best = np.argsort(-part, kind="stable")[:most]
-    best = best[part[best] > 0]
-    speaks = part[part > 0].sum()
-    named = [
-        {
-            t.ITEM_ID: catalogue.facts[t.ITEM_ID][items[place]],
-            t.DOMAIN: t.TARGET if target[place] else t.SOURCE,
-            t.PART: part[place],
-            t.SHARE: part[place] / speaks,
+    def _row(self, history: _History, parts: Floats, item: int, whole: Mapping[str, float]) -> dict[str, Any]:
+        """For one entry, what the history's items say for it, (scorers, items), and the first of them in words."""
+        part, names = parts.sum(axis=0), list(self.fused.names)
+        best = np.argsort(-part, kind="stable")[: self.most]
+        best = best[part[best] > 0]
+        speaks = part[part > 0].sum()
+        named = [
+            {
+                t.ITEM_ID: self.catalogue.facts[t.ITEM_ID][history.items[place]],
+                t.DOMAIN: t.TARGET if history.in_target[place] else t.SOURCE,
+                t.SCORER: names[int(parts[:, place].argmax())],
+                t.PART: part[place],
+                t.SHARE: part[place] / speaks,
+            }
+            for place in best
+        ]
+        others = history.items[best].tolist()
+        shared = self.catalogue.shared(item, others) if others else []
+        return {
+            t.FROM_SOURCE: float(part[~history.in_target].sum()),
+            t.FROM_TARGET: float(part[history.in_target].sum()),
+            t.BY_SCORER: [{t.SCORER: name, t.PART: value} for name, value in whole.items()],
+            t.REASONS: named,
+            t.IN_COMMON: shared,
+            t.BECAUSE: sentence([self.catalogue.name(other) for other in others], named, shared),
         }
-        for place in best
-    ]
-    others = items[best].tolist()
-    shared = catalogue.shared(item, others) if others else []
-    return {
-        t.FROM_SOURCE: part[~target].sum(),
-        t.FROM_TARGET: part[target].sum(),
-        t.REASONS: named,
-        t.IN_COMMON: shared,
-        t.BECAUSE: _sentence([catalogue.name(other) for other in others], named, shared),
-    }
 
 
-def _sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:
-    """The same for people."""
+@dataclass(frozen=True)
+class _History:
+    """One user's."""
+
+    items: Ints
+    in_target: Bools
+
+
+def sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:
+    """Why an item is listed, for people: which kind of reason each history item is, the strongest first."""
     if not names:
-        return "Nothing in the history speaks for it: it is what others like."
-    told = [f"{name} ({why[t.SHARE]:.0%}, {why[t.DOMAIN]})" for name, why in zip(names, named, strict=True)]
+        return "It sells well; nothing in the history speaks for it."
+    kinds: dict[str, list[str]] = {}
+    for name, reason in zip(names, named, strict=True):
+        kinds.setdefault(KINDS[reason[t.SCORER]], []).append(f"{name} ({reason[t.SHARE]:.0%}, {reason[t.DOMAIN]})")
+    found = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
     alike = f"; in common: {', '.join(shared)}" if shared else ""
-    return f"Because of {'; '.join(told)}{alike}."
+    return f"{found[0].upper()}{found[1:]}{alike}."

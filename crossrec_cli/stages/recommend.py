@@ -44,8 +44,7 @@ def run(job: Job) -> Summary:
             advance(len(of_part) if there[number] else len(of_part) - len(mine))
     if not distributed.leads():
         return {}
-    index = {} if maker.recall is None else {"recall": maker.recall}
-    return {"users": len(users)} | index | _join(job, maker, parts)
+    return {"users": len(users)} | _join(job, maker, parts)
 
 
 def _write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:

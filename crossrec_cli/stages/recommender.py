@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -22,18 +20,13 @@ from crossrec_cli.config.schema import Config, Rules
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.interest.batches import Histories, Ints, Ragged
-from crossrec_cli.interest.ensemble import Ensemble
-from crossrec_cli.ranking.index import Graph, recall
-from crossrec_cli.ranking.topk import Chunk, Scorer, chunks, interest_scorer, top_k
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.ranking.topk import Chunk, chunks, top_k
 from crossrec_cli.reporting import Advance, Reporter
-from crossrec_cli.stages import FINETUNED
 from crossrec_cli.stages.events import Newest
-from crossrec_cli.stages.load import World, load_model, load_world
+from crossrec_cli.stages.load import World, load_fused, load_world
 from crossrec_cli.stages.reasons import Why
 from crossrec_cli.stages.rules import Shelf, bought_lately, load_shelf
-
-MEASURED = 200
-"""So many users tell how good an index is."""
 
 
 class Party(NamedTuple):
@@ -57,33 +50,15 @@ class Recommender:
             report: told what is strange about the files that the config names.
         """
         self.config, self.inputs, chosen = config, inputs, config.recommend
-        self.compute = runtime.prepare(config.runtime, config.seed)
+        runtime.prepare(config.runtime, config.seed)
         self.newest = Newest.of(config, inputs, load_world(inputs), report)
         self.known, self.world = self.newest.known, self.newest.world
-        self.model = load_model(inputs, FINETUNED, config.interest).to(self.compute.device)
-        self.shelf = shelf_of(config, inputs, self.newest, self.model, report)
+        self.fused = load_fused(inputs, config.interest)
+        self.shelf = shelf_of(config, inputs, self.newest, self.fused, report)
         self.with_rules = chosen.rules != Rules()
-        self.learned = self.model.known()
-        self.scorer, self.recall = self.exact, None
-        if chosen.index != "exact":
-            self.scorer = Graph(self.model, self.shelf.items, self.learned, chosen.k)
-            self.recall = self._recall(config.seed, report)
-        self.why = Why.of(self.model, self.learned, self.world, chosen.reasons)
+        self.scorer = self.fused.among(self.shelf.items)
+        self.why = Why.of(self.fused, self.world, chosen.reasons)
         self.schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if chosen.reasons else ())])
-
-    @cached_property
-    def exact(self) -> Scorer:
-        """Scores every item that may be recommended."""
-        return interest_scorer(self.model, self.shelf.items, self.learned)
-
-    def _recall(self, seed: int, report: Reporter) -> float:
-        """How many of the best that all scores give the index finds, of some users."""
-        histories, k = self.world.histories, self.config.recommend.k
-        rng = np.random.default_rng(seed)
-        some = np.sort(rng.choice(histories.users, min(MEASURED, histories.users), replace=False))
-        found = recall(self.scorer, self.exact, histories.items.take(some), histories.tags.take(some), k)
-        report.say(f"index: it finds {found:.2%} of the best {k} by all scores, of {len(some):,} users")
-        return found
 
     def users(self, named: Sequence[str], where: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
@@ -165,7 +140,7 @@ class Recommender:
             t.USER_ID: pc.take(party.world.users[t.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
             t.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
             t.ITEM_ID: pc.take(self.world.items[t.ITEM_ID], of_row),
-            t.SCORE: self.probability(scores)[shown],
+            t.SCORE: torch.sigmoid(scores).numpy()[shown],
             t.PRICE: pc.take(self.world.items[t.PRICE], of_row),
             t.TEXT: pc.take(self.world.items[t.TEXT], of_row),
         }
@@ -174,13 +149,8 @@ class Recommender:
             columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
         return pa.table(columns)
 
-    def probability(self, scores: Tensor) -> npt.NDArray[np.float32]:
-        """Mean logits of any shape as calibrated probabilities, float32 of that shape."""
-        found: npt.NDArray[np.float32] = self.model.calibrated(scores.to(self.model.device)).detach().cpu().numpy()
-        return found
 
-
-def shelf_of(config: Config, inputs: Mapping[str, Path], newest: Newest, model: Ensemble, report: Reporter) -> Shelf:
+def shelf_of(config: Config, inputs: Mapping[str, Path], newest: Newest, fused: Fused, report: Reporter) -> Shelf:
     """What may be recommended, and to whom what may not."""
     chosen, barred = config.recommend, newest.world.histories.items
     if not chosen.exclude_seen:
@@ -188,4 +158,4 @@ def shelf_of(config: Config, inputs: Mapping[str, Path], newest: Newest, model: 
     elif chosen.rules.rebuy_after_days is not None:
         days = chosen.rules.rebuy_after_days
         barred = bought_lately(barred, newest.known.histories.items, newest.times(inputs), days)
-    return load_shelf(chosen, newest.world, barred, model, report)
+    return load_shelf(chosen, newest.world, barred, fused, report)

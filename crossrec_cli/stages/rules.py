@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import PriceRange, Recommend
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.interest.batches import Bools, Ints, Ragged, numbered
-from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.models.fused import Fused
 from crossrec_cli.ranking.rules import Cap, Lists, Rules, first_failing
 from crossrec_cli.ranking.topk import Chunk, cells
 from crossrec_cli.reporting import Reporter
@@ -84,7 +83,7 @@ class Shelf:
         return {"items_kept_out": items, PLACES: dict(places), SHORT: short}
 
 
-def load_shelf(config: Recommend, world: World, barred: Ragged, model: Ensemble, report: Reporter) -> Shelf:
+def load_shelf(config: Recommend, world: World, barred: Ragged, fused: Fused, report: Reporter) -> Shelf:
     """Read the rules' files, and leave only what may be recommended.
 
     Raises:
@@ -98,7 +97,7 @@ def load_shelf(config: Recommend, world: World, barred: Ragged, model: Ensemble,
         taken = ", ".join(f"{name} {(failing == place).sum():,}" for place, name in enumerate(passes))
         raise InputError(f"{KEY}: no target item is left to recommend; kept out: {taken}")
     caps, groups = _caps(config, world, items, report)
-    new = model.members[0].tower.popularity.cpu()[items] == 0
+    new = torch.from_numpy(world.histories.domain.popularity[items] == 0)
     if rules.new_items and not new.any():
         report.warn(f"{KEY}.new_items: no target item is new; data.min_interactions.item: 0 keeps what nobody bought")
     return Shelf(
@@ -109,12 +108,12 @@ def load_shelf(config: Recommend, world: World, barred: Ragged, model: Ensemble,
         barred,
         Rules(
             k=config.k,
-            probability=lambda scores: model.calibrated(scores.to(model.device)).detach().cpu(),
+            probability=torch.sigmoid,
             min_score=rules.min_score,
-            boost=_boost(rules.boosts, world, items, model, report) if rules.boosts else None,
+            boost=_boost(rules.boosts, world, items, report) if rules.boosts else None,
             caps=caps,
             diversity=rules.diversity or 0.0,
-            texts=F.normalize(model.members[0].tower.text[items].cpu(), dim=1) if rules.diversity else None,
+            texts=_directions(fused, items) if rules.diversity else None,
             new=new if rules.new_items else None,
             new_items=rules.new_items or 0,
         ),
@@ -170,7 +169,7 @@ def _named_items(name: str, path: str, schema: pa.Schema, world: World, report: 
     return places[places >= 0], table.filter(pa.array(places >= 0))
 
 
-def _boost(path: str, world: World, items: Ints, model: Ensemble, report: Reporter) -> Tensor:
+def _boost(path: str, world: World, items: Ints, report: Reporter) -> Tensor:
     """What is added to the candidates' logits, so that the odds of the probability are multiplied by the factors."""
     places, table = _named_items("boosts", path, FACTORS, world, report)
     factors, where = table[FACTOR].to_numpy(), f"{KEY}.boosts: {path}"
@@ -182,7 +181,18 @@ def _boost(path: str, world: World, items: Ints, model: Ensemble, report: Report
         raise InputError(f"{where}: {world.items[t.ITEM_ID][int(twice[0])]} stands there more than once")
     log_factor = np.zeros(world.items.num_rows, np.float32)
     log_factor[places] = np.log(factors)
-    return torch.from_numpy(log_factor[items]) / model.score_scale.cpu()
+    return torch.from_numpy(log_factor[items])
+
+
+def _directions(fused: Fused, items: Ints) -> Tensor:
+    """What the candidates' texts say, rows of length 1; (C, r).
+
+    Raises:
+        ConfigError: if texts are not among the scorers.
+    """
+    if fused.text_vectors is None:
+        raise ConfigError([f"{KEY}.diversity: compares texts; put 'text' among interest.scorers, or leave it out"])
+    return torch.from_numpy(fused.text_vectors[items])
 
 
 def _caps(

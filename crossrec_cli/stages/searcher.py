@@ -17,16 +17,17 @@ from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.interest.batches import Bools, Ints, Ragged
+from crossrec_cli.models.fused import Fused
 from crossrec_cli.ranking.search import CHANCE, Signals, Weights, Words, best, centered, nonsense, standardised
-from crossrec_cli.ranking.topk import CHUNK_CELLS, interest_scorer
+from crossrec_cli.ranking.topk import CHUNK_CELLS
 from crossrec_cli.reporting import Advance, Silent
-from crossrec_cli.stages import BLEND, FINETUNED
+from crossrec_cli.stages import BLEND
 from crossrec_cli.stages.events import Newest
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.language import load_encoder
-from crossrec_cli.stages.load import load_embeddings, load_model, load_world
+from crossrec_cli.stages.load import load_fused, load_world
 from crossrec_cli.stages.recommender import Recommender
 
 QUERIES = pa.schema([pa.field(t.QUERY, pa.string(), nullable=False)])
@@ -53,14 +54,13 @@ class Searcher:
             weights: how the parts of the score are weighed.
             maker: what has the same users and model in memory already.
         """
-        compute = maker.compute if maker else runtime.prepare(config.runtime, config.seed)
+        compute = runtime.prepare(config.runtime, config.seed)
         self.words, self.weights = words, weights
         self.world = maker.world if maker else Newest.of(config, inputs, load_world(inputs), Silent()).world
-        self.model = maker.model if maker else load_model(inputs, FINETUNED, config.interest).to(compute.device)
+        self.fused = maker.fused if maker else load_fused(inputs, config.interest)
         self.is_target = self.world.histories.domain.is_target
-        learned = maker.learned if maker else None
-        self.interest_of = interest_scorer(self.model, np.arange(len(self.is_target)), learned)
-        self.texts = F.normalize(torch.from_numpy(load_embeddings(inputs)).to(compute.device))
+        self.interest_of = self.fused.among(np.arange(len(self.is_target)))
+        self.texts = _texts(self.fused)
         self.encoder = load_encoder(config.encoder, inputs, compute)
 
     @classmethod
@@ -124,14 +124,14 @@ class Searcher:
     def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
         """The parts of the score of all items (B, I), for users whose interest is (B, I) before calibration."""
         meaning = standardised(self._cosines(queries))
-        interest = centered(logits * self.model.score_scale.cpu(), self.is_target)
+        interest = centered(logits, self.is_target)
         return Signals(meaning, self.words.scores(queries), interest)
 
     @torch.no_grad()
     def _cosines(self, queries: Sequence[str]) -> Tensor:
         """Of the queries' embeddings and the items', float32 (B, I)."""
-        asked = torch.from_numpy(self.encoder.embed(queries, lambda *_: None)).to(self.texts.device)
-        return (F.normalize(asked) @ self.texts.T).cpu()
+        asked = self.fused.whitening(self.encoder.embed(queries, lambda *_: None))
+        return F.normalize(torch.from_numpy(asked)) @ self.texts.T
 
     def _nearest(self, queries: Sequence[str]) -> Tensor:
         """Each query's cosine to the item that is nearest to it in meaning, float32 (B,)."""
@@ -175,7 +175,7 @@ class Searcher:
         matched = self._matched(queries, signals.words)
         scores, places = best(signals.score(self.weights), self.words.named(queries), k)
         relevance = signals.relevance(self.weights).gather(1, places)
-        interest = self.model.calibrated(logits.gather(1, places).to(self.model.device)).cpu()
+        interest = torch.sigmoid(logits.gather(1, places))
         items, length = places.numpy().reshape(-1), places.shape[1]
         columns = {
             t.QUERY: pc.take(pa.array(queries, pa.string()), np.repeat(np.arange(len(queries)), length)),
@@ -187,6 +187,17 @@ class Searcher:
         } | {name: pc.take(self.world.items[name], items) for name in (t.ITEM_ID, t.DOMAIN, t.PRICE, t.TEXT)}
         table = pa.table(columns).select(t.FOUND.names).cast(t.FOUND)
         return table.filter(pa.array(np.repeat(matched, length)))
+
+
+def _texts(fused: Fused) -> Tensor:
+    """What all items' texts say, rows of length 1, (I, r).
+
+    Raises:
+        ConfigError: if texts are not among the scorers.
+    """
+    if fused.text_vectors is None:
+        raise ConfigError(["interest.scorers: a search compares texts; put 'text' among them"])
+    return torch.from_numpy(fused.text_vectors)
 
 
 def read_queries(path: Path) -> tuple[list[str], list[str | None]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 
 from crossrec_cli import runtime
@@ -20,13 +21,15 @@ from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Bools, Cases, Histories, load_cases
-from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.batches import Bools, Cases, load_cases
+from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interrupts import whole
+from crossrec_cli.models import neural
+from crossrec_cli.models.base import TrainingData
 from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
-from crossrec_cli.stages.learn import Learner
+from crossrec_cli.stages.learn import Learner, with_user_encoder
 from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import World, load_embeddings, load_world, texts_of
+from crossrec_cli.stages.load import load_world, target_of, texts_of, training_data
 
 Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
@@ -38,20 +41,20 @@ READ, FROZEN, NONE = "as they were read", "as the language model came", "none"
 
 @dataclass(frozen=True)
 class Control:
-    """One way to train."""
+    """One way to learn."""
 
     name: str
     sees_source: bool = True
     texts: str = READ
-    learns_from_source: bool = True
+    trains: bool = True
 
 
-SCRATCH = Control("target alone", sees_source=False, learns_from_source=False)
+SCRATCH = Control("target alone", sees_source=False)
 CROSSREC = Control("crossrec")
 CONTROLS = (
     SCRATCH,
     Control("without texts", texts=NONE),
-    Control("source not learned", learns_from_source=False),
+    Control("without training", trains=False),
     Control("frozen texts", texts=FROZEN),
     CROSSREC,
 )
@@ -60,9 +63,9 @@ CONTROLS = (
 
 @dataclass(frozen=True)
 class Problem:
-    """Histories, what is asked of them, and what is known of the items."""
+    """What may be learned from, and what is asked."""
 
-    histories: Histories
+    data: TrainingData
     valid: Cases
     test: Cases
     embeddings: Mapping[str, Floats]
@@ -72,18 +75,23 @@ class Problem:
     @classmethod
     def of(cls, job: Job, compute: runtime.Compute) -> Problem:
         """All of it."""
-        world, cases = load_world(job.inputs), t.read_table(job.inputs[CASES])
+        data, cases = training_data(job.inputs, load_world(job.inputs)), t.read_table(job.inputs[CASES])
         valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
         tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-        return cls(world.histories, valid, test, _read_texts(job, world, compute), tags)
+        return cls(data, valid, test, _read_texts(job, data, compute), tags)
 
     def for_control(self, control: Control) -> Problem:
         """The part of it that a control may see."""
-        histories, valid, test = self.histories, self.valid, self.test
+        data, valid, test = replace(self.data, embeddings=self.embeddings[control.texts]), self.valid, self.test
+        if control.texts == NONE:
+            texts = pa.nulls(data.items.num_rows, pa.string())
+            data = replace(data, items=data.items.set_column(data.items.column_names.index(t.TEXT), t.TEXT, texts))
         if not control.sees_source:
+            histories = data.histories
             valid, test = (histories.in_target(cases) for cases in (valid, test))
-            histories = histories.of_target()
-        return replace(self, histories=histories, valid=valid, test=test)
+            times = None if data.times is None else data.times[data.is_target[histories.items.values]]
+            data = replace(data, histories=histories.of_target(), times=times)
+        return replace(self, data=data, valid=valid, test=test)
 
 
 Scores = dict[Control, dict[str, list[metrics.Floats]]]
@@ -109,20 +117,20 @@ def run(job: Job) -> Summary:
             learner = Learner(config, seed, compute, job.report, path)
             for name, values in _train_once(control, learner, problem).items():
                 scores[control][name].append(values)
-    parts = segments(problem.histories, problem.test)
+    parts = segments(problem.data.histories, problem.test)
     rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
     columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
     t.write_table(job.output(TRANSFER_TABLE), t.TRANSFER, columns)
     return _summary(rows)
 
 
-def _read_texts(job: Job, world: World, compute: runtime.Compute) -> dict[str, Floats]:
+def _read_texts(job: Job, data: TrainingData, compute: runtime.Compute) -> dict[str, Floats]:
     """The texts' embeddings, and where these are an adapted language model's, those of the one that it came from."""
-    config, read = job.config, load_embeddings(job.inputs)
+    config, read = job.config, data.embeddings
     found = {READ: read, NONE: np.zeros_like(read)}
     if LANGUAGE_MODEL in job.inputs:
         encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        found[FROZEN] = cache.embed(encoder, texts_of(world.items), config.run_path / "embeddings", job.report)
+        found[FROZEN] = cache.embed(encoder, texts_of(data.items), config.run_path / "embeddings", job.report)
     return found
 
 
@@ -142,22 +150,21 @@ def _train_once(control: Control, learner: Learner, problem: Problem) -> dict[st
 
 
 def train(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:
-    """Train one control; what it scores in each test case.
+    """Train and fuse one control; what it scores in each test case.
 
-    Who does not learn from the source may learn from the target for as many epochs as the others from both.
+    Who does not see the source may learn from the target for as many epochs as the others from both.
     """
-    config, histories = learner.config, problem.histories
+    data, histories = problem.data, problem.data.histories
+    learner = replace(learner, config=with_user_encoder(learner.config, data, problem.valid))
+    config = learner.config
     runtime.prepare(config.runtime, learner.seed)
-    model = Ensemble.create(config.interest, problem.embeddings[control.texts], histories.domain, problem.tags)
-    model.to(learner.compute.device)
-    epochs = config.finetune.epochs
-    if control.learns_from_source:
-        learner.from_source(model, learner.source_sampler(histories))
-    else:
-        epochs += config.adapt.epochs
-    learner.from_target(model, learner.target_sampler(histories), histories, problem.valid, epochs)
-    model, _ = learner.finish(model, histories, problem.valid)
-    return scores_of(model, histories, problem.test, config.evaluate.mask_seen)
+    model = None
+    if control.trains and neural.NAME in config.interest.scorers:
+        model = InterestModel(config.interest, data.texts, histories.domain, problem.tags).to(learner.compute.device)
+        learner.from_both(model, histories)
+        learner.from_target(model, histories)
+    fused = learner.fused(model, data, problem.valid)
+    return scores_of(fused.among(target_of(histories)), histories, problem.test, config.evaluate.mask_seen)
 
 
 def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:

@@ -22,11 +22,12 @@ from crossrec_cli.config.schema import TUNED as SECTIONS
 from crossrec_cli.config.schema import Config, Dimension
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.interest.batches import Cases, load_cases
-from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.models.base import TrainingData
 from crossrec_cli.reporting import Reporter, Silent
 from crossrec_cli.stages import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner
-from crossrec_cli.stages.load import World, load_embeddings, load_world
+from crossrec_cli.stages.learn import STOP_ON, Learner, ndcg, with_user_encoder
+from crossrec_cli.stages.load import load_world, target_of, training_data
 
 if TYPE_CHECKING:
     import optuna
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 STUDY = "study.db"
 """Beside the artifacts: all trials of all studies, for later runs to go on from."""
 SECONDS = "seconds"
-SEEN_FIRST = 5
-"""So many trials are trained to the end before any is given up for being worse than their median."""
 
 
 def run(job: Job) -> Summary:
@@ -50,7 +49,6 @@ def run(job: Job) -> Summary:
         storage=f"sqlite:///{job.out.parent / STUDY}",
         load_if_exists=True,
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=SEEN_FIRST, n_warmup_steps=2),
     )
     _take_up(study, job.report)
     left = config.tune.trials - len(_finished(study))
@@ -72,32 +70,31 @@ def run(job: Job) -> Summary:
 class _Problem:
     """What is the same for all trials."""
 
-    world: World
+    data: TrainingData
     valid: Cases
-    embeddings: Any
     tags: int
     compute: runtime.Compute
-    adapted: dict[str, Ensemble] = field(default_factory=dict)
-    """What the last trial's training on the source gave, by the fields that it depends on."""
+    adapted: dict[str, InterestModel] = field(default_factory=dict)
+    """What the last trial's training on both domains gave, by the fields that it depends on."""
 
     @classmethod
     def of(cls, job: Job) -> _Problem:
         compute = runtime.prepare(job.config.runtime, job.config.seed)
         valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
         tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-        return cls(load_world(job.inputs), valid, load_embeddings(job.inputs), tags, compute)
+        return cls(training_data(job.inputs, load_world(job.inputs)), valid, tags, compute)
 
-    def start(self, learner: Learner) -> Ensemble:
-        """The model that the source taught, or an untaught one, as finetune would start from."""
-        config, histories = learner.config, self.world.histories
+    def start(self, learner: Learner) -> InterestModel:
+        """The model that both domains taught, or an untaught one, as finetune would start from."""
+        config, histories = learner.config, self.data.histories
         of = (config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json"), config.finetune.init)
         key = json.dumps(of)
         if key not in self.adapted:
             runtime.prepare(config.runtime, learner.seed)
-            model = Ensemble.create(config.interest, self.embeddings, histories.domain, self.tags)
+            model = InterestModel(config.interest, self.data.texts, histories.domain, self.tags)
             model.to(self.compute.device)
             if config.finetune.init == "adapted":
-                learner.from_source(model, learner.source_sampler(histories))
+                learner.from_both(model, histories)
             self.adapted = {key: model}
         return copy.deepcopy(self.adapted[key])
 
@@ -107,30 +104,21 @@ def _tried(problem: _Problem, config: Config, trial: optuna.Trial) -> tuple[optu
     optuna = _optuna()
     try:
         chosen = with_values(config, {name: _suggested(trial, name, of) for name, of in config.tune.search.items()})
-        return optuna.trial.TrialState.COMPLETE, _score(problem, chosen, trial)
-    except optuna.TrialPruned:
-        return optuna.trial.TrialState.PRUNED, None
+        return optuna.trial.TrialState.COMPLETE, _score(problem, chosen)
     except ConfigError as error:  # values that do not go together, or with which training comes to nothing
         trial.set_user_attr("problem", str(error))
         return optuna.trial.TrialState.FAIL, None
 
 
-def _score(problem: _Problem, config: Config, trial: optuna.Trial) -> float:
-    optuna, histories = _optuna(), problem.world.histories
-    seen: list[float] = []
-
-    def heed(score: float) -> None:
-        trial.report(max(score, *seen, 0.0), len(seen))
-        seen.append(score)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-
+def _score(problem: _Problem, config: Config) -> float:
+    """Validation's NDCG@10 of all scorers fused."""
+    config = with_user_encoder(config, problem.data, problem.valid)
     with tempfile.TemporaryDirectory() as folder:
         learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
-        model = problem.start(learner)
-        learner.from_target(model, learner.target_sampler(histories), histories, problem.valid, heed=heed)
-        _, finish = learner.finish(model, histories, problem.valid)
-        return finish.score or 0.0
+        model, histories = problem.start(learner), problem.data.histories
+        learner.from_target(model, histories)
+        fused = learner.fused(model, problem.data, problem.valid).among(target_of(histories))
+        return ndcg(fused, histories, problem.valid, config.evaluate.mask_seen) or 0.0
 
 
 def _suggested(trial: optuna.Trial, name: str, of: Dimension) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.ranking.rules import MIN_SCORE, Lists
@@ -74,10 +75,10 @@ class _Case:
         if self.item in shelf.barred.take(one).values:
             return self._bought()
         histories = self.world.histories
-        (chunk,) = chunks(self.maker.exact, histories, one, histories.items.lengths[one], shelf.items, False)
+        (chunk,) = chunks(self.maker.scorer, histories, one, histories.items.lengths[one], shelf.items, False)
         column = int(shelf.number[self.item])
         if rules.min_score is not None:
-            score = float(self.maker.probability(chunk.scores[0, column]))
+            score = float(torch.sigmoid(chunk.scores[0, column]))
             if score < rules.min_score:
                 return f"its score is {score:.2g}, below {KEY}.{MIN_SCORE}, {rules.min_score:g}"
         return self._outranked(shelf.lists(chunk, one), column)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from crossrec_cli.interest.ensemble import Ensemble
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain
 from crossrec_cli.interest.encoders import SequenceEncoder
-from crossrec_cli.interest.ensemble import Ensemble
 
 
 def test_the_latest_purchase_tells_the_most_however_small_its_vector():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from crossrec_cli.interest.ensemble import Ensemble
 from scipy.sparse import csr_array
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest import linear
 from crossrec_cli.interest.batches import Domain, Histories, Ragged
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking.topk import interest_scorer
 from crossrec_cli.stages.load import save_model
 

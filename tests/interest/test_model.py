@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from crossrec_cli.interest.ensemble import Ensemble
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
 from crossrec_cli.interest.encoders import TARGET_WEIGHT
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel, whitening
 
 ENCODERS = ["bag", "sequence", "hybrid"]

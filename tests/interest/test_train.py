@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import needs_gpu
+from crossrec_cli.interest.ensemble import Ensemble
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Interest, Runtime, Training
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.interest.batches import Domain, Ragged, Sampler
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.objective import Batch
 from crossrec_cli.interest.train import EarlyStopping, _cause, fit

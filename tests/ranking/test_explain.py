@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from crossrec_cli.interest.ensemble import Ensemble
+from crossrec_cli.ranking.explain import explain
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain, Ragged
-from crossrec_cli.interest.ensemble import Ensemble
 from crossrec_cli.ranking import explain as module
-from crossrec_cli.ranking.explain import explain
 
 ITEMS = 30
 HISTORIES = Ragged(

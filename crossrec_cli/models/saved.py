@@ -1,0 +1,156 @@
+"""A fused model in files: every item's vectors and the weights as Parquet, the rest as safetensors.
+
+A sparse vector is two lists, its terms' indices and their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.numpy
+from safetensors import SafetensorError
+from scipy.sparse import csr_array
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Interest
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.models import neural, popularity
+from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.scorers import features_of
+from crossrec_cli.models.whitening import Whitening
+
+WIDTH = b"width"
+"""In a sparse column's metadata: how many terms there are."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a fused model is."""
+
+    vectors: Path
+    fusion: Path
+    weights: Path
+    terms: Path
+
+
+def save(fused: Fused, items: pa.Table, files: Files) -> None:
+    """Write a model of these items, rows of ``tables.ITEMS``."""
+    vectors = {scorer.name: scorer.item_vectors for scorer in fused.scorers}
+    write_vectors(files.vectors, items.select([t.ITEM_INDEX, t.ITEM_ID, t.DOMAIN]), vectors)
+    t.write_table(files.fusion, t.FUSION, _fusion_columns(fused))
+    state = {f"{one.name}/{name}": array for one in fused.scorers for name, array in one.state.items()}
+    state |= {"whitening/mean": fused.whitening.mean, "whitening/matrix": fused.whitening.matrix}
+    safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, files.weights)
+    terms = [(one.name, term) for one in fused.scorers for term in one.terms]
+    t.write_table(files.terms, t.TERMS, {t.SCORER: [name for name, _ in terms], t.TERM: [term for _, term in terms]})
+
+
+def load(files: Files, added: Path | None, interest: Interest) -> Fused:
+    """Read a model, and the items that were added to it.
+
+    Raises:
+        ArtifactError: if a file cannot be read, or is of another model.
+    """
+    table, terms = t.read_table(files.fusion), t.read_table(files.terms)
+    names = list(dict.fromkeys(name for name in table[t.SCORER].to_pylist() if name))
+    is_target, vectors = read_vectors(files.vectors, names)
+    try:
+        state = safetensors.numpy.load_file(files.weights)
+        whitening = Whitening(state["whitening/mean"], state["whitening/matrix"])
+        if added:
+            more_target, more = read_vectors(added, names)
+            is_target = np.concatenate([is_target, more_target])
+            vectors = {name: rows_after(vectors[name], more[name]) for name in names}
+        scorers = []
+        for name in names:
+            own = {key.partition("/")[2]: array for key, array in state.items() if key.startswith(f"{name}/")}
+            its_terms = terms[t.TERM].filter(pa.compute.equal(terms[t.SCORER], name)).to_pylist()
+            rows = table.filter(pa.compute.equal(table[t.SCORER], name)).to_pylist()
+            features = _features(name, vectors[name], own, is_target, rows, interest)
+            scorers.append(Scorer(name, vectors[name], features, own, its_terms))
+    except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
+        raise ArtifactError(f"{files.weights}: not this model's weights: {str(error).splitlines()[0]}") from None
+    return Fused(scorers, _fusion(table), is_target, whitening)
+
+
+def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) -> None:
+    """Some columns of the items, and behind them each scorer's vectors."""
+    for name, matrix in vectors.items():
+        if isinstance(matrix, np.ndarray):
+            items = items.append_column(name, t.vector_column(np.ascontiguousarray(matrix, np.float32)))
+            continue
+        offsets = pa.array(matrix.indptr.astype(np.int32))
+        values = pa.ListArray.from_arrays(offsets, pa.array(matrix.data.astype(np.float32)))
+        indices = pa.ListArray.from_arrays(offsets, pa.array(matrix.indices.astype(np.int32)))
+        width = {WIDTH: str(matrix.shape[1]).encode()}
+        items = items.append_column(pa.field(name, values.type, metadata=width), values)
+        items = items.append_column(f"{name}_terms", indices)
+    pq.write_table(items, path, compression="zstd")
+
+
+def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Matrix]]:
+    """Which items are to be recommended, bool (I,), and each scorer's vectors, (I, d)."""
+    table = t.read_table(path)
+    found: dict[str, Matrix] = {}
+    for name in names:
+        if name not in table.column_names:
+            raise ArtifactError(f"{path}: has no vectors of the scorer '{name}'; add the items again")
+        column, metadata = table[name].combine_chunks(), table.schema.field(name).metadata
+        if not metadata:
+            found[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+            continue
+        indices = table[f"{name}_terms"].combine_chunks()
+        cells = (column.flatten().to_numpy(), indices.flatten().to_numpy(), column.offsets.to_numpy())
+        found[name] = csr_array(cells, shape=(len(column), int(metadata[WIDTH])))
+    return np.array([domain == t.TARGET for domain in table[t.DOMAIN].to_pylist()], bool), found
+
+
+def _fusion_columns(fused: Fused) -> dict[str, list[object]]:
+    """One row a feature and group, and one a group for the shift."""
+    rows: list[tuple[object, ...]] = []
+    features = [(scorer.name, feature) for scorer in fused.scorers for feature in scorer.features]
+    for number, (scorer, feature) in enumerate(features):
+        decay = feature.decay if isinstance(feature, HistoryFeature) else None
+        spread = fused.fusion.spread[number]
+        weights = fused.fusion.weights[:, number]
+        rows += [
+            (scorer, feature.name, decay, least, weight, spread) for least, weight in zip(GROUPS, weights, strict=True)
+        ]
+    rows += [(None, t.SHIFT, None, least, shift, None) for least, shift in zip(GROUPS, fused.fusion.shift, strict=True)]
+    return dict(zip(t.FUSION.names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _fusion(table: pa.Table) -> Fusion:
+    rows = table.to_pylist()
+    of_features = [row for row in rows if row[t.SCORER]]
+    names = tuple(dict.fromkeys(row[t.FEATURE] for row in of_features))
+    weights = np.array([row[t.WEIGHT] for row in of_features], np.float32).reshape(len(names), len(GROUPS)).T
+    spread = np.array([row[t.SPREAD] for row in of_features][:: len(GROUPS)], np.float32)
+    shift = np.array([row[t.WEIGHT] for row in rows if not row[t.SCORER]], np.float32)
+    return Fusion(names, np.ascontiguousarray(weights), shift, spread)
+
+
+def _features(
+    name: str,
+    vectors: Matrix,
+    state: Mapping[str, Floats],
+    is_target: np.ndarray,
+    rows: list[dict[str, object]],
+    interest: Interest,
+) -> list[Feature]:
+    """A scorer's features with the decays that were chosen."""
+    if name == neural.NAME:
+        return [neural.restored(np.asarray(vectors), state, is_target, interest)]
+    decays = {str(row[t.FEATURE]): row[t.DECAY] for row in rows}
+    facts = [one for one in decays if one != popularity.TAG_SALES]
+    return [
+        feature.with_decay(float(str(decays[feature.name]))) if isinstance(feature, HistoryFeature) else feature
+        for feature in features_of(name, vectors, is_target, facts)
+    ]
