@@ -59,6 +59,16 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class KnownTexts:
+    """What is known of the items of the training."""
+
+    texts: Floats
+    """As ``TrainingData.texts``, (I, r)."""
+    is_target: Bools
+    """(I,)."""
+
+
+@dataclass(frozen=True)
 class NewItems:
     """Items that came after training."""
 
@@ -66,6 +76,8 @@ class NewItems:
     """Rows of ``tables.ITEMS``, n of them."""
     texts: Floats
     """As ``TrainingData.texts``, (n, r)."""
+    known: KnownTexts | None
+    """Of the items that were there before, where texts are scored."""
 
     @property
     def is_target(self) -> Bools:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import torch
 from scipy.sparse import csr_array, hstack
 from torch import Tensor
@@ -21,6 +22,7 @@ from crossrec_cli.interest.batches import Bools, Cases, Ints, Ragged
 from crossrec_cli.models.base import (
     Feature,
     Floats,
+    KnownTexts,
     Matrix,
     NewItems,
     Scorer,
@@ -108,8 +110,15 @@ class Fused:
         found = [scorer.item_vectors for scorer in self.scorers if scorer.name == "text"]
         return np.asarray(found[0]) if found else None
 
-    def placed(self, new: NewItems) -> dict[str, Matrix]:
-        """Each scorer's vectors of items that came after training."""
+    def placed(self, items: pa.Table, embeddings: Floats) -> dict[str, Matrix]:
+        """Each scorer's vectors of items that came after training.
+
+        Args:
+            items: rows of ``tables.ITEMS``, n of them.
+            embeddings: of their texts, (n, width).
+        """
+        known = None if self.text_vectors is None else KnownTexts(self.text_vectors, self.is_target)
+        new = NewItems(items, self.whitening.directions(embeddings, items), known)
         return {scorer.name: PLACE[scorer.name](scorer, new) for scorer in self.scorers}
 
     def among(self, candidates: Ints) -> FusedAmong:

@@ -22,7 +22,7 @@ from crossrec_cli.data import engine
 from crossrec_cli.data.catalogue import more_items, own_id
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.models.base import Matrix, NewItems, rows_after
+from crossrec_cli.models.base import Matrix, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.saved import Files, load, read_vectors, write_vectors
 from crossrec_cli.stages import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
@@ -62,8 +62,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     texts = texts_of(given)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
         read = encoder.embed(texts, advance)
-    new = NewItems(given, fused.whitening.directions(read, given))
-    added = before.followed_by(given, fused.placed(new))
+    added = before.followed_by(given, fused.placed(given, read))
     number = pa.array(np.arange(len(catalogue), len(catalogue) + added.items.num_rows), pa.int32())
     place = added.items.column_names.index(t.ITEM_INDEX)
     write_vectors(job.output(ADDED), added.items.set_column(place, t.ITEM_INDEX, number), added.vectors)

@@ -70,7 +70,7 @@ class Learner:
     def fused(self, model: InterestModel | None, data: TrainingData, valid: Cases) -> Fused:
         """The config's scorers, the trained one among them where there is one, weighed on validation."""
         names = [name for name in self.config.interest.scorers if name != neural.NAME]
-        trained = [neural.neural(model)] if model else []
+        trained = [neural.neural(model, data)] if model else []
         mask_seen = self.config.evaluate.mask_seen
         return Fused.fitted(names, data, valid, target_of(data.histories), mask_seen, self.seed, trained)
 
