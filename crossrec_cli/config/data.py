@@ -310,7 +310,7 @@ class Domains(Section):
 
 
 class Split(Section):
-    """What is held out. Nothing at or after a user's held-out interaction trains, unless ``given`` says that it does."""
+    """What is held out. Nothing at or after a user's held-out interaction trains, unless ``given`` says so."""
 
     strategy: Literal["leave_last_out", "time", "cold_users", "cold_items", "given"] = "leave_last_out"
     """``leave_last_out``: each user's last target interaction is the test, the one before it validation.
