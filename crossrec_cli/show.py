@@ -38,7 +38,7 @@ from crossrec_cli.stages import (
     TUNE,
     TUNED,
 )
-from crossrec_cli.verdict.words import SMALL, figure, gain
+from crossrec_cli.verdict.words import SMALL, figure, gain, tested
 
 if TYPE_CHECKING:  # DuckDB takes a moment to import
     from crossrec_cli.data.check import Check
@@ -371,9 +371,9 @@ def _compared(
         [model, *(figure(values["all", model, name][t.VALUE], 4) for name in measures), gains.get(model, "")]
         for model in models
     ]
-    users = values["all", models[0], ndcg][t.N]
+    users = tested(artifact.manifest.summary) or f"{values['all', models[0], ndcg][t.N]:,} users"
     names = [f"{name.upper().replace('_', ' ')}@{k}" for name in measures]
-    console.table(f"Test, {users:,} users", ["model", *names, "crossrec's gain (95 %)"], rows)
+    console.table(f"Test, {users}", ["model", *names, "crossrec's gain (95 %)"], rows)
     others = [model for model in models if model != t.CROSSREC]
     parts = [part for part in dict.fromkeys(part for part, _, _ in values) if part != "all" and " " in part]
     told = []

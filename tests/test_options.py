@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import Shop, make_shop
@@ -23,6 +24,7 @@ Value = tuple[str, Any]
 RUNS: dict[str, dict[str, Any]] = {
     "bag": {
         "interest": {"user_encoder": "bag", "loss": "softmax"},
+        "split": {"strategy": "given", "column": "split", "ties": "order"},
         "data.clean": {"items_without_text": "keep", "markup": False, "duplicates": "keep", "returns": "drop"},
         "data.repeats": "keep",
         "recommend": {"also": ["csv"], "reasons": 2, "k": 5},
@@ -74,6 +76,7 @@ ELSEWHERE: dict[Value, str] = {
     ("data.repeats", "sum"): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("encoder.trust_remote_code", True): "encoder/test_embed.py::test_a_model_that_brings_its_own_code_is_asked_for",
     ("encoder.allow_pickle_weights", True): "encoder/test_locate.py::test_pickled_weights_are_read_only_where",
+    ("split.strategy", "leave_last_out"): "data/test_split.py::test_leave_last_out_against_a_plain_loop",
     ("runtime.compile", True): "interest/test_train.py::test_a_compiled_encoder_learns_the_same",
     ("runtime.precision", "fp16"): "test_stages.py::test_an_unavailable_device_or_model_has_its_code",
     ("tune.search.log", True): "test_tune.py::test_the_best_by_validation_is_found",
@@ -133,6 +136,9 @@ def shop_for(run: str, folder: Path, model: Path) -> Shop:
     items = pd.read_parquet(folder / "items.parquet")
     items.loc[items["item"].isin(["jazz-record-0", "jazz-book-0"]), "title"] = None
     items.to_parquet(folder / "items.parquet")
+    rows = pd.read_parquet(folder / "interactions.parquet")
+    rows["split"] = np.random.default_rng(0).choice(["train", "valid", "test"], len(rows), p=[0.8, 0.1, 0.1])
+    rows.to_parquet(folder / "interactions.parquet")
     small = {"epochs": 1, "batch_size": 128}
     shop.config |= {"adapt": dict(small), "finetune": dict(small), "interest": {"dim": 8, "layers": 1}}
     for key, value in RUNS[run].items():

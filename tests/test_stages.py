@@ -281,6 +281,54 @@ def test_figures_among_sampled_items_say_so_and_are_larger(trained, crossrec):
         assert sampled[model, "coverage"] == whole[model, "coverage"], "the lists are of the whole catalogue"
 
 
+def test_figures_among_given_items_say_so_and_follow_the_file(trained, crossrec):
+    """Among items that nobody wants, the truth comes first; the file's own change is noticed."""
+    whole = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
+    users = trained.table("preprocess", "users")["user_id"]
+    books = [f"{taste}-book-{number}" for taste in ("jazz", "metal", "blues") for number in range(12)]
+    path = trained.folder / "negatives.csv"
+    rows = [(user, book) for user in users for book in books if not user.startswith(book.partition("-")[0])]
+    pd.DataFrame([*rows, ("jazz0", "gone")], columns=["user_id", "item_id"]).to_csv(path, index=False)
+    wanted = ["--set", f"evaluate.negatives={path}"]
+    done = crossrec("evaluate", trained.path, *wanted)
+    assert done.exit_code == 0, done.output
+    assert f"left out 1 of {len(rows) + 1:,} rows" in " ".join(done.stderr.split())
+    assert "NDCG AMONG GIVEN@5" in done.stdout
+    found = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
+    assert "ndcg" not in found.loc["crossrec"]
+    assert found["crossrec", "hr_among_given"] > max(0.95, whole["crossrec", "hr"])
+    assert found["crossrec", "coverage"] == whole["crossrec", "coverage"], "the lists are of the whole catalogue"
+    assert stages_that_ran(crossrec("evaluate", trained.path, *wanted, "--json").stdout) == []
+    pd.DataFrame([row for row in rows if row[0] != "jazz0"], columns=["user_id", "item_id"]).to_csv(path, index=False)
+    done = crossrec("evaluate", trained.path, *wanted)
+    assert (done.exit_code, "'jazz0', and for 1 of" in done.stderr) == (ExitCode.INPUT, True), done.stderr
+    both = [*wanted, "--set", "evaluate.candidates=9"]
+    assert crossrec("evaluate", trained.path, *both).exit_code == ExitCode.CONFIG
+
+
+def test_a_sample_of_the_test_users_is_evaluated_and_said(trained, crossrec):
+    everybody = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    some, total = ["--set", "evaluate.users=30"], everybody.index.get_level_values("user_id").nunique()
+    done = crossrec("evaluate", trained.path, *some, "--json")
+    assert done.exit_code == 0, done.output
+    (told,) = (step["summary"] for step in json.loads(done.stdout)["stages"] if step["stage"] == "evaluate")
+    assert (told["evaluated_users"], told["test_users"]) == (30, total)
+    drawn = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    pd.testing.assert_frame_equal(drawn, everybody.loc[drawn.index])
+    assert drawn.index.get_level_values("user_id").nunique() == 30
+    metrics = trained.table("evaluate", "metrics")
+    assert (metrics.query("segment == 'all' and metric == 'ndcg'")["n"] == 30).all()
+    said = f"30 of {total:,} test users, drawn at random"
+    assert said in (trained.run_dir / "report.html").read_text()
+    assert said in crossrec("evaluate", trained.path, *some).stdout
+    for users in ("null", total):
+        assert "drawn at random" not in crossrec("evaluate", trained.path, "--set", f"evaluate.users={users}").stdout
+    other = ["--set", "seed=8", "--set", "adapt.epochs=1", "--set", "finetune.epochs=1"]
+    assert crossrec("run", trained.path, *some, *other, "--to", "evaluate").exit_code == 0
+    again = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    assert set(again.index) == set(drawn.index), "another seed's figures are of the same users"
+
+
 def test_a_score_is_a_probability_on_validation(trained):
     """Summed over the books not yet bought, the scores of a user's next purchase come to about one."""
     trained.config["recommend"] = {"k": 36, "exclude_seen": True}
@@ -816,5 +864,10 @@ def test_feedback_tells_what_users_would_think_of_these_lists(trained, crossrec)
     assert found.loc["snips", "low"] > 0.6
     assert 0 < found.loc["snips", "effective"] < found.loc["logged", "effective"]
     assert "click, all" in (trained.run_dir / "report.html").read_text()
+    whole = trained.table("evaluate", "feedback")
+    crossrec("evaluate", trained.path, "--set", f"evaluate.feedback={path}", "--set", "evaluate.users=5")
+    assert trained.table("evaluate", "feedback").equals(whole), (
+        "it is of all users, however many are ranked for the test"
+    )
     crossrec("evaluate", trained.path)
     assert "It was not measured: no feedback file was given" in (trained.run_dir / "report.html").read_text()

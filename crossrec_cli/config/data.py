@@ -27,17 +27,23 @@ class InteractionColumns(Section):
     item_id: str
     timestamp: str | None = None
     order: str | None = None
-    """An order within one user and category, where no time is known."""
+    """An order within one user and category, where no time is known. Beside a timestamp, with ``split.ties: order``, it
+    orders what a user did at one time."""
     event: str | None = None
     quantity: str | None = None
     """How many; below zero it is a return."""
     rating: str | None = None
 
     @model_validator(mode="after")
-    def _one_clock(self) -> InteractionColumns:
-        if (self.timestamp is None) == (self.order is None):
-            raise ValueError("needs exactly one of 'timestamp' and 'order'")
+    def _some_clock(self) -> InteractionColumns:
+        if self.timestamp is None and self.order is None:
+            raise ValueError("needs 'timestamp' or 'order'")
         return self
+
+    @property
+    def orders_ties(self) -> bool:
+        """Whether ``order`` is there for what has the same timestamp alone."""
+        return self.timestamp is not None and self.order is not None
 
 
 class ItemColumns(Section):
@@ -304,13 +310,22 @@ class Domains(Section):
 
 
 class Split(Section):
-    """What is held out. Nothing at or after a user's held-out interaction trains."""
+    """What is held out. Nothing at or after a user's held-out interaction trains, unless ``given`` says so."""
 
-    strategy: Literal["leave_last_out", "time", "cold_users", "cold_items"] = "leave_last_out"
+    strategy: Literal["leave_last_out", "time", "cold_users", "cold_items", "given"] = "leave_last_out"
     """``leave_last_out``: each user's last target interaction is the test, the one before it validation.
     ``time``: target interactions from ``valid_from`` on are validation, from ``test_from`` on test.
     ``cold_users``: a share of the target's users, whose whole target history is hidden.
-    ``cold_items``: a share of the target's items, which nobody buys in training."""
+    ``cold_items``: a share of the target's items, which nobody buys in training.
+    ``given``: a column of the interactions says it of each row. What lets training or validation see what comes later
+    is then no error, but a warning with its count."""
+    column: Annotated[str, Field(min_length=1)] | None = None
+    """With ``given``: the column that holds ``train``, ``valid`` (or ``validation``) or ``test``; an empty cell is
+    ``train``. Only rows marked train are trained on. A user's target rows marked test are to be found from everything
+    of the user before the first of them, and those marked valid from everything before the first of those."""
+    ties: Literal["strict", "order"] = "strict"
+    """What of the same time is history of a held-out purchase. ``strict``: nothing, and which item of a basket is the
+    last is drawn. ``order``: what comes before it by ``columns.order``, or else in the file."""
     valid_from: Moment | OpenFraction | None = None
     """A date, or the share of all interactions that lies before it."""
     test_from: Moment | OpenFraction | None = None
@@ -322,6 +337,8 @@ class Split(Section):
     @model_validator(mode="after")
     def _fields_fit(self) -> Split:
         times, cold = (self.valid_from, self.test_from), self.strategy.startswith("cold")
+        if (self.strategy == "given") == (self.column is None):
+            raise ValueError("column goes with 'strategy: given', which needs it")
         if self.strategy != "time" and times != (None, None):
             raise ValueError("valid_from and test_from go with 'strategy: time'")
         if cold == (self.share is None):

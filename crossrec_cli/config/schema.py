@@ -176,13 +176,22 @@ class Evaluate(Section):
     ``rating``, and either ``rank`` or ``propensity``. It tells what users would think of crossrec's lists."""
     candidates: Count | None = None
     """Rank the true items among so many sampled ones instead of all, as some papers do; their figures are larger."""
+    negatives: FilePath | None = None
+    """A Parquet or CSV file with ``user_id`` and ``item_id``: rank each test user's true items among the items that it
+    names for that user, instead of all. Each test user needs some; the true items need not be among them."""
+    users: Count | None = 20_000
+    """Where there are more test users, so many of them are evaluated, drawn by ``split.seed`` and so the same whatever
+    ``seed`` is; null: all."""
     tolerance: Fraction = 0.05
     """The share of an earlier run's NDCG that may be lost before ``--against`` fails; another seed may cost so much."""
 
     @model_validator(mode="after")
     def _lists_are_whole(self) -> Evaluate:
-        if self.candidates and self.external:
-            raise ValueError("external lists rank all items; they cannot be ranked among sampled candidates")
+        if self.candidates and self.negatives:
+            raise ValueError("'candidates' and 'negatives' both say what the true items are ranked among; give one")
+        if self.external and (self.candidates or self.negatives):
+            key = "candidates" if self.candidates else "negatives"
+            raise ValueError(f"lists of 'external' rank all items; they cannot be ranked among those of '{key}'")
         return self
 
 
@@ -407,9 +416,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _time_needs_timestamps(self) -> Config:
-        if self.split.strategy == "time" and self.data.platforms[0].interactions.columns.timestamp is None:
+    def _split_fits_the_columns(self) -> Config:
+        columns = [platform.interactions.columns for platform in self.data.platforms]
+        if self.split.strategy == "time" and columns[0].timestamp is None:
             raise ValueError("'strategy: time' needs interactions with a timestamp, not an order")
+        if self.split.ties == "strict" and any(each.orders_ties for each in columns):
+            raise ValueError("an 'order' beside a 'timestamp' decides between equal times; set 'split.ties: order'")
         return self
 
     @model_validator(mode="after")

@@ -145,7 +145,8 @@ def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, st
                 continue
             raw = tables.read(spec, limit=1)
             rows = tables.fetch(raw.drop(SOURCE_ROW)).to_pylist()
-            for ours, theirs in _mapped(spec):
+            split = [(t.SPLIT, config.split.column)] if part == "interactions" and config.split.column else []
+            for ours, theirs in [*_mapped(spec), *split]:
                 there = "not in the file" if theirs not in raw.columns else "no row"
                 value = str(rows[0][theirs]) if rows and theirs in raw.columns else there
                 yield f"{platform.name} {part}", ours, theirs, value

@@ -16,7 +16,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
-from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, USER, read_interactions, varying
+from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, MARK, USER, read_interactions, varying
 from crossrec_cli.data.ledger import COLUMNS, FILE_BITS, Ledger, Reason
 from crossrec_cli.data.rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
 from crossrec_cli.errors import InputError
@@ -48,7 +48,7 @@ class Cleaned:
     """What can be learned from."""
 
     rows: ir.Table
-    """user, item, clock, source_row, and what ``varying`` names."""
+    """user, item, clock, source_row, what ``varying`` names, and ``MARK`` where the file says what a row is for."""
     left_users: ir.Table
     """Users with enough interactions; the others' rows are still among ``rows``."""
     left_items: ir.Table
@@ -99,7 +99,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     parts, first_files = [], []
     for index in range(len(data.platforms)):
         first_files.append(len(engine.read_files))
-        parts.append(read_interactions(engine, data, index, limit, ledger))
+        parts.append(read_interactions(engine, data, index, limit, ledger, config.split.column))
     accounts = _accounts(engine, parts, files_users, data, ledger)
     rows = _numbered(engine, parts, accounts, listings, items, data, ledger)
     for part in parts:
@@ -249,7 +249,7 @@ def _numbered(
         (~rows["has_text"], Reason.NO_TEXT),
         (rows[t.DOMAIN].isnull(), Reason.OUTSIDE),
     )
-    carried = [SOURCE_ROW, USER, ITEM, CLOCK, *varying(data)]
+    carried = [SOURCE_ROW, USER, ITEM, CLOCK, *varying(data), *(name for name in (MARK,) if name in rows.columns)]
     rows = rows.select(*carried, **{t.REASON: ibis.coalesce(rows[t.REASON], of_item)})
     joined = engine.keep(rows, "interactions")  # joining and sorting at once takes too much memory
     rows, repeats = duplicates(joined, data)
@@ -273,7 +273,7 @@ def _ids_to_compare(engine: Engine, part: ir.Table, listings: ir.Table) -> str:
 
 def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
     """Where only an order inside a category is known, source history counts as earlier than target history."""
-    if data.platforms[0].interactions.columns.order is None:
+    if data.platforms[0].interactions.columns.timestamp is not None:
         return rows
     earliest, latest = rows[CLOCK].min(), rows[CLOCK].max()
     span = (latest - earliest + 1).over(ibis.window())

@@ -9,13 +9,14 @@ import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.data import Data, Interactions
-from crossrec_cli.data.catalogue import mapped
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.catalogue import file_column, mapped
+from crossrec_cli.data.engine import SOURCE_ROW, Engine, places
 from crossrec_cli.data.identity import ACCOUNT
 from crossrec_cli.data.ids import joined
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
 from crossrec_cli.data.values import words
+from crossrec_cli.errors import InputError
 
 CLOCK = "clock"
 """When an interaction happened: its timestamp, or an order that only compares within a user."""
@@ -25,6 +26,10 @@ LISTING = "listing"
 """Number of the item on its platform, as ``ACCOUNT`` is of the user."""
 IS_RETURN = "is_return"
 PURCHASE = "purchase"
+MARK = "mark"
+"""What the file says a row is for, with ``split.strategy: given``: one of ``MARKS``."""
+FOR_TRAINING, FOR_VALIDATION, FOR_TEST = range(3)
+MARKS = {t.TRAIN: FOR_TRAINING, t.VALID: FOR_VALIDATION, "validation": FOR_VALIDATION, t.TEST: FOR_TEST}
 WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
 """Whether the file says something there, readable or not."""
 
@@ -39,13 +44,21 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def read_interactions(engine: Engine, data: Data, index: int, limit: int | None, ledger: Ledger) -> ir.Table:
-    """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used."""
+def read_interactions(
+    engine: Engine, data: Data, index: int, limit: int | None, ledger: Ledger, marks: str | None = None
+) -> ir.Table:
+    """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used.
+
+    With ``MARK`` where ``marks`` names the column that says what each row is for.
+    """
     platform, key = data.platforms[index], f"data.platforms[{index}].interactions"
     spec = platform.interactions
     raw = engine.read(spec, limit)
     names = mapped(raw, spec, key)
-    raw = engine.read_once(raw.select(*dict.fromkeys([SOURCE_ROW, *names.values()])), spec)
+    if marks is not None:
+        file_column(raw, marks, "split.column", spec.path)
+    columns = dict.fromkeys([SOURCE_ROW, *names.values(), *([marks] if marks else [])])
+    raw = engine.read_once(raw.select(*columns), spec)
     for of, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
         if count := joined(engine, raw, name, spec.path):
             ledger.note("identity", "joined by the space around them", count, of)
@@ -53,6 +66,9 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None,
     read = read_cells(engine, raw, names, _KINDS, origin, ledger)
     clock, nothing = t.TIMESTAMP if spec.columns.timestamp else t.ORDER, ibis.null("float64")
     kind = words(raw[spec.columns.event]) if spec.columns.event else None
+    extra = {} if marks is None else {MARK: _marks(engine, raw, marks)}
+    if t.ORDER in varying(data):
+        extra[t.ORDER] = read.get(t.ORDER, nothing)
     part = raw.select(
         SOURCE_ROW,
         **{
@@ -67,6 +83,7 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None,
                 written: words(raw[names[name]]).notnull() if name in names else ibis.literal(False)
                 for written, name in ((WRITTEN_QUANTITY, t.QUANTITY), (WRITTEN_RATING, t.RATING))
             },
+            **extra,
         },
     )
     early = f"read as a time it is before data.clean.earliest ({data.clean.earliest:%Y-%m-%d}); write dates and times"
@@ -82,6 +99,24 @@ def read_interactions(engine: Engine, data: Data, index: int, limit: int | None,
     return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
 
 
+def _marks(engine: Engine, raw: ir.Table, column: str) -> ir.IntegerValue:
+    """Of each row one of ``MARKS``; what says nothing is for training.
+
+    Raises:
+        InputError: at the first row that says something else.
+    """
+    said = words(raw[column])
+    unknown = raw.select(SOURCE_ROW, said=said).filter(said.notnull() & ~said.isin(list(MARKS)))
+    for row in engine.fetch(unknown.order_by(SOURCE_ROW).limit(1)).to_pylist():
+        ((path, number),) = places(engine, [row[SOURCE_ROW]])
+        raise InputError(
+            f"{path}: row {number}: column '{column}' of split.column holds '{row['said']}'; write train, valid or "
+            "test, or leave it empty for train"
+        )
+    branches = ((said == word, ibis.literal(mark, "int8")) for word, mark in MARKS.items())
+    return ibis.cases(*branches, else_=ibis.literal(FOR_TRAINING, "int8"))
+
+
 def varying(data: Data) -> list[str]:
     """Columns that tell more than the others do; the rest is not carried along, but filled in at the end.
 
@@ -94,6 +129,7 @@ def varying(data: Data) -> list[str]:
         t.QUANTITY: any(spec.columns.quantity for spec in specs),
         t.RATING: any(spec.columns.rating for spec in specs),
         t.WEIGHT: len(weights) > 1,
+        t.ORDER: any(spec.columns.orders_ties for spec in specs),
         IS_RETURN: may_return(data),
         ACCOUNT: bool(data.identity.users),
         LISTING: bool(data.identity.items or data.identity.match_items),

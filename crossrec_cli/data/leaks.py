@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
@@ -16,11 +17,14 @@ class LeakError(CrossrecError):
     """A held-out interaction is told before it is asked for: a fault of crossrec's own."""
 
 
-def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: Split) -> None:
+def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: Split) -> list[str]:
     """Look for held-out interactions in what trains and in what is given, in preprocess's files.
 
+    Returns:
+        In words, the leaks that a split has which came with the data; no other has any.
+
     Raises:
-        LeakError: if there is any.
+        LeakError: if there is any of crossrec's own.
     """
     rows, held_out, catalogue = (engine.read(Source(path=str(path))) for path in (interactions, cases, items))
     moments = rows.select(t.USER_INDEX, t.ITEM_INDEX, t.POSITION, t.TIMESTAMP)
@@ -28,18 +32,38 @@ def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: 
     asked = moments.inner_join(held_out, [t.USER_INDEX, t.ITEM_INDEX])
     asked = asked.filter(asked[t.POSITION] >= asked[t.HISTORY_LENGTH])  # an item may have been bought before as well
     asked = engine.keep(asked.select(*held_out.columns, t.POSITION, t.TIMESTAMP), "cases")
-    tested = asked.filter(asked[t.SPLIT] == t.TEST)
-    after_validation = _in_training(engine, rows.filter(rows[t.SPLIT] != t.HELD_OUT), tested, catalogue, config)
-    found = _in_training(engine, rows.filter(rows[t.SPLIT] == t.TRAIN), asked, catalogue, config) | {
+    tested, given = asked.filter(asked[t.SPLIT] == t.TEST), config.strategy == "given"
+    trains, untested = (rows.filter(rows[t.SPLIT].isin(splits)) for splits in ([t.TRAIN], [t.TRAIN, t.VALID]))
+    found = {} if given else _in_training(engine, trains, asked, catalogue, config)
+    found |= {
         "what is asked for is not bought after what is given": held_out.anti_join(asked, held_out.columns),
-        "what is given is not strictly before what is asked for": _given_at_once(moments, asked),
+        "what is given is not strictly before what is asked for": _given_at_once(moments, asked, config),
         "one answer is given with another's question": _given_away(asked),
         "one platform's user is two users": _twice(rows),
     }
+    after_validation = {} if given else _in_training(engine, untested, tested, catalogue, config)
     found |= {f"{leak}, once validation is over": where for leak, where in after_validation.items()}
     for leak, where in found.items():
         if number := engine.count(where):
             raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
+    return _too_late(engine, rows, held_out, config) if given else []
+
+
+def _too_late(engine: Engine, rows: ir.Table, held_out: ir.Table, config: Split) -> list[str]:
+    """Rows that the file marks for training or validation though they come no sooner than what is then asked for."""
+    told = []
+    for asked, marks in ((t.TEST, (t.TRAIN, t.VALID)), (t.VALID, (t.TRAIN,))):
+        first = held_out.filter(held_out[t.SPLIT] == asked)
+        first = first.group_by(t.USER_INDEX).aggregate(given=first[t.HISTORY_LENGTH].min())
+        late = rows.inner_join(first, t.USER_INDEX).filter(ibis._[t.POSITION] >= ibis._["given"])
+        late = late.filter(late[t.SPLIT].isin(marks)).group_by(t.SPLIT)
+        counted = late.aggregate(rows=ibis._.count(), users=ibis._[t.USER_INDEX].nunique()).order_by(t.SPLIT)
+        told += [
+            f"split.column '{config.column}': {row['rows']:,} {row[t.SPLIT]} rows of {row['users']:,} users are no "
+            f"earlier than their user's first {asked} row; the figures may be better than they would be"
+            for row in engine.fetch(counted).to_pylist()
+        ]
+    return told
 
 
 def _in_training(
@@ -55,7 +79,9 @@ def _in_training(
     return {
         "a held-out interaction's place trains": beside.filter(beside["place"] >= beside["first"]),
         "what is not given at the first question trains": beside.filter(beside["place"] >= beside["given"]),
-        "training is not strictly before a held-out time": beside.filter(beside["until"] >= beside["since"]),
+        "training is not strictly before a held-out time": beside.filter(
+            _too_new(beside["until"], beside["since"], config)
+        ),
         "somebody's training reaches into the held-out time": _late(latest, asked, config),
         "a cold item or user has training": _warm(trains, asked, catalogue, config),
     }
@@ -68,11 +94,18 @@ def _late(latest: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
     return latest.filter(latest["until"] >= asked[t.TIMESTAMP].min().as_scalar())
 
 
-def _given_at_once(moments: ir.Table, asked: ir.Table) -> ir.Table:
+def _too_new(given: ir.Value, asked: ir.Value, config: Split) -> ir.BooleanValue:
+    """Whether a time is later than one that is asked about, or, where order does not decide, is that time."""
+    return given > asked if config.ties == "order" else given >= asked
+
+
+def _given_at_once(moments: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
     """Questions to which something is given that happened at the answer's own time, such as its basket, or later."""
     questions = asked.group_by(t.USER_INDEX, t.HISTORY_LENGTH).aggregate(since=asked[t.TIMESTAMP].min())
     given = moments.select(t.USER_INDEX, t.POSITION, t.TIMESTAMP).inner_join(questions, t.USER_INDEX)
-    given = given.filter(given[t.POSITION] < given[t.HISTORY_LENGTH], given[t.TIMESTAMP] >= given["since"])
+    given = given.filter(
+        given[t.POSITION] < given[t.HISTORY_LENGTH], _too_new(given[t.TIMESTAMP], given["since"], config)
+    )
     return given.select(t.USER_INDEX, t.HISTORY_LENGTH).distinct()
 
 

@@ -1,7 +1,7 @@
 """What is held out, and what history is given when it is asked for.
 
-Every history is put in order once; then what trains is its beginning, and what is given in a held-out case is its
-beginning too. That makes a leak a matter of comparing two numbers.
+Every history is put in order once; then what is given in a held-out case is its beginning, and what trains is its
+beginning too, unless the file itself says what trains. That makes a leak a matter of comparing two numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from crossrec_cli.data.catalogue import union
 from crossrec_cli.data.clean import Cleaned, require_both_domains
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, OWN
-from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, PURCHASE, USER, in_time
+from crossrec_cli.data.interactions import (
+    CLOCK,
+    FOR_TEST,
+    FOR_TRAINING,
+    ITEM,
+    LISTING,
+    MARK,
+    PURCHASE,
+    USER,
+    in_time,
+)
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.values import text_function
 from crossrec_cli.errors import InputError
@@ -32,7 +42,7 @@ PRIME = 2**31 - 1
 KEPT = 0.9
 """Where rules leave less than this share of the target's items, or of the people, there is a warning."""
 EARLIER = "earlier"
-"""How many of the user's interactions lie strictly before this one; a shared basket is not before itself."""
+"""How many of the user's interactions lie before this one; a shared basket is not before itself with strict ties."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ def _enough_in_training(engine: Engine, cleaned: Cleaned, config: Config, ledger
 def _numbered_and_held_out(engine: Engine, cleaned: Cleaned, config: Config) -> _HeldOut:
     items = engine.keep(cleaned.items.mutate(**{t.ITEM_INDEX: _nth(ITEM)}), "items")
     users = engine.keep(cleaned.users.mutate(**{t.USER_INDEX: _nth(USER)}), "users")
-    rows = kept = engine.keep(_ordered(cleaned, items, users, config.split.seed), "interactions")
+    rows = kept = engine.keep(_ordered(cleaned, items, users, config.split), "interactions")
     cases, lengths = _held_out(engine, rows, config.split)
     cases = engine.keep(cases, "interactions")
     if t.TEST not in engine.fetch(cases.select(t.SPLIT).distinct())[t.SPLIT].to_pylist():
@@ -136,6 +146,9 @@ def _numbered_and_held_out(engine: Engine, cleaned: Cleaned, config: Config) -> 
             "split: holds out no test interaction; look at its settings and at data.min_interactions, which leaves out "
             "items that training does not have unless item is 0"
         )
+    if lengths is None:
+        rows = rows.mutate(trains=rows[MARK] == FOR_TRAINING, untested=rows[MARK] != FOR_TEST)
+        return _HeldOut(items, users, kept, rows, cases)
     rows, untouched = rows.left_join(engine.keep(lengths, "interactions"), t.USER_INDEX), _untouched(rows, config.split)
     rows = rows.mutate(
         trains=rows[t.POSITION] < rows["train_length"].coalesce(untouched),
@@ -144,21 +157,27 @@ def _numbered_and_held_out(engine: Engine, cleaned: Cleaned, config: Config) -> 
     return _HeldOut(items, users, kept, rows, cases)
 
 
-def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table, seed: int) -> ir.Table:
+def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table, config: Split) -> ir.Table:
     """The histories of those who are left, oldest first; what happened at one time in a random order of each user.
 
-    By item id, say, a basket's item with the highest id would always be the one that is held out.
+    By item id, say, a basket's item with the highest id would always be the one that is held out. With ``ties: order``
+    the file says what came first.
     """
     in_target = (items[t.DOMAIN] == t.TARGET).name(IN_TARGET)
-    of_item = _lot(items[t.ITEM_ID], seed).name("of_item")
-    of_user = _lot(users[t.USER_ID], seed).name("of_user")
+    of_item = _lot(items[t.ITEM_ID], config.seed).name("of_item")
+    of_user = _lot(users[t.USER_ID], config.seed).name("of_user")
     items = items.semi_join(cleaned.left_items, ITEM).select(ITEM, t.ITEM_INDEX, in_target, of_item)
     users = users.semi_join(cleaned.left_users, USER).select(USER, t.USER_INDEX, of_user)
-    rows = cleaned.rows.drop(SOURCE_ROW).inner_join(items, ITEM).inner_join(users, USER).drop(ITEM, USER)
+    rows = cleaned.rows.inner_join(items, ITEM).inner_join(users, USER).drop(ITEM, USER)
     rows = rows.mutate(lot=rows["of_user"] * rows["of_item"] % PRIME).drop("of_user", "of_item")
-    ties = ["lot", t.ITEM_INDEX, *in_time(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
+    if config.ties == "order":
+        ties = [*(name for name in (t.ORDER,) if name in rows.columns), SOURCE_ROW]
+    else:
+        rows = rows.drop(SOURCE_ROW)
+        ties = ["lot", t.ITEM_INDEX, *in_time(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
     position = ibis.row_number().over(group_by=t.USER_INDEX, order_by=[CLOCK, *ties]).cast("int32")
-    return rows.mutate(**{t.POSITION: position}).drop("lot")
+    rows = rows.mutate(**{t.POSITION: position})
+    return rows.drop("lot", *(name for name in (t.ORDER, SOURCE_ROW) if name in rows.columns))
 
 
 def _lot(ids: ir.StringColumn, seed: int) -> ir.IntegerValue:
@@ -178,19 +197,23 @@ def _nth(order: str) -> ir.IntegerValue:
     return ibis.row_number().over(order_by=order).cast("int32")
 
 
-def _with_earlier(held_out: ir.Table, rows: ir.Table) -> ir.Table:
-    """With ``EARLIER``: the place of the first of all that the user did at the same time."""
+def _with_earlier(held_out: ir.Table, rows: ir.Table, config: Split) -> ir.Table:
+    """With ``EARLIER``: its own place where order decides, else that of the first thing the user did at that time."""
+    if config.ties == "order":
+        return held_out.mutate(**{EARLIER: held_out[t.POSITION]})
     moments = rows.semi_join(held_out, [t.USER_INDEX, CLOCK]).group_by(t.USER_INDEX, CLOCK)
     return held_out.inner_join(moments.aggregate(**{EARLIER: ibis._[t.POSITION].min()}), [t.USER_INDEX, CLOCK])
 
 
-def _held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table]:
+def _held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table | None]:
     """The cases; and of the histories of users who have cases, or by time of all, how much trains.
 
-    ``untested_length`` is how much could train if only the test were held out.
+    ``untested_length`` is how much could train if only the test were held out. None where the rows say what trains.
     """
     if config.strategy == "time":
         return _by_time(engine, rows, config)
+    if config.strategy == "given":
+        return _given(engine, rows, config), None
     strategies = {"leave_last_out": _leave_last_out, "cold_users": _cold_users, "cold_items": _cold_items}
     cases = strategies[config.strategy](engine, rows, config)
     given = cases[t.HISTORY_LENGTH]
@@ -211,13 +234,13 @@ def _leave_last_out(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     from_the_end = ibis.window(group_by=t.USER_INDEX, order_by=ibis.desc(t.POSITION))
     target = target.mutate(from_the_end=ibis.row_number().over(from_the_end))
     held_out = engine.keep(target.filter(target["from_the_end"] < 2), "interactions")
-    held_out = _with_earlier(held_out, rows)
+    held_out = _with_earlier(held_out, rows, config)
     return _cases(held_out, ibis.ifelse(held_out["from_the_end"] == 0, t.TEST, t.VALID))
 
 
 def _cold_users(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """All target interactions of some users; they are given what comes before the first of these."""
-    target = _target(engine, rows)
+    target = _target(engine, rows, config)
     firsts = target.group_by(t.USER_INDEX).aggregate(first=target[EARLIER].min())
     firsts = engine.keep(firsts, "interactions")
     with_source = firsts.filter(firsts["first"] > 0)
@@ -229,18 +252,28 @@ def _cold_users(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
 
 def _cold_items(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """All interactions with some target items. Nothing from a user's first one of them on trains."""
-    target = _target(engine, rows)
+    target = _target(engine, rows, config)
     chosen = _choose(engine, target.select(t.ITEM_INDEX).distinct(), t.ITEM_INDEX, config, "is bought in the target")
-    held_out = target.inner_join(chosen, t.ITEM_INDEX)
+    return _asked_at_once(target.inner_join(chosen, t.ITEM_INDEX))
+
+
+def _given(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
+    """The target's interactions that the file marks for validation or test."""
+    held_out = rows.filter(rows[IN_TARGET] & (rows[MARK] != FOR_TRAINING))
+    held_out = engine.keep(_with_earlier(held_out, rows, config), "interactions")
+    return _asked_at_once(held_out.mutate(**{t.SPLIT: (held_out[MARK] == FOR_TEST).ifelse(t.TEST, t.VALID)}))
+
+
+def _asked_at_once(held_out: ir.Table) -> ir.Table:
+    """One history for all that a user is asked in a split, as with a user who is cold: up to the first of it."""
     before = ibis.window(group_by=[t.USER_INDEX, t.SPLIT])
-    # One history for all that a user is asked in a split, as with a user who is cold.
     held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].min().over(before)})
     return _cases(held_out, held_out[t.SPLIT]).distinct()
 
 
-def _target(engine: Engine, rows: ir.Table) -> ir.Table:
+def _target(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """The target's interactions with ``EARLIER``."""
-    return engine.keep(_with_earlier(rows.filter(rows[IN_TARGET]), rows), "interactions")
+    return engine.keep(_with_earlier(rows.filter(rows[IN_TARGET]), rows, config), "interactions")
 
 
 def _choose(engine: Engine, of: ir.Table, key: str, config: Split, who: str) -> ir.Table:

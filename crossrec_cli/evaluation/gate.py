@@ -52,7 +52,8 @@ class Comparison:
         """
         if measure not in theirs.column_names:
             raise InputError(
-                f"--against: the earlier run has no {measure}; evaluate it with the same evaluate.k and candidates"
+                f"--against: the earlier run has no {measure}; evaluate it with the same evaluate.k, candidates and "
+                "negatives"
             )
         tables = [
             table.filter(pc.equal(table[t.MODEL], t.CROSSREC))

@@ -128,6 +128,9 @@ class Histories:
     tags: Ragged
     """Each user's tag indices."""
     domain: Domain
+    scattered: Bools | None = None
+    """Which of them may be trained on, where those are not the first ones alone, as a split that came with the data may
+    have it; ``train_lengths`` then ends before all that may not. Shape (interactions,)."""
 
     @property
     def users(self) -> int:
@@ -135,8 +138,18 @@ class Histories:
         return len(self.train_lengths)
 
     @cached_property
+    def trains(self) -> Bools:
+        """Which interactions may be trained on; shape (interactions,)."""
+        if self.scattered is not None:
+            return self.scattered
+        place = np.arange(len(self.items.values)) - self.items.starts[self.items.rows]
+        return place < self.train_lengths[self.items.rows]
+
+    @cached_property
     def training(self) -> Ragged:
         """The training part of every history."""
+        if self.scattered is not None:
+            return self.items.where(self.scattered)
         return self.items.take(np.arange(self.users), self.train_lengths)
 
     @property
@@ -148,8 +161,9 @@ class Histories:
         """What is left of them in the target alone."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
         domain = Domain(self.domain.is_target, self.domain.popularity * self.domain.is_target)
-        items = self.items.where(self.domain.is_target[self.items.values])
-        return Histories(items, lengths, self.tags, domain)
+        kept = self.domain.is_target[self.items.values]
+        scattered = None if self.scattered is None else self.scattered[kept]
+        return Histories(self.items.where(kept), lengths, self.tags, domain, scattered)
 
     def in_target(self, cases: Cases) -> Cases:
         """The same questions, asked of ``of_target``."""
@@ -205,11 +219,15 @@ def load_histories(
     weight = interactions[t.WEIGHT].to_numpy().astype(np.float32)
     is_target = pc.equal(items[t.DOMAIN], t.TARGET).to_numpy()
     popularity = np.bincount(item[trains], minlength=items.num_rows)
+    histories = Ragged(item, np.bincount(user, minlength=users.num_rows), weight)
+    first = histories.lengths.copy()  # so many train before anything that does not
+    np.minimum.at(first, user[~trains], (np.arange(len(user)) - histories.starts[user])[~trains])
     return Histories(
-        items=Ragged(item, np.bincount(user, minlength=users.num_rows), weight),
-        train_lengths=np.bincount(user[trains], minlength=users.num_rows),
+        items=histories,
+        train_lengths=first,
         tags=_tag_indices(users[t.TAGS], tag_names),
         domain=Domain(is_target, popularity),
+        scattered=None if first.sum() == trains.sum() else trains,
     )
 
 

@@ -95,9 +95,13 @@ class Fused:
         few = Questions.of(*asked, users=CHOOSING, sampled_items=CHOOSING)
         base = sales(data)
         scorers = [choose(SCORERS[name](data, seed), few, (base, base.features[0])) for name in names]
-        questions = Questions.of(*asked)
-        scored = {one.name: questions.scores(scorer, one) for scorer in (*scorers, *trained) for one in scorer.features}
-        return cls([*scorers, *trained], fit(scored, questions), data.is_target, data.whitening)
+        return cls.weighed([*scorers, *trained], data, Questions.of(*asked))
+
+    @classmethod
+    def weighed(cls, scorers: Sequence[Scorer], data: TrainingData, questions: Questions) -> Fused:
+        """Scorers as they are, weighed on held-out purchases."""
+        scored = {one.name: questions.scores(scorer, one) for scorer in scorers for one in scorer.features}
+        return cls(scorers, fit(scored, questions), data.is_target, data.whitening)
 
     @property
     def names(self) -> list[str]:

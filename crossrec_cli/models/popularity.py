@@ -105,8 +105,7 @@ def _sales(data: TrainingData) -> Floats:
 def _recent(data: TrainingData, times: Ints) -> Floats:
     """Sales of each item, each counting half after every ``HALF_LIFE`` before the end of training; (I,)."""
     histories = data.histories
-    items = histories.items
-    trains = np.arange(len(items.values)) - items.starts[items.rows] < histories.train_lengths[items.rows]
+    items, trains = histories.items, histories.trains
     if not trains.any():
         return np.zeros(len(data.is_target), np.float32)
     age = times[trains].max() - times[trains]

@@ -63,7 +63,8 @@ def _events_and_rules(config: Config) -> dict[str, str]:
 
 def _handed_in(config: Config) -> dict[str, str]:
     chosen = config.evaluate
-    return _named_files({"evaluate.external": chosen.external, "evaluate.feedback": chosen.feedback})
+    named = {name: getattr(chosen, name) for name in ("external", "feedback", "negatives")}
+    return _named_files({f"evaluate.{name}": path for name, path in named.items()})
 
 
 def _language_model_and_queries(config: Config) -> dict[str, str]:
@@ -156,7 +157,13 @@ STAGES = (
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
-    Stage(EVALUATE, 8, (*_TABLES, CASES, *_MODEL, *FUSED), ("seed", "evaluate", "interest"), _handed_in),
+    Stage(
+        EVALUATE,
+        9,
+        (*_TABLES, CASES, *_MODEL, *FUSED),
+        ("seed", "evaluate", "interest", "split.seed"),
+        _handed_in,
+    ),
     Stage(RECOMMEND, 6, (*_TABLES, TAG_NAMES, *FUSED), ("recommend", "interest"), _events_and_rules, (ADDED, UPDATED)),
     Stage(
         TRANSFER,

@@ -102,7 +102,7 @@ def ranked(
     candidates: Ints,
     mask_seen: bool,
     k: int = 0,
-    sampled: Sampled | None = None,
+    among: Sampled | Listed | None = None,
     advance: Advance | None = None,
 ) -> Ranks:
     """Rank all candidates for each case: where its true items come in, ties at mid-rank, and the best k.
@@ -116,7 +116,7 @@ def ranked(
         candidates: item indices, sorted, int64 (C,).
         mask_seen: whether items in the history are left out.
         k: how long the lists are.
-        sampled: rank the true items among some candidates only; the lists are still of all.
+        among: rank the true items among some candidates only; the lists are still of all.
         advance: told how many cases were ranked since the last call.
     """
     case, rank, lists = [np.empty(0, np.int64)], [np.empty(0)], [np.empty((0, min(k, len(candidates))), np.int64)]
@@ -126,8 +126,8 @@ def ranked(
         if k:
             best, places = top_k(chunk, k)
             lists.append(places.masked_fill(best == -torch.inf, -1).numpy())
-        if sampled:
-            sampled.leave_some(chunk, rows, columns)
+        if among:
+            among.leave_some(chunk, rows, columns)
         ranks, asked = mid_ranks(chunk.scores, rows, columns)
         case.append(truth.rows[asked] + chunk.begin)
         rank.append(ranks[asked])
@@ -163,6 +163,23 @@ class Sampled:
         kept = torch.topk(chance, min(self.negatives, scores.shape[1]), dim=1)
         out = torch.ones_like(scores, dtype=torch.bool)
         out.scatter_(1, kept.indices, kept.values < 0)
+        out[rows, columns] = False
+        scores[out] = -torch.inf
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The true items stand among candidates that somebody else chose for each case."""
+
+    columns: Ragged
+    """For each case their places among all candidates."""
+
+    def leave_some(self, chunk: Chunk, rows: Tensor, columns: Tensor) -> None:
+        """In place, take what is neither true, which (row, column) tells, nor chosen out of the running."""
+        scores = chunk.scores
+        chosen = self.columns.take(np.arange(chunk.begin, chunk.begin + len(scores)))
+        out = torch.ones_like(scores, dtype=torch.bool)
+        out[torch.from_numpy(chosen.rows), torch.from_numpy(chosen.values)] = False
         out[rows, columns] = False
         scores[out] = -torch.inf
 

@@ -19,8 +19,9 @@ from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
 from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_they_are_lists
 from crossrec_cli.evaluation.feedback import Impressions
 from crossrec_cli.evaluation.lists import Catalogue
+from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
 from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases, numbered
-from crossrec_cli.ranking.topk import Ranks, Sampled, Scorer, ranked
+from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, Scorer, ranked
 from crossrec_cli.stages import CASES, Job, Summary
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.learn import STOP_ON
@@ -39,21 +40,31 @@ def run(job: Job) -> Summary:
     _see_that_there_are_enough(job, len(world.target_items))
     fused = load_fused(job.inputs, config.interest)
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
+    asked = drawn(cases[t.TEST], config.evaluate.users, config.split.seed)
+    among = _among(job, world, asked)
     data = training_data(job.inputs, world)
     shop = Shop(data, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = _baselines(job, shop)
     scorers[t.CROSSREC] = fused.among(shop.candidates)
-    found = _ranked(job, shop, scorers, cases[t.TEST])
+    found = _ranked(job, shop, scorers, asked, among)
     if lists is not None:
-        found[EXTERNAL] = _external(job, lists, world, cases[t.TEST])
-    scores = _scores(job, _catalogue(shop, world), world.histories, cases[t.TEST], found)
-    measured = Measured(job, world, cases[t.TEST], found, scores)
+        found[EXTERNAL] = _external(job, lists, world, asked)
+    scores = _scores(job, _catalogue(shop, world), world.histories, asked, found)
+    measured = Measured(job, world, asked, cases[t.TEST], found, scores)
     measured.write_per_user()
     measured.write_metrics()
     measured.write_significance()
     measured.write_examples()
     measured.write_feedback(scorers[t.CROSSREC], impressions)
-    return measured.means() | {"settings": settings} | measured.write_accuracy(fused)
+    users = {"evaluated_users": asked.count, "test_users": cases[t.TEST].count}
+    return measured.means() | users | {"settings": settings} | measured.write_accuracy(fused)
+
+
+def drawn(cases: Cases, most: int | None, seed: int) -> Cases:
+    """The cases, or so many of them drawn at random where there are more, in their order."""
+    if most is None or cases.count <= most:
+        return cases
+    return cases.of(np.sort(np.random.default_rng(seed).choice(cases.count, most, replace=False)))
 
 
 def _baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float]]:
@@ -88,11 +99,27 @@ def _different(names: Sequence[str], shop: Shop) -> list[str]:
     return [name for name in names if name not in same]
 
 
-def _ranked(job: Job, shop: Shop, scorers: Mapping[str, Scorer], cases: Cases) -> dict[str, Ranks]:
+def _among(job: Job, world: World, cases: Cases) -> Sampled | Listed | None:
+    """What the true items are ranked among, where that is not all."""
     chosen = job.config.evaluate
-    sampled = Sampled(chosen.candidates, job.config.seed) if chosen.candidates else None
+    if chosen.candidates:
+        return Sampled(chosen.candidates, job.config.seed)
+    if not chosen.negatives:
+        return None
+    key = "evaluate.negatives"
+    table, where = read_file(Path(chosen.negatives), key, NEGATIVES), f"{key}: {chosen.negatives}"
+    found, unknown = negatives_of(table, world.users, world.items, cases, world.target_items, where)
+    if unknown:
+        job.report.warn(f"{where}: left out {unknown:,} of {table.num_rows:,} rows, whose items are not in the target")
+    return found
+
+
+def _ranked(
+    job: Job, shop: Shop, scorers: Mapping[str, Scorer], cases: Cases, among: Sampled | Listed | None
+) -> dict[str, Ranks]:
+    chosen = job.config.evaluate
     with job.report.progress("ranking", len(scorers) * cases.count, "users") as advance:
-        rank = partial(ranked, k=max(chosen.k), sampled=sampled, advance=advance)
+        rank = partial(ranked, k=max(chosen.k), among=among, advance=advance)
         return {
             name: rank(scorer, shop.histories, cases, shop.candidates, chosen.mask_seen)
             for name, scorer in scorers.items()

@@ -64,10 +64,12 @@ class Newest:
         weights[row[row < 0] + BEFORE] = weight[row < 0]
         place = np.arange(len(before.values)) - before.starts[before.rows]
         trains = kept & (place < known.histories.train_lengths[before.rows])
+        scattered = known.histories.scattered
         histories = replace(
             known.histories,
             items=replace(before, weights=weights).where(kept),
             train_lengths=np.bincount(before.rows[trains], minlength=known.histories.users),
+            scattered=None if scattered is None else scattered[kept],
         )
         left = replace(known, histories=histories)
         world, unknown = with_events(left, events.filter(pa.array(row >= 0)))
@@ -102,11 +104,13 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
     worth = events[t.WEIGHT].filter(known).to_numpy().astype(np.float32)
     weights = np.concatenate([before.items.weights_or_ones, worth])
     none = np.zeros(len(ids) - before.users, np.int64)
+    scattered = before.scattered
     histories = replace(
         before,
         items=Ragged(values[order], np.bincount(rows, minlength=len(ids)), weights[order]),
         train_lengths=np.concatenate([before.train_lengths, none]),
         tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, none])),
+        scattered=None if scattered is None else np.concatenate([scattered, np.zeros(len(added), bool)])[order],
     )
     return World(world.items, pa.table({t.USER_ID: ids}), histories), events.num_rows - len(added)
 

@@ -35,10 +35,11 @@ PerCase = dict[str, metrics.Floats]
 
 
 def named(job: Job, measure: str) -> str:
-    """A ranking metric's name says so where the items it ranks are sampled."""
+    """A ranking metric's name says so where the items it ranks are sampled, or given in a file."""
     metric, k = measure.split("@")
-    sampled = job.config.evaluate.candidates
-    return f"{metric}_among_{sampled}@{k}" if sampled else measure
+    chosen = job.config.evaluate
+    among = "given" if chosen.negatives else chosen.candidates
+    return f"{metric}_among_{among}@{k}" if among else measure
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Measured:
     job: Job
     world: World
     cases: Cases
+    """Those that were ranked."""
+    tested: Cases
+    """All there are, of which those may be a sample."""
     ranks: Mapping[str, Ranks]
     """By model."""
     scores: Mapping[str, PerCase]
@@ -167,7 +171,7 @@ class Measured:
         """Crossrec's lists for users, item indices (n, k), −2 where one ends; and how much history was given, (n,)."""
         world, chosen = self.world, self.job.config.evaluate
         lengths = world.histories.train_lengths.copy()
-        lengths[self.cases.users] = self.cases.history_lengths
+        lengths[self.tested.users] = self.tested.history_lengths
         distinct, row = np.unique(users, return_inverse=True)
         nothing = Cases(distinct, lengths[distinct], Ragged.of([[]] * len(distinct)))
         found = ranked(scorer, world.histories, nothing, world.target_items, chosen.mask_seen, k=max(chosen.k))
@@ -186,8 +190,7 @@ def _source_cases(world: World, seed: int) -> tuple[Cases, Ints]:
     candidates = np.sort(np.random.default_rng(seed).choice(pool, size, replace=False))
     chosen = np.zeros(len(domain.is_target), bool)
     chosen[candidates] = True
-    everybody = np.arange(histories.users)
-    later = histories.items.slice(everybody, histories.train_lengths, histories.items.lengths)
+    later = histories.items.where(~histories.trains)
     wanted = later.where(chosen[later.values])
     users = np.flatnonzero(later.lengths)
     return Cases(users, histories.train_lengths[users], wanted.take(users)), candidates

@@ -51,7 +51,9 @@ def run(job: Job) -> Summary:
             own = cleaned.listings.inner_join(done.items.select(ITEM, t.ITEM_INDEX), ITEM)
             own = own.select(t.PLATFORM, t.ITEM_INDEX, **{t.ORIGINAL_ITEM_ID: own[OWN]})
             tables.write(own.order_by(t.ITEM_INDEX, t.PLATFORM, t.ORIGINAL_ITEM_ID), job.output(LISTINGS), t.LISTINGS)
-        leaks.check(tables, job.output(INTERACTIONS), job.output(CASES), job.output(ITEMS), job.config.split)
+        interactions, cases, items = (job.output(name) for name in (INTERACTIONS, CASES, ITEMS))
+        for warning in leaks.check(tables, interactions, cases, items, job.config.split):
+            job.report.warn(warning)
         measured = quality.measure(tables, done, data, ledger)
     t.write_table(job.output(QUALITY), t.QUALITY, measured.to_pydict())
     job.output(QUALITY_PAGE).write_text(page(measured), encoding="utf-8")

@@ -132,7 +132,7 @@ class SourceQuestion:
         cases = Cases(asked, given, source.slice(asked, given, lengths))
         others = np.setdiff1d(buyers, asked)
         lists = np.split(source.take(others).values, np.cumsum(source.lengths[others])[:-1])
-        return cls(replace(histories, items=source, train_lengths=source.lengths), cases, lists)
+        return cls(replace(histories, items=source, train_lengths=source.lengths, scattered=None), cases, lists)
 
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
         """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""

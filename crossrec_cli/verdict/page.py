@@ -12,7 +12,7 @@ from crossrec_cli.report import quality
 from crossrec_cli.report.page import Chart, Section, Table, render
 from crossrec_cli.verdict import behind, charts
 from crossrec_cli.verdict.facts import CROSSREC, Facts, Row
-from crossrec_cli.verdict.words import NONE, SMALL, figure, gain, listed, measure
+from crossrec_cli.verdict.words import NONE, SMALL, figure, gain, listed, measure, tested
 
 BELIEVED = 0.05
 """P values below this are taken for more than luck."""
@@ -67,7 +67,8 @@ def verdict(facts: Facts) -> str:
     else:
         sentences.append("It was compared with nothing: evaluate.baselines names no model.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
-    sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {ours[t.N]:,} test users.")
+    users = tested(facts.evaluated.summary) or f"{ours[t.N]:,} test users"
+    sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {users}.")
     sentences.append(SAME if facts.same_items else _transfer_verdict(facts))
     weak = [part for part in _parts(facts) if _behind(facts, part, t.LOW, t.HIGH)]
     if weak:
@@ -178,6 +179,8 @@ def _ranked(facts: Facts) -> str:
     """What the models had to rank."""
     if sampled := facts.evaluated.config.get("evaluate.candidates"):
         return f"All rank what was bought among {sampled:,} sampled items, which flatters all of them,"
+    if facts.evaluated.config.get("evaluate.negatives"):
+        return "All rank what was bought among the items that evaluate.negatives gives, which flatters all of them,"
     if "external" in facts.gains:
         return "All rank the target's items, external as far as its lists go,"
     return "All rank the same items"

@@ -23,6 +23,12 @@ def gain(row: Mapping[str, Any]) -> str:
     return f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})".replace("0.", ".")
 
 
+def tested(summary: Mapping[str, Any]) -> str:
+    """How many test users an evaluation looked at, from its summary; empty where it looked at all."""
+    some, every = summary["evaluated_users"], summary["test_users"]
+    return "" if some == every else f"{some:,} of {every:,} test users, drawn at random"
+
+
 def duration(seconds: float) -> str:
     """In the unit that suits it."""
     if seconds < 90:

@@ -88,6 +88,16 @@ def test_a_duplicate_key_is_an_error(write):
             "14:11: runtime.device: 'gpu' is no device; there are auto, cpu, mps, cuda, cuda:0 and so on",
         ),
         ("split: {strategy: time}", "14:1: split: 'strategy: time' needs valid_from and test_from"),
+        ("split: {strategy: given}", "14:1: split: column goes with 'strategy: given', which needs it"),
+        ("split: {column: split}", "14:1: split: column goes with 'strategy: given', which needs it"),
+        (
+            "evaluate: {candidates: 99, negatives: theirs.csv}",
+            "14:1: evaluate: 'candidates' and 'negatives' both say what the true items are ranked among; give one",
+        ),
+        (
+            "evaluate: {external: lists.csv, negatives: theirs.csv}",
+            "14:1: evaluate: lists of 'external' rank all items; they cannot be ranked among those of 'negatives'",
+        ),
     ],
 )
 def test_wrong_values(write, line, message):
@@ -101,9 +111,12 @@ def test_a_text_template_must_name_columns(write):
         assert "plain column names" in problems(write(GOOD.replace("{title}", wrong)))[0]
 
 
-def test_timestamp_and_order_exclude_each_other(write):
+def test_an_order_beside_a_timestamp_is_for_ties(write):
     both = GOOD.replace("timestamp: t", "timestamp: t, order: o")
-    assert "exactly one of 'timestamp' and 'order'" in problems(write(both))[0]
+    assert "split.ties: order" in problems(write(both))[0]
+    assert load_config(write(f"{both}split: {{ties: order}}\n")).split.ties == "order"
+    neither = GOOD.replace(", timestamp: t", "")
+    assert "needs 'timestamp' or 'order'" in problems(write(neither))[0]
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\t- x", "&a [*b]"])

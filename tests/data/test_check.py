@@ -29,6 +29,17 @@ def test_it_shows_each_column_what_goes_and_what_is_left_and_writes_nothing(shop
     assert not shop.run_dir.exists()
 
 
+def test_the_column_that_splits_is_among_those_shown(shop, crossrec):
+    path = shop.folder / "interactions.parquet"
+    pd.read_parquet(path).assign(fold="test").to_parquet(path)
+    wanted = ["--set", "split={strategy: given, column: fold}"]
+    document = json.loads(crossrec("data", "check", shop.path, *wanted, "--json").stdout)
+    assert document["problem"] == ""
+    assert {"source": "shop interactions", "name": "split", "column": "fold", "first_value": "test"} in document[
+        "columns"
+    ]
+
+
 def test_json_is_one_document_with_the_same(shop, crossrec):
     document = json.loads(crossrec("data", "check", shop.path, "--json").stdout)
     assert document["problem"] == ""

@@ -19,6 +19,7 @@ SPLITS = {
     "cold_users": {"strategy": "cold_users", "share": 0.2},
     "cold_items": {"strategy": "cold_items", "share": 0.2},
 }
+ORDER = {"strategy": "leave_last_out", "ties": "order"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def good(tmp_path_factory):
     items = pd.DataFrame({"item": map(str, range(40)), "title": "x", "kind": ["book", "record"] * 20})
     shop = write(tmp_path_factory.mktemp("shop"), shop=(rows, items))
     found = {}
-    for name, split in SPLITS.items():
+    for name, split in (SPLITS | {"order": ORDER}).items():
         shop.config["split"] = split
         tables = preprocess(shop)
         folder = tmp_path_factory.mktemp(name)
@@ -190,3 +191,24 @@ def test_target_training_of_a_cold_user_is_found(good, tmp_path):
     rows.loc[first, "item_index"] = books[~books.isin(mine)].iloc[0]
     with pytest.raises(leaks.LeakError, match="a cold item or user has training, 1 times"):
         check_planted(good, "cold_users", tmp_path, interactions=rows)
+
+
+def test_where_order_decides_a_basket_is_no_leak_and_a_later_day_is(good, tmp_path):
+    config, folder, tables = good["order"]
+    check(config, folder)
+    rows, places = tables["interactions"].copy(), asked(tables)
+    test = places[(places["split_y"] == "test") & (places["history_length"] > 0)].iloc[0]
+    given = (rows["user_index"] == test["user_index"]) & (rows["position"] == test["history_length"] - 1)
+    rows.loc[given, ["timestamp", "split"]] = [test["timestamp"], "held_out"]
+    check_planted(good, "order", tmp_path / "same", interactions=rows)
+    rows.loc[given, "timestamp"] = test["timestamp"] + pd.Timedelta(days=1)
+    with pytest.raises(leaks.LeakError, match="what is given is not strictly before what is asked for, 1 times"):
+        check_planted(good, "order", tmp_path / "later", interactions=rows)
+
+
+def test_where_order_decides_a_held_out_row_that_trains_is_found(good, tmp_path):
+    tables = good["order"][2]
+    rows = tables["interactions"].copy()
+    rows.loc[asked(tables)["place"].iloc[0], "split"] = "train"
+    with pytest.raises(leaks.LeakError, match="a held-out interaction's place trains, 1 times"):
+        check_planted(good, "order", tmp_path, interactions=rows)

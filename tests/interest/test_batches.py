@@ -5,7 +5,9 @@ import pyarrow as pa
 import pytest
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Ragged, Sampler, load_histories
+from crossrec_cli.interest.batches import Cases, Ragged, Sampler, load_histories
+from crossrec_cli.stages.events import with_events
+from crossrec_cli.stages.load import World
 
 LISTS = [[3, 1, 4], [], [1, 5, 9, 2, 6], [5]]
 
@@ -194,3 +196,40 @@ def test_users_of_like_length_share_a_batch():
         assert len(batches) == sampler.steps
         assert np.mean([np.ptp(np.minimum(lengths[batch], 30)) for batch in batches]) < 3
     assert {frozenset(batch) for batch in epochs[0]} != {frozenset(batch) for batch in epochs[1]}
+
+
+def scattered() -> World:
+    """Two users whose training is not the beginning of their histories: items 0 and 2 are target, 1 is source."""
+    interactions = pa.table(
+        {
+            t.USER_INDEX: pa.array([0, 0, 0, 0, 1, 1], pa.int32()),
+            t.ITEM_INDEX: pa.array([1, 0, 2, 1, 2, 0], pa.int32()),
+            t.WEIGHT: pa.array([1, 2, 3, 4, 5, 6], pa.float32()),
+            t.SPLIT: [t.TRAIN, t.HELD_OUT, t.TRAIN, t.TRAIN, t.VALID, t.TRAIN],
+        }
+    )
+    items = pa.table({t.ITEM_ID: ["a", "b", "c"], t.DOMAIN: [t.TARGET, t.SOURCE, t.TARGET]})
+    users = pa.table({t.USER_ID: ["ann", "bob"], t.TAGS: pa.array([[], []], pa.list_(pa.string()))})
+    return World(items, users, load_histories(interactions, items, users, []))
+
+
+def test_what_trains_may_stand_anywhere_in_a_history():
+    histories = scattered().histories
+    assert histories.train_lengths.tolist() == [1, 0]
+    assert lists(histories.training) == [[1, 2, 1], [0]]
+    assert histories.training.weights.tolist() == [1, 3, 4, 6]
+    assert histories.domain.popularity.tolist() == [1, 2, 1]
+    assert lists(histories.source_training) == [[1, 1], []]
+    target = histories.of_target()
+    assert lists(target.items) == [[0, 2], [2, 0]]
+    assert lists(target.training) == [[2], [0]]
+    cases = histories.in_target(Cases(np.array([0]), np.array([3]), Ragged.of([[0]])))
+    assert cases.history_lengths.tolist() == [2]
+
+
+def test_events_behind_such_a_history_train_nothing():
+    events = pa.table({t.USER_ID: ["bob", "eve", "ann"], t.ITEM_ID: ["b", "a", "c"], t.WEIGHT: [1.0, 1.0, 1.0]})
+    world, unknown = with_events(scattered(), events)
+    assert unknown == 0
+    assert lists(world.histories.items) == [[1, 0, 2, 1, 2], [2, 0, 1], [0]]
+    assert lists(world.histories.training) == [[1, 2, 1], [0], []]

@@ -131,7 +131,7 @@ def test_a_sample_holds_so_many_unseen_items_beside_the_true_ones(histories, can
         table = np.random.default_rng(seed).random((USERS, len(candidates)), dtype=np.float32)
         table[np.arange(USERS), np.searchsorted(candidates, truth)] = -1
         sampled = topk.Sampled(4, seed)
-        found = topk.ranked(scorer_with(table), histories, cases, candidates, mask_seen, k=3, sampled=sampled)
+        found = topk.ranked(scorer_with(table), histories, cases, candidates, mask_seen, k=3, among=sampled)
         assert (found.rank == 5).all()
         assert (found.lists >= 0).all(), "the lists are those of the whole catalogue"
     (chunk,) = topk.chunks(
@@ -154,3 +154,27 @@ def test_a_sample_holds_so_many_unseen_items_beside_the_true_ones(histories, can
     mine = ~seen[0].numpy()
     mine[columns[0]] = False
     assert counts[mine].min() > 0.7 * 300 * 4 / mine.sum()
+
+
+@pytest.mark.parametrize("cells", [1, 10**6])
+def test_among_listed_candidates_the_rank_counts_these_alone(histories, candidates, monkeypatch, cells):
+    """Each case against a plain count; the truth runs whether it is listed or not, what is seen does not."""
+    monkeypatch.setattr(topk, "CHUNK_CELLS", cells)
+    monkeypatch.setattr(topk, "LEAST_USERS", 3)
+    rng = np.random.default_rng(4)
+    truth = np.array([np.setdiff1d(candidates, histories.items.take(np.array([u])).values)[0] for u in range(USERS)])
+    cases = Cases(np.arange(USERS), histories.items.lengths, Ragged(truth, np.ones(USERS, np.int64)))
+    table = rng.random((USERS, len(candidates)), dtype=np.float32)
+    lists = [rng.choice(len(candidates), 5, replace=False).tolist() for _ in range(USERS)]
+    lists[0] = [int(np.searchsorted(candidates, truth[0]))]
+    found = topk.ranked(
+        scorer_with(table.copy()), histories, cases, candidates, True, k=3, among=topk.Listed(Ragged.of(lists))
+    )
+    whole = topk.ranked(scorer_with(table.copy()), histories, cases, candidates, True, k=3)
+    for user, listed in enumerate(lists):
+        seen = histories.items.take(np.array([user])).values
+        own = table[user, np.searchsorted(candidates, truth[user])]
+        better = [place for place in listed if candidates[place] not in seen and table[user, place] > own]
+        assert found.rank[user] == 1 + len(better)
+    assert found.lists.tolist() == whole.lists.tolist(), "the lists are those of the whole catalogue"
+    assert found.rank[0] == 1 and (found.rank < whole.rank).any()

@@ -6,9 +6,11 @@ import numpy as np
 import shops
 
 from crossrec_cli.evaluation.baselines import Shop
-from crossrec_cli.interest.batches import Ragged
+from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.stages.evaluate import _different
+from crossrec_cli.stages.evaluate import _different, drawn
+from crossrec_cli.stages.load import World
+from crossrec_cli.stages.measured import _source_cases
 
 
 def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
@@ -21,3 +23,26 @@ def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
     assert different(data) == ["popularity", "ease_target", "ease"], "nobody has a tag"
     tagged = replace(data, histories=replace(data.histories, tags=Ragged.of([[0]] * 20)))
     assert different(tagged) == names
+
+
+def test_so_many_cases_are_drawn_alike_each_time_and_others_by_another_seed():
+    cases = Cases(np.arange(50) * 2, np.arange(50), Ragged.of([[number, number + 1] for number in range(50)]))
+    assert drawn(cases, None, 0) is cases
+    assert drawn(cases, 50, 0) is cases
+    some, again, others = (drawn(cases, 20, seed) for seed in (0, 0, 1))
+    assert some.count == 20
+    assert (np.diff(some.users) > 0).all()
+    assert some.users.tolist() == again.users.tolist() != others.users.tolist()
+    assert some.history_lengths.tolist() == (some.users // 2).tolist()
+    assert some.truth.values[::2].tolist() == (some.users // 2).tolist()
+
+
+def test_what_trains_is_not_asked_of_the_source_though_it_comes_later():
+    bought, trains = Ragged.of([[0, 1, 2, 0, 1], [1, 0]]), np.array([1, 0, 0, 1, 1, 1, 0], bool)
+    domain = Domain(np.array([False, False, True, True]), np.ones(4, int))
+    histories = Histories(bought, np.array([1, 1]), Ragged.of([[], []]), domain, trains)
+    cases, candidates = _source_cases(World(None, None, histories), 0)
+    assert candidates.tolist() == [0, 1]
+    assert cases.users.tolist() == [0, 1]
+    assert cases.history_lengths.tolist() == [1, 1]
+    assert (cases.truth.values.tolist(), cases.truth.lengths.tolist()) == ([1, 0], [1, 1])

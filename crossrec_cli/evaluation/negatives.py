@@ -1,0 +1,49 @@
+"""Candidates that somebody chose for each test user, as papers publish them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.errors import InputError
+from crossrec_cli.interest.batches import Cases, Ints, Ragged, numbered
+from crossrec_cli.ranking.topk import Listed
+
+NEGATIVES = pa.schema(
+    [
+        pa.field(t.USER_ID, pa.string(), nullable=False),
+        pa.field(t.ITEM_ID, pa.string(), nullable=False),
+    ]
+)
+
+
+def negatives_of(
+    table: pa.Table, users: pa.Table, items: pa.Table, cases: Cases, candidates: Ints, where: str
+) -> tuple[Listed, int]:
+    """What each case's true items are ranked among, and how many rows name an item that is no candidate.
+
+    Args:
+        table: as ``NEGATIVES``; users who are not asked about count for nothing.
+        users: preprocess's table.
+        items: preprocess's table.
+        cases: what is asked.
+        candidates: item indices, sorted, int64 (C,).
+        where: key and file, for messages.
+
+    Raises:
+        InputError: if a case has no candidate.
+    """
+    user, item = t.places(table[t.USER_ID], users[t.USER_ID]), t.places(table[t.ITEM_ID], items[t.ITEM_ID])
+    case = np.where(user < 0, -1, numbered(cases.users, users.num_rows)[user])
+    column = np.where(item < 0, -1, numbered(candidates, items.num_rows)[item])
+    kept = (case >= 0) & (column >= 0)
+    pairs = np.unique(case[kept] * len(candidates) + column[kept])
+    lengths = np.bincount(pairs // len(candidates), minlength=cases.count)
+    if without := int((lengths == 0).sum()):
+        first = users[t.USER_ID][int(cases.users[lengths.argmin()])]
+        raise InputError(
+            f"{where}: names no item of the target for the test user '{first}', and for {without:,} of "
+            f"{cases.count:,} test users in all; each of them needs some"
+        )
+    return Listed(Ragged(pairs % len(candidates), lengths)), int((column < 0).sum())
