@@ -51,7 +51,7 @@ class Explained:
     shift: Floats
     """What is added to everything of a user, (B,)."""
 
-    @property
+    @cached_property
     def logits(self) -> Floats:
         """The scores, (B, k)."""
         found: Floats = np.sum(list(self.whole.values()), axis=0) + self.shift[:, None]

@@ -15,7 +15,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.interest.batches import Bools, Histories, Ints
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Floats
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import Explained, Fused
 from crossrec_cli.stages.load import World
 
 WORD = re.compile(r"[^\W\d_]{3,}")
@@ -95,23 +95,17 @@ class Why:
         given = self.histories.items.take(users)
         found = self.fused.explained(given, self.histories.tags.take(users), listed)
         parts = np.stack(list(found.history.values()))
-        target = self.catalogue.is_target[given.values]
+        in_target = self.catalogue.is_target[given.values]
         rows = []
         for user, (begin, length) in enumerate(zip(given.starts, given.lengths, strict=True)):
             some = slice(begin, begin + length)
-            of_user = _History(given.values[some], target[some])
-            for column, item in enumerate(listed[user].tolist()):
-                if shown[user, column]:
-                    whole = {name: float(part[user, column]) for name, part in found.whole.items()}
-                    row = self._row(of_user, parts[:, some, column], item, whole)
-                    row[t.FROM_SALES] = whole.get(popularity.NAME, 0.0) + float(found.shift[user])
-                    row[t.FROM_REST] = (
-                        float(found.logits[user, column]) - row[t.FROM_SALES] - row[t.FROM_SOURCE] - row[t.FROM_TARGET]
-                    )
-                    rows.append(row)
+            history = _History(given.values[some], in_target[some])
+            for column in np.flatnonzero(shown[user]).tolist():
+                row = self._row(history, parts[:, some, column], int(listed[user, column]))
+                rows.append(row | _rest(found, user, column, row[t.FROM_SOURCE] + row[t.FROM_TARGET]))
         return pa.Table.from_pylist(rows, schema=t.WHY)
 
-    def _row(self, history: _History, parts: Floats, item: int, whole: Mapping[str, float]) -> dict[str, Any]:
+    def _row(self, history: _History, parts: Floats, item: int) -> dict[str, Any]:
         """For one entry, what the history's items say for it, (scorers, items), and the first of them in words."""
         part, names = parts.sum(axis=0), list(self.fused.names)
         best = np.argsort(-part, kind="stable")[: self.most]
@@ -132,11 +126,21 @@ class Why:
         return {
             t.FROM_SOURCE: float(part[~history.in_target].sum()),
             t.FROM_TARGET: float(part[history.in_target].sum()),
-            t.BY_SCORER: [{t.SCORER: name, t.PART: value} for name, value in whole.items()],
             t.REASONS: named,
             t.IN_COMMON: shared,
             t.BECAUSE: sentence([self.catalogue.name(other) for other in others], named, shared),
         }
+
+
+def _rest(found: Explained, user: int, column: int, of_history: float) -> dict[str, Any]:
+    """What of an entry's score is of no history item, and all of it by scorer."""
+    whole = {name: float(part[user, column]) for name, part in found.whole.items()}
+    sales = whole.get(popularity.NAME, 0.0) + float(found.shift[user])
+    return {
+        t.FROM_SALES: sales,
+        t.FROM_REST: float(found.logits[user, column]) - sales - of_history,
+        t.BY_SCORER: [{t.SCORER: name, t.PART: part} for name, part in whole.items()],
+    }
 
 
 @dataclass(frozen=True)
