@@ -130,8 +130,8 @@ def run(
 
 _stage_command(PREPROCESS, "Read, clean and split the raw files.")
 _stage_command(PRETRAIN_ADAPT, "Read the item texts with the language model and learn from the source domain's buyers.")
-_stage_command(FINETUNE, "Go on with the buyers of the target domain, up to the best epoch on validation.")
-_stage_command(TRANSFER, "Train with and without the source and the texts, and tell what each is worth.")
+_stage_command(FINETUNE, "Go on with the buyers of the target domain, and weigh all scorers on validation.")
+_stage_command(TRANSFER, "Learn without the source, without the texts, without training, and tell what each is worth.")
 _stage_command(
     TUNE,
     "Try other values of what tune.search names, and write the best config by validation.",

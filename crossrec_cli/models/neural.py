@@ -66,9 +66,8 @@ def restored(vectors: Floats, state: Mapping[str, Floats], is_target: Bools, int
     kind = "hybrid" if bag and sequence else "bag" if bag else "sequence"
     encoder = UserEncoder(interest.model_copy(update={"user_encoder": kind}), len(weights["tags.weight"]))
     encoder.load_state_dict(weights)
-    known = torch.from_numpy(vectors)
-    in_target = torch.from_numpy(is_target.astype(np.float32))
-    return NeuralFeature(NAME, encoder, Items(known[:, :-1].contiguous(), known[:, -1].contiguous(), in_target))
+    known = (np.array(vectors[:, :-1]), np.array(vectors[:, -1]), is_target.astype(np.float32))  # torch's to write to
+    return NeuralFeature(NAME, encoder, Items(*map(torch.from_numpy, known)))
 
 
 def place(scorer: Scorer, new: NewItems) -> Floats:
