@@ -24,6 +24,7 @@ from crossrec_cli.stages import (
     CALIBRATION,
     CASES,
     EVALUATE,
+    FINETUNE,
     METRICS,
     PER_USER,
     PREPROCESS,
@@ -46,6 +47,9 @@ if TYPE_CHECKING:  # DuckDB takes a moment to import
 
 DESCRIBED_SHOWN = 4
 """Lines about items that are described in several ways; ``--json`` has them all."""
+
+COUNTS = 0.02
+"""A scorer that decides a smaller share than this is not named in the line that says what counts."""
 
 
 def outcome(console: Console, outcome: Outcome) -> None:
@@ -334,6 +338,12 @@ def _quality(console: Console, artifact: Artifact) -> None:
     console.result(Text(), wanted=False)
 
 
+def _counted(console: Console, artifact: Artifact) -> None:
+    """What each scorer decides, the most first."""
+    shares = sorted(artifact.manifest.summary["scorers"].items(), key=lambda pair: -pair[1])
+    console.say(f"what counts: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= COUNTS)}")
+
+
 def _metrics(console: Console, artifact: Artifact) -> None:
     """Every model beside crossrec; its segments; what the lists are like; and its scores."""
     found = t.read_table(artifact.file(METRICS)).to_pylist()
@@ -416,7 +426,7 @@ def _transfer(console: Console, artifact: Artifact) -> None:
         segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
         rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain(row) if row[t.GAIN] else ""])
     title = f"NDCG@10 on test, seeds: {found[0][t.SEEDS]}, and gain over the target alone (95 %)"
-    console.table(title, ["users", "trained on", "NDCG@10", "gain"], rows)
+    console.table(title, ["users", "control", "NDCG@10", "gain"], rows)
     for segment in artifact.manifest.summary["negative_transfer"]:
         console.result(Text(f"Negative transfer: {segment} users do better with the target alone.", "bold red"), True)
 
@@ -435,6 +445,7 @@ def _kept_out(console: Console, artifact: Artifact) -> None:
 
 _TABLES: dict[str, Callable[[Console, Artifact], None]] = {
     PREPROCESS: _quality,
+    FINETUNE: _counted,
     EVALUATE: _metrics,
     TRANSFER: _transfer,
     TUNE: _trials,

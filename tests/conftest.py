@@ -133,7 +133,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
         "domains": {"target": {"category": "book"}},
         "encoder": {"model": str(model)},
         "adapt": {"epochs": 30, "lr": 0.01, "batch_size": 32},
-        "finetune": {"epochs": 10, "lr": 0.01, "batch_size": 32, "patience": 10},
+        "finetune": {"epochs": 10, "lr": 0.01, "batch_size": 32},
         "interest": {"dim": 16, "user_encoder": "bag", "id_dropout": 0.3},
         "evaluate": {"k": [5]},
         "recommend": {"k": 5, "reasons": 3},

@@ -98,6 +98,7 @@ def run(
         typer.Option("--nproc", metavar="N", min=1, help="So many processes share the work; else one a listed GPU."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the scorer that is trained by gradients.")] = False,
     overrides: Overrides = None,
     force: Force = False,
     lock_timeout: LockTimeout = 0.0,
@@ -107,6 +108,7 @@ def run(
     """Run all five stages; those that are up to date are skipped."""
     console = Console(quiet, as_json)
     with ending(console):
+        overrides = [*(overrides or ()), *(_without_training(config, overrides) if quick else ())]
         begin, end = (PIPELINE.index(step) if step else at for step, at in ((first, 0), (last, len(PIPELINE) - 1)))
         if begin > end:
             raise ConfigError([f"--from {first} comes after --to {last}"])
@@ -125,13 +127,19 @@ def run(
             settings = loaded(config, overrides)
             console.document({"run_dir": settings.run_dir} | show.planned(console, plan(settings, stages, force)))
             return
-        _execute(stages, config, overrides or (), force, console, lock_timeout)
+        _execute(stages, config, overrides, force, console, lock_timeout)
+
+
+def _without_training(config: Path, overrides: Sequence[str] | None) -> list[str]:
+    """The override that leaves the scorer out which is trained by gradients."""
+    scorers = [name for name in loaded(config, overrides).interest.scorers if name != "neural"]
+    return [f"interest.scorers=[{', '.join(scorers)}]"]
 
 
 _stage_command(PREPROCESS, "Read, clean and split the raw files.")
 _stage_command(PRETRAIN_ADAPT, "Read the item texts with the language model and learn from the source domain's buyers.")
-_stage_command(FINETUNE, "Go on with the buyers of the target domain, up to the best epoch on validation.")
-_stage_command(TRANSFER, "Train with and without the source and the texts, and tell what each is worth.")
+_stage_command(FINETUNE, "Go on with the buyers of the target domain, and weigh all scorers on validation.")
+_stage_command(TRANSFER, "Learn without the source, without the texts, without training, and tell what each is worth.")
 _stage_command(
     TUNE,
     "Try other values of what tune.search names, and write the best config by validation.",

@@ -29,8 +29,6 @@ domains:
 
 split: {{strategy: leave_last_out}}         # or time, cold_users, cold_items
 encoder: {{model: all-MiniLM-L6-v2}}        # a packaged model, a folder, or a hub id with a revision
-adapt: {{language_model: frozen}}           # lora or full: the language model learns from the source too
-interest: {{user_encoder: hybrid}}          # bag: order does not matter; sequence: what came last matters most
 recommend: {{k: 10, reasons: 3}}
 runtime: {{device: auto, precision: auto}}
 """

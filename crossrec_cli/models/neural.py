@@ -121,5 +121,5 @@ def lent(texts: Floats, known_texts: Floats, known_vectors: Floats, otherwise: F
 
 
 def _items(vectors: Floats, is_target: Bools, device: torch.device) -> Items:
-    known, in_target = torch.from_numpy(vectors).to(device), torch.from_numpy(is_target.astype(np.float32)).to(device)
-    return Items(known[:, :-1].contiguous(), known[:, -1].contiguous(), in_target)
+    parts = (vectors[:, :-1], vectors[:, -1], is_target.astype(np.float32))
+    return Items(*(torch.tensor(part, device=device) for part in parts))  # copies, as Arrow's memory is read-only

@@ -15,9 +15,6 @@ from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Jo
 from crossrec_cli.stages.learn import STOP_ON, Learner, ndcg, with_user_encoder
 from crossrec_cli.stages.load import load_model, load_world, target_of, training_data, written
 
-SHOWN = 0.02
-"""Share of all weights that a scorer must have to be named in the line that says what counts."""
-
 
 def run(job: Job) -> Summary:
     """Train, fuse, and write every item's final vectors."""
@@ -34,7 +31,6 @@ def run(job: Job) -> Summary:
     with job.report.progress("fusing scorers", 1, "fits") as advance:
         fused = learner.fused(model, data, valid)
         advance(1)
-    job.report.say(f"what counts: {counted(fused)}")
     found = ndcg(fused.among(target_of(data.histories)), data.histories, valid, config.evaluate.mask_seen)
     if not distributed.leads():
         return {}
@@ -66,9 +62,3 @@ def shares(fused: Fused) -> dict[str, float]:
         number += len(scorer.features)
     total = max(sum(sizes.values()), 1e-12)
     return {name: size / total for name, size in sizes.items()}
-
-
-def counted(fused: Fused) -> str:
-    """The same in words, the most first."""
-    found = sorted(shares(fused).items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{name} {share:.0%}" for name, share in found if share >= SHOWN)

@@ -41,7 +41,8 @@ class Learner:
 
     def from_both(self, model: InterestModel, histories: Histories) -> list[Epoch]:
         """Learn from what is bought in source and target, each item told apart from the others of its domain."""
-        return self._fit(model, self.sampler(histories, of_both(histories)), self.config.adapt, self.seed, t.SOURCE)
+        training = self.config.adapt
+        return self._fit(model, self.sampler(histories, of_both(histories), training), training, self.seed, t.SOURCE)
 
     def from_target(self, model: InterestModel, histories: Histories, epochs: int | None = None) -> list[Epoch]:
         """Go on with what is bought in the target; for the config's epochs unless others are given."""
@@ -49,15 +50,15 @@ class Learner:
         if epochs is not None:
             training = training.model_copy(update={"epochs": epochs})
         domain = histories.domain
-        sampler = self.sampler(histories, (domain.is_target & domain.trained,))
+        sampler = self.sampler(histories, (domain.is_target & domain.trained,), training)
         return self._fit(model, sampler, training, self.seed + 1, t.TARGET)
 
-    def sampler(self, histories: Histories, domains: tuple[Bools, ...]) -> Sampler:
+    def sampler(self, histories: Histories, domains: tuple[Bools, ...], training: Training) -> Sampler:
         """What cuts examples from the training part of histories."""
         interest = self.config.interest
         by_length = interest.user_encoder != "bag"
-        size = self.config.adapt.batch_size
-        return Sampler(histories.training, histories.tags, domains, size, interest.max_sequence + 1, by_length)
+        window = interest.max_sequence + 1
+        return Sampler(histories.training, histories.tags, domains, training.batch_size, window, by_length)
 
     def _fit(self, model: InterestModel, sampler: Sampler, training: Training, seed: int, name: str) -> list[Epoch]:
         """Train in place; where the sampler asks for nothing, nothing is learned."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -51,28 +51,61 @@ def scores(facts: Facts) -> Section:
 
 
 def learning(facts: Facts) -> Section:
-    """Loss and validation by epoch."""
+    """The loss by epoch."""
     drawn = []
-    several = any(len(table[t.MEMBER].unique()) > 1 for table in facts.learning.values())
     for stage, table in facts.learning.items():
-        for column, what, best in (("loss", "loss", min), ("valid_ndcg@10", "validation NDCG@10", max)):
-            rows = [row for row in table.to_pylist() if row[column] is not None]
-            data = [{"member": row[t.MEMBER], "epoch": row[t.EPOCH], "value": row[column]} for row in rows]
-            if data:
-                top = best(data, key=lambda row: row["value"])
-                who = f" of member {top['member']}" if several else ""
-                text = f"Best in epoch {top['epoch']}{who}: {top['value']:.4f}."
-                drawn.append(
-                    Chart(f"{stage}, {what}", text, charts.curve(data, what.capitalize().replace("ndcg", "NDCG")))
-                )
+        data = [{"epoch": row[t.EPOCH], "value": row["loss"]} for row in table.to_pylist()]
+        if data:
+            text = f"From {data[0]['value']:.4f} in the first epoch to {data[-1]['value']:.4f} in the last."
+            drawn.append(Chart(f"{stage}, loss", text, charts.curve(data, "Loss")))
     text = (
-        "In finetune, epoch 0 stands for what the source taught, before any training on the target, and the epoch that "
-        "validation likes best is kept; pretrain-adapt keeps its last. The loss is the mean over a step's purchases of "
-        "−log of the probability that it gave to what was bought."
+        "Of the scorers neural alone learns by epochs: first from source and target at once (pretrain-adapt), then "
+        "from the target (finetune). The loss is the mean over purchases of −log of the probability that it gave to "
+        "what was bought, summed over its ways to read a history; each stage has its own candidates, so that the two "
+        "losses are not to be compared."
     )
-    if several:
-        text += " Each line is a member, which learns by itself."
+    if not drawn:
+        text = "No scorer learned by epochs here."
     return Section("How it learned", text, [], drawn)
+
+
+def what_counts(facts: Facts) -> Section:
+    """How much each scorer decides, by how much target history users have."""
+    shares = facts.decides
+    labels = dict(zip(shares, _lengths(list(shares)), strict=True))
+    scorers = list(next(iter(shares.values())))
+    data = [
+        {"label": f"target history {labels[group]}", "part": name, "place": place, "share": share}
+        for group, of_scorer in shares.items()
+        for place, (name, share) in enumerate(of_scorer.items())
+    ]
+    rows = [[labels[group], *(f"{share:.0%}" for share in of_scorer.values())] for group, of_scorer in shares.items()]
+    text = (
+        "A score is the sum of what several scorers say, each weighed on validation for users with so many target "
+        "purchases. What a scorer decides is its weights times how far its scores differ between the items that a user "
+        "may be shown, as a share of all scorers' together."
+    )
+    first, last = min(shares), max(shares)
+    seen = (
+        f"Without target purchases {_most(shares[first])} decides the most; with {last} or more it is "
+        f"{_most(shares[last])}."
+    )
+    chart = Chart("What decides, by target purchases", seen, charts.shares(data, "Share of what decides"))
+    table = Table("What decides", ["target purchases", *scorers], rows)
+    return Section("What counts, and for whom", text, [table], [chart])
+
+
+def _lengths(least: Sequence[int]) -> list[str]:
+    """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
+    ends = [begin - 1 for begin in least[1:]]
+    names = [f"{begin}" if begin == end else f"{begin}-{end}" for begin, end in zip(least, ends, strict=False)]
+    return [*names, f"{least[-1]}+"]
+
+
+def _most(shares: Mapping[str, float]) -> str:
+    """The scorer that decides the most, and how much."""
+    name = max(shares, key=lambda scorer: shares[scorer])
+    return f"{name} ({shares[name]:.0%})"
 
 
 def lists(facts: Facts) -> Section:
@@ -116,10 +149,10 @@ def cost(facts: Facts) -> Section:
     epochs = [held for table in facts.learning.values() for held in table["peak_memory_bytes"].drop_null().to_pylist()]
     training = f"; while training that was {_memory(max(epochs))}, of the GPU's where there is one" if epochs else ""
     text = (
-        f"All in all {duration(total)}, for a model of {parameters:,} parameters. Memory is the most that the process "
-        f"had held until then{training}. The "
-        "last column is what ten times the users, items and interactions would take, by each stage's growth from one "
-        "to three million interactions of a generated shop; with more, ranking grows faster, by users times items."
+        f"All in all {duration(total)}, for a model with {parameters:,} trained parameters. Memory is the most that "
+        f"the process had held until then{training}. The last column is what ten times the users, items and "
+        "interactions would take, by each stage's growth from one to three million interactions of a generated shop; "
+        "with more, ranking grows faster, by users times items."
     )
     columns = ["stage", "time", "processor", "memory", "a second", "ten times the data"]
     return Section("What it costs", text, [Table("Cost by stage", columns, rows)])

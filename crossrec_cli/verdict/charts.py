@@ -61,18 +61,35 @@ def dots(points: Sequence[Row], title: str) -> alt.LayerChart:
 
 
 def curve(data: Sequence[Row], what: str) -> alt.Chart:
-    """``value`` by ``epoch``, a line for each ``member``."""
+    """``value`` by ``epoch``."""
     drawing: alt.Chart = alt.Chart(alt.InlineData(values=list(data)), height=180).mark_line(
         point=True, color="var(--series-1)"
     )
     return drawing.encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
         y=alt.Y("value:Q", title=what, scale=alt.Scale(zero=False)),
-        detail="member:N",
         tooltip=[
-            alt.Tooltip("member:N", title="Member"),
             alt.Tooltip("epoch:Q", title="Epoch"),
             alt.Tooltip("value:Q", title=what, format=".4f"),
+        ],
+    )
+
+
+def shares(data: Sequence[Row], what: str) -> alt.Chart:
+    """A bar of all ``part``s for each ``label``, both in the order given."""
+    labels, parts = (list(dict.fromkeys(row[name] for row in data)) for name in ("label", "part"))
+    drawing: alt.Chart = alt.Chart(alt.InlineData(values=list(data)), height=40 * len(labels)).mark_bar(
+        stroke="var(--paper)"
+    )
+    return drawing.encode(
+        x=alt.X("share:Q", title=what, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=170)),
+        color=alt.Color("part:N", scale=alt.Scale(domain=parts), legend=alt.Legend()),
+        order=alt.Order("place:Q"),
+        tooltip=[
+            alt.Tooltip("label:N", title="Users"),
+            alt.Tooltip("part:N", title="Scorer"),
+            alt.Tooltip("share:Q", title=what, format=".1%"),
         ],
     )
 

@@ -23,6 +23,7 @@ from crossrec_cli.stages import (
     FEEDBACK,
     FINETUNE,
     FINETUNE_LEARNING,
+    FUSION,
     METRICS,
     PREPROCESS,
     PRETRAIN_ADAPT,
@@ -52,6 +53,7 @@ class Facts:
     quality: pa.Table
     shown: Report
     """What the page may show of people."""
+    fusion: pa.Table
     learning: Mapping[str, pa.Table]
     """history.parquet of the training stages, by stage."""
     transfer: pa.Table | None
@@ -96,6 +98,17 @@ class Facts:
         rows = self.significance.to_pylist()
         return {row[t.MODEL]: row for row in rows if row[t.K] == self.k and row[t.METRIC] == self.ndcg}
 
+    @cached_property
+    def decides(self) -> dict[int, dict[str, float]]:
+        """Each scorer's share of what decides, for each group of users, by its least number of target purchases."""
+        sizes: dict[int, dict[str, float]] = {}
+        for row in self.fusion.to_pylist():
+            if row[t.SCORER]:
+                of_group = sizes.setdefault(row[t.GROUP], {})
+                size = abs(row[t.WEIGHT] * row[t.SPREAD])
+                of_group[row[t.SCORER]] = of_group.get(row[t.SCORER], 0.0) + size
+        return {group: _shares(of_group) for group, of_group in sorted(sizes.items())}
+
     @classmethod
     def read(cls, store: Store, shown: Report) -> Facts | None:
         """Those of a run; None if it has not been evaluated as it stands.
@@ -122,11 +135,18 @@ class Facts:
             feedback=table(FEEDBACK),
             quality=table(QUALITY),
             shown=shown,
+            fusion=table(FUSION),
             learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
             transfer=table(TRANSFER_TABLE) if TRANSFER in found and not stale else None,
             transfer_is_stale=stale,
             manifests=[found[stage].manifest for stage in SHOWN if stage in found],
         )
+
+
+def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
+    """Each as a share of all; 0 where all are 0."""
+    total = sum(sizes.values()) or 1.0
+    return {name: size / total for name, size in sizes.items()}
 
 
 def _inputs(found: Mapping[str, Artifact], stage: str) -> dict[str, str]:

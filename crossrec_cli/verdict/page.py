@@ -37,6 +37,7 @@ def sections(facts: Facts) -> list[Section]:
         *([_transfer(facts.transfer)] if facts.transfer is not None else []),
         _beside_others(facts),
         _segments(facts),
+        behind.what_counts(facts),
         behind.scores(facts),
         behind.learning(facts),
         behind.lists(facts),
@@ -131,10 +132,12 @@ def _transfer(table: pa.Table) -> Section:
     ]
     ours = [row for row in rows if row[t.CONTROL] == CROSSREC]
     harmed = [row[t.SEGMENT] for row in ours if row[t.GAIN_HIGH] < 0]
+    read_before = any(row[t.CONTROL] == "frozen texts" for row in rows)
     text = (
-        "The same training with the same budget, with and without the source's purchases and the texts; the mean of "
-        f"{rows[0][t.SEEDS]} seeds, user by user. "
-        + (f"The source harms {listed(harmed)}." if harmed else "It harms no group of users beyond doubt.")
+        "The same with the same budget, without the source's purchases, without the texts, and without training "
+        f"(without the scorer neural); the mean of {rows[0][t.SEEDS]} seeds, user by user. "
+        + ("Frozen texts are read by the language model as it came. " if read_before else "")
+        + (f"The source harms {listed(harmed)}." if harmed else "The source harms no group of users beyond doubt.")
     )
     values = {t.VALUE: t.GAIN, t.LOW: t.GAIN_LOW, t.HIGH: t.GAIN_HIGH, t.N: t.N}
     points = [
@@ -142,13 +145,13 @@ def _transfer(table: pa.Table) -> Section:
         for row in ours
         if row[t.N] >= SMALL
     ]
-    columns = ["users", "trained on", "NDCG@10", "HR@10", "gain (95 %)"]
+    columns = ["users", "control", "NDCG@10", "HR@10", "gain (95 %)"]
     chart = Chart(
         "The gain by users",
         "Right of 0 the source helps.",
         charts.dots(points, "Gain in NDCG@10 over the target alone"),
     )
-    return Section("Does the source help?", text, [Table("By what was trained on", columns, told)], [chart])
+    return Section("Does the source help?", text, [Table("crossrec and its controls", columns, told)], [chart])
 
 
 def _beside_others(facts: Facts) -> Section:

@@ -54,8 +54,8 @@ def _mlflow(address: str, experiment: str, facts: Facts, run_dir: Path, page: Pa
         with mlflow.start_run(run_name=name):
             mlflow.log_params({_plain(key): str(value)[:LONGEST] for key, value in _config(facts).items()})
             mlflow.log_metrics({_plain(name): value for name, value in _figures(facts)})
-            for stage, column, epoch, value in _curves(facts):
-                mlflow.log_metric(_plain(f"{stage}/{column}"), value, step=epoch)
+            for stage, epoch, loss in _losses(facts):
+                mlflow.log_metric(f"{stage}/loss", loss, step=epoch)
             mlflow.log_artifact(str(page))
         return True
     except (mlflow.exceptions.MlflowException, OSError) as error:
@@ -71,8 +71,8 @@ def _tensorboard(facts: Facts, folder: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra
 
     with SummaryWriter(str(folder)) as writer:
-        for stage, column, epoch, value in _curves(facts):
-            writer.add_scalar(f"{stage}/{column}", value, epoch)
+        for stage, epoch, loss in _losses(facts):
+            writer.add_scalar(f"{stage}/loss", loss, epoch)
         for name, value in _figures(facts):
             writer.add_scalar(f"test/{name}", value, 0)
         lines = [f"    {key}: {value}" for key, value in sorted(_config(facts).items())]
@@ -90,11 +90,8 @@ def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
             yield f"{row[t.METRIC]}@{row[t.K]}", row[t.VALUE]
 
 
-def _curves(facts: Facts) -> Iterator[tuple[str, str, int, float]]:
-    """Stage (and which member, from the second on), column, epoch and value of what was learned."""
+def _losses(facts: Facts) -> Iterator[tuple[str, int, float]]:
+    """Stage, epoch and loss of what was learned."""
     for stage, table in facts.learning.items():
         for row in table.to_pylist():
-            who = stage if row[t.MEMBER] == 1 else f"{stage}/member {row[t.MEMBER]}"
-            for column in ("loss", "valid_ndcg@10"):
-                if row[column] is not None:
-                    yield who, column, row[t.EPOCH], row[column]
+            yield stage, row[t.EPOCH], row["loss"]
