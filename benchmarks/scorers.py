@@ -1,20 +1,18 @@
-"""What the scorers without training reach, each alone and fused, and what each adds; as Markdown.
+"""What each scorer reaches alone and adds to the others; as Markdown.
 
-    crossrec run my.yaml --to pretrain-adapt --set adapt.epochs=0
-    python benchmarks/scorers.py my.yaml [--leave-out]
+    crossrec run my.yaml --to finetune
+    python benchmarks/scorers.py my.yaml
 
-Weights and variants are fitted on the validation purchases; the figures are of the test.
+Weights are fitted on the validation purchases; the figures are of the test.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from crossrec_cli import runtime
@@ -23,41 +21,40 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.interest.batches import Cases, Ints, Ragged, load_cases
-from crossrec_cli.models import linear
-from crossrec_cli.models.base import Feature, Scorer, TrainingData, products
+from crossrec_cli.models.base import Feature, Scorer, products
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.fusion import GROUPS, group_of
-from crossrec_cli.models.scorers import SCORERS
+from crossrec_cli.models.fusion import GROUPS, Questions, group_of
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import Scorer as Ranking
 from crossrec_cli.ranking.topk import ranked
-from crossrec_cli.stages import CASES, INTERACTIONS, TRANSFER
-from crossrec_cli.stages.load import load_embeddings, load_world
+from crossrec_cli.stages import CASES, EVALUATE
+from crossrec_cli.stages.load import load_fused, load_world, training_data
 
 NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
 
 
 class Benchmark:
-    """A run's data, and the measures of what ranks it."""
+    """A run's data and model, and the measures of what ranks."""
 
-    def __init__(self, config_file: Path, overrides: Sequence[str], seed: int | None) -> None:
+    def __init__(self, config_file: Path, overrides: Sequence[str]) -> None:
         config = load_config(config_file, overrides)
         runtime.prepare(config.runtime, config.seed)
-        inputs = inputs_of(config, TRANSFER)
+        inputs = inputs_of(config, EVALUATE)
         world, cases = load_world(inputs), t.read_table(inputs[CASES])
-        times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
-        known = times.cast(pa.int64()).to_numpy() if times.null_count == 0 else None
-        self.data = TrainingData(world.histories, world.items, load_embeddings(inputs), known)
+        self.data = training_data(inputs, world)
+        self.fused = load_fused(inputs, config.interest)
         self.valid, self.test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
         self.candidates, self.mask_seen = world.target_items, config.evaluate.mask_seen
-        self.seed = config.seed if seed is None else seed
+        asked = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
+        self.questions = Questions.of(*asked)
         lengths = world.histories.target_lengths(self.test.users, self.test.history_lengths)
         self.group = group_of(lengths)
         self.sold = world.histories.domain.trained
 
-    def fused(self, names: Sequence[str]) -> Fused:
-        """These scorers, fitted on validation."""
-        return Fused.fitted(names, self.data, self.valid, self.candidates, self.mask_seen, self.seed)
+    def among(self, names: Sequence[str]) -> Ranking:
+        """Some of the scorers, weighed anew on validation."""
+        scorers = [scorer for scorer in self.fused.scorers if scorer.name in names]
+        return Fused.weighed(scorers, self.data, self.questions).among(self.candidates)
 
     def measured(self, scorer: Ranking) -> dict[str, metrics.Floats]:
         """NDCG@10 and HR@10 of each test case."""
@@ -93,23 +90,17 @@ def unsold(cases: Cases, sold: np.ndarray) -> Ints:
 
 
 def main() -> None:
-    """Read the command line, fit, print the table."""
+    """Read the command line, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    parser.add_argument("--seed", type=int, help="of what is sampled; the config's by default")
-    parser.add_argument("--scorers", nargs="+", default=list(SCORERS), choices=list(SCORERS))
-    parser.add_argument("--rank", type=int, default=linear.RANK, help="singular values that EASE keeps")
-    parser.add_argument("--leave-out", action="store_true", help="fit without each scorer as well")
     arguments = parser.parse_args()
-    linear.RANK = arguments.rank
-    benchmark = Benchmark(arguments.config, arguments.overrides, arguments.seed)
-    began = time.perf_counter()
-    fused = benchmark.fused(arguments.scorers)
-    seconds = time.perf_counter() - began
-    size = f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users"
-    print(f"{size}, fitted in {seconds:.0f} s.\n\n| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | unsold | gain |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    benchmark = Benchmark(arguments.config, arguments.overrides)
+    fused, names = benchmark.fused, benchmark.fused.names
+    print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
+    print(
+        "| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | nobody bought it | gain |\n|---|---|---|---|---|---|---|---|---|"
+    )
     whole = benchmark.measured(fused.among(benchmark.candidates))
     benchmark.line("fused", whole)
     for scorer in fused.scorers:
@@ -117,9 +108,8 @@ def main() -> None:
             decay = getattr(feature, "decay", 1.0)
             name = feature.name if decay == 1 else f"{feature.name}, each counting {decay:g} of the next"
             benchmark.line(name, benchmark.measured(benchmark.alone(scorer, feature)))
-    for left_out in arguments.scorers if arguments.leave_out else ():
-        rest = benchmark.fused([name for name in arguments.scorers if name != left_out])
-        found = benchmark.measured(rest.among(benchmark.candidates))
+    for left_out in names:
+        found = benchmark.measured(benchmark.among([name for name in names if name != left_out]))
         benchmark.line(f"fused without {left_out}", found, whole[NDCG])
     print(f"\n| group | {' | '.join(fused.fusion.features)} |\n|---|{'---|' * len(fused.fusion.features)}")
     for name, weights in zip(("0", "1–2", "3–5", "6+"), fused.fusion.weights * fused.fusion.spread, strict=True):

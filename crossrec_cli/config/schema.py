@@ -69,14 +69,14 @@ class Training(Section):
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 20
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Learning rate at the start; it falls to zero along a straight line."""
-    batch_size: Count = 256
+    batch_size: Count = 128
     """Users per step."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     accumulate: Count = 1
     """Batches whose gradients make one step of the optimizer: memory of one batch, steps as with a larger one."""
     rates: Rates = Rates()
-    candidates: Count = 16_384
-    """Items scored in a step. Where there are more to choose from, those asked for in the step and a random sample of
+    candidates: Count = 4096
+    """Items of a domain scored in a step. Where there are more to choose from, those asked for in the step and a random sample of
     the others, each of which then counts for as many as it stands for."""
 
 
