@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import shops
+import torch
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Ragged
-from crossrec_cli.models.base import Scorer, TrainingData, products
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.models import neural
+from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.saved import Files, load, save
 from crossrec_cli.models.scorers import SCORERS
 
 LONG = 60_000
@@ -39,9 +47,24 @@ def data() -> TrainingData:
     return TrainingData(histories, pa.table(columns), embeddings, times)
 
 
-@pytest.fixture(scope="module", params=sorted(SCORERS))
+INTEREST = Interest(dim=8, max_sequence=6, layers=1, heads=2)
+
+
+def trained(data: TrainingData, kind: str) -> Scorer:
+    """A neural scorer of some kind, with the weights that it begins with, and biases."""
+    torch.manual_seed(0)
+    config = INTEREST.model_copy(update={"user_encoder": kind})
+    model = InterestModel(config, data.texts, data.histories.domain, 4)
+    torch.nn.init.normal_(model.tower.bias)
+    torch.nn.init.normal_(model.tags.weight)
+    return neural.neural(model, data)
+
+
+@pytest.fixture(scope="module", params=[*sorted(SCORERS), "bag", "sequence", "hybrid"])
 def scorer(request: pytest.FixtureRequest, data: TrainingData) -> Scorer:
-    return SCORERS[request.param](data, 7)[0]
+    if request.param in SCORERS:
+        return SCORERS[request.param](data, 7)[0]
+    return trained(data, request.param)
 
 
 def scores(scorer: Scorer, histories: Ragged, tags: Ragged) -> np.ndarray:
@@ -90,7 +113,60 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
         assert parts.shape == (len(histories.values), 15)
         summed = np.stack([np.bincount(histories.rows, column, 9) for column in parts.T], axis=1)
         whole = products(chosen.user_vectors(histories, tags), scorer.item_vectors)[:, 60:75]
-        np.testing.assert_allclose(summed, whole if hasattr(feature, "with_decay") else 0 * whole, atol=1e-5)
+        if isinstance(feature, HistoryFeature):
+            np.testing.assert_allclose(summed, whole, atol=1e-5)
+        elif scorer.name == "popularity":
+            assert not summed.any()
+
+
+def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
+    fused = alone(scorer, data)
+    files = Files(*(tmp_path / name for name in ("vectors", "fusion", "weights", "terms")))
+    save(fused, catalogue(data), files)
+    again = load(files, None, INTEREST)
+    everything = np.arange(data.items.num_rows)
+    asked = data.histories.items.take(np.arange(40)), data.histories.tags.take(np.arange(40))
+    np.testing.assert_array_equal(again.among(everything)(*asked), fused.among(everything)(*asked))
+    assert list(again.scorers[0].terms) == list(scorer.terms)
+
+
+def test_new_items_are_scored_as_those_that_they_are_like(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
+    fused = alone(scorer, data)
+    twins = np.array([65, 66, 67])
+    new = fused.placed(catalogue(data).take(twins), data.embeddings[twins])[scorer.name]
+    assert new.shape == (3, scorer.item_vectors.shape[1])
+    known = rows_after(scorer.item_vectors, new)
+    found = products(scorer.features[0].user_vectors(data.histories.items, data.histories.tags), known)
+    assert np.isfinite(found).all()
+    if scorer.name in ("text", "words", "attributes"):
+        np.testing.assert_allclose(found[:, -3:], found[:, twins], atol=1e-5)
+    if scorer.name == "linear":  # of a new item the text alone is known
+        one = np.corrcoef(found[:, -3:].ravel(), found[:, twins].ravel())[0, 1]
+        assert one > 0.3
+
+
+def test_an_item_without_text_or_purchases_takes_after_nobody(data: TrainingData) -> None:
+    scorer = trained(data, "bag")
+    new = catalogue(data).take([3, 3])
+    found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural.NAME]
+    np.testing.assert_array_equal(found[0], scorer.state["adaptor.bias"].tolist() + [0])
+
+
+def alone(scorer: Scorer, data: TrainingData) -> Fused:
+    """One scorer, fused with the texts."""
+    scorers = [scorer, *([] if scorer.name == "text" else SCORERS["text"](data, 7))]
+    features = tuple(one.name for some in scorers for one in some.features)
+    weights = np.random.default_rng(0).random((len(GROUPS), len(features))).astype(np.float32)
+    fusion = Fusion(features, weights, np.arange(len(GROUPS), dtype=np.float32), np.ones(len(features), np.float32))
+    return Fused(scorers, fusion, data.is_target, data.whitening)
+
+
+def catalogue(data: TrainingData) -> pa.Table:
+    """The items as preprocess writes them."""
+    number = pa.array(np.arange(data.items.num_rows), pa.int32())
+    domain = pa.array(np.where(data.is_target, t.TARGET, t.SOURCE))
+    head = {t.ITEM_INDEX: number, t.ITEM_ID: number.cast(pa.string()), t.DOMAIN: domain}
+    return pa.table(head | {name: data.items[name] for name in data.items.column_names if name not in head})
 
 
 def test_later_purchases_count_more_and_the_target_part_apart(data: TrainingData) -> None:
