@@ -98,9 +98,8 @@ def main() -> None:
     benchmark = Benchmark(arguments.config, arguments.overrides)
     fused, names = benchmark.fused, benchmark.fused.names
     print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
-    print(
-        "| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | nobody bought it | gain |\n|---|---|---|---|---|---|---|---|---|"
-    )
+    print("| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | nobody bought it | gain |")
+    print("|---|---|---|---|---|---|---|---|---|")
     whole = benchmark.measured(fused.among(benchmark.candidates))
     benchmark.line("fused", whole)
     for scorer in fused.scorers:

@@ -76,8 +76,8 @@ class Training(Section):
     """Batches whose gradients make one step of the optimizer: memory of one batch, steps as with a larger one."""
     rates: Rates = Rates()
     candidates: Count = 4096
-    """Items of a domain scored in a step. Where there are more to choose from, those asked for in the step and a random sample of
-    the others, each of which then counts for as many as it stands for."""
+    """Items of a domain scored in a step. Where there are more to choose from, those asked for in the step and a random
+    sample of the others, each of which then counts for as many as it stands for."""
 
 
 class TextTraining(Section):
@@ -116,6 +116,9 @@ class Finetune(Training):
     """Start from what both domains taught, or from nothing but the texts."""
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 4
     lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    refit: bool = True
+    """Once the scorers are weighed, have all of them learn from what validation held back as well: the newest that a
+    shop has. The baselines of ``evaluate`` do the same."""
 
 
 class Interest(Section):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +36,8 @@ class Shop:
     """What a baseline may learn from."""
 
     data: TrainingData
+    before: TrainingData
+    """What it might before validation: settings are chosen with this."""
     candidates: Ints
     """Item indices to score, sorted, int64 (C,)."""
     valid: Cases
@@ -76,12 +77,11 @@ class Baseline:
             TooLargeError: if it does not fit in memory.
             UnavailableError: if its library is not there.
         """
-        if len(self.settings) == 1:
-            return self.make(shop, self.settings[0]), self.settings[0]
-        scorers = ((self.make(shop, setting), setting) for setting in self.settings)
-        tried = ((quality(scorer), scorer, setting) for scorer, setting in scorers)
-        _, scorer, setting = max(tried, key=itemgetter(0))
-        return scorer, setting
+        setting = self.settings[0]
+        if len(self.settings) > 1:
+            earlier = replace(shop, data=shop.before)
+            setting = max(self.settings, key=lambda one: quality(self.make(earlier, one)))
+        return self.make(shop, setting), setting
 
 
 def popularity_scorer(shop: Shop) -> Scorer:
@@ -199,8 +199,8 @@ def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0
 
 def weighed(shop: Shop, scorers: Sequence[str]) -> Scorer:
     """Scorers that need no training, later purchases counting more, as validation has it likeliest."""
-    fused = Fused.fitted(scorers, shop.data, shop.valid, shop.candidates, shop.mask_seen, shop.seed)
-    return fused.among(shop.candidates)
+    fused = Fused.fitted(scorers, shop.before, shop.valid, shop.candidates, shop.mask_seen, shop.seed)
+    return fused.refitted(shop.data, shop.seed).among(shop.candidates)
 
 
 BASELINES = {

@@ -121,9 +121,16 @@ class Scorer:
     terms: Sequence[str] = ()
     """What the dimensions stand for, where they are words or values of columns."""
 
-    def with_features(self, features: Sequence[Feature]) -> Scorer:
-        """The same with other features."""
-        return replace(self, features=features)
+    variant: int = 0
+    """Which of the variants that were tried it is."""
+
+    def like(self, other: Scorer) -> Scorer:
+        """Another scorer's vectors, with the decays that were chosen for this one."""
+        features = [
+            new.with_decay(old.decay) if isinstance(new, HistoryFeature) and isinstance(old, HistoryFeature) else new
+            for new, old in zip(other.features, self.features, strict=True)
+        ]
+        return replace(other, features=features, variant=self.variant)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Shapes: B users, C candidates, H interactions of all their histories, k items li
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -102,6 +102,15 @@ class Fused:
         """Scorers as they are, weighed on held-out purchases."""
         scored = {one.name: questions.scores(scorer, one) for scorer in scorers for one in scorer.features}
         return cls(scorers, fit(scored, questions), data.is_target, data.whitening)
+
+    def refitted(self, data: TrainingData, seed: int, trained: Sequence[Scorer] = ()) -> Fused:
+        """The same variants, decays and weights, of scorers that learned from more; those trained are given."""
+        again = {scorer.name: scorer for scorer in trained}
+        scorers = [
+            again.get(scorer.name) or scorer.like(SCORERS[scorer.name](data, seed)[scorer.variant])
+            for scorer in self.scorers
+        ]
+        return replace(self, scorers=scorers)
 
     @property
     def names(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,10 +61,13 @@ def choose(variants: list[Scorer], questions: Questions, base: tuple[Scorer, Fea
     def loss(scorer: Scorer, feature: Feature) -> float:
         return log_loss([start, questions.scores(scorer, feature)], questions)
 
-    best = variants[0]
+    number = 0
     if len(variants) > 1:
-        best = min(variants, key=lambda scorer: min(loss(scorer, feature) for feature in scorer.features))
-    return best.with_features([min(_decays(feature), key=lambda one: loss(best, one)) for feature in best.features])
+        losses = [min(loss(scorer, feature) for feature in scorer.features) for scorer in variants]
+        number = int(np.argmin(losses))
+    best = variants[number]
+    features = [min(_decays(feature), key=lambda one: loss(best, one)) for feature in best.features]
+    return replace(best, features=features, variant=number)
 
 
 def order_matters(data: TrainingData, questions: Questions) -> bool:

@@ -161,7 +161,7 @@ STAGES = (
         EVALUATE,
         9,
         (*_TABLES, CASES, *_MODEL, *FUSED),
-        ("seed", "evaluate", "interest", "split.seed"),
+        ("seed", "evaluate", "interest", "finetune.refit", "split.seed"),
         _handed_in,
     ),
     Stage(RECOMMEND, 6, (*_TABLES, TAG_NAMES, *FUSED), ("recommend", "interest"), _events_and_rules, (ADDED, UPDATED)),

@@ -42,8 +42,9 @@ def run(job: Job) -> Summary:
     cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
     asked = drawn(cases[t.TEST], config.evaluate.users, config.split.seed)
     among = _among(job, world, asked)
-    data = training_data(job.inputs, world)
-    shop = Shop(data, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
+    before = training_data(job.inputs, world)
+    latest = training_data(job.inputs, load_world(job.inputs, validated=True)) if config.finetune.refit else before
+    shop = Shop(latest, before, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = _baselines(job, shop)
     scorers[t.CROSSREC] = fused.among(shop.candidates)
     found = _ranked(job, shop, scorers, asked, among)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +19,12 @@ from crossrec_cli.interest.batches import Bools, Cases, Histories, Sampler
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.train import Epoch, fit
 from crossrec_cli.models import neural
-from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.fused import CHOOSING, Fused
 from crossrec_cli.models.fusion import Questions
 from crossrec_cli.models.scorers import order_matters
-from crossrec_cli.ranking.topk import Scorer, ranked
+from crossrec_cli.ranking.topk import Scorer as Ranking
+from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.reporting import Reporter
 from crossrec_cli.runtime import Compute
 from crossrec_cli.stages.load import target_of
@@ -44,14 +47,39 @@ class Learner:
         training = self.config.adapt
         return self._fit(model, self.sampler(histories, of_both(histories), training), training, self.seed, t.SOURCE)
 
-    def from_target(self, model: InterestModel, histories: Histories, epochs: int | None = None) -> list[Epoch]:
-        """Go on with what is bought in the target; for the config's epochs unless others are given."""
-        training = self.config.finetune
-        if epochs is not None:
-            training = training.model_copy(update={"epochs": epochs})
-        domain = histories.domain
-        sampler = self.sampler(histories, (domain.is_target & domain.trained,), training)
-        return self._fit(model, sampler, training, self.seed + 1, t.TARGET)
+    def fused(
+        self, adapted: InterestModel | None, data: TrainingData, latest: TrainingData, valid: Cases
+    ) -> tuple[Fused, Learned]:
+        """The config's scorers, weighed on validation, then learned once more from what validation held back.
+
+        Args:
+            adapted: what the trained scorer starts from, left as it is; None: there is none.
+            data: what may be learned from before validation.
+            latest: what may after it.
+            valid: the purchases that validation holds back.
+        """
+        names = [name for name in self.config.interest.scorers if name != neural.NAME]
+        candidates, mask_seen = target_of(data.histories), self.config.evaluate.mask_seen
+        trained, epochs = self._from_target(adapted, data, t.TARGET)
+        with self.report.progress("fusing scorers", 1, "fits") as advance:
+            fused = Fused.fitted(names, data, valid, candidates, mask_seen, self.seed, trained)
+            advance(1)
+        learned = Learned(epochs, ndcg(fused.among(candidates), data.histories, valid, mask_seen))
+        if not self.config.finetune.refit:
+            return fused, learned
+        return fused.refitted(latest, self.seed, self._from_target(adapted, latest, "refit")[0]), learned
+
+    def _from_target(
+        self, adapted: InterestModel | None, data: TrainingData, name: str
+    ) -> tuple[list[Scorer], list[Epoch]]:
+        """Go on with what is bought in the target; the scorer that this gives."""
+        if adapted is None:
+            return [], []
+        model, training, domain = copy.deepcopy(adapted), self.config.finetune, data.histories.domain
+        model.tower.popularity.copy_(torch.from_numpy(domain.popularity))
+        sampler = self.sampler(data.histories, (domain.is_target & domain.trained,), training)
+        learned = self._fit(model, sampler, training, self.seed + 1, name)
+        return [neural.neural(model, data)], learned
 
     def sampler(self, histories: Histories, domains: tuple[Bools, ...], training: Training) -> Sampler:
         """What cuts examples from the training part of histories."""
@@ -68,12 +96,14 @@ class Learner:
         checkpoint = Checkpoint(path, self.config.runtime.checkpoint_every)
         return fit(model, sampler, training, seed, self.compute, self.report, checkpoint)
 
-    def fused(self, model: InterestModel | None, data: TrainingData, valid: Cases) -> Fused:
-        """The config's scorers, the trained one among them where there is one, weighed on validation."""
-        names = [name for name in self.config.interest.scorers if name != neural.NAME]
-        trained = [neural.neural(model, data)] if model else []
-        mask_seen = self.config.evaluate.mask_seen
-        return Fused.fitted(names, data, valid, target_of(data.histories), mask_seen, self.seed, trained)
+
+class Learned(NamedTuple):
+    """How the target's training went."""
+
+    epochs: list[Epoch]
+    """None where there was nothing to train, or to learn from."""
+    valid_ndcg: float | None
+    """Of all scorers fused, on the very purchases that they were weighed on; None without any."""
 
 
 def with_user_encoder(config: Config, data: TrainingData, valid: Cases) -> Config:
@@ -84,7 +114,7 @@ def with_user_encoder(config: Config, data: TrainingData, valid: Cases) -> Confi
     questions = Questions.of(
         data.histories, valid, target_of(data.histories), config.evaluate.mask_seen, config.seed, CHOOSING, CHOOSING
     )
-    kind = "hybrid" if order_matters(data, questions) else "bag"
+    kind = "sequence" if order_matters(data, questions) else "bag"
     return config.model_copy(update={"interest": interest.model_copy(update={"user_encoder": kind})})
 
 
@@ -95,13 +125,13 @@ def of_both(histories: Histories) -> tuple[Bools, ...]:
     return found[1:] if domain.is_target.all() else found
 
 
-def scores(scorer: Scorer, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
+def scores(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
     """Every metric at 10 of every case, among all target items."""
     ranks = ranked(scorer, histories, cases, target_of(histories), mask_seen)
     return metrics.per_case(ranks, [10])
 
 
-def ndcg(scorer: Scorer, histories: Histories, cases: Cases, mask_seen: bool) -> float | None:
+def ndcg(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> float | None:
     """NDCG@10 among all target items, or among those that are not in the history; None without cases."""
     if not cases.count:
         return None

@@ -48,6 +48,18 @@ class Control:
     texts: str = READ
     trains: bool = True
 
+    def part_of(self, data: TrainingData, embeddings: Floats) -> TrainingData:
+        """What it may learn from."""
+        data = replace(data, embeddings=embeddings)
+        if self.texts == NONE:
+            texts = pa.nulls(data.items.num_rows, pa.string())
+            data = replace(data, items=data.items.set_column(data.items.column_names.index(t.TEXT), t.TEXT, texts))
+        if self.sees_source:
+            return data
+        histories = data.histories
+        times = None if data.times is None else data.times[data.is_target[histories.items.values]]
+        return replace(data, histories=histories.of_target(), times=times)
+
 
 SCRATCH = Control("target alone", sees_source=False)
 CROSSREC = Control("crossrec")
@@ -66,6 +78,8 @@ class Problem:
     """What may be learned from, and what is asked."""
 
     data: TrainingData
+    latest: TrainingData
+    """With what validation held back."""
     valid: Cases
     test: Cases
     embeddings: Mapping[str, Floats]
@@ -75,23 +89,19 @@ class Problem:
     @classmethod
     def of(cls, job: Job, compute: runtime.Compute) -> Problem:
         """All of it."""
-        data, cases = training_data(job.inputs, load_world(job.inputs)), t.read_table(job.inputs[CASES])
+        cases = t.read_table(job.inputs[CASES])
+        data, latest = (training_data(job.inputs, load_world(job.inputs, validated=late)) for late in (False, True))
         valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
         tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-        return cls(data, valid, test, _read_texts(job, data, compute), tags)
+        return cls(data, latest, valid, test, _read_texts(job, data, compute), tags)
 
     def for_control(self, control: Control) -> Problem:
         """The part of it that a control may see."""
-        data, valid, test = replace(self.data, embeddings=self.embeddings[control.texts]), self.valid, self.test
-        if control.texts == NONE:
-            texts = pa.nulls(data.items.num_rows, pa.string())
-            data = replace(data, items=data.items.set_column(data.items.column_names.index(t.TEXT), t.TEXT, texts))
+        data, latest = (control.part_of(one, self.embeddings[control.texts]) for one in (self.data, self.latest))
+        valid, test = self.valid, self.test
         if not control.sees_source:
-            histories = data.histories
-            valid, test = (histories.in_target(cases) for cases in (valid, test))
-            times = None if data.times is None else data.times[data.is_target[histories.items.values]]
-            data = replace(data, histories=histories.of_target(), times=times)
-        return replace(self, data=data, valid=valid, test=test)
+            valid, test = (self.data.histories.in_target(cases) for cases in (valid, test))
+        return replace(self, data=data, latest=latest, valid=valid, test=test)
 
 
 Scores = dict[Control, dict[str, list[metrics.Floats]]]
@@ -162,8 +172,7 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     if control.trains and neural.NAME in config.interest.scorers:
         model = InterestModel(config.interest, data.texts, histories.domain, problem.tags).to(learner.compute.device)
         learner.from_both(model, histories)
-        learner.from_target(model, histories)
-    fused = learner.fused(model, data, problem.valid)
+    fused, _ = learner.fused(model, data, problem.latest, problem.valid)
     return scores_of(fused.among(target_of(histories)), histories, problem.test, config.evaluate.mask_seen)
 
 

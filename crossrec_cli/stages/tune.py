@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import tempfile
@@ -26,8 +25,8 @@ from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.reporting import Reporter, Silent
 from crossrec_cli.stages import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner, ndcg, with_user_encoder
-from crossrec_cli.stages.load import load_world, target_of, training_data
+from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
+from crossrec_cli.stages.load import load_world, training_data
 
 if TYPE_CHECKING:
     import optuna
@@ -96,7 +95,7 @@ class _Problem:
             if config.finetune.init == "adapted":
                 learner.from_both(model, histories)
             self.adapted = {key: model}
-        return copy.deepcopy(self.adapted[key])
+        return self.adapted[key]
 
 
 def _tried(problem: _Problem, config: Config, trial: optuna.Trial) -> tuple[optuna.trial.TrialState, float | None]:
@@ -112,13 +111,12 @@ def _tried(problem: _Problem, config: Config, trial: optuna.Trial) -> tuple[optu
 
 def _score(problem: _Problem, config: Config) -> float:
     """Validation's NDCG@10 of all scorers fused."""
-    config = with_user_encoder(config, problem.data, problem.valid)
+    finetune = config.finetune.model_copy(update={"refit": False})  # test is never looked at
+    config = with_user_encoder(config.model_copy(update={"finetune": finetune}), problem.data, problem.valid)
     with tempfile.TemporaryDirectory() as folder:
         learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
-        model, histories = problem.start(learner), problem.data.histories
-        learner.from_target(model, histories)
-        fused = learner.fused(model, problem.data, problem.valid).among(target_of(histories))
-        return ndcg(fused, histories, problem.valid, config.evaluate.mask_seen) or 0.0
+        _, learned = learner.fused(problem.start(learner), problem.data, problem.data, problem.valid)
+        return learned.valid_ndcg or 0.0
 
 
 def _suggested(trial: optuna.Trial, name: str, of: Dimension) -> object:

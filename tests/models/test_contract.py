@@ -149,7 +149,7 @@ def test_an_item_without_text_or_purchases_takes_after_nobody(data: TrainingData
     scorer = trained(data, "bag")
     new = catalogue(data).take([3, 3])
     found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural.NAME]
-    np.testing.assert_array_equal(found[0], scorer.state["adaptor.bias"].tolist() + [0])
+    np.testing.assert_array_equal(found[0], [*scorer.state["adaptor.bias"].tolist(), 0])
 
 
 def alone(scorer: Scorer, data: TrainingData) -> Fused:
