@@ -56,7 +56,8 @@ def resamples(users: int, seed: int = 0) -> Iterator[npt.NDArray[np.float64]]:
     rng, lot = np.random.default_rng(seed), max(TOGETHER // max(users, 1), 1)
     for begin in range(0, RESAMPLES if users else 0, lot):
         size = min(lot, RESAMPLES - begin)
-        yield rng.multinomial(users, np.full(users, 1 / users), size=size).astype(np.float64)
+        drawn = rng.integers(users, size=(size, users)) + np.arange(size)[:, None] * users
+        yield np.bincount(drawn.ravel(), minlength=size * users).reshape(size, users).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,24 @@ class Difference:
     @classmethod
     def of(cls, ours: Floats, theirs: Floats) -> Difference:
         """From both rankings' values for the same users; nan counts for nothing."""
-        gain = ours - theirs
+        return cls.of_gain(ours - theirs, *interval(ours - theirs))
+
+    @classmethod
+    def of_gain(cls, gain: Floats, low: float, high: float) -> Difference:
+        """The same from their difference and the ends of its interval."""
         gain = gain[np.isfinite(gain)]
         if not len(gain):
             return cls(float("nan"), float("nan"), float("nan"), 1.0, 0)
-        low, high = interval(gain)
         p = float(wilcoxon(gain).pvalue) if gain.any() else 1.0
         return cls(float(gain.mean()), low, high, p, len(gain))
 
 
 def differences(ours: Floats, others: Mapping[str, Floats]) -> list[tuple[str, Difference, float]]:
     """Ours beside each other ranking: its name, the difference, and p raised for there being several."""
-    found = [Difference.of(ours, theirs) for theirs in others.values()]
+    gains = np.column_stack([ours - theirs for theirs in others.values()]) if others else np.empty((len(ours), 0))
+    low, high = intervals(gains)
+    ends = zip(gains.T, low.tolist(), high.tolist(), strict=True)
+    found = [Difference.of_gain(gain, *of_gain) for gain, *of_gain in ends]
     raised = holm(np.array([difference.p for difference in found])).tolist()
     return list(zip(others, found, raised, strict=True))
 
