@@ -23,28 +23,28 @@ Value = tuple[str, Any]
 
 RUNS: dict[str, dict[str, Any]] = {
     "bag": {
-        "interest": {"user_encoder": "bag", "loss": "softmax"},
+        "interest": {"user_encoder": "bag"},
         "split": {"strategy": "given", "column": "split", "ties": "order"},
         "data.clean": {"items_without_text": "keep", "markup": False, "duplicates": "keep", "returns": "drop"},
         "data.repeats": "keep",
         "recommend": {"also": ["csv"], "reasons": 2, "k": 5},
     },
     "sequence": {
-        "interest": {"user_encoder": "sequence", "loss": "bce"},
+        "interest": {"user_encoder": "sequence"},
         "data.clean": {"items_without_text": "keep", "nfkc": False, "future": "keep", "returns": "keep"},
         "data.repeats": "last",
         "data.detect_language": False,
         "split": {"strategy": "time", "valid_from": 0.7, "test_from": 0.85},
         "encoder": {"pooling": "cls", "offline": True},
         "adapt": {"language_model": "lora", "text": {"objective": "pairs", "steps": 2, "rank": 2}},
-        "finetune": {"init": "scratch", "refit": True},
+        "finetune": {"init": "scratch"},
         "evaluate": {"mask_seen": False, "baselines": ["popularity", "ials"]},
-        "recommend": {"also": ["jsonl"], "exclude_seen": False, "index": "hnsw"},
+        "recommend": {"also": ["jsonl"], "exclude_seen": False},
         "runtime.precision": "fp32",
         "report": {"examples": 2, "ids": "real"},
     },
     "hybrid": {
-        "interest": {"user_encoder": "hybrid", "loss": "gbce"},
+        "interest": {"user_encoder": "hybrid"},
         "data.clean": {"items_without_text": "keep", "control_characters": False},
         "data.repeats": "first",
         "split": {"strategy": "cold_users", "share": 0.2},
@@ -58,6 +58,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "split": {"strategy": "cold_items", "share": 0.2},
         "encoder": {"pooling": "last"},
     },
+    "without training": {"interest": {"scorers": ["words", "popularity"]}},
 }
 """Few runs of all five stages that turn on what can be turned on together; each has items without a text."""
 
@@ -178,6 +179,9 @@ def test_all_stages_run_with_these_options(run, shops, crossrec):
         assert not {"ease_target", "ease_weighted"} & models, "both are ease here"
         refused = crossrec("transfer", shop.path)
         assert refused.exit_code == ExitCode.CONFIG
+    if run == "without training":
+        assert set(shop.table("finetune", "fusion")["scorer"].dropna()) == {"words", "popularity"}
+        assert shop.table("finetune", "history").empty
     shutil.rmtree(shop.run_dir)
 
 

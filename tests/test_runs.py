@@ -75,11 +75,11 @@ def test_other_bytes_in_a_file_are_a_reason_and_another_time_is_none(trained, cr
 
 
 def test_what_is_damaged_is_named(trained, crossrec):
-    path = trained.run_dir / "finetune/current/model.safetensors"
+    path = trained.run_dir / "finetune/current/scorers.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     what, (why,) = steps(crossrec, trained)["finetune"]
     assert what == RUNS
-    assert "model.safetensors: damaged" in why
+    assert "scorers.safetensors: damaged" in why
     assert does(crossrec, trained) == [UP_TO_DATE, UP_TO_DATE, RUNS, MAY_RUN, MAY_RUN]
 
 
@@ -124,7 +124,7 @@ OTHER = {
     "data.min_interactions.item": 2,
     "encoder.pooling": "cls",
     "finetune.init": "scratch",
-    "interest.loss": "bce",
+    "interest.scorers": ["text", "words"],
     "interest.user_encoder": "sequence",
     "recommend.also": ["csv"],
 }

@@ -32,6 +32,18 @@ def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec
     assert again["summary"]["negative_transfer"] == []
 
 
+def test_without_training_is_what_the_scorers_give_that_need_none(shop, crossrec):
+    shop.config["transfer"] = {"seeds": [1]}
+    shop.config["interest"]["scorers"] = ["text", "popularity", "linear"]
+    shop.config["adapt"]["epochs"] = 1
+    assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
+    assert crossrec("transfer", shop.path).exit_code == 0
+    found = shop.table("transfer", "transfer").set_index(["control", "segment"])
+    columns = ["hr@10", "ndcg@10", "gain"]
+    assert found.loc["without training", columns].equals(found.loc[CROSSREC.name, columns])
+    assert not found.loc["without texts", columns].equals(found.loc[CROSSREC.name, columns])
+
+
 def test_no_training_goes_on_from_anothers_checkpoint(shop, crossrec):
     shop.config["transfer"] = {"seeds": [1, 2]}
     shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 2, 2

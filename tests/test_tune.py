@@ -48,7 +48,7 @@ def test_what_was_tried_counts_and_what_was_interrupted_is_tried_again(tuned, cr
     scores = iter([0.1, 0.2, KeyboardInterrupt(), 0.3, 0.4, 0.5, 0.6])
     seen = []
 
-    def score(problem, config, trial):
+    def score(problem, config):
         seen.append(config.finetune.lr)
         if isinstance(score := next(scores), BaseException):
             raise score
@@ -78,33 +78,6 @@ def test_another_version_of_the_code_starts_a_study_of_its_own(tuned):
     config = load_config(tuned.path)
     jobs = [Job(config, {}, tuned.folder, None, tuned.folder, code) for code in ("tune 7", "tune 7", "tune 8")]
     assert len({tune._name(job) for job in jobs}) == 2
-
-
-def test_what_is_clearly_worse_is_given_up(tuned, crossrec):
-    tuned.config["tune"] = {"trials": 3, "search": {"finetune.rates.users": {"low": 0.5, "high": 1.0}}}
-    told = []
-
-    class Pruning:
-        def __init__(self, trial):
-            self.trial = trial
-
-        def __getattr__(self, name):
-            return getattr(self.trial, name)
-
-        def should_prune(self):
-            told.append(self.trial.number)
-            return self.trial.number == 2
-
-    original = tune._score
-    patch = pytest.MonkeyPatch()
-    patch.setattr(tune, "_score", lambda problem, config, trial: original(problem, config, Pruning(trial)))
-    try:
-        assert crossrec("tune", tuned.path).exit_code == 0
-    finally:
-        patch.undo()
-    trials = tuned.table("tune", "trials")
-    assert trials["state"].tolist() == ["complete", "complete", "pruned"]
-    assert told.count(2) == 1, "after its first validation"
 
 
 def test_the_stages_that_it_reads_are_made_first(shop, crossrec):

@@ -293,7 +293,7 @@ TRANSFER = pa.schema(  # one row a segment and control; means over seeds
 TRIALS = pa.schema(  # trials.parquet, the best first
     {
         "trial": pa.int32(),  # from 1, in the order of their beginning
-        "state": pa.string(),  # complete | pruned: given up early | fail
+        "state": pa.string(),  # complete | fail
         "valid_ndcg@10": pa.float64(),  # null unless complete
         "seconds": pa.float64(),
         "values": pa.string(),  # of the tuned fields, as JSON

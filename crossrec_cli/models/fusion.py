@@ -76,8 +76,15 @@ class Questions:
         users: int = QUESTIONS,
         sampled_items: int = SAMPLED,
     ) -> Questions:
-        """Some of the cases, and some of the candidates where there are many."""
+        """Some of the cases, and some of the candidates where there are many.
+
+        Without any case it is users as they were in training, of whom nothing is asked: how far the features' scores
+        of a user differ is to be known all the same.
+        """
         rng = np.random.default_rng(seed)
+        if not cases.count:
+            nothing = Ragged(np.empty(0, np.int64), np.zeros(histories.users, np.int64))
+            cases = Cases(np.arange(histories.users), histories.train_lengths, nothing)
         group = group_of(histories.target_lengths(cases.users, cases.history_lengths))
         asked = rng.permutation(cases.count)[:users]
         asked = asked[np.argsort(group[asked], kind="stable")]
@@ -226,6 +233,9 @@ class _Likelihood:
         others = np.where(questions.hidden, -np.inf, np.einsum("bnf,bf->bn", self.others, flat))
         bought = np.einsum("qf,qf->q", self.bought, flat[questions.rows])
         start = np.array([1.0, -np.log(max(len(questions.sampled), 1)) - questions.shift])
+        if not len(bought):
+            scale, shift = np.repeat(start.astype(np.float32)[:, None], len(GROUPS), axis=1)
+            return scale, shift
         common = _platt(others, bought, questions.shift, start, 0.0)
         found = []
         for number in range(len(GROUPS)):

@@ -153,7 +153,7 @@ STAGES = (
     Stage(ADDITIONS, 3, (ITEMS, *FUSED), (), reads_if_there=(LANGUAGE_MODEL, LISTINGS)),
     Stage(
         FINETUNE,
-        14,
+        15,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
@@ -167,7 +167,7 @@ STAGES = (
     Stage(RECOMMEND, 6, (*_TABLES, TAG_NAMES, *FUSED), ("recommend", "interest"), _events_and_rules, (ADDED, UPDATED)),
     Stage(
         TRANSFER,
-        13,
+        14,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(LANGUAGE_MODEL,),

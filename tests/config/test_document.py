@@ -78,8 +78,8 @@ def test_validate_says_what_is_wrong_where(crossrec, tmp_path):
     done = crossrec("config", "validate", ROOT / "configs/demo.yaml")
     assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text((ROOT / "configs/demo.yaml").read_text().replace("adapt: {", "adapt: {epoch: 3, "))
-    line = wrong.read_text().splitlines().index("adapt: {epoch: 3, language_model: frozen, epochs: 20}") + 1
+    wrong.write_text((ROOT / "configs/demo.yaml").read_text().replace("encoder: {", "adapt: {epoch: 3}\nencoder: {"))
+    line = wrong.read_text().splitlines().index("adapt: {epoch: 3}") + 1
     done = crossrec("config", "validate", wrong)
     assert (done.exit_code, done.stdout) == (ExitCode.CONFIG, "")
     assert done.stderr == f"error: {wrong}:{line}:9: unknown key 'epoch' in adapt; did you mean 'epochs'?\n"
@@ -103,9 +103,9 @@ def test_shipped_configs_name_the_schema_and_fit_it(path):
 @pytest.mark.parametrize(
     ("old", "new", "where"),
     [
-        ("adapt: {", "adapt: {epoch: 3, ", ["adapt"]),
-        ("epochs: 20", "epochs: many", ["adapt", "epochs"]),
-        ("dim: 128", "dim: 2", ["interest", "dim"]),
+        ("encoder: {", "encoder: {modle: x, ", ["encoder"]),
+        ("max_tokens: 48", "max_tokens: many", ["encoder", "max_tokens"]),
+        ("max_tokens: 48", "max_tokens: 2", ["encoder", "max_tokens"]),
         ("domains:", "domain:", []),
         ("repeats: first", "repeats: never", ["data", "repeats"]),
     ],

@@ -45,7 +45,8 @@ def test_the_shortest_config_gets_the_defaults(write):
     assert config.seed == 7
     assert config.domains.source.category == ("*",)
     assert config.domains.target.category == ("books",)
-    assert config.interest.user_encoder == "hybrid"
+    assert config.interest.user_encoder == "auto"
+    assert "neural" in config.interest.scorers
 
 
 def test_scientific_notation_is_a_number(write):
@@ -81,7 +82,12 @@ def test_a_duplicate_key_is_an_error(write):
         ("seed: '3'", '14:1: seed: input should be a valid integer, not "3"'),
         ("seed: true", "14:1: seed: input should be a valid integer, not true"),
         ("evaluate: {mask_seen: off}", '14:12: evaluate.mask_seen: input should be a valid boolean, not "off"'),
-        ("interest: {loss: hinge}", "14:12: interest.loss: 'hinge' is not one of 'softmax', 'bce' or 'gbce'"),
+        (
+            "finetune: {init: adpated}",
+            "14:12: finetune.init: 'adpated' is not one of 'adapted' or 'scratch'",
+        ),
+        ("interest: {scorers: []}", "14:12: interest.scorers: needs at least one entry"),
+        ("interest: {scorers: [text, text]}", "14:12: interest.scorers: has an entry twice"),
         ("interest: {dim: 10, heads: 4}", "14:1: interest: dim (10) must be a multiple of heads (4)"),
         (
             "runtime: {device: gpu}",
