@@ -13,15 +13,22 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
-import safetensors.torch
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
 from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import load_config
+from crossrec_cli.config.values import SCORERS
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.export import write
-from crossrec_cli.stages import learn
+from crossrec_cli.export.folder import open_export
+from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.reporting import Silent
+from crossrec_cli.serving.app import create_app
+from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.live import Service
+from crossrec_cli.stages.recommender import Recommender
 
 WIDE = ("--set", "recommend.k=100")
 
@@ -108,91 +115,135 @@ def test_a_rule_file_that_is_gone_is_named_and_nothing_is_written(trained, cross
     assert not (trained.folder / "export").exists()
 
 
-def score(folder, history: pd.DataFrame, tags: list[float]) -> pd.Series:
-    """Every item's score for one user, by ONNX and NumPy."""
-    items = pd.read_parquet(folder / "item_vectors.parquet").set_index("item_id")
-    vectors = np.stack(items["vector"].to_list())
-    own = items.index.get_indexer(history["item_id"])
-    given = {
-        "vectors": np.vstack([vectors[own], np.zeros((2, vectors.shape[1]))]),  # filled up, as beside longer ones
-        "weights": np.append(history["weight"], [0, 0]),
-        "in_target": np.append(items["domain"].to_numpy()[own] == "target", [0, 0]),
-        "tags": tags,
-    }
-    tower = onnxruntime.InferenceSession(folder / "user_tower.onnx")
-    (users,) = tower.run(None, {name: np.array([value, value], np.float32) for name, value in given.items()})
-    assert (users[0] == users[1]).all()
-    return pd.Series(1 / (1 + np.exp(-(vectors @ users[0] + items["bias"]))), items.index)
+@pytest.fixture
+def answers(shop, crossrec):
+    """Train and export a shop; every user's score of every item by batch, HTTP and ONNX, and the export's files."""
+
+    def made(interest: dict) -> tuple[Served, Path]:
+        shop.config["interest"] |= interest
+        shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 2, 1
+        shop.config["recommend"] |= {"k": 100, "reasons": 0, "events": str(events_of(shop.folder))}
+        for stage in ("preprocess", "pretrain-adapt", "finetune"):
+            assert crossrec(stage, shop.path).exit_code == 0
+        folder = shop.folder / "export"
+        done = crossrec("export", shop.path, folder)
+        assert done.exit_code == 0, done.output
+        assert crossrec("recommend", "--from", folder).exit_code == 0
+        return Served(folder), folder
+
+    return made
+
+
+def events_of(folder: Path) -> Path:
+    """People whom the data do not have: one of the source alone, and one with much in both domains."""
+    rows = [("passer-by", "metal-record-1"), *(("collector", f"jazz-record-{number % 40}") for number in range(300))]
+    rows += [("collector", f"{taste}-book-{number}") for taste in ("jazz", "blues") for number in range(5)]
+    path = folder / "events.csv"
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(path, index=False)
+    return path
+
+
+class Served:
+    """Scores of an export, three ways."""
+
+    def __init__(self, folder: Path) -> None:
+        config, made = open_export(folder)
+        self.lists = pd.read_parquet(folder / "recommend/current/recommendations.parquet")
+        self.client = TestClient(create_app(Service(config, made, Silent(), Events(10)), None))
+        self.session = onnxruntime.InferenceSession(folder / "scorer.onnx")
+        maker = Recommender(config, inputs_of(config, "recommend", exported=made), Silent())
+        self.ids, self.histories = maker.world.items["item_id"].to_pylist(), maker.world.histories
+        self.users, self.tags = maker.world.users["user_id"].to_pylist(), pd.read_parquet(folder / "tags.parquet")
+
+    def batch(self, user: str) -> pd.Series:
+        return self.lists[self.lists["user_id"] == user].set_index("item_id")["score"].astype(float)
+
+    def http(self, user: str) -> pd.Series:
+        rows = pd.DataFrame(self.client.post("/recommend", json={"user_id": user, "k": 100}).json()["items"])
+        return rows.set_index("item_id")["score"]
+
+    def onnx(self, users: list[str], items: pd.Index) -> pd.DataFrame:
+        """Of some users at once, so that some histories are filled up."""
+        number = np.array([self.users.index(user) for user in users])
+        given, borne = self.histories.items.take(number), self.histories.tags.take(number)
+        _, filled = given.padded()
+        history, weights = np.full(filled.shape, -1), np.zeros(filled.shape, np.float32)
+        history[filled], weights[filled] = given.values, given.weights_or_ones
+        tags = np.zeros((len(users), len(self.tags)), np.float32)
+        tags[borne.rows, borne.values] = 1
+        candidates = np.array([self.ids.index(item) for item in items])
+        inputs = {"items": history, "weights": weights, "tags": tags, "candidates": candidates}
+        return pd.DataFrame(self.session.run(["scores"], inputs)[0], users, items)
 
 
 @pytest.mark.parametrize(
     "interest",
-    [
-        {"user_encoder": "bag"},
-        {"user_encoder": "hybrid", "max_sequence": 8, "members": 2},  # shorter than most histories
-    ],
-    ids=["bag", "two hybrids"],
+    [{"user_encoder": "bag"}, {"user_encoder": "hybrid", "max_sequence": 8}, {"scorers": ["words", "popularity"]}],
+    ids=["bag", "hybrid", "nothing trained"],
 )
-@pytest.mark.parametrize("linear", [False, True], ids=["trained alone", "with EASE"])
-def test_onnx_scores_as_crossrec_does(shop, crossrec, monkeypatch, interest, linear):
-    monkeypatch.setattr(learn, "LEAST_GAIN", 0 if linear else 1e9)
-    shop.config["interest"] |= interest
-    shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 2, 1
-    shop.config["recommend"] |= {"k": 100, "reasons": 0}
-    for stage in ("preprocess", "pretrain-adapt", "finetune", "recommend"):
-        assert crossrec(stage, shop.path).exit_code == 0
-    weights = safetensors.torch.load_file(shop.run_dir / "finetune" / "current" / "model.safetensors")
-    assert (f"models.{interest.get('members', 1)}.nobody" in weights) == linear
-    folder = shop.folder / "export"
-    done = crossrec("export", shop.path, folder)
-    assert done.exit_code == 0, done.output
-    assert (" and EASE" in (folder / "README.md").read_text()) == linear
-    histories = shop.table("preprocess", "interactions").merge(shop.table("preprocess", "items"), on="item_index")
-    users, lists = shop.table("preprocess", "users"), shop.table("recommend", "recommendations")
-    for user in ("jazz3", "metal7", "blues-reader2", "new"):
-        index = users.set_index("user_id").loc[user, "user_index"]
-        history = histories[histories["user_index"] == index].sort_values("timestamp", kind="stable")
-        theirs = lists[lists["user_id"] == user].set_index("item_id")["score"]
-        ours = score(folder, history.assign(weight=1.0), [float(user == "new" or user.startswith("jazz"))])
+def test_batch_http_and_onnx_give_one_score(answers, interest):
+    served, _ = answers(interest)
+    books = pd.Index([item for item in served.ids if "book" in item])
+    users = ["jazz3", "metal7", "blues-reader2", "new", "passer-by", "collector"]
+    in_graph = served.onnx(users, books)
+    for user in users:
+        theirs = served.batch(user)
         assert len(theirs) > 20
-        np.testing.assert_allclose(ours[theirs.index], theirs, atol=1e-6, rtol=1e-4)
+        np.testing.assert_allclose(in_graph.loc[user, theirs.index], theirs, atol=1e-5)
+        by_http = served.http(user)
+        assert sorted(by_http.index) == sorted(theirs.index)
+        np.testing.assert_allclose(by_http[theirs.index], theirs, atol=1e-5)
 
 
-def test_the_item_tower_places_an_added_item(trained, crossrec):
+def test_an_added_item_is_in_the_graph(trained, crossrec):
     new = trained.folder / "new.parquet"
     pd.DataFrame(
         [("metal-new", "book", "metal book live"), ("old-new", "record", "jazz record red")],
         columns=["item", "kind", "title"],
     ).to_parquet(new)
     assert crossrec("items", "add", trained.path, new).exit_code == 0
-    added = trained.table("items", "added_items").set_index("item_id")
     folder = trained.folder / "export"
-    assert crossrec("export", trained.path, folder).exit_code == 0
-    tower = onnxruntime.InferenceSession(folder / "item_tower.onnx")
-    embedding = np.stack(added["embedding"].to_list())
-    in_target = (added["domain"] == "target").to_numpy(np.float32)
-    vectors, bias = tower.run(None, {"embedding": embedding, "in_target": in_target})
-    items = pd.read_parquet(folder / "item_vectors.parquet").set_index("item_id").loc[added.index]
-    np.testing.assert_allclose(vectors, np.stack(items["vector"].to_list()), atol=1e-5)
-    np.testing.assert_allclose(bias, items["bias"], atol=1e-5)
-    lists = crossrec("recommend", "--from", folder, *WIDE, "--user", "metal3", "--format", "csv").stdout
-    assert "metal-new" in lists
+    assert crossrec("export", trained.path, folder, *WIDE).exit_code == 0
+    shutil.rmtree(trained.folder / "run")
+    assert crossrec("recommend", "--from", folder).exit_code == 0
+    served = Served(folder)
+    theirs = served.batch("metal3")
+    assert "metal-new" in theirs.index
+    np.testing.assert_allclose(served.onnx(["metal3"], theirs.index).loc["metal3"], theirs, atol=1e-5)
+    assert "metal-new" in cards_lines(folder)
+
+
+def cards_lines(folder: Path) -> dict[str, float]:
+    """What the card's lines of Python print, which need no torch and nothing of crossrec."""
+    code = the_code(folder)
+    code += "\nimport sys\nassert not {'torch', 'crossrec_cli'} & sys.modules.keys()\n"
+    told = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return {item: float(value) for item, value in (row.split() for row in told.splitlines())}
+
+
+def the_code(folder: Path) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    return code
 
 
 def test_the_cards_lines_run_and_give_what_the_command_gives(exported, crossrec):
     folder, _ = exported
-    card = (folder / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    told = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
-    bought = re.findall(r"'([^']+)'", re.search(r"in (\[.*?\])\]", code)[1])
+    ours = cards_lines(folder)
+    bought = re.findall(r"'([^']+)'", re.search(r"for item in (\[.*?\])\]", the_code(folder))[1])
     events = folder.parent / "events.csv"
     events.write_text("user_id,item_id\n" + "".join(f"somebody,{item}\n" for item in bought))
     asked = ("--user", "somebody", "--format", "csv")
     listed = crossrec("recommend", "--from", folder, "--events", events, *asked).stdout
     theirs = {row["item_id"]: float(row["score"]) for row in csv.DictReader(listed.splitlines())}
-    ours = {item: float(value) for item, value in (row.split() for row in told.splitlines())}
     assert len(theirs) > 20
     assert all(ours[item] == pytest.approx(value, abs=1e-4) for item, value in theirs.items())
+
+
+def test_the_card_says_what_counts_and_how_well_it_ranks(exported):
+    folder, _ = exported
+    card = (folder / "README.md").read_text()
+    for name in SCORERS:
+        assert re.search(rf"{name} \d+%", card), name
     assert "NDCG@5" in card
 
 
@@ -200,9 +251,9 @@ def test_an_export_that_fails_leaves_the_one_before(exported, trained, crossrec,
     folder, lists = exported
 
     def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device", str(folder / "item_tower.onnx"))
+        raise OSError(28, "No space left on device", str(folder / "scorer.onnx"))
 
-    monkeypatch.setattr(write, "write_item_tower", fail)
+    monkeypatch.setattr(write, "write_graph", fail)
     done = crossrec("export", trained.path, folder)
     assert done.exit_code != 0
     assert "No space left" in done.stderr.strip().splitlines()[-1]
@@ -245,7 +296,7 @@ def test_a_folder_with_something_else_is_not_replaced(trained, crossrec):
     assert (folder / "thesis.txt").read_text() == "years"
 
 
-@pytest.mark.parametrize("file", ["item_vectors.parquet", "model.safetensors", "config.yaml"])
+@pytest.mark.parametrize("file", ["item_vectors.parquet", "scorers.safetensors", "config.yaml"])
 def test_a_damaged_file_is_named(exported, crossrec, file):
     folder, _ = exported
     content = bytearray((folder / file).read_bytes())

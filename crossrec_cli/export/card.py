@@ -16,9 +16,10 @@ from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.config.schema import Config
 from crossrec_cli.encoder.locate import PACKAGES
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.export.folder import ITEM_TOWER, ITEM_VECTORS, USER_TOWER
+from crossrec_cli.export.folder import GRAPH
+from crossrec_cli.models import neural
 from crossrec_cli.report.page import Table, markdown_table, markdown_text
-from crossrec_cli.stages import FINETUNE, INTERACTIONS, PREPROCESS, PRETRAIN_ADAPT, TAG_NAMES
+from crossrec_cli.stages import ADDED, FINETUNE, INTERACTIONS, ITEM_VECTORS, PREPROCESS, PRETRAIN_ADAPT, TAG_NAMES
 from crossrec_cli.stages.load import World
 from crossrec_cli.verdict import behind
 from crossrec_cli.verdict.facts import CROSSREC, Facts
@@ -30,24 +31,21 @@ SHOWN = 3
 SNIPPET = """\
 import numpy as np
 import onnxruntime
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-items = pq.read_table("{vectors}").to_pydict()
-vectors, bias = (np.array(items[name], np.float32) for name in ("vector", "bias"))
-target = np.array(items["domain"]) == "target"
+items = pa.concat_tables(pq.read_table(file, columns=["item_id", "domain"]) for file in {files}).to_pydict()
 bought = [items["item_id"].index(item) for item in {bought}]  # oldest first
+candidates = [place for place, domain in enumerate(items["domain"]) if domain == "target" and place not in bought]
 given = {{
-    "vectors": vectors[bought],
-    "weights": np.ones(len(bought)),
-    "in_target": target[bought],
-    "tags": np.zeros({tags}),
+    "items": np.array([bought], np.int64),
+    "weights": np.ones((1, len(bought)), np.float32),
+    "tags": np.zeros((1, {tags}), np.float32),
+    "candidates": np.array(candidates, np.int64),
 }}
-tower = onnxruntime.InferenceSession("{tower}")
-(user,) = tower.run(None, {{name: np.array([value], np.float32) for name, value in given.items()}})[0]
-score = 1 / (1 + np.exp(-(vectors @ user + bias)))
-score[bought] = score[~target] = 0  # owned already, or not to be recommended
+(score,) = onnxruntime.InferenceSession("{graph}").run(None, given)[0]
 for place in np.argsort(-score)[:{k}]:
-    print(items["item_id"][place], f"{{score[place]:.4f}}")
+    print(items["item_id"][candidates[place]], f"{{score[place]:.4f}}")
 """
 
 
@@ -68,7 +66,7 @@ def card(
         f"# Recommendations of {markdown_text(_target(config))}",
         _what_it_is(config, world, made[FINETUNE]),
         "## How to use it",
-        _use(config, world, pq.read_metadata(inputs[TAG_NAMES]).num_rows),
+        _use(config, inputs, world),
         *(_measured(facts) if facts else ["## How well it ranks", "It was not measured: the run was not evaluated."]),
         "## Limits",
         _limits(config),
@@ -86,18 +84,25 @@ def _what_it_is(config: Config, world: World, finetuned: Manifest) -> str:
     """In one paragraph."""
     return (
         f"A crossrec model that ranks {len(world.target_items):,} items of {markdown_text(_target(config))} for "
-        f"{world.users.num_rows:,} users, and for others by what they bought. It learned from what a language model "
-        "knows of the items' texts and from what the users bought in these and other categories. The score is the "
-        f"probability that a user's next purchase there is this item. Trained on {finetuned.started[:10]}."
+        f"{world.users.num_rows:,} users, and for others by what they bought. The score is the probability that a "
+        "user's next purchase there is this item. Several scorers add up to it, which decide so much: "
+        f"{_shares(finetuned)}. Trained on {finetuned.started[:10]}."
     )
 
 
-def _use(config: Config, world: World, tags: int) -> str:
-    """The command, the lines of Python, and what goes into the towers."""
+def _shares(finetuned: Manifest) -> str:
+    """How much each scorer decides, the most first."""
+    shares: dict[str, float] = finetuned.summary["scorers"]
+    return listed([f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda pair: -pair[1])])
+
+
+def _use(config: Config, inputs: Mapping[str, Path], world: World) -> str:
+    """The command, the lines of Python, and what goes into the graph."""
     popularity, ids = world.histories.domain.popularity, world.items[t.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user = shlex.quote(world.users[t.USER_ID][0].as_py())
-    snippet = SNIPPET.format(vectors=ITEM_VECTORS, tower=USER_TOWER, bought=bought, tags=tags, k=config.recommend.k)
+    user, tags = shlex.quote(world.users[t.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
+    files = [inputs[file].name for file in (ITEM_VECTORS, ADDED) if file in inputs]
+    snippet = SNIPPET.format(files=files, graph=GRAPH, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
 
 ```bash
@@ -113,20 +118,18 @@ Without crossrec, with onnxruntime, numpy and pyarrow, for somebody who bought t
 ```python
 {snippet}```
 
-It gives what `crossrec recommend` gives without `recommend.rules`. `{ITEM_VECTORS}` has every item as `vector` and
-`bias`; user · vector + bias is the log-odds of the score, so that any index of inner products can serve.
+It gives what `crossrec recommend` gives without `recommend.rules`. `{GRAPH}` holds all items' vectors:
 
-| tower | input | shape, float32 | is |
+| | shape | type | is |
 |---|---|---|---|
-| `{USER_TOWER}` | `vectors` | users, places, D | the history's item vectors, oldest first, filled up on the right |
-| | `weights` | users, places | how much each counts, 1 as a rule; 0 where it was filled up |
-| | `in_target` | users, places | 1 for items of the target, else 0 |
-| | `tags` | users, {tags} | 1 for each tag that the user bears, in the order of `tags.parquet` |
-| `{ITEM_TOWER}` | `embedding` | items, w | the language model's, of the text of an item that nobody bought yet |
-| | `in_target` | items | 1 for items of the target, else 0 |
+| `items` | users, places | int64 | each history, oldest first, filled up on the right with -1 |
+| `weights` | users, places | float32 | how much each purchase counts, 1 as a rule; 0 where it was filled up |
+| `tags` | users, {tags} | float32 | 1 for each tag that the user bears, in the order of `tags.parquet`, else 0 |
+| `candidates` | items | int64 | what is to be scored |
+| gives `scores` | users, items | float32 | the probabilities |
 
-D is as long as a `vector`, w as an embedding. The first gives `user`, the second `vector` and `bias`, as
-`{ITEM_VECTORS}` would have them for such an item."""
+An item's number is its row, from 0, in {" and, behind these, ".join(f"`{file}`" for file in files)}.
+Time and memory grow with the users of a call: ask for some at a time."""
 
 
 def _measured(facts: Facts) -> list[str]:
@@ -183,8 +186,7 @@ def _reliability(facts: Facts) -> Table:
 def _limits(config: Config) -> str:
     """What somebody who takes it over should know."""
     adapted = (
-        "- The language model was adapted to the source. Its weights, if they were kept, are not in this folder, and "
-        f"`{ITEM_TOWER}` needs embeddings by them.\n"
+        "- The language model was adapted to the source. Its weights, if they were kept, are not in this folder.\n"
         if config.adapt.language_model != "frozen"
         else ""
     )
@@ -195,6 +197,7 @@ def _limits(config: Config) -> str:
 - What is recommended gets bought more. The test cannot tell what the lists themselves would bring: that takes an
   experiment.
 - Whoever bought nothing and bears no tag gets what others like.
+- New items are for crossrec to place, where the model was trained: `crossrec items add`, and export again.
 {adapted}- `config.yaml` is the run's; names and passwords in addresses are replaced by ***."""
 
 
@@ -230,13 +233,15 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
         ["licence", package.licence if package else "not known to crossrec; its publisher says"],
         ["reads", f"{encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}"],
     ]
-    linear = made[FINETUNE].summary["linear_member"]
-    source = "everything" if config.domains.same else "the source"
-    settings = [
+    domains = "everything" if config.domains.same else "source and target"
+    trained = [
         ["user encoder", interest.user_encoder],
-        ["dim, members", f"{interest.dim}, {interest.members}" + (f" and {linear}" if linear else "")],
-        ["loss", interest.loss],
-        ["epochs", f"{config.adapt.epochs} on {source}, at most {config.finetune.epochs} on the target"],
+        ["dim", str(interest.dim)],
+        ["epochs", f"{config.adapt.epochs} on {domains}, {config.finetune.epochs} on the target"],
+    ]
+    settings = [
+        ["scorers", _shares(made[FINETUNE])],
+        *(trained if neural.NAME in interest.scorers else []),
         ["seed", str(config.seed)],
     ]
     versions = [list(pair) for pair in made[FINETUNE].versions.items()]

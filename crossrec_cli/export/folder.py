@@ -14,13 +14,11 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError, ConfigError
 
 EXPORT: Final = "export"
-VERSION = 1
+VERSION = 2
 """Goes up when this crossrec cannot serve what an earlier one exported."""
 CONFIG_FILE = "config.yaml"
 CARD = "README.md"
-ITEM_VECTORS = "item_vectors.parquet"
-USER_TOWER = "user_tower.onnx"
-ITEM_TOWER = "item_tower.onnx"
+GRAPH = "scorer.onnx"
 NAMED_FILES = ("events", *(f"rules.{name}" for name in ("in_stock", "allow", "block", "boosts")))
 """Fields of ``recommend`` that name a file, which goes into the folder too."""
 SETTABLE = {"run_dir", "recommend", "runtime"}

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 
 from crossrec_cli import runtime
-from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.store import (
     MANIFEST,
     Artifact,
@@ -32,20 +31,17 @@ from crossrec_cli.export.folder import (
     CARD,
     CONFIG_FILE,
     EXPORT,
-    ITEM_TOWER,
-    ITEM_VECTORS,
-    USER_TOWER,
+    GRAPH,
     VERSION,
     is_export,
     named_files,
 )
-from crossrec_cli.export.towers import folded, write_item_tower, write_user_tower
-from crossrec_cli.interest.model import Items
+from crossrec_cli.export.graph import write_graph
 from crossrec_cli.pipeline.current import read_by
 from crossrec_cli.pipeline.table import BY_NAME, stage_of
 from crossrec_cli.reporting import Reporter
-from crossrec_cli.stages import FINETUNE, FINETUNED, RECOMMEND, Summary
-from crossrec_cli.stages.load import load_model, load_world
+from crossrec_cli.stages import FINETUNE, RECOMMEND, TAG_NAMES, Summary
+from crossrec_cli.stages.load import load_fused, load_world
 from crossrec_cli.verdict.facts import Facts
 
 OF_SERVING = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
@@ -53,7 +49,7 @@ OF_SERVING = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
 
 
 def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
-    """Copy what recommend reads, and write the towers, all items' vectors and a model card beside it.
+    """Copy what recommend reads, and write the scorers as ONNX and a model card beside it.
 
     Args:
         config: the run's; the caller holds its directory's lock.
@@ -98,12 +94,9 @@ def _fill(
     config = load_config(draft / CONFIG_FILE, _copied(draft, config))
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
     runtime.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
-    world, model = load_world(inputs), load_model(inputs, FINETUNED, config.interest).eval()
-    _write_vectors(draft / ITEM_VECTORS, world.items, folded(model, model.known()))
-    report.say("writing the towers as ONNX")
-    write_item_tower(draft / ITEM_TOWER, model)
-    model.release()
-    write_user_tower(draft / USER_TOWER, model)
+    report.say("writing the scorers as ONNX")
+    write_graph(draft / GRAPH, load_fused(inputs, config.interest), pq.read_metadata(inputs[TAG_NAMES]).num_rows)
+    world = load_world(inputs)
     facts = Facts.read(Store(config.run_path), config.report)
     if facts is None:
         report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
@@ -128,14 +121,6 @@ def _copied(draft: Path, config: Config) -> list[str]:
             raise InputError(f"recommend.{field}: {path}: {error.strerror or error}") from None
         overrides.append(f"recommend.{field}={json.dumps(name)}")
     return overrides
-
-
-def _write_vectors(path: Path, items: pa.Table, known: Items) -> None:
-    """Every item as the user tower takes it and as user vectors are multiplied with it."""
-    vectors = known.vectors.numpy()
-    columns = {name: items[name] for name in (t.ITEM_INDEX, t.ITEM_ID, t.DOMAIN)}
-    columns |= {t.VECTOR: t.vector_column(vectors), t.BIAS: known.bias.detach().numpy()}
-    t.write_table(path, t.item_vectors(vectors.shape[1]), columns)
 
 
 @contextmanager
