@@ -26,6 +26,8 @@ Floats = npt.NDArray[np.float32]
 Matrix = Floats | csr_array
 """Rows of vectors, float32, dense or sparse."""
 
+CELLS = 2**22
+"""Numbers of an intermediate matrix held at once, 16 MB."""
 SMALLEST_WEIGHT = 1e-4
 """A purchase that counts less than this beside the latest one is left out of a sum."""
 
@@ -124,6 +126,21 @@ class Scorer:
     variant: int = 0
     """Which of the variants that were tried it is."""
 
+    def parts(self, weights: Sequence[Floats], histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+        """What each interaction adds by all features, (H, k), whose weights for each user are given, (B,) each."""
+        found, products = np.zeros((len(histories.values), listed.shape[1]), np.float32), None
+        for feature, weight in zip(self.features, weights, strict=True):
+            if not weight.any():
+                continue
+            of_row = weight[histories.rows]
+            if isinstance(feature, HistoryFeature):
+                if products is None:
+                    products = history_products(self.item_vectors, histories, listed)
+                found += (of_row * feature.shares(histories))[:, None] * products
+            else:
+                found += of_row[:, None] * feature.parts(histories, tags, listed)
+        return found
+
     def like(self, other: Scorer) -> Scorer:
         """Another scorer's vectors, with the decays that were chosen for this one."""
         features = [
@@ -160,13 +177,13 @@ class HistoryFeature:
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
         """See ``Feature``; exact."""
+        return self.shares(histories)[:, None] * history_products(self.item_vectors, histories, listed)
+
+    def shares(self, histories: Ragged) -> Floats:
+        """What each interaction's item vector is multiplied by in its user's, (H,)."""
         weights = self._weights(histories)
         length = row_lengths(self._sums(histories, weights))[histories.rows]
-        share = self._scaled(weights, histories) / np.maximum(length, 1e-12)
-        found = np.empty((len(share), listed.shape[1]), np.float32)
-        for column, items in enumerate(listed.T):
-            wanted = self.item_vectors[items[histories.rows]]
-            found[:, column] = share * row_products(self.item_vectors[histories.values], wanted)
+        found: Floats = self._scaled(weights, histories) / np.maximum(length, 1e-12)
         return found
 
     def _weights(self, histories: Ragged) -> Floats:
@@ -221,6 +238,25 @@ def row_products(one: Matrix, other: Matrix) -> Floats:
         products: Floats = np.einsum("nd,nd->n", one, other)
         return products
     return np.asarray(csr_array(one).multiply(other).sum(axis=1), np.float32).reshape(-1)
+
+
+def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats:
+    """The inner product of each interaction's item with each item that is listed for its user, (H, k)."""
+    found = np.empty((len(histories.values), listed.shape[1]), np.float32)
+    if isinstance(vectors, np.ndarray):
+        size = max(CELLS // vectors.shape[1], 1)
+        for some in map(slice, range(0, len(found), size), range(size, len(found) + size, size)):
+            given, wanted = vectors[histories.values[some]], listed[histories.rows[some]]
+            for column, items in enumerate(wanted.T):
+                found[some, column] = np.einsum("nd,nd->n", given, vectors[items])
+        return found
+    items, column = np.unique(listed, return_inverse=True)
+    size = max(CELLS // max(len(items), 1), 1)
+    for some in map(slice, range(0, len(found), size), range(size, len(found) + size, size)):
+        given, row = np.unique(histories.values[some], return_inverse=True)
+        of_user = column.reshape(listed.shape)[histories.rows[some]]
+        found[some] = products(vectors[given], vectors[items])[row[:, None], of_user]
+    return found
 
 
 def unit_rows(matrix: Matrix) -> Matrix:

@@ -154,8 +154,7 @@ class Fused:
         """What the scores of the items listed for each user, int64 (B, k), are made of."""
         history, whole = {}, {}
         for scorer, features in self._weighted(histories):
-            parts = (weight[histories.rows, None] * one.parts(histories, tags, listed) for one, weight in features)
-            history[scorer.name] = np.sum(list(parts), axis=0)
+            history[scorer.name] = scorer.parts([weight for _, weight in features], histories, tags, listed)
         for scorer, users in zip(self.scorers, self.user_vectors(histories, tags), strict=True):
             of_columns = [row_products(users, scorer.item_vectors[column]) for column in listed.T]
             whole[scorer.name] = np.stack(of_columns, axis=1) if of_columns else np.zeros(listed.shape, np.float32)
