@@ -250,12 +250,13 @@ def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats
             for column, items in enumerate(wanted.T):
                 found[some, column] = np.einsum("nd,nd->n", given, vectors[items])
         return found
-    items, column = np.unique(listed, return_inverse=True)
+    items = np.unique(listed)
+    column = np.searchsorted(items, listed)
     size = max(CELLS // max(len(items), 1), 1)
     for some in map(slice, range(0, len(found), size), range(size, len(found) + size, size)):
-        given, row = np.unique(histories.values[some], return_inverse=True)
-        of_user = column.reshape(listed.shape)[histories.rows[some]]
-        found[some] = products(vectors[given], vectors[items])[row[:, None], of_user]
+        given = np.unique(histories.values[some])
+        row = np.searchsorted(given, histories.values[some])[:, None]
+        found[some] = products(vectors[given], vectors[items])[row, column[histories.rows[some]]]
     return found
 
 
