@@ -246,9 +246,9 @@ def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats
     if isinstance(vectors, np.ndarray):
         size = max(CELLS // vectors.shape[1], 1)
         for some in map(slice, range(0, len(found), size), range(size, len(found) + size, size)):
-            given, wanted = vectors[histories.values[some]], listed[histories.rows[some]]
-            for column, items in enumerate(wanted.T):
-                found[some, column] = np.einsum("nd,nd->n", given, vectors[items])
+            of_history, wanted = vectors[histories.values[some]], listed[histories.rows[some]]
+            for number, of_list in enumerate(wanted.T):
+                found[some, number] = np.einsum("nd,nd->n", of_history, vectors[of_list])
         return found
     items = np.unique(listed)
     column = np.searchsorted(items, listed)
