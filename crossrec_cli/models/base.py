@@ -183,7 +183,7 @@ class HistoryFeature:
         """What each interaction's item vector is multiplied by in its user's, (H,)."""
         weights = self._weights(histories)
         length = row_lengths(self._sums(histories, weights))[histories.rows]
-        found: Floats = self._scaled(weights, histories) / np.maximum(length, 1e-12)
+        found: Floats = (self._scaled(weights, histories) / np.maximum(length, 1e-12)).astype(np.float32)
         return found
 
     def _weights(self, histories: Ragged) -> Floats:
