@@ -262,8 +262,10 @@ FEEDBACK = pa.schema(  # what users thought of what they were shown, and would t
 ACCURACY = pa.schema(  # of the interest score, over pairs of a user and an item
     {
         DOMAIN: pa.string(),
+        SEGMENT: pa.string(),  # "all", or users by their target history, or items that nobody bought in training
         "auc": pa.float64(),
         "log_loss": pa.float64(),
+        "base_log_loss": pa.float64(),  # if the same probability were given to all pairs, the share that was bought
         "brier": pa.float64(),
         "expected_calibration_error": pa.float64(),
         "pairs": pa.int64(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import mannwhitneyu
+from scipy.stats import entropy, mannwhitneyu
 
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.interest.batches import Cases, Histories, Ints
@@ -90,6 +90,8 @@ class Accuracy:
     """The chance that a pair that was bought has the higher one of two (Hanley & McNeil 1982)."""
     log_loss: float
     """Mean −ln of the probability of what came true, in nats."""
+    base_log_loss: float
+    """The same if each pair's probability were the share that was bought."""
     brier: float
     """Mean square of what they were off (Brier 1950)."""
     expected_calibration_error: float
@@ -105,6 +107,7 @@ class Accuracy:
         return cls(
             auc=float(found.statistic) / (number * (len(bought) - number)),
             log_loss=float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean()),
+            base_log_loss=float(entropy([number / len(bought), 1 - number / len(bought)])),
             brier=float(((bought - probability) ** 2).mean()),
             expected_calibration_error=Reliability.of(probability, bought).error,
             pairs=len(bought),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,26 +133,37 @@ class Measured:
 
     def write_accuracy(self, fused: Fused) -> Summary:
         """How good the interest score is by itself, in target and source; the target's reliability table."""
-        asked = {t.TARGET: (self.cases, self.world.target_items)}
-        if not self.world.histories.domain.is_target.all():
-            asked[t.SOURCE] = _source_cases(self.world, self.job.config.seed)
         rows = []
         bins: dict[str, Any] = {name: [] for name in t.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
-        for domain, (cases, candidates) in asked.items():
+        for domain, segment, cases, candidates in self._asked():
             masked = self.job.config.evaluate.mask_seen
             logits, bought = pairs(fused.among(candidates), self.world.histories, cases, candidates, masked)
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = expit(logits)
             found = asdict(Accuracy.of(probability, bought))
-            rows.append((domain, *found.values()))
-            if domain == t.TARGET:
+            rows.append((domain, segment, *found.values()))
+            if (domain, segment) == (t.TARGET, ALL):
                 bins = asdict(Reliability.of(probability, bought))
                 summary = {name: found[name] for name in summary}
         t.write_table(self.job.output(CALIBRATION), t.CALIBRATION, bins)
         _write(self.job.output(ACCURACY), t.ACCURACY, rows)
         return summary
+
+    def _asked(self) -> Iterator[tuple[str, str, Cases, Ints]]:
+        """Of whom, and of which items, the score's probabilities are looked at: domain, segment, cases, candidates."""
+        candidates, domain = self.world.target_items, self.world.histories.domain
+        yield t.TARGET, ALL, self.cases, candidates
+        for segment, chosen in segments(self.world.histories, self.cases).items():
+            if segment.startswith("target history"):
+                yield t.TARGET, segment, self.cases.of(np.flatnonzero(chosen)), candidates
+        unsold = candidates[~domain.trained[candidates]]
+        if len(unsold):
+            truth = self.cases.truth.where(~domain.trained[self.cases.truth.values])
+            yield t.TARGET, "cold item", replace(self.cases, truth=truth), unsold
+        if not domain.is_target.all():
+            yield t.SOURCE, ALL, *_source_cases(self.world, self.job.config.seed)
 
     def write_feedback(self, scorer: Scorer, found: Impressions | None) -> None:
         """What users would think of crossrec's lists; an empty table without a feedback file."""

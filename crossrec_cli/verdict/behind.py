@@ -24,25 +24,31 @@ one to three million interactions (benchmarks/growth.py)."""
 
 def scores(facts: Facts) -> Section:
     """Whether the score can be read as a probability."""
-    names = ("auc", "log_loss", "brier", "expected_calibration_error")
-    found = facts.accuracy.to_pylist()
+    names = ("auc", "log_loss", "base_log_loss", "brier", "expected_calibration_error")
+    every = facts.accuracy.to_pylist()
+    found = [row for row in every if row[t.SEGMENT] == t.ALL]
     rows = [
-        [row[t.DOMAIN], *(f"{row[name]:.4g}" for name in names), f"{row['bought']:,}", f"{row['pairs']:,}"]
-        for row in found
+        [
+            row[t.DOMAIN] if row[t.SEGMENT] == t.ALL else row[t.SEGMENT],
+            *(f"{row[name]:.4g}" for name in names),
+            f"{row['bought']:,}",
+            f"{row['pairs']:,}",
+        ]
+        for row in every
     ]
     if len(found) == 2:
         rows.append(["gap", *(f"{found[0][name] - found[1][name]:+.4g}" for name in names), "", ""])
     text = (
         "The score is the probability that a user's next purchase in the target is this item, fitted on validation. "
         "Here it is held against test, where nothing was fitted. AUC is the chance that of two pairs the one that was "
-        "bought has the higher score."
+        "bought has the higher score. Probabilities tell something where their log-loss is below that of the base rate."
     )
     if len(found) == 2:
         text += (
             " The source's row is of purchases held out of the source, for which the score was not meant; of these "
             "figures AUC alone compares the two, as there are more purchases to find among the source's pairs."
         )
-    columns = ["domain", "AUC", "log-loss", "Brier", "calibration error", "bought", "pairs"]
+    columns = ["pairs of", "AUC", "log-loss", "of the base rate", "Brier", "calibration error", "bought", "pairs"]
     bins = facts.calibration.to_pylist()
     drawn = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
     return Section(

@@ -39,7 +39,8 @@ def shop(world: Histories, candidates: list[int]) -> Shop:
     items = len(world.domain.is_target)
     texts = pa.table({t.TEXT: [f"model{item // 3} in red" for item in range(items)]})
     nothing = Cases(np.empty(0, np.int64), np.empty(0, np.int64), Ragged.of([]))
-    return Shop(TrainingData(world, texts, np.eye(items, dtype=np.float32)), np.array(candidates), nothing, True, 0)
+    data = TrainingData(world, texts, np.eye(items, dtype=np.float32))
+    return Shop(data, data, np.array(candidates), nothing, True, 0)
 
 
 def bought(world: Histories) -> np.ndarray:
@@ -98,7 +99,7 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
     data, valid, _ = shops.shop(knows)
     candidates = np.flatnonzero(data.is_target)
     for cases in (valid, valid.of(np.empty(0, np.int64))):
-        world = Shop(data, candidates, cases, True, 0)
+        world = Shop(data, data, candidates, cases, True, 0)
         given = data.histories.items.take(valid.users, valid.history_lengths)
         scores = BASELINES[name].make(world, 0)(given, Ragged.of([[]] * len(valid.users))).numpy()
         best = candidates[scores.argmax(axis=1)]

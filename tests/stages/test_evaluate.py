@@ -18,7 +18,7 @@ def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
     names = ["popularity", "tag_popularity", "ease_target", "ease"]
 
     def different(data: TrainingData) -> list[str]:
-        return _different(names, Shop(data, np.flatnonzero(data.is_target), valid, True, 0))
+        return _different(names, Shop(data, data, np.flatnonzero(data.is_target), valid, True, 0))
 
     assert different(data) == ["popularity", "ease_target", "ease"], "nobody has a tag"
     tagged = replace(data, histories=replace(data.histories, tags=Ragged.of([[0]] * 20)))
