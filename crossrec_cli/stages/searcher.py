@@ -197,7 +197,7 @@ def _texts(fused: Fused) -> Tensor:
     """
     if fused.text_vectors is None:
         raise ConfigError(["interest.scorers: a search compares texts; put 'text' among them"])
-    return torch.from_numpy(fused.text_vectors)
+    return torch.tensor(fused.text_vectors)  # a copy, as Arrow's memory is read-only
 
 
 def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
