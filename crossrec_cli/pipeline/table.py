@@ -152,7 +152,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        15,
+        16,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),

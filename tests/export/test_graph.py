@@ -57,16 +57,15 @@ def fused(data: TrainingData, *more: Scorer) -> Fused:
     """All scorers with a decay of its own for each feature and weights of their own for each group."""
     scorers = [make(data, 7)[0] for make in SCORERS.values()]
     decays = iter(np.resize(DECAYS, 99).tolist())
-    scorers = [
-        one.with_features(
-            [
-                feature.with_decay(next(decays)) if isinstance(feature, HistoryFeature) else feature
-                for feature in features
-            ]
-        )
-        for one, features in ((scorer, scorer.features) for scorer in scorers)
-    ]
-    scorers += more
+
+    def with_decays(scorer: Scorer) -> Scorer:
+        features = [
+            feature.with_decay(next(decays)) if isinstance(feature, HistoryFeature) else feature
+            for feature in scorer.features
+        ]
+        return replace(scorer, features=features)
+
+    scorers = [*map(with_decays, scorers), *more]
     names = tuple(feature.name for scorer in scorers for feature in scorer.features)
     rng = np.random.default_rng(2)
     weights = rng.normal(size=(len(GROUPS), len(names))).astype(np.float32)
