@@ -201,7 +201,8 @@ def test_an_added_item_is_in_the_graph(trained, crossrec):
         [("metal-new", "book", "metal book live"), ("old-new", "record", "jazz record red")],
         columns=["item", "kind", "title"],
     ).to_parquet(new)
-    assert crossrec("items", "add", trained.path, new).exit_code == 0
+    done = crossrec("items", "add", trained.path, new)
+    assert done.exit_code == 0, done.output
     folder = trained.folder / "export"
     assert crossrec("export", trained.path, folder, *WIDE).exit_code == 0
     shutil.rmtree(trained.folder / "run")

@@ -172,7 +172,7 @@ def test_newer_artifacts_are_swapped_in_and_broken_ones_are_not(trained, crossre
     assert listed(client, "jazz3", k=36) != before
     newer = client.get("/healthz").json()["model"]
     assert crossrec("finetune", trained.path, "--force").exit_code == 0
-    path = trained.run_dir / "finetune/current/model.safetensors"
+    path = trained.run_dir / "finetune/current/scorers.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     service.look()
     assert service.swaps == {"done": 1, "failed": 1}

@@ -85,8 +85,8 @@ def _what_it_is(config: Config, world: World, finetuned: Manifest) -> str:
     return (
         f"A crossrec model that ranks {len(world.target_items):,} items of {markdown_text(_target(config))} for "
         f"{world.users.num_rows:,} users, and for others by what they bought. The score is the probability that a "
-        "user's next purchase there is this item. Several scorers add up to it, which decide so much: "
-        f"{_shares(finetuned)}. Trained on {finetuned.started[:10]}."
+        "user's next purchase there is this item. Its log-odds are the sum of what several scorers say, each of which "
+        f"decides so much: {_shares(finetuned)}. Trained on {finetuned.started[:10]}."
     )
 
 

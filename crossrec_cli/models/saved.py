@@ -84,13 +84,13 @@ def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) ->
     """Some columns of the items, and behind them each scorer's vectors."""
     for name, matrix in vectors.items():
         if isinstance(matrix, np.ndarray):
-            items = items.append_column(name, t.vector_column(np.ascontiguousarray(matrix, np.float32)))
+            items = items.append_column(f"{name}_vector", t.vector_column(np.ascontiguousarray(matrix, np.float32)))
             continue
         offsets = pa.array(matrix.indptr.astype(np.int32))
         values = pa.ListArray.from_arrays(offsets, pa.array(matrix.data.astype(np.float32)))
         indices = pa.ListArray.from_arrays(offsets, pa.array(matrix.indices.astype(np.int32)))
         width = {WIDTH: str(matrix.shape[1]).encode()}
-        items = items.append_column(pa.field(name, values.type, metadata=width), values)
+        items = items.append_column(pa.field(f"{name}_vector", values.type, metadata=width), values)
         items = items.append_column(f"{name}_terms", indices)
     pq.write_table(items, path, compression="zstd")
 
@@ -100,9 +100,10 @@ def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Ma
     table = t.read_table(path)
     found: dict[str, Matrix] = {}
     for name in names:
-        if name not in table.column_names:
+        if f"{name}_vector" not in table.column_names:
             raise ArtifactError(f"{path}: has no vectors of the scorer '{name}'; add the items again")
-        column, metadata = table[name].combine_chunks(), table.schema.field(name).metadata
+        column = table[f"{name}_vector"].combine_chunks()
+        metadata = table.schema.field(f"{name}_vector").metadata
         if not metadata:
             found[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
             continue

@@ -150,13 +150,13 @@ STAGES = (
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
         language_model,
     ),
-    Stage(ADDITIONS, 3, (ITEMS, *FUSED), (), reads_if_there=(LANGUAGE_MODEL, LISTINGS)),
     Stage(
         FINETUNE,
-        15,
+        16,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
+    Stage(ADDITIONS, 4, (ITEMS, ITEM_TEXT, *FUSED), (), reads_if_there=(LANGUAGE_MODEL, LISTINGS)),
     Stage(
         EVALUATE,
         9,
