@@ -21,9 +21,9 @@ from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.interest.batches import Ragged
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.topk import Scorer, interest_scorer
-from crossrec_cli.stages import FINETUNED, RECOMMEND, RECOMMENDATIONS
-from crossrec_cli.stages.load import World, load_model, load_world
+from crossrec_cli.ranking.topk import Scorer
+from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
+from crossrec_cli.stages.load import World, load_fused, load_world
 
 DRAWN = 10
 
@@ -41,13 +41,11 @@ def main() -> None:
         raise SystemExit(f"{config.run_dir}: no recommend artifact; run 'crossrec recommend' first")
     inputs = inputs_of(config, RECOMMEND)
     world = load_world(inputs)
-    model = load_model(inputs, FINETUNED, config.interest)
+    fused = load_fused(inputs, config.interest)
     lists = t.read_table(recommended.file(RECOMMENDATIONS)).to_pandas()
     chosen = np.random.default_rng(0).permutation(lists[t.USER_ID].unique())[: arguments.users]
     lists = lists[lists[t.USER_ID].isin(chosen)]
-    held = np.concatenate(
-        [cases(*each) for each in histories(world, lists, interest_scorer(model, world.target_items))]
-    )
+    held = np.concatenate([cases(*each) for each in histories(world, lists, fused.among(world.target_items))])
     print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
 
 

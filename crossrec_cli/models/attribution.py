@@ -11,15 +11,15 @@ from torch import Tensor
 
 from crossrec_cli.interest.batches import Ints, Ragged
 from crossrec_cli.interest.model import Items, UserEncoder
-from crossrec_cli.models.base import Floats
+from crossrec_cli.models.base import Parts
 
 TOGETHER = 2**22
 """Numbers of shortened histories' vectors held at once, 16 MB in float32."""
 
 
 @torch.no_grad()
-def history_parts(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
-    """Of a bag exact, as the user's vector is a sum; else by how much the score falls without the interaction.
+def history_parts(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
+    """Of a bag exact, as the user's vector is a sum; else what is added is by how much the score falls.
 
     Args:
         encoder: as it ranks.
@@ -27,19 +27,15 @@ def history_parts(encoder: UserEncoder, items: Items, histories: Ragged, tags: R
         histories: of some users, whole.
         tags: theirs.
         listed: item indices to explain, int64 (B, k).
-
-    Returns:
-        float32 (H, k).
     """
     vectors = items.vectors[torch.from_numpy(listed).to(encoder.device)]
+    left_out = torch.zeros(len(histories.values), listed.shape[1], device=encoder.device)
+    if encoder.bag is not None:
+        left_out += _left_out_of_bag(encoder, items, histories, tags, vectors)
     if encoder.sequence is None:
-        parts = _bag(encoder, items, histories, tags, vectors)
-    else:
-        parts = _left_out_of_sequence(encoder, items, histories, tags, vectors)
-        if encoder.bag is not None:  # beside the other, exact parts would be of another measure
-            parts += _left_out_of_bag(encoder, items, histories, tags, vectors)
-    found: Floats = parts.cpu().numpy()
-    return found
+        return Parts(_bag(encoder, items, histories, tags, vectors).cpu().numpy(), left_out.cpu().numpy())
+    left_out += _left_out_of_sequence(encoder, items, histories, tags, vectors)
+    return Parts(left_out.cpu().numpy(), left_out.cpu().numpy())
 
 
 def _bag(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,17 +97,29 @@ class Feature(Protocol):
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
         """(B, d), from each user's items, oldest first, and tags. A user it knows nothing about has zeros."""
 
-    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
-        """What each interaction adds to the scores of the items listed for its user.
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
+        """What each interaction does to the scores of the items listed for its user.
 
         Args:
             histories: as in ``user_vectors``.
             tags: likewise.
             listed: item indices, int64 (B, k).
-
-        Returns:
-            float32 (H, k). What of a score is of no interaction (tags, sales) is not in it.
         """
+
+
+class Parts(NamedTuple):
+    """What each interaction does to the scores of some items."""
+
+    added: Floats
+    """What is of it, (H, k). What of a score is of no interaction (tags, sales) is not in it."""
+    falls: Floats
+    """By how much the score falls without it, (H, k)."""
+
+    @classmethod
+    def none(cls, histories: Ragged, listed: Ints) -> Parts:
+        """Nothing at all, of items listed for each user, (B, k)."""
+        nothing = np.zeros((len(histories.values), listed.shape[1]), np.float32)
+        return cls(nothing, nothing)
 
 
 @dataclass(frozen=True)
@@ -126,20 +138,20 @@ class Scorer:
     variant: int = 0
     """Which of the variants that were tried it is."""
 
-    def parts(self, weights: Sequence[Floats], histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
-        """What each interaction adds by all features, (H, k), whose weights for each user are given, (B,) each."""
-        found, products = np.zeros((len(histories.values), listed.shape[1]), np.float32), None
+    def parts(self, weights: Sequence[Floats], histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
+        """The same of all features together, whose weights for each user are given, (B,) each."""
+        (added, falls), products = Parts.none(histories, listed), None
         for feature, weight in zip(self.features, weights, strict=True):
             if not weight.any():
                 continue
-            of_row = weight[histories.rows]
             if isinstance(feature, HistoryFeature):
-                if products is None:
-                    products = history_products(self.item_vectors, histories, listed)
-                found += (of_row * feature.shares(histories))[:, None] * products
+                products = history_products(self.item_vectors, histories, listed) if products is None else products
+                parts = feature.parts_of(products, histories)
             else:
-                found += of_row[:, None] * feature.parts(histories, tags, listed)
-        return found
+                parts = feature.parts(histories, tags, listed)
+            of_row = weight[histories.rows, None]
+            added, falls = added + of_row * parts.added, falls + of_row * parts.falls
+        return Parts(added, falls)
 
     def like(self, other: Scorer) -> Scorer:
         """Another scorer's vectors, with the decays that were chosen for this one."""
@@ -175,16 +187,26 @@ class HistoryFeature:
         """See ``Feature``."""
         return unit_rows(self._sums(histories, self._weights(histories)))
 
-    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; exact."""
-        return self.shares(histories)[:, None] * history_products(self.item_vectors, histories, listed)
+        return self.parts_of(history_products(self.item_vectors, histories, listed), histories)
 
-    def shares(self, histories: Ragged) -> Floats:
-        """What each interaction's item vector is multiplied by in its user's, (H,)."""
+    def parts_of(self, products: Floats, histories: Ragged) -> Parts:
+        """The same from ``history_products``, (H, k).
+
+        Without an interaction the sum is longer or shorter, by which all of the score changes; the decays of the others
+        are taken as they are.
+        """
         weights = self._weights(histories)
-        length = row_lengths(self._sums(histories, weights))[histories.rows]
-        found: Floats = (self._scaled(weights, histories) / np.maximum(length, 1e-12)).astype(np.float32)
-        return found
+        sums, rows, scaled = self._sums(histories, weights), histories.rows, self._scaled(weights, histories)
+        length, vectors = np.maximum(row_lengths(sums), 1e-12)[rows], self.item_vectors[histories.values]
+        along, own = row_products(sums[rows], vectors), row_products(vectors, vectors)
+        rest = np.sqrt(np.maximum(length**2 - 2 * scaled * along + scaled**2 * own, 1e-12))
+        added = scaled[:, None] * products
+        whole = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows))))) @ added
+        left = np.where(rest[:, None] > 1e-5, (whole[rows] - added) / rest[:, None], 0)
+        falls = whole[rows] / length[:, None] - left
+        return Parts((added / length[:, None]).astype(np.float32), falls.astype(np.float32))
 
     def _weights(self, histories: Ragged) -> Floats:
         """How much each interaction counts, (H,); 0 for those that are not summed."""

@@ -46,6 +46,8 @@ class Explained:
 
     history: Mapping[str, Floats]
     """By scorer, what each interaction adds, (H, k)."""
+    falls: Floats
+    """By how much a score falls without each interaction, (H, k)."""
     whole: Mapping[str, Floats]
     """By scorer, all that it adds, (B, k)."""
     shift: Floats
@@ -153,12 +155,15 @@ class Fused:
     def explained(self, histories: Ragged, tags: Ragged, listed: Ints) -> Explained:
         """What the scores of the items listed for each user, int64 (B, k), are made of."""
         history, whole = {}, {}
+        falls = np.zeros((len(histories.values), listed.shape[1]), np.float32)
         for scorer, features in self._weighted(histories):
-            history[scorer.name] = scorer.parts([weight for _, weight in features], histories, tags, listed)
+            weights = [weight for _, weight in features]
+            history[scorer.name], of_scorer = scorer.parts(weights, histories, tags, listed)
+            falls += of_scorer
         for scorer, users in zip(self.scorers, self.user_vectors(histories, tags), strict=True):
             of_columns = [row_products(users, scorer.item_vectors[column]) for column in listed.T]
             whole[scorer.name] = np.stack(of_columns, axis=1) if of_columns else np.zeros(listed.shape, np.float32)
-        return Explained(history, whole, self.shift(histories))
+        return Explained(history, falls, whole, self.shift(histories))
 
     def _weighted(self, histories: Ragged) -> Iterator[tuple[Scorer, list[tuple[Feature, Floats]]]]:
         """Each scorer with its features, and each feature with its weight for these users, (B,)."""

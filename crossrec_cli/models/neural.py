@@ -13,7 +13,7 @@ from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Bools, Ints, Ragged
 from crossrec_cli.interest.model import InterestModel, Items, UserEncoder
 from crossrec_cli.models.attribution import history_parts
-from crossrec_cli.models.base import Floats, NewItems, Scorer, TrainingData
+from crossrec_cli.models.base import Floats, NewItems, Parts, Scorer, TrainingData
 
 NAME = "neural"
 NEIGHBOURS, SHARPNESS = 20, 1 / 0.03
@@ -41,7 +41,7 @@ class NeuralFeature:
         users = self.encoder.eval().user_vectors(self.items, histories, tags).float().cpu().numpy()
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
 
-    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; of a sequence by how much the score falls without each interaction."""
         return history_parts(self.encoder.eval(), self.items, histories, tags, listed)
 

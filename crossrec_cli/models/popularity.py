@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from crossrec_cli.interest.batches import Ints, Ragged
-from crossrec_cli.models.base import Feature, Floats, Matrix, NewItems, Scorer, TrainingData, trained_purchases
+from crossrec_cli.models.base import Feature, Floats, Matrix, NewItems, Parts, Scorer, TrainingData, trained_purchases
 
 NAME, TAG_SALES = "popularity", "tag_sales"
 HALF_LIFE = 30 * 86400 * 10**6
@@ -32,9 +32,9 @@ class ItemFact:
         users[:, self.dimension] = 1
         return users
 
-    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; no interaction has any part in it."""
-        return np.zeros((len(histories.values), listed.shape[1]), np.float32)
+        return Parts.none(histories, listed)
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class TagSales:
         cells = (mean, (known.rows, self.first + known.values))
         return csr_array(cells, shape=(len(known.lengths), self.width)).toarray()
 
-    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+    def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; no interaction has any part in it."""
-        return np.zeros((len(histories.values), listed.shape[1]), np.float32)
+        return Parts.none(histories, listed)
 
 
 def popularity(data: TrainingData) -> Scorer:

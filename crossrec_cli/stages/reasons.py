@@ -101,15 +101,18 @@ class Why:
             some = slice(begin, begin + length)
             history = _History(given.values[some], in_target[some])
             for column in np.flatnonzero(shown[user]).tolist():
-                row = self._row(history, parts[:, some, column], int(listed[user, column]))
+                row = self._row(history, parts[:, some, column], found.falls[some, column], int(listed[user, column]))
                 rows.append(row | _rest(found, user, column, row[t.FROM_SOURCE] + row[t.FROM_TARGET]))
         return pa.Table.from_pylist(rows, schema=t.WHY)
 
-    def _row(self, history: _History, parts: Floats, item: int) -> dict[str, Any]:
-        """For one entry, what the history's items say for it, (scorers, items), and the first of them in words."""
+    def _row(self, history: _History, parts: Floats, falls: Floats, item: int) -> dict[str, Any]:
+        """For one entry, what the history's items say for it, (scorers, items), and the first of them in words.
+
+        The first are those without which the score falls most.
+        """
         part, names = parts.sum(axis=0), list(self.fused.names)
-        best = np.argsort(-part, kind="stable")[: self.most]
-        best = best[part[best] > 0]
+        best = np.argsort(-falls, kind="stable")[: self.most]
+        best = best[(falls[best] > 0) & (part[best] > 0)]
         speaks = part[part > 0].sum()
         named = [
             {

@@ -19,6 +19,7 @@ from crossrec_cli.models import neural
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.neural import NeuralFeature
 from crossrec_cli.models.saved import Files, load, save
 from crossrec_cli.models.scorers import SCORERS
 
@@ -109,7 +110,7 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
     listed = np.tile(np.arange(60, 75), (9, 1))
     for feature in scorer.features:
         chosen = feature.with_decay(decay) if hasattr(feature, "with_decay") else feature
-        parts = chosen.parts(histories, tags, listed)
+        parts, falls = chosen.parts(histories, tags, listed)
         assert parts.shape == (len(histories.values), 15)
         summed = np.stack([np.bincount(histories.rows, column, 9) for column in parts.T], axis=1)
         whole = products(chosen.user_vectors(histories, tags), scorer.item_vectors)[:, 60:75]
@@ -117,6 +118,15 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
             np.testing.assert_allclose(summed, whole, atol=1e-5)
         elif scorer.name == "popularity":
             assert not summed.any()
+        exact = (
+            not isinstance(feature, NeuralFeature) or feature.encoder.sequence is None
+        )  # that reads the latest alone
+        for user in range(3 if decay == 1 and exact else 0):
+            given, mine = histories.take(np.array([user])), tags.take(np.array([user]))
+            for place in range(len(given.values)):
+                rest = given.where(np.arange(len(given.values)) != place)
+                without = products(chosen.user_vectors(rest, mine), scorer.item_vectors)[0, 60:75]
+                np.testing.assert_allclose(falls[histories.starts[user] + place], whole[user] - without, atol=1e-4)
 
 
 def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
