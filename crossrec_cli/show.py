@@ -341,7 +341,8 @@ def _quality(console: Console, artifact: Artifact) -> None:
 def _counted(console: Console, artifact: Artifact) -> None:
     """What each scorer decides, the most first."""
     shares = sorted(artifact.manifest.summary["scorers"].items(), key=lambda pair: -pair[1])
-    console.say(f"what counts: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= COUNTS)}")
+    named = [f"{name} {share:.0%}" for name, share in shares if share >= COUNTS]
+    console.say(f"what counts: {', '.join(named) or 'nothing, as no scorer tells items apart'}")
 
 
 def _metrics(console: Console, artifact: Artifact) -> None:

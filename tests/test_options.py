@@ -37,7 +37,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "split": {"strategy": "time", "valid_from": 0.7, "test_from": 0.85},
         "encoder": {"pooling": "cls", "offline": True},
         "adapt": {"language_model": "lora", "text": {"objective": "pairs", "steps": 2, "rank": 2}},
-        "finetune": {"init": "scratch"},
+        "finetune": {"init": "scratch", "refit": False},
         "evaluate": {"mask_seen": False, "baselines": ["popularity", "ials"]},
         "recommend": {"also": ["jsonl"], "exclude_seen": False},
         "runtime.precision": "fp32",

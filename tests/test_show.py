@@ -11,7 +11,8 @@ import pytest
 from crossrec_cli import show
 from crossrec_cli.console import Console
 from crossrec_cli.errors import InputError
-from crossrec_cli.stages import CASES
+from crossrec_cli.pipeline.run import Outcome
+from crossrec_cli.stages import CASES, FINETUNE
 
 
 @pytest.fixture
@@ -40,3 +41,14 @@ def test_an_evaluation_beside_itself_is_the_same_one(evaluation, tmp_path):
     whole = evaluation("whole", [0.1, float("nan"), 0.9])
     found = show.against(Console(quiet=True), whole, whole, tmp_path, 0.05)
     assert (found["same_evaluation"], found["mean"], found["users"], found["unpaired"]) == (True, 0, 2, 0)
+
+
+def test_what_counts_is_told_the_most_first_and_of_a_model_that_knows_nothing(capsys, tmp_path):
+    def told(shares: dict[str, float]) -> str:
+        manifest = SimpleNamespace(wall_seconds=1.0, summary={"scorers": shares})
+        made = SimpleNamespace(manifest=manifest, path=tmp_path)
+        show.outcome(Console(), Outcome(FINETUNE, made, False, "config and inputs unchanged"))
+        return " ".join(capsys.readouterr().err.split())
+
+    assert told({"text": 0.245, "words": 0.015, "linear": 0.74}).endswith("what counts: linear 74%, text 24%")
+    assert told({"text": 0.0}).endswith("what counts: nothing, as no scorer tells items apart")

@@ -89,7 +89,9 @@ class Difference:
 
 def differences(ours: Floats, others: Mapping[str, Floats]) -> list[tuple[str, Difference, float]]:
     """Ours beside each other ranking: its name, the difference, and p raised for there being several."""
-    gains = np.column_stack([ours - theirs for theirs in others.values()]) if others else np.empty((len(ours), 0))
+    if not others:
+        return []
+    gains = np.column_stack([ours - theirs for theirs in others.values()])
     low, high = intervals(gains)
     ends = zip(gains.T, low.tolist(), high.tolist(), strict=True)
     found = [Difference.of_gain(gain, *of_gain) for gain, *of_gain in ends]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from crossrec_cli.evaluation import significance
-from crossrec_cli.evaluation.significance import Difference, holm, interval, intervals
+from crossrec_cli.evaluation.significance import Difference, differences, holm, interval, intervals
 
 
 def test_an_interval_is_as_wide_as_theory_says():
@@ -63,3 +63,7 @@ def test_holm_by_hand():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.6, 0.9])).tolist() == [1.0, 1.0]
     assert holm(np.array([])).tolist() == []
+
+
+def test_beside_nothing_there_is_no_difference():
+    assert differences(np.linspace(0, 1, 9), {}) == []

@@ -87,16 +87,6 @@ def test_the_best_of_many_are_those_of_a_sort(candidates):
     assert all(len(row.unique()) == 10 for row in places)
 
 
-@pytest.mark.parametrize("copied", [0, 10**9])
-def test_products_are_of_the_chosen_in_their_order(copied, monkeypatch):
-    monkeypatch.setattr(topk, "COPIED", copied)
-    monkeypatch.setattr(topk, "BLOCK", 3)
-    vectors, bias, users = torch.rand(20, 4), torch.rand(20), torch.rand(2, 4)
-    chosen = torch.tensor([1, 2, 5, 7, 8, 13, 19])
-    expected = (users @ vectors.T + bias)[:, chosen]
-    torch.testing.assert_close(topk.products(vectors, bias, chosen)(users), expected)
-
-
 def test_k_beyond_the_catalogue(histories, candidates):
     table = np.zeros((1, len(candidates)), np.float32)
     one = np.array([0])

@@ -24,7 +24,7 @@ def learner(shop) -> Learner:
     return Learner(config, 1, Compute(torch.device("cpu"), torch.float32), Silent(), shop.folder / "checkpoint")
 
 
-@pytest.mark.parametrize(("knows", "kind"), [("order", "hybrid"), ("linear", "bag")])
+@pytest.mark.parametrize(("knows", "kind"), [("order", "sequence"), ("linear", "bag")])
 def test_the_order_is_read_where_later_purchases_tell_more(learner, knows, kind):
     data, valid, _ = shops.shop(knows)
     asked = load_config(learner.config.run_path.parent / "config.yaml", ["interest.user_encoder=auto"])
@@ -55,7 +55,7 @@ def test_source_and_target_are_two_domains_of_what_was_bought_or_one_where_they_
 def test_scores_are_probabilities_in_the_mean_and_rank_as_the_scorer_that_knows(learner):
     """Each who is asked buys one item next, so the probabilities of all that are left come to about 1."""
     data, valid, test = shops.shop("text")
-    scorer = learner.fused(None, data, valid).among(target_of(data.histories))
+    scorer = learner.fused(None, data, data, valid)[0].among(target_of(data.histories))
     given = data.histories.items.take(test.users, test.history_lengths)
     chance = torch.sigmoid(scorer(given, data.histories.tags.take(test.users))).numpy()
     bought = np.zeros((test.count, len(data.is_target)), bool)
@@ -73,7 +73,7 @@ def test_validation_ranks_what_the_test_ranks(learner, mask_seen):
     valid = Cases(valid.users, valid.history_lengths, again)
     evaluate = learner.config.evaluate.model_copy(update={"mask_seen": mask_seen})
     learner = replace(learner, config=learner.config.model_copy(update={"evaluate": evaluate}))
-    fused = learner.fused(None, data, valid)
+    fused = learner.fused(None, data, data, valid)[0]
     found = ndcg(fused.among(target_of(histories)), histories, valid, mask_seen)
     assert (found > 0.3) is not mask_seen
     assert bool((fused.fusion.weights[:, list(fused.fusion.features).index("text")] > 0).all())
@@ -81,7 +81,7 @@ def test_validation_ranks_what_the_test_ranks(learner, mask_seen):
 
 def test_without_validation_the_scorers_count_as_is_usual_elsewhere(learner):
     data, valid, _ = shops.shop("text")
-    fusion = learner.fused(None, data, valid.of(np.arange(0))).fusion
+    fusion = learner.fused(None, data, data, valid.of(np.arange(0)))[0].fusion
     usual = np.array([PRIOR.get(name, 0.0) for name in fusion.features])
     assert usual.any()
     for weights in fusion.weights:
