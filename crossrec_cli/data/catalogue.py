@@ -240,10 +240,14 @@ def _within(category: ir.StringValue, names: Sequence[str]) -> ir.BooleanValue:
 
 
 def price_bands(items: ir.Table) -> ir.Table:
-    """With ``PRICE_BAND``: the third of its widest category's prices that the item is in; null without a price."""
+    """With ``PRICE_BAND``: the third of its widest category's prices that the item is in; null without a price.
+
+    Equal prices are in one band.
+    """
     widest = items[t.CATEGORY].re_replace(f"{PATH}.*$", "")
     priced = items[t.PRICE].notnull()
-    third = ibis.ntile(len(BANDS)).over(group_by=[widest, priced], order_by=[t.PRICE, t.ITEM_ID])
+    cheaper = ibis.rank().over(group_by=[widest, priced], order_by=items[t.PRICE])
+    third = cheaper * len(BANDS) // items.count().over(group_by=[widest, priced])
     band = ibis.cases(*((third == place, name) for place, name in enumerate(BANDS)), else_=ibis.null("string"))
     return items.mutate(**{t.PRICE_BAND: priced.ifelse(band, ibis.null("string"))})
 

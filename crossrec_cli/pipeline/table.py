@@ -142,7 +142,7 @@ def stage_of(file: str) -> str:
 _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
 STAGES = (
-    Stage(PREPROCESS, 3, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 4, (), ("data", "domains", "split"), _data_files),
     Stage(
         PRETRAIN_ADAPT,
         12,

@@ -83,6 +83,14 @@ def test_price_bands_are_thirds_of_the_widest_category(tmp_path):
     assert told(shop, "price")["i3"] == 4.5
 
 
+def test_equal_prices_are_in_one_band(tmp_path):
+    """Whatever their ids: a band must not tell where an item stands in the file or the alphabet."""
+    items = pd.DataFrame({"item": [f"i{nth}" for nth in range(6)], "title": "x", "kind": "Toys"})
+    shop = shop_of(tmp_path, items.assign(price=[2.5] * 5 + [9.0]))
+    bands = told(shop, "price_band")
+    assert [bands[f"i{nth}"] for nth in range(6)] == ["low"] * 5 + ["high"]
+
+
 def test_the_language_is_told_from_the_text_where_it_is_not_given(tmp_path):
     titles = [
         "The complete works of Shakespeare, with all the plays and sonnets",
