@@ -40,7 +40,7 @@ PRIOR = {
 """What a feature is worth before any question is seen, in standard deviations; others nothing."""
 SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
 """Features whose weights may be negative."""
-ENOUGH = {"ftol": 1e-7}
+ENOUGH = 1e-7
 """An optimisation ends where a step makes the loss smaller by less than this share."""
 TO_PRIOR, TO_COMMON = 10.0, 100.0
 """Strength of the pull of the mean weights to their prior, and of each group's weights to the mean: what it costs, in
@@ -145,7 +145,7 @@ def fit(scored: Mapping[str, tuple[Floats, Floats]], questions: Questions) -> Fu
     start = np.tile(prior, len(GROUPS))
     bounds = [(None if name in SIGNED else 0, None) for name in scored] * len(GROUPS)
     found = scipy.optimize.minimize(
-        likelihood.penalised, start, args=(prior,), jac=True, method="L-BFGS-B", bounds=bounds, options=ENOUGH
+        likelihood.penalised, start, args=(prior,), jac=True, method="L-BFGS-B", bounds=bounds, tol=ENOUGH
     )
     weights = found.x.reshape(len(GROUPS), -1).astype(np.float32)
     slope, shift = likelihood.calibrated(weights)
@@ -162,7 +162,7 @@ def log_loss(scored: Sequence[tuple[Floats, Floats]], questions: Questions) -> f
         return value, gradient.sum(axis=0)
 
     start, bounds = np.full(len(scored), 0.2), [(0, None)] * len(scored)
-    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=ENOUGH)
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, tol=ENOUGH)
     return float(found.fun) / max(len(questions.bought), 1)
 
 
