@@ -66,7 +66,7 @@ class Rates(Section):
 class Training(Section):
     """One run of the training loop."""
 
-    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 20
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 15
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Learning rate at the start; it falls to zero along a straight line."""
     batch_size: Count = 128
@@ -101,7 +101,7 @@ class TextTraining(Section):
 
 
 class Adapt(Training):
-    """pretrain-adapt: learn from what the source domain's buyers buy."""
+    """pretrain-adapt: learn from what is bought in both domains."""
 
     language_model: Literal["frozen", "lora", "full"] = "frozen"
     """Whether the language model itself learns from the source. What it learned is kept only where it ranks the source
@@ -110,12 +110,11 @@ class Adapt(Training):
 
 
 class Finetune(Training):
-    """finetune: go on with what the buyers of the target domain buy there."""
+    """finetune: go on with both domains, which count alike however little is bought in the target."""
 
     init: Literal["adapted", "scratch"] = "adapted"
     """Start from what both domains taught, or from nothing but the texts."""
-    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 4
-    lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    epochs: Annotated[int, Field(ge=0, lt=2**31)] = 10
     refit: bool = True
     """Once the scorers are weighed, have all of them learn from what validation held back as well: the newest that a
     shop has. The baselines of ``evaluate`` do the same."""

@@ -152,7 +152,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        16,
+        17,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),

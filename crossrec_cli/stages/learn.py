@@ -60,24 +60,24 @@ class Learner:
         """
         names = [name for name in self.config.interest.scorers if name != neural.NAME]
         candidates, mask_seen = target_of(data.histories), self.config.evaluate.mask_seen
-        trained, epochs = self._from_target(adapted, data, t.TARGET)
+        trained, epochs = self._finetuned(adapted, data, t.TARGET)
         with self.report.progress("fusing scorers", 1, "fits") as advance:
             fused = Fused.fitted(names, data, valid, candidates, mask_seen, self.seed, trained)
             advance(1)
         learned = Learned(epochs, ndcg(fused.among(candidates), data.histories, valid, mask_seen))
         if not self.config.finetune.refit:
             return fused, learned
-        return fused.refitted(latest, self.seed, self._from_target(adapted, latest, "refit")[0]), learned
+        return fused.refitted(latest, self.seed, self._finetuned(adapted, latest, "refit")[0]), learned
 
-    def _from_target(
+    def _finetuned(
         self, adapted: InterestModel | None, data: TrainingData, name: str
     ) -> tuple[list[Scorer], list[Epoch]]:
-        """Go on with what is bought in the target; the scorer that this gives."""
+        """Go on with both domains; the scorer that this gives."""
         if adapted is None:
             return [], []
         model, training, domain = copy.deepcopy(adapted), self.config.finetune, data.histories.domain
         model.tower.popularity.copy_(torch.from_numpy(domain.popularity))
-        sampler = self.sampler(data.histories, (domain.is_target & domain.trained,), training)
+        sampler = self.sampler(data.histories, of_both(data.histories), training)
         learned = self._fit(model, sampler, training, self.seed + 1, name)
         return [neural.neural(model, data)], learned
 
