@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from conftest import WORDS, make_shop, random_bert
-from crossrec_cli.interest.ensemble import Ensemble
 from test_stages import right_taste_share
 
 from crossrec_cli.config.schema import Encoder, Interest
 from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.interest.batches import Domain
+from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.runtime import Compute
 
 LANGUAGES = ("", "ito", "ska")
@@ -71,11 +72,8 @@ def nearest_is_a_translation(folder: Path) -> float:
     embeddings = TextEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
     everywhere = np.ones(len(texts), bool)
     torch.manual_seed(0)
-    model = (
-        Ensemble.create(Interest(dim=64), embeddings, Domain(everywhere, everywhere.astype(int)), tags=0)
-        .eval()
-        .members[0]
-    )
+    white, domain = Whitening.of(embeddings)(embeddings), Domain(everywhere, everywhere.astype(int))
+    model = InterestModel(Interest(dim=64, user_encoder="bag"), white, domain, tags=0).eval()
     with torch.no_grad():
         alike = torch.nn.functional.normalize(model.tower().vectors)
         alike = alike @ alike.T - 2 * torch.eye(len(texts))

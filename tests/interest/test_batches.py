@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Cases, Ragged, Sampler, load_histories
+from crossrec_cli.interest.batches import Candidates, Cases, Ragged, Sampler, load_histories
 from crossrec_cli.stages.events import with_events
 from crossrec_cli.stages.load import World
 
@@ -65,7 +65,7 @@ def test_no_list_at_all():
 def sampler() -> Sampler:
     predict = np.array([False, True] * 5)  # odd items
     histories = Ragged.of([[1, 2, 3, 4], [2, 4, 6], list(range(10)), [9]])
-    return Sampler(histories, Ragged.of([[]] * 4), predict, batch_size=2, window=3)
+    return Sampler(histories, Ragged.of([[]] * 4), (predict,), batch_size=2, window=3)
 
 
 def test_an_epoch_is_every_user_with_something_to_ask_for_once(sampler):
@@ -91,7 +91,7 @@ def test_halves_share_nothing_and_ask_for_predictable_items_alone(sampler):
 
 
 def test_of_some_users_nothing_is_given(sampler):
-    long = Sampler(Ragged.of([list(range(10))] * 2000), Ragged.of([[]] * 2000), sampler.predict, 2000, window=3)
+    long = Sampler(Ragged.of([list(range(10))] * 2000), Ragged.of([[]] * 2000), sampler.domains, 2000, window=3)
     halves = long.set_examples(np.arange(2000), np.random.default_rng(0))
     assert 0.08 < (halves.given.lengths == 0).mean() < 0.12
     asked = np.bincount(halves.rows.numpy(), minlength=2000)
@@ -117,7 +117,7 @@ def test_a_short_history_is_one_window(sampler):
 
 
 def test_examples_carry_the_weights_of_their_items(sampler):
-    heavy = Sampler(weighted(sampler.histories), sampler.tags, sampler.predict, batch_size=3, window=3)
+    heavy = Sampler(weighted(sampler.histories), sampler.tags, sampler.domains, batch_size=3, window=3)
     users = np.array([2, 3, 0])
     for seed in range(20):
         halves = heavy.set_examples(users, np.random.default_rng(seed))
@@ -154,42 +154,41 @@ def test_histories_are_read_with_their_weights():
 
 
 def test_every_item_is_a_candidate_where_they_are_few(sampler):
-    found = sampler.candidates(np.array([3]), 5, np.random.default_rng(0))
+    found = Candidates.sampled(sampler.predict, np.array([3]), 5, np.random.default_rng(0))
     assert found.items.tolist() == [1, 3, 5, 7, 9]
     assert found.shift is None
 
 
 def test_sampled_candidates_stand_for_the_whole_catalogue():
     """Over many draws, the sum that a softmax divides by is that over all items, and what is asked for counts once."""
-    predict = np.arange(300) < 200
+    domain = np.arange(300) < 200
     scores = np.random.default_rng(1).normal(size=300)
-    sampler = Sampler(Ragged.of([[0]]), Ragged.of([[]]), predict, batch_size=1, window=2)
     asked = np.array([5, 150, 5, 7])
     sums = []
     for seed in range(4000):
-        found = sampler.candidates(asked, 40, np.random.default_rng(seed))
+        found = Candidates.sampled(domain, asked, 40, np.random.default_rng(seed))
         assert found.items[:3].tolist() == [5, 7, 150]
         assert found.shift[:3].tolist() == [0, 0, 0]
         assert found.asked_for == 3
         assert len(found.items) == 40
         assert not np.isin(found.items[3:], asked).any()
-        assert predict[found.items].all()
+        assert domain[found.items].all()
         sums.append(np.exp(scores[found.items] + found.shift).sum())
     assert np.mean(sums) == pytest.approx(np.exp(scores[:200]).sum(), rel=0.01)
 
 
 def test_some_are_drawn_however_many_are_asked_for():
-    sampler = Sampler(Ragged.of([[0]]), Ragged.of([[]]), np.ones(100, bool), batch_size=1, window=2)
-    found = sampler.candidates(np.arange(60), 40, np.random.default_rng(0))
+    domain = np.ones(100, bool)
+    found = Candidates.sampled(domain, np.arange(60), 40, np.random.default_rng(0))
     assert len(found.items) == 70
-    found = sampler.candidates(np.arange(100), 40, np.random.default_rng(0))
+    found = Candidates.sampled(domain, np.arange(100), 40, np.random.default_rng(0))
     assert found.items.tolist() == list(range(100)), "of no others, none"
 
 
 def test_users_of_like_length_share_a_batch():
     lengths = np.random.default_rng(0).integers(1, 40, 500)
     histories = Ragged(np.zeros(lengths.sum(), np.int64), lengths)
-    sampler = Sampler(histories, Ragged.of([[]] * 500), np.array([True]), batch_size=10, window=30, by_length=True)
+    sampler = Sampler(histories, Ragged.of([[]] * 500), (np.array([True]),), batch_size=10, window=30, by_length=True)
     epochs = [list(sampler.epoch(np.random.default_rng(seed))) for seed in (0, 1)]
     for batches in epochs:
         assert sorted(np.concatenate(batches)) == list(range(500))

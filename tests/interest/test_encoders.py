@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from crossrec_cli.interest.ensemble import Ensemble
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain
 from crossrec_cli.interest.encoders import SequenceEncoder
+from crossrec_cli.interest.model import InterestModel
 
 
 def test_the_latest_purchase_tells_the_most_however_small_its_vector():
@@ -32,7 +32,7 @@ def test_items_are_whole_where_the_encoder_drops_of_what_it_reads(kind, drops):
     torch.manual_seed(0)
     config = Interest(dim=8, user_encoder=kind, dropout=0.5, id_dropout=0.0)
     domain = Domain(np.ones(20, bool), np.ones(20, int))
-    [model] = Ensemble.create(config, np.eye(20, dtype=np.float32), domain, tags=0).members
+    model = InterestModel(config, np.eye(20, dtype=np.float32), domain, tags=0)
     assert torch.equal(model.train().tower().vectors, model.eval().tower().vectors) != drops
     if model.sequence is not None:
         given = torch.randn(3, 8), torch.randn(3, 4, 8), torch.ones(3, 4)

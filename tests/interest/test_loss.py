@@ -67,26 +67,3 @@ def test_nothing_to_predict_is_no_loss():
     found.backward()
     assert found == 0
     assert parts[0].grad.abs().sum() == 0
-
-
-def test_bce_is_that_of_a_plain_loop():
-    parts, (rows, items, weights) = problem()
-    users, vectors, bias = parts
-    drawn = torch.tensor([3, 39, 7, 7])  # one of them twice, and item 3 is asked of user 0
-    total = torch.zeros(())
-    for row, item, weight in zip(rows, items, weights, strict=True):
-        total -= 0.4 * weight * torch.nn.functional.logsigmoid(users[row] @ vectors[item] + bias[item])
-        for other in drawn:
-            if not ((rows == row) & (items == other)).any():
-                score = users[row] @ vectors[other] + bias[other]
-                total -= 0.25 * weight * torch.nn.functional.logsigmoid(-score)
-    expected = total / weights.sum()
-    found = loss.bce_loss(*parts, rows, items, weights, drawn, each=0.25, beta=0.4)
-    torch.testing.assert_close(found, expected)
-    assert loss.bce_loss(*parts, *(part[:0] for part in (rows, items, weights)), drawn) == 0
-
-
-def test_gbce_takes_back_as_much_as_the_paper_says():
-    assert loss.gbce_beta(256, 12_102, calibration=0) == pytest.approx(1)
-    assert loss.gbce_beta(256, 12_102, calibration=1) == pytest.approx(256 / 12_101)
-    assert loss.gbce_beta(256, 200) == 1, "with all of them there is nothing to take back"

@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from crossrec_cli.interest.ensemble import Ensemble
 
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.interest.batches import Domain, NextExamples, Ragged
 from crossrec_cli.interest.encoders import TARGET_WEIGHT
-from crossrec_cli.interest.model import InterestModel, whitening
+from crossrec_cli.interest.model import InterestModel
 
 ENCODERS = ["bag", "sequence", "hybrid"]
 ONE = torch.arange(1)
@@ -22,9 +21,9 @@ def domain_of(items: int, trained: np.ndarray | None = None) -> Domain:
 
 def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> InterestModel:
     torch.manual_seed(0)
-    embeddings = np.random.default_rng(0).normal(size=(items, 12)).astype(np.float32)
+    texts = np.random.default_rng(0).normal(size=(items, 12)).astype(np.float32)
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
-    model = Ensemble.create(config, embeddings, domain_of(items, trained), tags=3).members[0]
+    model = InterestModel(config, texts, domain_of(items, trained), tags=3)
     torch.nn.init.normal_(model.tags.weight)
     torch.nn.init.normal_(model.nobody)
     return model.eval()
@@ -41,36 +40,6 @@ def weighted(items: list[int], weights: list[float]) -> Ragged:
 def users_of(model: InterestModel, histories: Ragged, tags: Ragged | None = None) -> torch.Tensor:
     with torch.no_grad():
         return model.user_vectors(model.tower(), histories, tags or ragged(*[[]] * len(histories.lengths)))
-
-
-def test_whitened_directions_are_uncorrelated_and_more_alike():
-    rng = np.random.default_rng(0)
-    skewed = (rng.normal(size=(5000, 6)) * [100, 30, 10, 3, 1, 0.3] + 5).astype(np.float32)
-    white = whitening(skewed)
-    after = ((torch.from_numpy(skewed) - white.mean) @ white.matrix).numpy()
-    covariance = np.cov(after.T, bias=True)
-    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-4)
-    assert np.diag(covariance).sum() == pytest.approx(1, abs=1e-3)
-    assert np.linalg.cond(covariance) < np.linalg.cond(np.cov(skewed.T)) / 5
-
-
-def test_whitening_a_small_catalogue_keeps_alike_texts_near_each_other():
-    """With as many directions as items, full whitening would make all distances equal."""
-    rng = np.random.default_rng(0)
-    group = np.repeat(np.arange(4), 10)
-    embeddings = (3 * rng.normal(size=(4, 64))[group] + rng.normal(size=(40, 64))).astype(np.float32)
-    white = whitening(embeddings)
-    after = torch.nn.functional.normalize((torch.from_numpy(embeddings) - white.mean) @ white.matrix)
-    alike = (after @ after.T).numpy()
-    same = group[:, None] == group
-    assert alike[same & ~np.eye(40, dtype=bool)].min() > alike[~same].max()
-
-
-@pytest.mark.parametrize("items", [1, 2, 5])
-def test_whitening_stands_few_or_equal_texts(items):
-    white = whitening(np.ones((items, 4), np.float32))
-    assert torch.isfinite(white.matrix).all()
-    assert torch.equal((torch.ones(items, 4) - white.mean) @ white.matrix, torch.zeros(items, white.matrix.shape[1]))
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -180,7 +149,7 @@ def test_a_cold_item_stands_by_its_text_alone():
 def test_dropping_an_id_drops_its_bias_too():
     torch.manual_seed(0)
     config = Interest(dim=8, id_dropout=0.5, dropout=0.0, user_encoder="bag")
-    model = Ensemble.create(config, np.zeros((2000, 4), np.float32), domain_of(2000), tags=0).members[0]
+    model = InterestModel(config, np.zeros((2000, 4), np.float32), domain_of(2000), tags=0)
     with torch.no_grad():
         model.tower.bias += 1
         model.tower.adaptor.bias.zero_()
