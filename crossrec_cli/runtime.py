@@ -22,8 +22,6 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
-    compile: bool = False
-    """Whether what repeats is compiled first."""
 
     def autocast(self) -> torch.autocast:
         """A context in which matrix products run in ``dtype``; with float32 it changes nothing."""
@@ -42,11 +40,7 @@ def prepare(runtime: Runtime, seed: int) -> Compute:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it
     device = torch.device(_device(_own(runtime.device)))
-    if runtime.compile:
-        from torch._inductor import config  # noqa: PLC0415  takes a second to import
-
-        config.fallback_random = True  # so that what is compiled drops out what it would have dropped out otherwise
-    return Compute(device, _dtype(runtime.precision, device), runtime.compile)
+    return Compute(device, _dtype(runtime.precision, device))
 
 
 @contextmanager

@@ -78,7 +78,6 @@ ELSEWHERE: dict[Value, str] = {
     ("encoder.trust_remote_code", True): "encoder/test_embed.py::test_a_model_that_brings_its_own_code_is_asked_for",
     ("encoder.allow_pickle_weights", True): "encoder/test_locate.py::test_pickled_weights_are_read_only_where",
     ("split.strategy", "leave_last_out"): "data/test_split.py::test_leave_last_out_against_a_plain_loop",
-    ("runtime.compile", True): "interest/test_train.py::test_a_compiled_encoder_learns_the_same",
     ("runtime.precision", "fp16"): "test_stages.py::test_an_unavailable_device_or_model_has_its_code",
     ("tune.search.log", True): "test_tune.py::test_the_best_by_validation_is_found",
     ("tune.search.log", False): "test_tune.py::test_the_best_by_validation_is_found",

@@ -349,9 +349,6 @@ class Runtime(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     num_threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as this process may use cores."""
-    compile: bool = False
-    """Have torch.compile compile the sequence encoder between its dropouts. It takes a minute; on a CPU it needs a C++
-    compiler, and gained nothing (benchmarks/README.md)."""
     checkpoint_every: Annotated[str, Field(pattern=r"^[1-9]\d* (steps?|minutes?)$")] = "5 minutes"
     """How much of its training a killed run loses, as in ``5 minutes`` or ``100 steps``."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None

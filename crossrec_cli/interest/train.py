@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, of, restore_moments, under
 from crossrec_cli.config.schema import Training
-from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.interest.batches import Ints, Sampler
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.objective import Batch
@@ -73,10 +72,7 @@ def fit(
 
     Raises:
         ConfigError: if the loss is no longer a number, or memory runs out.
-        UnavailableError: if the model is to be compiled and cannot be.
     """
-    if compute.compile and model.sequence is not None:
-        model.sequence.compile(dynamic=True)
     distributed.from_leader(model.state_dict().values())
     saved = checkpoint.load() if checkpoint else None
     if saved and FINISHED in saved[1]:
@@ -214,21 +210,14 @@ class _Run:
 
     def _backward(self, users: Ints, parts: list[Ints], key: list[int]) -> float:
         chance, rng, value = int(np.random.SeedSequence(key).generate_state(1)[0]), np.random.default_rng(key), 0.0
-        try:
+        with self.compute.autocast():
+            batch = Batch.of(self.model, self.sampler, users, self.training.candidates, rng)
+        for part in parts:
+            torch.manual_seed(chance)  # so that the same items do without their ids in all parts
             with self.compute.autocast():
-                batch = Batch.of(self.model, self.sampler, users, self.training.candidates, rng)
-            for part in parts:
-                torch.manual_seed(chance)  # so that the same items do without their ids in all parts
-                with self.compute.autocast():
-                    loss = batch.loss(self.model, part)
-                self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
-                value += float(loss.detach())
-        except RuntimeError as error:
-            if self.compute.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                raise UnavailableError(
-                    f"runtime.compile: {_cause(str(error))}; set it to false, or see that there is a compiler"
-                ) from None
-            raise
+                loss = batch.loss(self.model, part)
+            self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
+            value += float(loss.detach())
         return value
 
     def _update(self) -> None:
@@ -267,12 +256,6 @@ class _Run:
         self.scaler.load_state_dict(facts["scaler"])
         self.epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
         self.epoch, self.step, self.loss, self.seconds = (facts[n] for n in ("epoch", "step", "loss", "seconds"))
-
-
-def _cause(message: str) -> str:
-    """What the compiler's error comes from: where a process of its own raised it, the end of that one's traceback."""
-    raised = re.findall(r"^[\w.]+(?:Error|Exception|Exit): .*\S", message, re.MULTILINE)
-    return str(raised[-1]) if "Traceback" in message and raised else message.splitlines()[0]
 
 
 def _peak(compute: Compute) -> int | None:

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
 from conftest import needs_gpu
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.config.schema import Interest, Runtime, Training
-from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.config.schema import Interest, Training
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.interest.batches import Domain, Ragged, Sampler
 from crossrec_cli.interest.model import InterestModel
 from crossrec_cli.interest.objective import Batch
-from crossrec_cli.interest.train import _cause, fit
+from crossrec_cli.interest.train import fit
 from crossrec_cli.reporting import Silent
-from crossrec_cli.runtime import Compute, prepare
+from crossrec_cli.runtime import Compute
 
 
 @pytest.mark.parametrize("telling", ["source", "target"])
@@ -89,57 +87,6 @@ def test_a_smaller_rate_moves_less():
         fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
         far.append((model.tower.adaptor.weight - before).norm().item())
     assert far[1] == pytest.approx(far[0] / 10, rel=0.3)
-
-
-def compiled(compile: bool) -> list[float]:
-    model, sampler = example("sequence")
-    compute = prepare(Runtime(device="cpu", precision="fp32", num_threads=1, compile=compile), 0)
-    return [epoch.loss for epoch in fit(model, sampler, Training(epochs=2, lr=0.01), 0, compute, Silent())]
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_encoder_learns_the_same(monkeypatch):
-    calls = []
-    monkeypatch.setattr(torch.nn.Module, "compile", count(torch.nn.Module.compile, calls))
-    plain = compiled(False)
-    assert not calls
-    assert compiled(True) == pytest.approx(plain, rel=1e-4)
-    assert len(calls) == 1
-
-
-def count(function, calls: list):
-    def counted(*arguments, **named):
-        calls.append(arguments)
-        return function(*arguments, **named)
-
-    return counted
-
-
-def test_what_a_compilers_process_raised_is_told():
-    """As torch puts it, with the traceback of the process that it compiles in."""
-    message = """SubprocException: An exception occurred in a subprocess:
-
-Name=triton_poi_fused_0
-Traceback (most recent call last):
-  File "worker.py", line 3, in job
-    raise ValueError("a cause: one")
-ValueError: a cause: one
-
-Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace
-"""
-    assert _cause(message) == "ValueError: a cause: one"
-    assert _cause("InvalidCxxCompiler: No working C++ compiler\nSet TORCH_LOGS") == (
-        "InvalidCxxCompiler: No working C++ compiler"
-    )
-
-
-def test_without_a_compiler_it_says_what_to_set(monkeypatch, tmp_path):
-    torch._dynamo.reset()
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    with pytest.raises(UnavailableError, match=r"runtime\.compile: .*; set it to false") as caught:
-        compiled(True)
-    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
@@ -230,17 +177,6 @@ def test_a_training_killed_on_a_gpu_goes_on_there(kind, tmp_path):
     with pytest.raises(KilledError):
         trained(Dying(path, "11 steps"))
     assert trained(Checkpoint(path, "5 minutes")) == pytest.approx(trained(None), rel=1e-4)
-
-
-@needs_gpu
-def test_a_compiled_encoder_learns_the_same_on_a_gpu():
-    losses = []
-    for compiled in (False, True):
-        compute = prepare(Runtime(device="cuda", precision="fp32", compile=compiled), 0)
-        model, sampler = example("sequence")
-        rows = fit(model.to(compute.device), sampler, Training(epochs=2, lr=0.03), 1, compute, Silent())
-        losses.append([row.loss for row in rows])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 @needs_gpu
