@@ -136,17 +136,3 @@ def test_lists_need_a_model_that_is_up_to_date(trained, crossrec):
     done = crossrec("recommend", trained.path, "--user", "new", "--set", "finetune.epochs=9")
     assert done.exit_code == ExitCode.ARTIFACT
     assert "run 'crossrec finetune' first" in done.stderr
-
-
-def test_an_index_gives_the_same_lists_and_tells_how_much_it_finds(trained, crossrec):
-    before = trained.table("recommend", "recommendations")
-    done = crossrec("recommend", trained.path, "--set", "recommend.index=hnsw", "--json")
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["stages"][0]["summary"]["recall"] == 1.0
-    assert "finds 100.00% of the best 5" in " ".join(done.stderr.split())
-    after = trained.table("recommend", "recommendations")
-    assert after["item_id"].tolist() == before["item_id"].tolist()
-    told = crossrec(
-        "recommend", trained.path, "--set", "recommend.index=hnsw", "--user", "new", "--why-not", "jazz-book-1"
-    )
-    assert told.stdout == crossrec("recommend", trained.path, "--user", "new", "--why-not", "jazz-book-1").stdout

