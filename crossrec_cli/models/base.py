@@ -203,7 +203,8 @@ class HistoryFeature:
         along, own = row_products(sums[rows], vectors), row_products(vectors, vectors)
         rest = np.sqrt(np.maximum(length**2 - 2 * scaled * along + scaled**2 * own, 1e-12))
         added = scaled[:, None] * products
-        whole = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows))))) @ added
+        shape = len(histories.lengths), len(rows)
+        whole = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape) @ added
         left = np.where(rest[:, None] > 1e-5, (whole[rows] - added) / rest[:, None], 0)
         falls = whole[rows] / length[:, None] - left
         return Parts((added / length[:, None]).astype(np.float32), falls.astype(np.float32))

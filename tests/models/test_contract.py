@@ -92,6 +92,13 @@ def test_a_user_without_history_or_tags_is_scored(scorer: Scorer, data: Training
     assert np.isfinite(found).all()
 
 
+def test_of_users_without_history_alone_nothing_is_of_an_interaction(scorer: Scorer, data: TrainingData) -> None:
+    nobody = Ragged.of([[], []])
+    weights = [np.ones(2, np.float32)] * len(scorer.features)
+    for parts in scorer.parts(weights, nobody, nobody, np.array([[61, 62, 63]] * 2)):
+        assert parts.shape == (0, 3)
+
+
 def test_an_item_without_text_asks_for_nothing_by_its_text(scorer: Scorer, data: TrainingData) -> None:
     found = scores(scorer, Ragged.of([[3]]), Ragged.of([[]]))
     if scorer.name in ("text", "words"):
