@@ -65,10 +65,9 @@ def learning(facts: Facts) -> Section:
             text = f"From {data[0]['value']:.4f} in the first epoch to {data[-1]['value']:.4f} in the last."
             drawn.append(Chart(f"{stage}, loss", text, charts.curve(data, "Loss")))
     text = (
-        "Of the scorers neural alone learns by epochs: first from source and target at once (pretrain-adapt), then "
-        "from the target (finetune). The loss is the mean over purchases of −log of the probability that it gave to "
-        "what was bought, summed over its ways to read a history; each stage has its own candidates, so that the two "
-        "losses are not to be compared."
+        "Of the scorers neural alone learns by epochs, from source and target at once: in pretrain-adapt, and on in "
+        "finetune. The loss is the mean over purchases of −log of the probability that it gave to what was bought "
+        "among the items of the same domain, summed over its ways to read a history."
     )
     if not drawn:
         text = "No scorer learned by epochs here."
