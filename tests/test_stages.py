@@ -642,6 +642,24 @@ def test_two_platforms_run_to_the_end(shop, crossrec):
     assert {"shop:new", "other:new"} <= users
 
 
+def test_quick_leaves_the_trained_scorer_out(shop, crossrec):
+    assert crossrec("run", shop.path, "--quick").exit_code == 0
+    scorers = set(shop.table("finetune", "fusion")["scorer"].dropna())
+    assert scorers == {"text", "words", "attributes", "popularity", "neighbours", "linear"}
+    assert shop.table("finetune", "history").empty
+    found = shop.table("evaluate", "metrics").query("segment == 'all' and metric == 'ndcg'").groupby("model")["value"]
+    assert found.max()["crossrec"] > found.max()["popularity"]
+
+
+def test_probabilities_are_measured_by_target_history_and_for_items_nobody_bought(shop, crossrec):
+    assert crossrec("run", shop.path, "--quick").exit_code == 0
+    found = shop.table("evaluate", "accuracy")
+    target = found[found["domain"] == "target"].set_index("segment")
+    parts = target[[name.startswith("target history") for name in target.index]]
+    assert parts["bought"].sum() == target.loc["all", "bought"]
+    assert (target["log_loss"] < 2 * target["base_log_loss"]).all()
+
+
 def test_a_target_without_training_purchases_warns_and_still_recommends(shop, crossrec):
     path = shop.folder / "interactions.parquet"
     rows = pd.read_parquet(path)

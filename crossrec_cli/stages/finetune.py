@@ -28,11 +28,11 @@ def run(job: Job) -> Summary:
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
         job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")
+    if not (data.is_target & data.histories.domain.trained).any():
+        job.report.warn("no target purchase is left to train on; only what the source teaches is known")
     adapted = _start(job, config, data) if neural.NAME in config.interest.scorers else None
     latest = training_data(job.inputs, load_world(job.inputs, validated=True))
     fused, learned = learner.fused(adapted and adapted.to(compute.device), data, latest, valid)
-    if adapted and config.finetune.epochs and not learned.epochs:
-        job.report.warn("no target purchase is left to train on; the neural scorer stays as both domains taught it")
     if not distributed.leads():
         return {}
     save(fused, world.items, written(job))

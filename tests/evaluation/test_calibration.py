@@ -45,5 +45,6 @@ def test_accuracy_by_hand():
     found = Accuracy.of(np.array([0.9, 0.2, 0.4, 0.4]), np.array([1.0, 0.0, 1.0, 0.0]))
     assert found.auc == pytest.approx((1 + 1 + 1 + 0.5) / 4), "a tie is half a win"
     assert found.log_loss == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.6]).mean())
+    assert found.base_log_loss == pytest.approx(np.log(2)), "half were bought"
     assert found.brier == pytest.approx((0.01 + 0.04 + 0.36 + 0.16) / 4)
     assert (found.pairs, found.bought) == (4, 2)
