@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import WORDS, make_shop, random_bert
-from test_stages import right_taste_share
+from test_stages import books_found
 
 from crossrec_cli.config.schema import Encoder, Interest
 from crossrec_cli.encoder.embed import TextEncoder
@@ -87,7 +87,7 @@ def test_three_languages_of_one_item_land_together(multilingual, untaught):
 
 
 def shares_across_languages(folder: Path, model: Path, crossrec) -> tuple[float, float]:
-    """``right_taste_share`` of the planted shop with its records in one language and its books in another.
+    """``books_found`` of the planted shop with its records in one language and its books in another.
 
     And of what reads most like queries in a third, how much is what they name.
     """
@@ -104,7 +104,7 @@ def shares_across_languages(folder: Path, model: Path, crossrec) -> tuple[float,
         assert done.exit_code == 0, done.output
         results = sorted(json.loads(done.stdout)["found"]["results"], key=lambda row: -row["relevance"])
         right += [row["item_id"].startswith(wanted.replace(" ", "-")) for row in results[:10]]
-    return right_taste_share(shop), float(np.mean(right))
+    return books_found(shop), float(np.mean(right))
 
 
 def test_a_taste_and_a_query_cross_from_one_language_to_another(multilingual, mistaught, tmp_path, crossrec):
@@ -112,7 +112,7 @@ def test_a_taste_and_a_query_cross_from_one_language_to_another(multilingual, mi
     for name, model in (("multilingual", multilingual), ("mistaught", mistaught)):
         (tmp_path / name).mkdir()
         shares[name], searches[name] = shares_across_languages(tmp_path / name, model, crossrec)
-    assert shares["multilingual"] > 0.7
-    assert shares["multilingual"] > shares["mistaught"] + 0.3
+    assert shares["multilingual"] > 0.3
+    assert shares["multilingual"] > shares["mistaught"] + 0.2
     assert searches["multilingual"] > 0.9
     assert searches["mistaught"] < 0.7

@@ -25,12 +25,15 @@ def stages_that_ran(output: str) -> list[str]:
     return [stage["stage"] for stage in json.loads(output)["stages"] if stage["ran"]]
 
 
-def right_taste_share(shop: Shop) -> float:
-    """Of the test's metal people, who have no book in training: how many of their five books are metal books?"""
-    lists = shop.table("recommend", "recommendations")
-    lists = lists[lists["user_id"].str.fullmatch(r"metal\d+")]
-    assert len(lists) == 40 * 5
-    return lists["item_id"].str.startswith("metal").mean()
+def books_found(shop: Shop) -> float:
+    """Of the test's metal and blues people, who have no book until then: how many find theirs among five?
+
+    Of the 12 books of their taste 5 hit .42 by chance, of the 24 that are not jazz .21, of all 36 .14.
+    """
+    per_user = shop.table("evaluate", "per_user").query("model == 'crossrec'")
+    mine = per_user[per_user["user_id"].str.fullmatch(r"(metal|blues)\d+")]
+    assert len(mine) == 80
+    return mine["hr@5"].mean()
 
 
 def test_text_carries_a_taste_from_source_to_target(trained):
@@ -48,17 +51,18 @@ def test_text_carries_a_taste_from_source_to_target(trained):
     cases = trained.table("preprocess", "cases")
     metal_tests = cases[(cases["split"] == "test") & cases["user_index"].isin(records)]
     assert len(metal_tests) == 40
-    per_user = trained.table("evaluate", "per_user")
-    mine = per_user[(per_user["model"] == "crossrec") & per_user["user_id"].str.fullmatch(r"metal\d+")]
-    assert mine["hr@5"].mean() > 0.25, "of 12 metal books 5 hit .42 by chance, of all 36 books .14"
-    assert right_taste_share(trained) > 0.9
+    assert books_found(trained) > 0.3
+    lists = trained.table("recommend", "recommendations")
+    lists = lists[lists["user_id"].str.fullmatch(r"metal\d+")]
+    assert len(lists) == 40 * 5
+    assert lists["item_id"].str.startswith("metal").mean() > 0.9, "who has a metal book by now"
 
 
 def test_without_text_the_taste_does_not_arrive(tmp_path, tiny_bert, crossrec):
     """The same shop with texts that say nothing: the test above really measures the text."""
     shop = make_shop(tmp_path, tiny_bert, text="{kind}")
     assert crossrec("run", shop.path).exit_code == 0
-    assert right_taste_share(shop) < 0.65, "half by chance, once jazz is ruled out"
+    assert books_found(shop) < 0.21
 
 
 @pytest.mark.parametrize("encoder", ["sequence", "hybrid"])
@@ -66,7 +70,7 @@ def test_the_other_user_encoders_carry_it_too(shop, crossrec, encoder):
     shop.config["interest"]["user_encoder"] = encoder
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
-    assert right_taste_share(shop) > 0.8
+    assert books_found(shop) > 0.3
 
 
 @needs_gpu
@@ -77,7 +81,7 @@ def test_every_stage_runs_on_a_gpu_and_finds_the_taste_there(shop, crossrec, enc
     shop.config["interest"]["user_encoder"] = encoder
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
-    assert right_taste_share(shop) > 0.8
+    assert books_found(shop) > 0.3
     held = shop.table("finetune", "history")["peak_memory_bytes"]
     assert held.between(1, 2**28).all(), "the GPU's memory, not that of a process with torch in it"
 
