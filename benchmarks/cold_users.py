@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from crossrec_cli.config.load import load_config
+from crossrec_cli.data.values import PATH
 from crossrec_cli.evaluation.significance import interval
 
 K, SHARE = 10, 0.1
@@ -50,7 +51,7 @@ def measured(path: Path, overrides: list[str], seed: int) -> tuple[np.ndarray, n
     catalogue = pd.read_parquet(platform.items.path).astype({platform.items.columns.item_id: str})
     kind = catalogue.set_index(platform.items.columns.item_id)[platform.items.columns.category]
     bought[[user, item]] = bought[[user, item]].astype(str)
-    in_target = bought[item].map(kind).isin(target).to_numpy()
+    in_target = bought[item].map(kind).isin(kind[kind.map(lambda path: within(path, target))]).to_numpy()
     both = sorted(set(bought.loc[in_target, user]) & set(bought.loc[~in_target, user]))
     hidden = set(np.random.default_rng(seed).choice(both, int(SHARE * len(both)), replace=False))
     asked = bought[user].isin(hidden).to_numpy() & in_target
@@ -81,6 +82,11 @@ def measured(path: Path, overrides: list[str], seed: int) -> tuple[np.ndarray, n
     pairs = [(ndcg(mine.get(one, []), owned), ndcg(best, owned)) for one, owned in truth.items() if one in mine]
     ours, popular = np.array(pairs).T
     return ours, popular
+
+
+def within(path: str | None, target: set[str]) -> bool:
+    """Whether a category is one of the target's, or below one."""
+    return path is not None and any(f"{path}{PATH}".startswith(f"{name}{PATH}") for name in target)
 
 
 def ndcg(listed: list[str], owned: set[str]) -> float:

@@ -54,7 +54,7 @@ def main() -> None:
     compute = runtime.prepare(config.runtime, config.seed)
     problem = Problem.of(job, compute)
     for seed in arguments.seeds:
-        for control in (one for one in CONTROLS if one.name in arguments.controls):
+        for control in (one for one in CONTROLS if one.name in arguments.controls and one.texts in problem.embeddings):
             file = arguments.into / scored(seed, control)
             if not file.exists():
                 job.report.say(f"seed {seed}, {control.name}")
@@ -80,7 +80,7 @@ def compare(problem: Problem, folder: Path) -> None:
     }
     print(f"Seeds {', '.join(map(str, seeds))}.\n\n| users | n | trained | {NDCG} | {HR} | gain |")
     print("|---|---|---|---|---|---|")
-    for segment, chosen in segments(problem.histories, problem.test).items():
+    for segment, chosen in segments(problem.data.histories, problem.test).items():
         for control in there:
             found = row(control, segment, chosen, scores)
             means = f"{found[NDCG]:.4f} | {found[HR]:.4f}"

@@ -44,10 +44,16 @@ def main() -> None:
         for precision in (torch.float32, torch.bfloat16):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
                 title = f"encoder, {USERS} × {length} × {config.dim}, {str(precision).removeprefix('torch.')}"
-                compare(title, torch.randn(USERS, length, config.dim), Torch(config), SequenceEncoder(config))
+                compare(title, torch.randn(USERS, length, config.dim), Torch(config), ours_of(config))
 
 
-def compare(title: str, values: Tensor, theirs: nn.Module, ours: nn.Module) -> None:
+def ours_of(config: Interest) -> Callable[[Tensor], Tensor]:
+    """Crossrec's encoder of tokens (B, n, d), the first of which is the prefix; all purchases are of the target."""
+    encoder = SequenceEncoder(config)
+    return lambda tokens: encoder(tokens[:, 0], tokens[:, 1:], torch.ones(len(tokens), tokens.shape[1] - 1))
+
+
+def compare(title: str, values: Tensor, theirs: Callable[[Tensor], Tensor], ours: Callable[[Tensor], Tensor]) -> None:
     """Print the medians of rounds in which the two take turns."""
     values.requires_grad_()
     seconds = [[timed(module, values) for module in (theirs, ours)] for _ in range(ROUNDS)]

@@ -2,8 +2,9 @@
 
     python benchmarks/evaluate_scale.py --items 1e6 --users 20e3
 
-The tables that the stage reads are written with random purchases and random texts' vectors of MiniLM's width, and an
-untrained model of 128 dimensions; half of the items are the source. The stage itself runs in a process of its own.
+The tables that the stage reads are written with random purchases, random texts and random vectors of MiniLM's width for
+them; a tenth as many items more are the source. finetune makes all scorers of these, the neural one of 128 dimensions
+untrained, before the clock starts. The stage itself runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.config.load import load_config
+from crossrec_cli.reporting import Silent
+from crossrec_cli.stages import Job, finetune
 
-WIDTH, BOUGHT, FEW = 384, 12, 20_000
+WIDTH, BOUGHT, WORDS = 384, 12, 20_000
 
 CHILD = """
 import resource, sys, time
@@ -44,6 +48,7 @@ data:
       interactions: {path: none, columns: {user_id: user, item_id: item, order: order}}
       items: {path: none, columns: {item_id: item, category: category}, text: "{title}"}
 domains: {target: {category: target}}
+finetune: {init: scratch, epochs: 0, refit: false}
 interest: {user_encoder: bag}
 """
 
@@ -56,24 +61,18 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="*", default=["popularity", "tag_popularity", "text", "item_knn"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder), int(arguments.items), int(arguments.users))
-        chosen = f"evaluate: {{k: [10], baselines: [{', '.join(arguments.baselines)}]}}"
-        (Path(folder) / "config.yaml").write_text(CONFIG + chosen)
+        chosen = f"evaluate: {{k: [10], users: null, baselines: [{', '.join(arguments.baselines)}]}}"
+        generate(Path(folder), CONFIG + chosen, int(arguments.items), int(arguments.users))
         subprocess.run([sys.executable, "-c", CHILD, folder], check=True)
 
 
-def generate(folder: Path, target: int, users: int) -> None:
-    """Write every file that evaluate reads."""
-    from crossrec_cli.interest.ensemble import Ensemble  # noqa: PLC0415
-    from safetensors.torch import save_file  # noqa: PLC0415  torch takes a moment to import
-
-    from crossrec_cli.config.schema import Interest  # noqa: PLC0415
-    from crossrec_cli.interest.batches import Domain  # noqa: PLC0415
-
+def generate(folder: Path, config: str, target: int, users: int) -> None:
+    """Write ``config.yaml`` and every file that evaluate and recommend read."""
+    (folder / "config.yaml").write_text(config)
     rng, items = np.random.default_rng(0), target + target // 10
     is_target = np.arange(items) < target
     tables = {
-        "preprocess/items": items_table(items, is_target),
+        "preprocess/items": items_table(rng, items, is_target),
         "preprocess/users": pa.table(
             {
                 t.USER_INDEX: np.arange(users),
@@ -97,24 +96,21 @@ def generate(folder: Path, target: int, users: int) -> None:
             part = vectors[begin : begin + 100_000]
             columns = {t.ITEM_INDEX: np.arange(begin, begin + len(part)), t.EMBEDDING: t.vector_column(part)}
             writer.write_table(pa.table(columns).cast(t.embeddings(WIDTH)))
-    some = is_target[:FEW]
-    model = Ensemble.create(Interest(user_encoder="bag"), vectors[:FEW], Domain(some, some.astype(np.int64)), 5)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    for name, tensor in state.items():  # what belongs to one of a few items stands for many
-        if tensor.ndim and len(tensor) == FEW:
-            state[name] = tensor[np.arange(items) % FEW].contiguous()
-    save_file(state, folder / "finetune/model.safetensors")
+    config = load_config(folder / "config.yaml")
+    inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
+    finetune.run(Job(config, inputs, folder / "finetune", Silent(), folder / "checkpoint"))
 
 
-def items_table(items: int, is_target: np.ndarray) -> pa.Table:
-    """items.parquet."""
+def items_table(rng: np.random.Generator, items: int, is_target: np.ndarray) -> pa.Table:
+    """items.parquet; a text is six words, of which some are common and most are not."""
+    words = (rng.beta(0.5, 5, (items, 6)) * WORDS).astype(np.int64).astype(str)
     columns = {name: pa.nulls(items, t.ITEMS.field(name).type) for name in t.ITEMS.names}
     columns |= {
         t.ITEM_INDEX: np.arange(items),
         t.ITEM_ID: np.arange(items).astype(str),
         t.DOMAIN: np.where(is_target, t.TARGET, t.SOURCE),
         t.CATEGORY: (np.arange(items) % 50).astype(str),
-        t.TEXT: np.arange(items).astype(str),
+        t.TEXT: [" ".join(row) for row in words.tolist()],
     }
     return pa.table(columns).cast(t.ITEMS)
 

@@ -1,12 +1,11 @@
 """How fast lists are made beside a bare matrix product and top-k, and how much memory everybody's lists need.
 
     python benchmarks/recommend.py speed --items 1e4 3e4 1e5 3e5 1e6
-    python benchmarks/recommend.py speed --items 3e5 --index hnsw
     python benchmarks/recommend.py memory --items 2e5 --users 1e6
 
-``speed`` asks an untrained model of 128 dimensions for the ten best of all target items, from the users' histories to
-finished rows with ids and names, in turns with the product of as many ready user vectors with the items' and
-``torch.topk``; medians. ``memory`` runs the whole stage, in a process of its own.
+``speed`` asks the model of evaluate_scale.py for the ten best of all target items, from the users' histories to
+finished rows with ids and names, in turns with the product of as many ready user vectors with the items', as wide as
+the model's dense ones, and ``torch.topk``; medians. ``memory`` runs the whole stage, in a process of its own.
 """
 
 from __future__ import annotations
@@ -51,17 +50,13 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "memory"))
     parser.add_argument("--items", type=float, nargs="+", default=[1e4, 3e4, 1e5, 3e5, 1e6])
     parser.add_argument("--users", type=float, default=2e3)
-    parser.add_argument("--index", choices=("exact", "hnsw"), default="exact")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     for items in map(int, arguments.items):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            generate(folder, items, int(arguments.users))
-            chosen = (
-                f"recommend: {{index: {arguments.index}}}\nruntime: {{device: cpu, num_threads: {arguments.threads}}}\n"
-            )
-            (folder / "config.yaml").write_text(CONFIG + chosen)
+            chosen = f"runtime: {{device: cpu, num_threads: {arguments.threads}}}\n"
+            generate(folder, CONFIG + chosen, items, int(arguments.users))
             if arguments.what == "memory":
                 subprocess.run([sys.executable, "-c", CHILD, folder], check=True)
             else:
@@ -71,28 +66,24 @@ def main() -> None:
 def speed(config: Config, folder: Path) -> str:
     """Users a second, of both."""
     inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
-    began = time.perf_counter()
-    maker = Recommender(config, inputs, Silent())
-    told = "" if maker.recall is None else f", recall {maker.recall:.3f}, loaded in {time.perf_counter() - began:.0f} s"
-    users = np.arange(maker.world.users.num_rows)
-    vectors = torch.randn(len(maker.items), 128)
-    ready = torch.randn(len(users), 128)
+    recommender = Recommender(config, inputs, Silent())
+    users = np.arange(recommender.world.users.num_rows)
+    items, width = recommender.scorer.vectors[0].shape
+    vectors, ready = torch.randn(items, width), torch.randn(len(users), width)
     bare, lists = [], []
     for number in range(ROUNDS + 1):
         started = time.perf_counter()
         for some in ready.split(max(BATCH_CELLS // len(vectors), 1)):
             torch.topk(some @ vectors.T, 10, dim=1)
         between = time.perf_counter()
-        for _ in maker.lists(users):
+        for _ in recommender.lists(users):
             pass
         ended = time.perf_counter()
         if number:  # the first warms up
             bare.append(len(users) / (between - started))
             lists.append(len(users) / (ended - between))
     ratio = statistics.median(mine / its for mine, its in zip(lists, bare, strict=True))
-    return (
-        f"bare {statistics.median(bare):,.0f} users/s, lists {statistics.median(lists):,.0f}, ratio {ratio:.2f}{told}"
-    )
+    return f"bare {statistics.median(bare):,.0f} users/s, lists {statistics.median(lists):,.0f}, ratio {ratio:.2f}"
 
 
 if __name__ == "__main__":

@@ -84,9 +84,9 @@ def fused(*parts: Tensor) -> Tensor:
     return sum(1 / (RRF + 1 + (-part).argsort(dim=1).argsort(dim=1).float()) for part in parts)
 
 
-def measure(run_dir: str, seed: int, config_path: Path) -> dict[str, dict[str, np.ndarray]]:
+def measure(run_dir: str, seed: int, config_path: Path, overrides: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """NDCG@10 of every test case by every way, by kind of query."""
-    config = load_config(config_path, [f"run_dir={run_dir}", f"seed={seed}"])
+    config = load_config(config_path, [*overrides, f"run_dir={run_dir}", f"seed={seed}"])
     inputs = inputs_of(config, SEARCH)
     items = t.read_table(inputs["preprocess/items.parquet"], [t.ITEM_ID, t.TEXT]).to_pylist()
     searcher = Searcher(config, inputs, Words.of([f"{row[t.TEXT]} {row[t.ITEM_ID]}" for row in items]), DEFAULT)
@@ -127,8 +127,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     parser.add_argument("runs", nargs="+")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     chosen = parser.parse_args()
-    found = [measure(run, seed, chosen.config) for seed, run in enumerate(chosen.runs, 1)]
+    found = [measure(run, seed, chosen.config, chosen.overrides) for seed, run in enumerate(chosen.runs, 1)]
     print("| way | all |", " | ".join(KINDS), "| seeds |")
     for name in found[0]:
         means = [np.mean([run[name][kind].mean() for run in found]) for kind in ("all", *KINDS)]

@@ -3,8 +3,8 @@
     python benchmarks/seeds.py configs/complete_journey.yaml --seeds 1 2 3
     python benchmarks/seeds.py configs/complete_journey.yaml --seeds 1 2 3 --validation-only --set adapt.epochs=10
 
-Settings are chosen with --validation-only, which never looks at test. The baselines are left out: one run of
-``crossrec evaluate`` has them.
+Settings are chosen with --validation-only, which never looks at test; the scorers are weighed on the same purchases.
+The baselines are left out: one run of ``crossrec evaluate`` has them.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Encoder(Section):
 
 
 class Rates(Section):
-    """How fast the parts of the interest model learn, each a multiple of ``lr``; 0: it stays as it is."""
+    """How fast the parts of the neural scorer learn, each a multiple of ``lr``; 0: it stays as it is."""
 
     text: Annotated[float, Field(ge=0)] = 1.0
     """The map from texts to item vectors."""
@@ -101,7 +101,7 @@ class TextTraining(Section):
 
 
 class Adapt(Training):
-    """pretrain-adapt: learn from what is bought in both domains."""
+    """pretrain-adapt: the neural scorer learns from what is bought in source and target."""
 
     language_model: Literal["frozen", "lora", "full"] = "frozen"
     """Whether the language model itself learns from the source. What it learned is kept only where it ranks the source
@@ -110,10 +110,10 @@ class Adapt(Training):
 
 
 class Finetune(Training):
-    """finetune: go on with both domains, which count alike however little is bought in the target."""
+    """finetune: the neural scorer goes on with both domains, which count alike; then all scorers are weighed."""
 
     init: Literal["adapted", "scratch"] = "adapted"
-    """Start from what both domains taught, or from nothing but the texts."""
+    """Start from what both domains taught, or untrained."""
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 10
     refit: bool = True
     """Once the scorers are weighed, have all of them learn from what validation held back as well: the newest that a

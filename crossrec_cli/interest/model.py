@@ -1,4 +1,4 @@
-"""The interest model: an item tower, user encoders over whole histories, and σ(u·v(i) + b(i)).
+"""What the neural scorer trains: an item tower, user encoders over whole histories, and u·v(i) + b(i).
 
 Shapes: I items, B users, d dimensions. Item and tag indices are those of preprocess's tables.
 """

@@ -61,7 +61,7 @@ def fit(
     Args:
         model: where to start from.
         sampler: the histories, and which of their items are to be predicted.
-        training: epochs, learning rate, batch size, loss.
+        training: epochs, learning rate, batch size and so on.
         seed: of the order of users, the cuts through their histories, and what is dropped.
         compute: device and precision.
         report: told of each epoch.

@@ -1,4 +1,4 @@
-"""pretrain-adapt: the language model reads every item, the interest model learns from the source domain."""
+"""pretrain-adapt: the language model reads every item, the neural scorer learns from source and target at once."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Searcher:
 
     @torch.no_grad()
     def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
-        """The parts of the score of all items (B, I), for users whose interest is (B, I) before calibration."""
+        """The parts of the score of all items (B, I), for users whose interest is (B, I) in log-odds."""
         meaning = standardised(self._cosines(queries))
         interest = centered(logits, self.is_target)
         return Signals(meaning, self.words.scores(queries), interest)
@@ -170,7 +170,7 @@ class Searcher:
 
     @torch.no_grad()
     def _answers(self, queries: Sequence[str], users: Sequence[str | None], logits: Tensor, k: int) -> pa.Table:
-        """Rows of ``tables.FOUND`` for users whose interest is (B, I) before calibration."""
+        """Rows of ``tables.FOUND`` for users whose interest is (B, I) in log-odds."""
         signals = self.signals(queries, logits)
         matched = self._matched(queries, signals.words)
         scores, places = best(signals.score(self.weights), self.words.named(queries), k)
