@@ -137,7 +137,7 @@ def _without_training(config: Path, overrides: Sequence[str] | None) -> list[str
 
 
 _stage_command(PREPROCESS, "Read, clean and split the raw files.")
-_stage_command(PRETRAIN_ADAPT, "Read the item texts with the language model, and learn from buyers of source and target.")
+_stage_command(PRETRAIN_ADAPT, "Read the item texts with the language model; learn from buyers of source and target.")
 _stage_command(FINETUNE, "Go on with the buyers of the target domain, and weigh all scorers on validation.")
 _stage_command(TRANSFER, "Learn without the source, without the texts, without training, and tell what each is worth.")
 _stage_command(
