@@ -11,6 +11,7 @@ from pathlib import Path
 import altair as alt
 import pytest
 
+from crossrec_cli.config.values import SCORERS
 from crossrec_cli.report.page import Chart, Section, Table, render
 
 HOSTILE = "</script><script>document.title = 'broken'; alert(1)</script>"
@@ -86,6 +87,14 @@ def test_figures_are_to_the_right_and_labels_are_headers():
     html = render("Page", "Lead", [Section("One", "Text", [Table("Counts", ["what", "n"], [["users", "1,234"]])])])
     assert '<th scope="row">users</th><td>1,234</td>' in html
     assert re.search(r"td {[^}]*text-align: right", html)
+
+
+def test_each_scorer_has_a_colour_of_its_own_in_light_and_dark():
+    html = render("Page", "", [])
+    pairs = re.findall(r"--series-\d+: light-dark\((#\w+), (#\w+)\)", html)
+    assert len(pairs) >= len(SCORERS)
+    assert all(len(set(colours)) == len(colours) for colours in zip(*pairs, strict=True))
+    assert html.count('"var(--series-') == len(pairs), "and charts take them all"
 
 
 def test_a_browser_draws_every_chart_and_runs_nothing_else(browser):

@@ -20,6 +20,7 @@ from crossrec_cli.config.schema import Report
 from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.stages import ITEM_TEXT, PREPROCESS, PRETRAIN_ADAPT, TRANSFER, TRANSFER_TABLE
+from crossrec_cli.verdict.behind import learning, what_counts
 from crossrec_cli.verdict.facts import Facts
 from crossrec_cli.verdict.page import page, verdict
 
@@ -118,11 +119,42 @@ def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
     assert "warm" not in verdict(replace(facts, metrics=few))
 
 
+def test_what_counts_is_each_scorers_share_of_what_decides(facts, trained):
+    """|weight| times spread over a scorer's features, by users; what is added to all scores decides nothing."""
+    rows = trained.table("finetune", "fusion").dropna(subset="scorer")
+    size = (rows["weight"] * rows["spread"]).abs().groupby([rows["group"], rows["scorer"]]).sum()
+    expected = (size / size.groupby("group").transform("sum")).to_dict()
+    found = {(group, name): share for group, shares in facts.decides.items() for name, share in shares.items()}
+    assert found == pytest.approx(expected)
+    section = what_counts(facts)
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == ["0", "1-2", "3-5", "6+"]
+    assert table.rows[0][1:] == [f"{expected[0, name]:.0%}" for name in table.columns[1:]]
+    (chart,) = section.charts
+    first = max(facts.decides[0], key=facts.decides[0].get)
+    assert f"Without target purchases {first} ({expected[0, first]:.0%})" in chart.text
+
+
+def test_scorers_that_tell_nothing_apart_decide_nothing(facts):
+    rows = [row | {t.SPREAD: row[t.SPREAD] and 0.0} for row in facts.fusion.to_pylist()]
+    found = replace(facts, fusion=pa.Table.from_pylist(rows, t.FUSION))
+    assert {share for shares in found.decides.values() for share in shares.values()} == {0.0}
+    assert "What counts, and for whom" in page(found)
+
+
+def test_where_nothing_learned_by_epochs_the_page_says_so(facts):
+    nothing = replace(facts, learning={stage: table.slice(0, 0) for stage, table in facts.learning.items()})
+    assert not learning(nothing).charts
+    assert learning(nothing).text != learning(facts).text
+    assert "How it learned" in page(nothing)
+
+
 def test_a_browser_draws_the_page(facts, browser):
     drawn, console = browser(page(replace(facts, transfer=transfer(0.1, 0.2))), width=500)
     assert console == ""
     assert len(re.findall(r'<svg[^>]* class="marks"', drawn)) == drawn.count("<figure>") >= 8
-    for title in ("Does the source help?", "Beside other ways", "For whom?", "What it costs", "Some users"):
+    titles = ("Does the source help?", "Beside other ways", "For whom?", "What counts, and for whom", "What it costs")
+    for title in (*titles, "Some users"):
         assert f"<h2>{title}</h2>" in drawn
 
 
