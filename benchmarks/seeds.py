@@ -1,53 +1,95 @@
-"""Run a config with several seeds and print validation and test figures, each seed's and their mean, as Markdown.
+"""Run a config with several seeds and compare crossrec with the baselines over their mean, as Markdown.
 
     python benchmarks/seeds.py configs/complete_journey.yaml --seeds 1 2 3
-    python benchmarks/seeds.py configs/complete_journey.yaml --seeds 1 2 3 --validation-only --set adapt.epochs=10
+    python benchmarks/seeds.py my.yaml --seeds 1 2 3 --set "evaluate.baselines=[words, text_knn, ease_text]"
 
-Settings are chosen with --validation-only, which never looks at test; the scorers are weighed on the same purchases.
-The baselines are left out: one run of ``crossrec evaluate`` has them.
+Each seed has a run directory of its own, RUN_DIR-SEED, and one that is up to date is not run again. A user's NDCG@10 is
+the mean over the seeds; intervals are over users. Log-losses are shares of the base rate's.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.stages import ACCURACY, EVALUATE, METRICS, PER_USER
+
+NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
+
 
 def main() -> None:
-    """Read the command line, run every seed, print the table."""
-    parser = argparse.ArgumentParser(description="Run a crossrec config with several seeds.")
+    """Read the command line, run every seed, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    parser.add_argument("--validation-only", action="store_true", help="stop after finetune")
     arguments = parser.parse_args()
-    stages = ["preprocess", "pretrain-adapt", "finetune"] + ([] if arguments.validation_only else ["evaluate"])
-    rows = {str(seed): figures(arguments.config, seed, stages, arguments.overrides) for seed in arguments.seeds}
-    names = list(next(iter(rows.values())))
-    rows["mean"] = {name: statistics.mean(row[name] for row in rows.values()) for name in names}
-    print("| seed | " + " | ".join(names) + " |")
-    print("|---|" + "---|" * len(names))
-    for seed, row in rows.items():
-        print(f"| {seed} | " + " | ".join(f"{row[name]:.4f}" for name in names) + " |")
+    stores = [evaluated(arguments.config, seed, arguments.overrides) for seed in arguments.seeds]
+    compared(pd.concat([table(store, PER_USER) for store in stores]))
+    segments([table(store, METRICS) for store in stores])
+    probabilities(pd.concat([table(store, ACCURACY) for store in stores]))
 
 
-def figures(config: Path, seed: int, stages: list[str], overrides: list[str]) -> dict[str, float]:
-    """One seed's figures, and the seconds that its stages took."""
-    found: dict[str, float] = {}
-    seconds = 0.0
-    for stage in stages:
-        command = [sys.executable, "-m", "crossrec_cli", stage, str(config), "--json", "--quiet"]
-        alone = [f"seed={seed}", "evaluate.baselines=[]", *overrides]
-        command += [part for override in alone for part in ("--set", override)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        (outcome,) = json.loads(done.stdout)["stages"]
-        seconds += outcome["wall_seconds"]
-        found |= {name: value for name, value in outcome["summary"].items() if "@10" in name and value is not None}
-    return found | {"seconds": seconds}
+def evaluated(config: Path, seed: int, overrides: list[str]) -> Store:
+    """A seed's artifacts, made where they are not there."""
+    run_dir = f"{load_config(config, overrides).run_dir}-{seed}"
+    chosen = [*overrides, f"seed={seed}", f"run_dir={run_dir}"]
+    command = [sys.executable, "-m", "crossrec_cli", "run", str(config), "--to", EVALUATE, "--quiet"]
+    subprocess.run([*command, *(part for one in chosen for part in ("--set", one))], check=True)
+    return Store(load_config(config, chosen).run_path)
+
+
+def table(store: Store, file: str) -> pd.DataFrame:
+    """One of evaluate's tables."""
+    made = store.current(EVALUATE)
+    assert made is not None
+    found: pd.DataFrame = t.read_table(made.file(file)).to_pandas()
+    return found
+
+
+def compared(rows: pd.DataFrame) -> None:
+    """Every model's means, and what crossrec gains over it."""
+    means = rows.groupby([t.MODEL, t.USER_ID])[[NDCG, HR]].mean()
+    ours = means.loc[t.CROSSREC]
+    print(f"{len(ours):,} users\n\n| model | NDCG@10 | HR@10 | crossrec's gain (95 %) |")
+    print("|---|---|---|---|")
+    for model in rows[t.MODEL].unique():
+        mean, gain = means.loc[model].mean(), ""
+        if model != t.CROSSREC:
+            difference = (ours[NDCG] - means.loc[model][NDCG].reindex(ours.index)).to_numpy()
+            low, high = interval(difference)
+            gain = f"{np.nanmean(difference):+.4f} ({low:+.4f} to {high:+.4f})"
+        print(f"| {model} | {mean[NDCG]:.4f} | {mean[HR]:.4f} | {gain} |")
+
+
+def segments(tables: list[pd.DataFrame]) -> None:
+    """Crossrec beside the best other model, by target history and for what nobody bought."""
+    rows = pd.concat(tables).query("metric == 'ndcg' and k == 10")
+    means = rows.groupby([t.SEGMENT, t.MODEL])["value"].mean().unstack()
+    print("\n| users | crossrec | best other | which |\n|---|---|---|---|")
+    for segment, values in means.iterrows():
+        if str(segment).startswith(("target history", "cold")):
+            others = values.drop(t.CROSSREC)
+            print(f"| {segment} | {values[t.CROSSREC]:.4f} | {others.max():.4f} | {others.idxmax()} |")
+
+
+def probabilities(rows: pd.DataFrame) -> None:
+    """How good the target's probabilities are."""
+    of_target = rows[rows[t.DOMAIN] == t.TARGET]
+    of_target = of_target.assign(share=of_target["log_loss"] / of_target["base_log_loss"])
+    print("\n| pairs of | log-loss / base rate's | calibration error |\n|---|---|---|")
+    for segment, found in of_target.groupby(t.SEGMENT, sort=False):
+        print(f"| {segment} | {found['share'].mean():.3f} | {found['expected_calibration_error'].mean():.5f} |")
 
 
 if __name__ == "__main__":
