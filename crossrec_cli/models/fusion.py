@@ -36,6 +36,7 @@ PRIOR = {
     "sales": 0.2,
     "neighbours": 0.2,
     "linear": 0.3,
+    "neural": 0.3,
 }
 """What a feature is worth before any question is seen, in standard deviations; others nothing."""
 SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
