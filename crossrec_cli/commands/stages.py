@@ -140,7 +140,7 @@ _stage_command(PREPROCESS, "Read, clean and split the raw files.")
 _stage_command(
     PRETRAIN_ADAPT, "Read the item texts with the language model, and learn from buyers of source and target."
 )
-_stage_command(FINETUNE, "Go on with the buyers of the target domain, and weigh all scorers on validation.")
+_stage_command(FINETUNE, "Go on with the buyers of both domains, and weigh all scorers on validation.")
 _stage_command(TRANSFER, "Learn without the source, without the texts, without training, and tell what each is worth.")
 _stage_command(
     TUNE,
