@@ -195,11 +195,18 @@ def standardised(cosine: Tensor) -> Tensor:
 
 
 def centered(log_odds: Tensor, is_target: Bools) -> Tensor:
-    """Each row less its mean in the item's domain, (B, I)."""
+    """Each row less its mean in the item's domain, and spread in the source as in the target; (B, I).
+
+    How far apart log-odds lie is fitted in the target alone.
+    """
+    target, source = torch.from_numpy(is_target), torch.from_numpy(~is_target)
     found = log_odds.clone()
-    for domain in (torch.from_numpy(is_target), torch.from_numpy(~is_target)):
+    for domain in (target, source):
         if domain.any():
             found[:, domain] -= log_odds[:, domain].mean(dim=1, keepdim=True)
+    if target.any() and source.any():
+        spread = [found[:, domain].std(dim=1, correction=0, keepdim=True) for domain in (target, source)]
+        found[:, source] *= spread[0] / spread[1].clamp(min=1e-6)
     return found
 
 

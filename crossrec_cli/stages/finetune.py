@@ -1,4 +1,4 @@
-"""finetune: the neural scorer goes on with what is bought in the target; then all scorers are fused on validation."""
+"""finetune: the neural scorer goes on with both domains; then all scorers are fused on validation."""
 
 from __future__ import annotations
 

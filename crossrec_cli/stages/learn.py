@@ -98,7 +98,7 @@ class Learner:
 
 
 class Learned(NamedTuple):
-    """How the target's training went."""
+    """How finetune's training went."""
 
     epochs: list[Epoch]
     """None where there was nothing to train, or to learn from."""

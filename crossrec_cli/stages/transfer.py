@@ -119,7 +119,9 @@ def run(job: Job) -> Summary:
         raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
     compute = runtime.prepare(config.runtime, config.seed)
     problem = Problem.of(job, compute)
-    scores: Scores = {control: {HR: [], NDCG: []} for control in CONTROLS if control.texts in problem.embeddings}
+    trains = neural.NAME in config.interest.scorers
+    controls = [one for one in CONTROLS if one.texts in problem.embeddings and (trains or one.trains)]
+    scores: Scores = {control: {HR: [], NDCG: []} for control in controls}
     for seed in config.transfer.seeds:
         for number, control in enumerate(scores):
             job.report.say(f"seed {seed}, {control.name}")
