@@ -180,7 +180,7 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        4,
+        5,
         (*_TABLES, TAG_NAMES, *FUSED),
         ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
         _language_model_and_queries,
