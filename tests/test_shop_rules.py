@@ -165,7 +165,7 @@ def test_diversity_brings_other_tastes_into_a_list(trained, crossrec):
         return lists["item_id"].str.partition("-")[0].groupby(lists["user_id"]).nunique().mean()
 
     before = trained.table("recommend", "recommendations")
-    lists, summary = ruled(trained, crossrec, diversity=0.7)
+    lists, summary = ruled(trained, crossrec, diversity=0.8)
     assert tastes(lists) > tastes(before) + 0.5
     assert summary["places_kept_out"]["diversity"] == len(
         before.merge(lists, how="left", indicator=True, on=["user_id", "item_id"]).query("_merge == 'left_only'")

@@ -155,7 +155,7 @@ def test_reasons_name_what_carried_an_item_and_their_parts_add_up_to_its_score(t
     assert (metal["from_source"] > metal["from_target"]).mean() > 0.95
     assert (metal["from_source"] > 0).all()
     shares = metal["reasons"].map(lambda why: [one["share"] for one in why])
-    assert shares.map(lambda some: some == sorted(some, reverse=True) and 0 < sum(some) <= 1 + 1e-5).all()
+    assert shares.map(lambda some: min(some) > 0 and sum(some) <= 1 + 1e-5).all()
     names = trained.table("preprocess", "items").set_index("item_id")["text"]
     first = metal["reasons"].str[0].map(lambda why: names[why["item_id"]])
     assert all(name in because for name, because in zip(first, metal["because"], strict=True))
@@ -205,7 +205,7 @@ def test_every_model_is_compared_with_crossrec_user_by_user(trained):
 
 
 def test_the_score_is_judged_in_both_domains(trained):
-    accuracy = trained.table("evaluate", "accuracy").set_index("domain")
+    accuracy = trained.table("evaluate", "accuracy").query("segment == 'all'").set_index("domain")
     assert accuracy.loc["target", "auc"] > 0.7
     assert accuracy.loc["target", "bought"] <= len(trained.table("preprocess", "cases"))
     assert accuracy.loc["target", "pairs"] > 1000

@@ -69,7 +69,8 @@ class Reliability:
         order = np.argsort(probability, kind="stable")
         sorted_ = probability[order]
         expected = np.cumsum(sorted_)
-        place = np.minimum((BINS * (expected - sorted_ / 2) / expected[-1]).astype(np.int64), BINS - 1)
+        whole = max(expected[-1], np.finfo(np.float64).tiny)  # where all are so small that they are 0
+        place = np.minimum((BINS * (expected - sorted_ / 2) / whole).astype(np.int64), BINS - 1)
         number = np.bincount(place, minlength=BINS)
         filled = number > 0
         sums = (np.bincount(place, values, minlength=BINS)[filled] for values in (sorted_, bought[order]))

@@ -39,6 +39,8 @@ PRIOR = {
     "neural": 0.3,
 }
 """What a feature is worth before any question is seen, in standard deviations; others nothing."""
+ROUNDING = 1e-6
+"""Of float32 scores. In units of a spread that is nothing else, a weight would be as much too large as it is small."""
 SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
 """Features whose weights may be negative."""
 ENOUGH = 1e-7
@@ -168,9 +170,10 @@ def log_loss(scored: Sequence[tuple[Floats, Floats]], questions: Questions) -> f
 
 
 def _spread(scores: Floats) -> float:
-    """The root mean variance of each user's scores, over the users for whom they differ."""
+    """The root mean variance of each user's scores, over the users for whom they differ by more than rounding."""
     variance = scores.var(axis=1, dtype=np.float64)
-    return float(np.sqrt(variance[variance > 0].mean())) if variance.any() else 0.0
+    differ = variance > (ROUNDING * (1 + np.abs(scores).max(axis=1, initial=0))) ** 2
+    return float(np.sqrt(variance[differ].mean())) if differ.any() else 0.0
 
 
 @dataclass(frozen=True)

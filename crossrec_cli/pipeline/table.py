@@ -152,7 +152,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        17,
+        18,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),

@@ -48,3 +48,8 @@ def test_accuracy_by_hand():
     assert found.base_log_loss == pytest.approx(np.log(2)), "half were bought"
     assert found.brier == pytest.approx((0.01 + 0.04 + 0.36 + 0.16) / 4)
     assert (found.pairs, found.bought) == (4, 2)
+
+
+def test_probabilities_too_small_for_a_float_are_one_bin():
+    found = Reliability.of(np.zeros(5), np.array([0.0, 1, 0, 0, 0]))
+    assert (found.predicted.tolist(), found.observed.tolist(), found.pairs.tolist()) == ([0], [0.2], [5])

@@ -68,3 +68,16 @@ def test_few_validation_cases_do_little_harm(knows: str) -> None:
     data, valid, test = shops.shop(knows)
     fused, alone = measured(data, valid.of(np.arange(40)), test)
     assert fused >= 0.9 * max(alone.values())
+
+
+def test_what_differs_by_rounding_alone_counts_for_nothing() -> None:
+    data, valid, _ = shops.shop("text")
+    questions = Questions.of(data.histories, valid, np.flatnonzero(data.is_target), True, 7)
+    text = SCORERS["text"](data, 7)[0]
+    scored = {"text": questions.scores(text, text.features[0])}
+    rng = np.random.default_rng(0)
+    noise = [(1 + 1e-7 * rng.normal(size=one.shape)).astype(np.float32) for one in scored["text"]]
+    alone, beside = fit(scored, questions), fit(scored | {"tag_sales": (noise[0], noise[1])}, questions)
+    assert beside.spread[1] == 0
+    assert np.abs(beside.weights[:, 1]).max() < 1
+    np.testing.assert_allclose(beside.weights[:, 0], alone.weights[:, 0], rtol=0.02)
