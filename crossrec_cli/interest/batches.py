@@ -25,7 +25,7 @@ WITHOUT_HISTORY = 0.1
 GIVEN = (0.3, 1.0)
 """The part of a history that a bag is given while it learns: anything between these, since users come with half of what
 is to be known of them, and with nearly all. On the Complete Journey no worse than a half each time on validation, and
-better on an earlier split (benchmarks/README.md)."""
+better on an earlier split."""
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

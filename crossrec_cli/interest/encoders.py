@@ -15,7 +15,7 @@ TARGET_WEIGHT = 5.0
 """Where the learned weight of a target interaction starts."""
 WEIGHT_SPEED = 30.0
 """The weight's logarithm moves so many times as fast as other parameters, which in the few hundred steps of a small
-target it would hardly leave its start with (benchmarks/README.md)."""
+target it would hardly leave its start with."""
 
 
 class BagEncoder(nn.Module):
@@ -48,7 +48,7 @@ class SequenceEncoder(nn.Module):
 
     It reads what was bought in which order and not how much that counts: weights act on the bag and on the loss alone.
     What it reads is normed first, as item vectors are small beside what the layers add, which would drown the purchases
-    themselves (benchmarks/README.md).
+    themselves.
     """
 
     def __init__(self, config: Interest) -> None:
