@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from crossrec_cli.config.data import Data, Domains, Split
 from crossrec_cli.config.values import (
+    BASELINES,
     SCORERS,
     BaselineName,
     Count,
@@ -154,18 +155,7 @@ class Evaluate(Section):
     k: Annotated[tuple[Count, ...], AfterValidator(at_least_one), AfterValidator(distinct)] = (5, 10, 50)
     mask_seen: bool = True
     """Items already in the history are not ranked, neither in validation nor in the test."""
-    baselines: tuple[BaselineName, ...] = (
-        "popularity",
-        "tag_popularity",
-        "text",
-        "words",
-        "text_knn",
-        "item_knn",
-        "ease_target",
-        "ease",
-        "ease_weighted",
-        "ease_text",
-    )
+    baselines: tuple[BaselineName, ...] = BASELINES
     """What crossrec is compared with. ``text`` is the cosine of texts, ``words`` that of tf-idf, ``text_knn`` tf-idf
     and item-kNN together; later purchases count more in all three and in ``ease_text``, EASE with texts.
     ``ease_target`` learns from target purchases alone, and in ``ease_weighted`` a source purchase counts three tenths

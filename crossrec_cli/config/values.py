@@ -108,6 +108,8 @@ BaselineName = Literal[
     "ease_text",
     "ials",
 ]
+BASELINES: tuple[BaselineName, ...] = tuple(name for name in get_args(BaselineName) if name != "ials")
+"""Those that need no extra."""
 ScorerName = Literal["text", "words", "attributes", "popularity", "neighbours", "linear", "neural"]
 SCORERS: tuple[ScorerName, ...] = get_args(ScorerName)
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]

@@ -316,8 +316,6 @@ class Candidates:
     """The first so many are asked for and the others drawn; 0 where all there are are taken."""
     shift: Weights | None
     """What is added to each one's score for those that it stands for; None: nothing, as none is left out."""
-    pool: int
-    """How many items there are to choose from."""
 
     @classmethod
     def sampled(cls, domain: Bools, asked: Ints, most: int, rng: np.random.Generator) -> Candidates:
@@ -335,14 +333,14 @@ class Candidates:
         """
         present, pool = np.unique(asked), np.flatnonzero(domain)
         if len(pool) <= max(most, len(present)):
-            return cls(pool, 0, None, len(pool))
+            return cls(pool, 0, None)
         others = domain.copy()
         others[present] = False
         left = np.flatnonzero(others)
         drawn = rng.choice(left, max(most - len(present), most // FEWEST_DRAWN))
         shift = np.zeros(len(present) + len(drawn), np.float32)
         shift[len(present) :] = np.log(len(left) / len(drawn))
-        return cls(np.concatenate([present, drawn]), len(present), shift, len(pool))
+        return cls(np.concatenate([present, drawn]), len(present), shift)
 
 
 @dataclass(frozen=True)

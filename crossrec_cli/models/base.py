@@ -134,7 +134,6 @@ class Scorer:
     """What else it takes to place new items."""
     terms: Sequence[str] = ()
     """What the dimensions stand for, where they are words or values of columns."""
-
     variant: int = 0
     """Which of the variants that were tried it is."""
 

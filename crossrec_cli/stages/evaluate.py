@@ -25,7 +25,7 @@ from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, Scorer, ranked
 from crossrec_cli.stages import CASES, Job, Summary
 from crossrec_cli.stages.files import read_file
 from crossrec_cli.stages.learn import STOP_ON
-from crossrec_cli.stages.load import World, load_fused, load_world, training_data
+from crossrec_cli.stages.load import World, after_validation, load_fused, load_world, training_data
 from crossrec_cli.stages.measured import Measured, PerCase, named
 
 EXTERNAL = "external"
@@ -43,7 +43,7 @@ def run(job: Job) -> Summary:
     asked = drawn(cases[t.TEST], config.evaluate.users, config.split.seed)
     among = _among(job, world, asked)
     before = training_data(job.inputs, world)
-    latest = training_data(job.inputs, load_world(job.inputs, validated=True)) if config.finetune.refit else before
+    latest = after_validation(job.inputs, before) if config.finetune.refit else before
     shop = Shop(latest, before, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = _baselines(job, shop)
     scorers[t.CROSSREC] = fused.among(shop.candidates)

@@ -14,7 +14,7 @@ from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.saved import save
 from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
 from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
-from crossrec_cli.stages.load import load_model, load_world, training_data, written
+from crossrec_cli.stages.load import after_validation, load_model, load_world, training_data, written
 
 
 def run(job: Job) -> Summary:
@@ -31,7 +31,7 @@ def run(job: Job) -> Summary:
     if not (data.is_target & data.histories.domain.trained).any():
         job.report.warn("no target purchase is left to train on; only what the source teaches is known")
     adapted = _start(job, config, data) if neural.NAME in config.interest.scorers else None
-    latest = training_data(job.inputs, load_world(job.inputs, validated=True))
+    latest = after_validation(job.inputs, data) if config.finetune.refit else data
     fused, learned = learner.fused(adapted and adapted.to(compute.device), data, latest, valid)
     if not distributed.leads():
         return {}

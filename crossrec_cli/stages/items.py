@@ -24,10 +24,10 @@ from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.models.base import Matrix, rows_after
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.saved import Files, load, read_vectors, write_vectors
+from crossrec_cli.models.saved import read_vectors, write_vectors
 from crossrec_cli.stages import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
 from crossrec_cli.stages.language import load_encoder
-from crossrec_cli.stages.load import texts_of, with_rows
+from crossrec_cli.stages.load import load_fused, texts_of, with_rows
 
 FACTS = (t.PRICE, t.TEXT, t.CATEGORY, t.BRAND)
 """What a file may change of an item that is there; what it leaves empty stays."""
@@ -52,7 +52,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     catalogue = t.read_table(inputs[ITEMS], t.ITEMS.names).cast(t.ITEMS)
     updated = t.read_table(inputs[UPDATED]) if UPDATED in inputs else t.ITEMS.empty_table()
     encoder = load_encoder(config.encoder, inputs, compute)
-    fused = load(Files(*(inputs[file] for file in FUSED)), None, config.interest)
+    fused = load_fused({file: inputs[file] for file in FUSED}, config.interest)
     before = _Additions.load(inputs[ADDED], fused) if ADDED in inputs else _Additions.none(fused)
     given, left_out, linked = _read(job, index, file, catalogue)
     here = pa.concat_tables([with_rows(catalogue, updated), before.items])

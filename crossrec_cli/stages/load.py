@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,11 @@ def training_data(inputs: Mapping[str, Path], world: World) -> TrainingData:
     times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
     known = None if times.null_count else times.cast(pa.int64()).to_numpy()
     return TrainingData(world.histories, world.items, t.read_embeddings(inputs[ITEM_TEXT]), known)
+
+
+def after_validation(inputs: Mapping[str, Path], data: TrainingData) -> TrainingData:
+    """The same with what validation held back; the texts' embeddings are not read once more."""
+    return replace(data, histories=load_world(inputs, validated=True).histories)
 
 
 def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, data: TrainingData) -> InterestModel:

@@ -29,7 +29,7 @@ from crossrec_cli.models.base import TrainingData
 from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.stages.learn import Learner, with_user_encoder
 from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import load_world, target_of, texts_of, training_data
+from crossrec_cli.stages.load import after_validation, load_world, target_of, texts_of, training_data
 
 Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
@@ -90,7 +90,8 @@ class Problem:
     def of(cls, job: Job, compute: runtime.Compute) -> Problem:
         """All of it."""
         cases = t.read_table(job.inputs[CASES])
-        data, latest = (training_data(job.inputs, load_world(job.inputs, validated=late)) for late in (False, True))
+        data = training_data(job.inputs, load_world(job.inputs))
+        latest = after_validation(job.inputs, data)
         valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
         tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
         return cls(data, latest, valid, test, _read_texts(job, data, compute), tags)
