@@ -16,7 +16,7 @@ test-docs: install           ## run the commands that the README and docs/ show
 	$(BIN)/pytest -m docs -n auto --dist worksteal
 
 docs: $(VENV)/.documents     ## build the site of docs/ in site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(VENV)/.develops   ## everything that developing needs
 

@@ -222,16 +222,16 @@ OTHER_SCHEMAS = {
 
 def files_page() -> str:
     """Every stage's inputs, and every file's columns."""
-    rows = [
-        [f"`{stage.name}`", codes(stage.reads), codes(stage.reads_if_there), codes(stage.fields)] for stage in STAGES
-    ]
     text = [
         "# Files",
         "A stage runs again when a file that it reads, or a config field that it depends on, has changed. "
         "[The run directory](../explanation/run-directory.md) says where the files are and what else is there.",
         "## What each stage reads",
-        table(["stage", "files it reads", "files it reads where they are", "config fields"], rows),
     ]
+    for stage in STAGES:
+        parts = {"files": stage.reads, "files, where they are there": stage.reads_if_there, "config": stage.fields}
+        lines = [f"    - {name}: {codes(names)}" for name, names in parts.items() if names]
+        text.append("\n".join([f"- **{stage.name}**", *lines]))
     for path, file in parquet_files().items():
         note = f" {file.note[:1].upper()}{file.note[1:]}." if file.note else ""
         text += [f"## {path}", f"A row is {ROWS[path]}.{note}", table(["column", "type", "meaning"], file.columns)]
