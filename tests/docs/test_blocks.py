@@ -97,7 +97,7 @@ def bash(folder: Path, script: str) -> None:
     path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
     modules = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", script],
+        ["bash", "-euxo", "pipefail", "-c", f"trap 'kill $(jobs -p) || true' EXIT\n{script}"],
         cwd=folder,
         env=os.environ | {"PATH": path, "PYTHONPATH": modules},
         capture_output=True,

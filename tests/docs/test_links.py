@@ -49,6 +49,7 @@ def test_the_chinese_readme_shows_the_same_links_figures_and_commands():
     english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
     pages = [{path for path, _ in links(text) if path.endswith(".md")} for text in (english, chinese)]
     assert pages[0] ^ pages[1] == {"README.md", "README.zh.md"}
+    assert len(figures(english)) > 5
     assert figures(english) == figures(chinese)
     assert commands(english) == commands(chinese)
 
