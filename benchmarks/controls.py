@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrec_cli import runtime
+from crossrec_cli.artifacts.files import TRANSFER, Job
 from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation.learner import Learner
 from crossrec_cli.evaluation.segments import segments
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import TRANSFER, Job
-from crossrec_cli.stages.learn import Learner
+from crossrec_cli.report.formatting import gain
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages.transfer import CONTROLS, HR, NDCG, SCRATCH, Control, Problem, Scores, row, train
-from crossrec_cli.verdict.words import gain
 
 
 @dataclass
@@ -51,7 +51,7 @@ def main() -> None:
     config = load_config(arguments.config, arguments.overrides)
     arguments.into.mkdir(parents=True, exist_ok=True)
     job = Job(config, inputs_of(config, TRANSFER), arguments.into, Lines(), arguments.into / "checkpoint")
-    compute = runtime.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime, config.seed)
     problem = Problem.of(job, compute)
     for seed in arguments.seeds:
         for control in (one for one in CONTROLS if one.name in arguments.controls and one.texts in problem.embeddings):

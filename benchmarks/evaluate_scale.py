@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import Job
 from crossrec_cli.config.load import load_config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job, finetune
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.stages import finetune
 
 WIDTH, BOUGHT, WORDS = 384, 12, 20_000
 

@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
-from crossrec_cli.interest.batches import Ragged
+from crossrec_cli.models.dataset import World, load_fused, load_world
+from crossrec_cli.models.histories import Ragged
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import Scorer
-from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
-from crossrec_cli.stages.load import World, load_fused, load_world
 
 DRAWN = 10
 

@@ -24,8 +24,8 @@ from evaluate_scale import CONFIG, generate
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages.recommender import Recommender
+from crossrec_cli.ranking.recommender import Recommender
+from crossrec_cli.runtime.progress import Silent
 
 ROUNDS, BATCH_CELLS = 5, 2**26
 CHILD = """

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import CASES, EVALUATE, SEARCH
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.search import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.ranking.search_score import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.ranking.searcher import Searcher
 from crossrec_cli.ranking.topk import Ranks, mid_ranks
-from crossrec_cli.stages import CASES, EVALUATE, SEARCH
-from crossrec_cli.stages.searcher import Searcher
 
 KINDS = ("product type", "category", "two words", "misspelt")
 RRF = 60

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import ACCURACY, EVALUATE, METRICS, PER_USER
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.stages import ACCURACY, EVALUATE, METRICS, PER_USER
 
 NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
 

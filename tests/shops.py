@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
 
 USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 400, 60, 32, 150, 10, 6, 5
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossrec_cli.artifacts.files import RECOMMEND
 from crossrec_cli.config.load import load_config
-from crossrec_cli.encoder.embed import TextEncoder
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.stages import RECOMMEND
 from crossrec_cli.stages.items import MOVED
+from crossrec_cli.text.encode import TextEncoder
 
 
 def new_items(shop, *rows: tuple[str, str, str], name: str = "new.parquet"):

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
 from crossrec_cli.errors import ExitCode
+from crossrec_cli.ranking.list_text import csv_lines
+from crossrec_cli.ranking.recommender import Recommender
 from crossrec_cli.stages import recommend as stage
-from crossrec_cli.stages.recommender import Recommender
-from crossrec_cli.stages.written import csv_lines
 
 FIRST = ["user_id", "rank", "item_id"]
 

@@ -12,11 +12,11 @@ import pytest
 from conftest import Shop, make_shop, needs_gpu
 
 from crossrec_cli.artifacts import tables
+from crossrec_cli.artifacts.files import SEARCH
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.stages import SEARCH
-from crossrec_cli.stages.searcher import Searcher
+from crossrec_cli.ranking.searcher import Searcher
 
 STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
 

@@ -8,9 +8,10 @@ import sys
 import pytest
 import yaml
 
+from crossrec_cli.artifacts.files import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.stages import Job, tune
+from crossrec_cli.stages import tune
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'crossrec[tune]'")
 

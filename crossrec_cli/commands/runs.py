@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ending
-from crossrec_cli.console import Console
-from crossrec_cli.interrupts import whole
+from crossrec_cli.console.terminal import Console
+from crossrec_cli.runtime.interrupts import whole
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
     console = Console(as_json=as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
 
         console.document(show_runs.listed(console, folder))
 
@@ -36,7 +36,7 @@ def compare(
     console = Console(as_json=as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
 
         console.document(show_runs.compare(console, runs))
 
@@ -52,7 +52,7 @@ def clean(
     console = Console(as_json=as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
 
         console.begin("clean")
         console.document(show_runs.cleaned(console, folder, keep, dry_run))

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossrec_cli import distributed
+from crossrec_cli.artifacts.files import (
+    EVALUATE,
+    FINETUNE,
+    PIPELINE,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    RECOMMEND,
+    SEARCH,
+    TRANSFER,
+    TUNE,
+)
 from crossrec_cli.commands.shared import (
     EXIT_CODES,
     AsJson,
@@ -27,25 +37,15 @@ from crossrec_cli.commands.shared import (
     given,
     loaded,
 )
-from crossrec_cli.console import Console, Format
+from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.interrupts import whole
-from crossrec_cli.launch import launch
-from crossrec_cli.stages import (
-    EVALUATE,
-    FINETUNE,
-    PIPELINE,
-    PREPROCESS,
-    PRETRAIN_ADAPT,
-    RECOMMEND,
-    SEARCH,
-    TRANSFER,
-    TUNE,
-)
+from crossrec_cli.runtime import distributed
+from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.launch import launch
 
 if TYPE_CHECKING:  # pydantic and pyarrow take a moment to import, which help can do without
-    from crossrec_cli import show
     from crossrec_cli.config.schema import Config
+    from crossrec_cli.console import show
     from crossrec_cli.pipeline.run import Outcome
 
 app = typer.Typer()
@@ -121,7 +121,7 @@ def run(
                     console.error([told])
                 raise SystemExit(code)
         if dry_run:
-            from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.plan import plan  # noqa: PLC0415
 
             settings = loaded(config, overrides)
@@ -170,7 +170,7 @@ def recommend(
     console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
         with whole():
-            from crossrec_cli import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.current import inputs_of  # noqa: PLC0415
 
         if asked := show_lists.Asked(user or (), users, why_not):
@@ -199,7 +199,7 @@ def evaluate(
 ) -> None:
     """Measure how well the test purchases are found, beside other ways, and write report.html."""
     with whole():
-        from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+        from crossrec_cli.console import show  # noqa: PLC0415  pyarrow takes a moment to import
 
     console = Console(quiet or markdown, as_json)
     page = show.Page(markdown, png, open_page, against)
@@ -244,8 +244,8 @@ def _execute(
     """Load the config, run the stages under the lock, those they need before them, show what came of them."""
     with ending(console):
         with whole():
-            from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
+            from crossrec_cli.console import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run import follow, run_stages  # noqa: PLC0415
 
         looked_for = show_search.Asked(*asked) if asked else None

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crossrec_cli.config.data import Data, Domains, Split
-from crossrec_cli.config.values import (
+from crossrec_cli.config.data_fields import Data, Domains, Split
+from crossrec_cli.config.field_types import (
     BASELINES,
     SCORERS,
     BaselineName,

@@ -13,22 +13,13 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Source, Users
-from crossrec_cli.config.values import template_fields
+from crossrec_cli.config.data_fields import Clean, Data, Domains, Interactions, Items, Platform, Source, Users
+from crossrec_cli.config.field_types import template_fields
+from crossrec_cli.data.cells import BETWEEN, PATH, entries, path, plain, text_function, trimmed, words
 from crossrec_cli.data.described import LATEST, one_each, ways
 from crossrec_cli.data.engine import SOURCE_ROW, Engine, input_files
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.readings import Kind, Origin, read_cells
-from crossrec_cli.data.values import (
-    BETWEEN,
-    PATH,
-    entries,
-    path,
-    plain,
-    text_function,
-    trimmed,
-    words,
-)
 from crossrec_cli.errors import InputError
 
 SURE = 0.4

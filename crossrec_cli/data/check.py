@@ -11,10 +11,10 @@ from pathlib import Path
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Interactions, Items, Users
+from crossrec_cli.config.data_fields import Interactions, Items, Users
+from crossrec_cli.config.field_types import template_fields
 from crossrec_cli.config.schema import Config
-from crossrec_cli.config.values import template_fields
-from crossrec_cli.data import engine, quality, suspects
+from crossrec_cli.data import engine, quality_measures, suspects
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.interactions import read_interactions
@@ -130,7 +130,7 @@ def _rehearse(tables: Engine, config: Config, found: Check) -> None:
     done = split(tables, cleaned, config, ledger)
     test = done.cases.filter(done.cases[t.SPLIT] == t.TEST)
     ledger.note("test users", t.TARGET, tables.count(test.select(t.USER_INDEX).distinct()))
-    quality.measure(tables, done, data, ledger)
+    quality_measures.measure(tables, done, data, ledger)
 
 
 def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, str]]:

@@ -25,7 +25,7 @@ import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from crossrec_cli.config.data import Csv, Source
+from crossrec_cli.config.data_fields import Csv, Source
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.errors import InputError
 

@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, ItemMatch, Links
+from crossrec_cli.config.data_fields import Data, ItemMatch, Links
 from crossrec_cli.data.catalogue import file_column, own_id, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger

@@ -8,14 +8,14 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, Interactions
+from crossrec_cli.config.data_fields import Data, Interactions
 from crossrec_cli.data.catalogue import file_column, mapped
+from crossrec_cli.data.cells import words
 from crossrec_cli.data.engine import SOURCE_ROW, Engine, places
 from crossrec_cli.data.identity import ACCOUNT
 from crossrec_cli.data.ids import joined
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
-from crossrec_cli.data.values import words
 from crossrec_cli.errors import InputError
 
 CLOCK = "clock"

@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Source, Split
+from crossrec_cli.config.data_fields import Source, Split
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.errors import CrossrecError
 

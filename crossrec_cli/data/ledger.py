@@ -13,7 +13,7 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean
+from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine
 from crossrec_cli.errors import InputError
 

@@ -14,7 +14,7 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from crossrec_cli.config.data import Csv
+from crossrec_cli.config.data_fields import Csv
 from crossrec_cli.data.engine import COMPRESSED, DELIMITERS
 from crossrec_cli.errors import InputError
 

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, Split
+from crossrec_cli.config.data_fields import Data, Split
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.catalogue import union
+from crossrec_cli.data.cells import text_function
 from crossrec_cli.data.clean import Cleaned, require_both_domains
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.identity import ACCOUNT, OWN
@@ -34,7 +35,6 @@ from crossrec_cli.data.interactions import (
     in_time,
 )
 from crossrec_cli.data.ledger import Ledger, Reason
-from crossrec_cli.data.values import text_function
 from crossrec_cli.errors import InputError
 
 IN_TARGET = "in_target"

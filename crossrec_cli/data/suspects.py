@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.data.clean import Cleaned
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import OWN

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Cases, Histories, Ints, numbered
+from crossrec_cli.models.histories import Cases, Histories, Ints, numbered
 from crossrec_cli.ranking.topk import Ranks
 
 LISTS = pa.schema(

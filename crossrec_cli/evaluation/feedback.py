@@ -27,7 +27,7 @@ from crossrec_cli.artifacts import tables as t
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.evaluation.significance import resamples
-from crossrec_cli.interest.batches import Bools, Ints
+from crossrec_cli.models.histories import Bools, Ints
 
 PROPENSITY = "propensity"
 REWARDS = ("click", "purchase", "rating")

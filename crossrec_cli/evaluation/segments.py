@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints
+from crossrec_cli.models.histories import Bools, Cases, Histories, Ints
 
 ALL = t.ALL
 LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6+": (6, 2**31)}

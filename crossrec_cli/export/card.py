@@ -12,19 +12,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import (
+    ADDED,
+    FINETUNE,
+    INTERACTIONS,
+    ITEM_VECTORS,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    TAG_NAMES,
+)
 from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.config.schema import Config
-from crossrec_cli.encoder.locate import PACKAGES
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.export.folder import GRAPH
-from crossrec_cli.models import neural
-from crossrec_cli.report.page import Table, markdown_table, markdown_text
-from crossrec_cli.stages import ADDED, FINETUNE, INTERACTIONS, ITEM_VECTORS, PREPROCESS, PRETRAIN_ADAPT, TAG_NAMES
-from crossrec_cli.stages.load import World
-from crossrec_cli.verdict import behind
-from crossrec_cli.verdict.facts import CROSSREC, Facts
-from crossrec_cli.verdict.page import FEW, TITLE, sections, verdict
-from crossrec_cli.verdict.words import SMALL, figure, gain, listed, measure
+from crossrec_cli.models.dataset import World
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.report import appendix
+from crossrec_cli.report.facts import CROSSREC, Facts
+from crossrec_cli.report.formatting import SMALL, figure, gain, listed, measure
+from crossrec_cli.report.page import FEW, TITLE, sections, verdict
+from crossrec_cli.report.render import Table, markdown_table, markdown_text
+from crossrec_cli.text.find import PACKAGES
 
 SHOWN = 3
 """So many items are bought by the user of the example."""
@@ -135,7 +143,7 @@ Time and memory grow with the users of a call: ask for some at a time."""
 def _measured(facts: Facts) -> list[str]:
     """The test's figures, and what the page says of them."""
     titled = {section.title: section for section in sections(facts)}
-    others, scores = titled["Beside other ways"], behind.scores(facts)
+    others, scores = titled["Beside other ways"], appendix.scores(facts)
     (groups,) = titled["For whom?"].tables
     large = replace(groups, rows=[row for row in groups.rows if not row[0].endswith(FEW)])
     return [
@@ -241,7 +249,7 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
     ]
     settings = [
         ["scorers", _shares(made[FINETUNE])],
-        *(trained if neural.NAME in interest.scorers else []),
+        *(trained if neural_scorer.NAME in interest.scorers else []),
         ["seed", str(config.seed)],
     ]
     versions = [list(pair) for pair in made[FINETUNE].versions.items()]

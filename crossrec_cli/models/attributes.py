@@ -8,7 +8,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.data.values import PATH
+from crossrec_cli.data.cells import PATH
 from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, whole_and_target
 from crossrec_cli.models.terms import Terms
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from scipy.sparse import csr_array, diags_array, vstack
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
+from crossrec_cli.models.histories import Bools, Histories, Ints, Ragged
 from crossrec_cli.models.whitening import Whitening
 
 Floats = npt.NDArray[np.float32]

@@ -18,7 +18,6 @@ import torch
 from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Bools, Cases, Ints, Ragged
 from crossrec_cli.models.base import (
     Feature,
     Floats,
@@ -32,6 +31,7 @@ from crossrec_cli.models.base import (
     scaled_rows,
 )
 from crossrec_cli.models.fusion import Fusion, Questions, fit, group_of
+from crossrec_cli.models.histories import Bools, Cases, Ints, Ragged
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.scorers import PLACE, SCORERS, choose
 from crossrec_cli.models.whitening import Whitening

@@ -19,10 +19,11 @@ from scipy.sparse import csr_array
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.errors import ArtifactError
-from crossrec_cli.models import neural, popularity
+from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.scorers import features_of
 from crossrec_cli.models.whitening import Whitening
 
@@ -147,8 +148,8 @@ def _features(
     interest: Interest,
 ) -> list[Feature]:
     """A scorer's features with the decays that were chosen."""
-    if name == neural.NAME:
-        return [neural.restored(np.asarray(vectors), state, is_target, interest)]
+    if name == neural_scorer.NAME:
+        return [neural_scorer.restored(np.asarray(vectors), state, is_target, interest)]
     decays = {str(row[t.FEATURE]): row[t.DECAY] for row in rows}
     facts = [one for one in decays if one != popularity.TAG_SALES]
     return [

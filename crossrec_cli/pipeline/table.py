@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrec_cli import stages
-from crossrec_cli.artifacts.store import Artifact, hash_file
-from crossrec_cli.config.schema import Config
-from crossrec_cli.encoder.locate import fingerprint, locate
-from crossrec_cli.errors import InputError
-from crossrec_cli.interrupts import whole
-from crossrec_cli.stages import (
+from crossrec_cli.artifacts.files import (
     ADAPTED,
     ADDED,
     ADDITIONS,
@@ -38,7 +33,13 @@ from crossrec_cli.stages import (
     UPDATED,
     USERS,
     Job,
+    Summary,
 )
+from crossrec_cli.artifacts.store import Artifact, hash_file
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import InputError
+from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.text.find import fingerprint, locate
 
 
 def _data_files(config: Config) -> dict[str, str]:
@@ -126,11 +127,11 @@ class Stage:
         """Whether a config field, given with its index where it stands in a list, is among those it depends on."""
         return any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in self.fields)
 
-    def run(self, job: Job, **more: Any) -> stages.Summary:
+    def run(self, job: Job, **more: Any) -> Summary:
         """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
         with whole():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
-        summary: stages.Summary = module.run(job, **more)
+        summary: Summary = module.run(job, **more)
         return summary
 
 

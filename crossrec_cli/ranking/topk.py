@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
-from crossrec_cli.reporting import Advance
+from crossrec_cli.models.histories import Bools, Cases, Histories, Ints, Ragged, numbered
+from crossrec_cli.runtime.progress import Advance
 
 CHUNK_CELLS = 2**23
 """Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""

@@ -17,10 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from crossrec_cli import __version__
 from crossrec_cli.data.ids import as_id
 from crossrec_cli.errors import InputError
-from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.limits import Limits
 from crossrec_cli.serving.live import Live, Service
-from crossrec_cli.serving.metrics import CONTENT_TYPE, Metrics
+from crossrec_cli.serving.prometheus import CONTENT_TYPE, Metrics
 
 ANONYMOUS = ""
 """No user's id, and nobody's events."""

@@ -12,18 +12,18 @@ import pyarrow as pa
 import torch
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import ADDITIONS, FUSION, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, checked, read_manifest
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import CrossrecError, InputError
-from crossrec_cli.interest.batches import Ints
+from crossrec_cli.models.histories import Ints
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
-from crossrec_cli.reporting import Reporter
-from crossrec_cli.serving.events import Events
-from crossrec_cli.stages import ADDITIONS, FUSION, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
-from crossrec_cli.stages.recommender import Party, Recommender
-from crossrec_cli.stages.searcher import Searcher
-from crossrec_cli.stages.why_not import kept_out
+from crossrec_cli.ranking.recommender import Party, Recommender
+from crossrec_cli.ranking.searcher import Searcher
+from crossrec_cli.ranking.why_not import kept_out
+from crossrec_cli.runtime.progress import Reporter
+from crossrec_cli.serving.event_store import Events
 
 NAMED = 3
 """So many history items explain an answer, where the config names none."""

@@ -10,23 +10,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import CASES, Job, Summary
 from crossrec_cli.config.schema import Evaluate
+from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.evaluation import feedback, metrics
 from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
 from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_they_are_lists
 from crossrec_cli.evaluation.feedback import Impressions
+from crossrec_cli.evaluation.learner import STOP_ON
 from crossrec_cli.evaluation.lists import Catalogue
+from crossrec_cli.evaluation.measured import Measured, PerCase, named
 from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
-from crossrec_cli.interest.batches import Cases, Histories, Ragged, load_cases, numbered
+from crossrec_cli.models.dataset import World, after_validation, load_fused, load_world, training_data
+from crossrec_cli.models.histories import Cases, Histories, Ragged, load_cases, numbered
 from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, Scorer, ranked
-from crossrec_cli.stages import CASES, Job, Summary
-from crossrec_cli.stages.files import read_file
-from crossrec_cli.stages.learn import STOP_ON
-from crossrec_cli.stages.load import World, after_validation, load_fused, load_world, training_data
-from crossrec_cli.stages.measured import Measured, PerCase, named
+from crossrec_cli.runtime import device
 
 EXTERNAL = "external"
 
@@ -34,7 +34,7 @@ EXTERNAL = "external"
 def run(job: Job) -> Summary:
     """Rank every target item for every test case by each model, and measure the rankings."""
     config = job.config
-    runtime.prepare(config.runtime, config.seed)
+    device.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     lists, impressions = _lists(config.evaluate), _impressions(config.evaluate, world)
     _see_that_there_are_enough(job, len(world.target_items))

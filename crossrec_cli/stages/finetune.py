@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from crossrec_cli import distributed, runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
 from crossrec_cli.config.schema import Config
-from crossrec_cli.interest.batches import load_cases
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import learning_columns
-from crossrec_cli.models import neural
+from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.dataset import after_validation, load_model, load_world, training_data, written
 from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.histories import load_cases
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.neural.train import learning_columns
 from crossrec_cli.models.saved import save
-from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
-from crossrec_cli.stages.load import after_validation, load_model, load_world, training_data, written
+from crossrec_cli.runtime import device, distributed
 
 
 def run(job: Job) -> Summary:
     """Train, fuse, and write every item's final vectors."""
     config = job.config
-    compute = runtime.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     data = training_data(job.inputs, world)
     valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
@@ -30,7 +30,7 @@ def run(job: Job) -> Summary:
         job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")
     if not (data.is_target & data.histories.domain.trained).any():
         job.report.warn("no target purchase is left to train on; only what the source teaches is known")
-    adapted = _start(job, config, data) if neural.NAME in config.interest.scorers else None
+    adapted = _start(job, config, data) if neural_scorer.NAME in config.interest.scorers else None
     latest = after_validation(job.inputs, data) if config.finetune.refit else data
     fused, learned = learner.fused(adapted and adapted.to(compute.device), data, latest, valid)
     if not distributed.leads():

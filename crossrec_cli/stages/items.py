@@ -13,21 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
 from crossrec_cli.artifacts.store import hash_file
-from crossrec_cli.config.data import Data
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data import engine
 from crossrec_cli.data.catalogue import more_items, own_id
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.models.base import Matrix, rows_after
+from crossrec_cli.models.dataset import load_fused, texts_of, with_rows
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.saved import read_vectors, write_vectors
-from crossrec_cli.stages import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
-from crossrec_cli.stages.language import load_encoder
-from crossrec_cli.stages.load import load_fused, texts_of, with_rows
+from crossrec_cli.runtime import device
+from crossrec_cli.text.saved_encoder import load_encoder
 
 FACTS = (t.PRICE, t.TEXT, t.CATEGORY, t.BRAND)
 """What a file may change of an item that is there; what it leaves empty stays."""
@@ -48,7 +48,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     """
     config, inputs = job.config, job.inputs
     index, sha256 = _place(config.data, platform), hash_file(file)
-    compute = runtime.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime, config.seed)
     catalogue = t.read_table(inputs[ITEMS], t.ITEMS.names).cast(t.ITEMS)
     updated = t.read_table(inputs[UPDATED]) if UPDATED in inputs else t.ITEMS.empty_table()
     encoder = load_encoder(config.encoder, inputs, compute)

@@ -6,15 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Identity
-from crossrec_cli.data import engine, leaks, quality
-from crossrec_cli.data.clean import clean
-from crossrec_cli.data.identity import OWN
-from crossrec_cli.data.interactions import ITEM
-from crossrec_cli.data.ledger import Ledger
-from crossrec_cli.data.split import split
-from crossrec_cli.report.quality import page
-from crossrec_cli.stages import (
+from crossrec_cli.artifacts.files import (
     CASES,
     INTERACTIONS,
     ITEM_LINKS,
@@ -27,6 +19,14 @@ from crossrec_cli.stages import (
     Job,
     Summary,
 )
+from crossrec_cli.config.data_fields import Identity
+from crossrec_cli.data import engine, leaks, quality_measures
+from crossrec_cli.data.clean import clean
+from crossrec_cli.data.identity import OWN
+from crossrec_cli.data.interactions import ITEM
+from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.split import split
+from crossrec_cli.report.quality_page import page
 
 
 def run(job: Job) -> Summary:
@@ -54,7 +54,7 @@ def run(job: Job) -> Summary:
         interactions, cases, items = (job.output(name) for name in (INTERACTIONS, CASES, ITEMS))
         for warning in leaks.check(tables, interactions, cases, items, job.config.split):
             job.report.warn(warning)
-        measured = quality.measure(tables, done, data, ledger)
+        measured = quality_measures.measure(tables, done, data, ledger)
     t.write_table(job.output(QUALITY), t.QUALITY, measured.to_pydict())
     job.output(QUALITY_PAGE).write_text(page(measured), encoding="utf-8")
     return _summary(measured, t.read_table(job.output(CASES), [t.SPLIT, t.USER_INDEX]))

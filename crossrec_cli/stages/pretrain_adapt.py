@@ -9,24 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from crossrec_cli import distributed, runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.encoder import cache
-from crossrec_cli.encoder.adapt import adapt
-from crossrec_cli.encoder.embed import TextEncoder
-from crossrec_cli.encoder.locate import locate
-from crossrec_cli.errors import InputError
-from crossrec_cli.evaluation import metrics
-from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Cases, Histories, Ints, Ragged, load_cases, tag_vocabulary
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import Epoch, learning_columns
-from crossrec_cli.models import neural
-from crossrec_cli.models.base import HistoryFeature, TrainingData, products, unit_rows
-from crossrec_cli.models.whitening import Whitening
-from crossrec_cli.ranking.topk import ranked
-from crossrec_cli.stages import (
+from crossrec_cli.artifacts.files import (
     ADAPT_LEARNING,
     ADAPTED,
     CASES,
@@ -37,8 +22,23 @@ from crossrec_cli.stages import (
     Job,
     Summary,
 )
-from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
-from crossrec_cli.stages.load import World, load_world, save_model, texts_of
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.models.base import HistoryFeature, TrainingData, products, unit_rows
+from crossrec_cli.models.dataset import World, load_world, save_model, texts_of
+from crossrec_cli.models.histories import Cases, Histories, Ints, Ragged, load_cases, tag_vocabulary
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.neural.train import Epoch, learning_columns
+from crossrec_cli.models.whitening import Whitening
+from crossrec_cli.ranking.topk import ranked
+from crossrec_cli.runtime import device, distributed
+from crossrec_cli.text import cache
+from crossrec_cli.text.adapt import adapt
+from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.find import locate
 
 ASKED_AT_MOST = 2000
 Floats = npt.NDArray[np.float32]
@@ -47,7 +47,7 @@ Floats = npt.NDArray[np.float32]
 def run(job: Job) -> Summary:
     """Embed the item texts, then train on the purchases in source and target."""
     config = job.config
-    compute = runtime.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime, config.seed)
     tags = tag_vocabulary(t.read_table(job.inputs[USERS]))
     world = load_world(job.inputs, tags)
     if not world.histories.source_training.lengths.any():
@@ -57,7 +57,7 @@ def run(job: Job) -> Summary:
     config = with_user_encoder(config, data, load_cases(t.read_table(job.inputs[CASES]), t.VALID))
     learned: list[Epoch] = []
     model = InterestModel(config.interest, data.texts, world.histories.domain, len(tags))
-    if neural.NAME in config.interest.scorers:
+    if neural_scorer.NAME in config.interest.scorers:
         learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
         buyers = int((world.histories.training.lengths > 0).sum())
         job.report.say(f"learning from {buyers:,} buyers of {world.histories.domain.trained.sum():,} items")
@@ -75,7 +75,7 @@ def run(job: Job) -> Summary:
     }
 
 
-def _read_texts(job: Job, world: World, compute: runtime.Compute) -> tuple[Floats, bool]:
+def _read_texts(job: Job, world: World, compute: device.Compute) -> tuple[Floats, bool]:
     """Embed every item's text and write the embeddings down; and whether an adapted language model made them."""
     config, texts = job.config, texts_of(world.items)
     encoder = TextEncoder(locate(config.encoder), config.encoder, compute)

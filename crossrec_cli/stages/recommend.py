@@ -15,14 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from crossrec_cli import distributed
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Ints
-from crossrec_cli.stages import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
-from crossrec_cli.stages.recommender import Recommender
-from crossrec_cli.stages.written import CSV, JSONL, csv_lines, json_lines
+from crossrec_cli.artifacts.files import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
+from crossrec_cli.models.histories import Ints
+from crossrec_cli.ranking.list_text import CSV, JSONL, csv_lines, json_lines
+from crossrec_cli.ranking.recommender import ALL_USERS, Recommender
+from crossrec_cli.runtime import distributed
 
-ALL_USERS = "all"
 PART = 20_000
 """Users whose lists are kept at once for a run to go on from if this one is killed."""
 KEPT_OUT = b"kept out by rules"

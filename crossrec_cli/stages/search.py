@@ -12,16 +12,16 @@ import pyarrow as pa
 import torch
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import BLEND, Job, Summary
+from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Ints
-from crossrec_cli.ranking.search import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.models.dataset import load_items
+from crossrec_cli.models.histories import Ints
+from crossrec_cli.ranking.search_score import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.ranking.searcher import QUERIES, WHO, Searcher
 from crossrec_cli.ranking.topk import Ranks, mid_ranks
-from crossrec_cli.reporting import Reporter
-from crossrec_cli.stages import BLEND, Job, Summary
-from crossrec_cli.stages.files import read_file
-from crossrec_cli.stages.load import load_items
-from crossrec_cli.stages.searcher import QUERIES, WHO, Searcher
+from crossrec_cli.runtime.progress import Reporter
 
 KEY = "search.queries"
 PAIRS = pa.schema([*QUERIES, pa.field(t.ITEM_ID, pa.string(), nullable=False)])

@@ -11,25 +11,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.encoder import cache
-from crossrec_cli.encoder.embed import TextEncoder
-from crossrec_cli.encoder.locate import locate
+from crossrec_cli.artifacts.files import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.learner import Learner, with_user_encoder
+from crossrec_cli.evaluation.learner import scores as scores_of
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Bools, Cases, load_cases
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interrupts import whole
-from crossrec_cli.models import neural
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
-from crossrec_cli.stages.learn import Learner, with_user_encoder
-from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import after_validation, load_world, target_of, texts_of, training_data
+from crossrec_cli.models.dataset import after_validation, load_world, target_of, texts_of, training_data
+from crossrec_cli.models.histories import Bools, Cases, load_cases
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.text import cache
+from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.find import locate
 
 Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
@@ -87,7 +87,7 @@ class Problem:
     tags: int
 
     @classmethod
-    def of(cls, job: Job, compute: runtime.Compute) -> Problem:
+    def of(cls, job: Job, compute: device.Compute) -> Problem:
         """All of it."""
         cases = t.read_table(job.inputs[CASES])
         data = training_data(job.inputs, load_world(job.inputs))
@@ -118,9 +118,9 @@ def run(job: Job) -> Summary:
     config = job.config
     if config.domains.same:
         raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
-    compute = runtime.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime, config.seed)
     problem = Problem.of(job, compute)
-    trains = neural.NAME in config.interest.scorers
+    trains = neural_scorer.NAME in config.interest.scorers
     controls = [one for one in CONTROLS if one.texts in problem.embeddings and (trains or one.trains)]
     scores: Scores = {control: {HR: [], NDCG: []} for control in controls}
     for seed in config.transfer.seeds:
@@ -137,7 +137,7 @@ def run(job: Job) -> Summary:
     return _summary(rows)
 
 
-def _read_texts(job: Job, data: TrainingData, compute: runtime.Compute) -> dict[str, Floats]:
+def _read_texts(job: Job, data: TrainingData, compute: device.Compute) -> dict[str, Floats]:
     """The texts' embeddings, and where these are an adapted language model's, those of the one that it came from."""
     config, read = job.config, data.embeddings
     found = {READ: read, NONE: np.zeros_like(read)}
@@ -170,9 +170,9 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
     data, histories = problem.data, problem.data.histories
     learner = replace(learner, config=with_user_encoder(learner.config, data, problem.valid))
     config = learner.config
-    runtime.prepare(config.runtime, learner.seed)
+    device.prepare(config.runtime, learner.seed)
     model = None
-    if control.trains and neural.NAME in config.interest.scorers:
+    if control.trains and neural_scorer.NAME in config.interest.scorers:
         model = InterestModel(config.interest, data.texts, histories.domain, problem.tags).to(learner.compute.device)
         learner.from_both(model, histories)
     fused, _ = learner.fused(model, data, problem.latest, problem.valid)

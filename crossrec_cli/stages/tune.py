@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from crossrec_cli import runtime
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
 from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config
 from crossrec_cli.config.schema import TUNED as SECTIONS
 from crossrec_cli.config.schema import Config, Dimension
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.interest.batches import Cases, load_cases
-from crossrec_cli.interest.model import InterestModel
+from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.reporting import Reporter, Silent
-from crossrec_cli.stages import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
-from crossrec_cli.stages.load import load_world, training_data
+from crossrec_cli.models.dataset import load_world, training_data
+from crossrec_cli.models.histories import Cases, load_cases
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.progress import Reporter, Silent
 
 if TYPE_CHECKING:
     import optuna
@@ -72,13 +72,13 @@ class _Problem:
     data: TrainingData
     valid: Cases
     tags: int
-    compute: runtime.Compute
+    compute: device.Compute
     adapted: dict[str, InterestModel] = field(default_factory=dict)
     """What the last trial's training on both domains gave, by the fields that it depends on."""
 
     @classmethod
     def of(cls, job: Job) -> _Problem:
-        compute = runtime.prepare(job.config.runtime, job.config.seed)
+        compute = device.prepare(job.config.runtime, job.config.seed)
         valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
         tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
         return cls(training_data(job.inputs, load_world(job.inputs)), valid, tags, compute)
@@ -89,7 +89,7 @@ class _Problem:
         of = (config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json"), config.finetune.init)
         key = json.dumps(of)
         if key not in self.adapted:
-            runtime.prepare(config.runtime, learner.seed)
+            device.prepare(config.runtime, learner.seed)
             model = InterestModel(config.interest, self.data.texts, histories.domain, self.tags)
             model.to(self.compute.device)
             if config.finetune.init == "adapted":

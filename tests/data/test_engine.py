@@ -17,7 +17,7 @@ import pytest
 import small
 from conftest import Shop
 
-from crossrec_cli.config.data import Csv, Source
+from crossrec_cli.config.data_fields import Csv, Source
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.data import engine
 from crossrec_cli.data.engine import SOURCE_ROW, Engine, places

@@ -6,7 +6,7 @@ import json
 
 from small import GUESTS, order_lines
 
-from crossrec_cli.config.data import Csv, InteractionColumns, ItemColumns
+from crossrec_cli.config.data_fields import Csv, InteractionColumns, ItemColumns
 from crossrec_cli.config.load import load_config
 
 

@@ -9,12 +9,12 @@ from conftest import preprocess
 from small import kinds, measured, reasons, table, write
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data.ledger import Reason
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.interest.batches import load_cases, load_histories
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job
+from crossrec_cli.models.histories import load_cases, load_histories
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 
 

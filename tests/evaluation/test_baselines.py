@@ -21,8 +21,8 @@ from crossrec_cli.evaluation.baselines import (
     popularity_scorer,
     tag_popularity_scorer,
 )
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
 
 NOBODY = Ragged.of([[]] * 3)
 

@@ -6,7 +6,7 @@ import pytest
 
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
-from crossrec_cli.interest.batches import Cases, Ragged
+from crossrec_cli.models.histories import Cases, Ragged
 
 USERS = pa.table({"user_id": ["ann", "bob", "eve"]})
 ITEMS = pa.table({"item_id": list("abcdef")})

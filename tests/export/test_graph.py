@@ -15,12 +15,12 @@ import torch
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.export import graph
-from crossrec_cli.interest.batches import Bools, Ints, Ragged
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.models import neural
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.histories import Bools, Ints, Ragged
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.scorers import SCORERS
 
 DECAYS = (1.0, 0.9, 0.6)
@@ -50,7 +50,7 @@ def trained(data: TrainingData, kind: str, tags: int) -> Scorer:
     model = InterestModel(interest, data.texts, data.histories.domain, tags)
     for weights in (model.nobody, model.tags.weight, model.tower.bias):
         torch.nn.init.normal_(weights)
-    return neural.neural(model, data)
+    return neural_scorer.neural(model, data)
 
 
 def fused(data: TrainingData, *more: Scorer) -> Fused:

@@ -13,13 +13,13 @@ import torch
 
 from crossrec_cli.artifacts import tables as t
 from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.batches import Ragged
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.models import neural
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
-from crossrec_cli.models.neural import NeuralFeature
+from crossrec_cli.models.histories import Ragged
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.neural_scorer import NeuralFeature
+from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.saved import Files, load, save
 from crossrec_cli.models.scorers import SCORERS
 
@@ -58,7 +58,7 @@ def trained(data: TrainingData, kind: str) -> Scorer:
     model = InterestModel(config, data.texts, data.histories.domain, 4)
     torch.nn.init.normal_(model.tower.bias)
     torch.nn.init.normal_(model.tags.weight)
-    return neural.neural(model, data)
+    return neural_scorer.neural(model, data)
 
 
 @pytest.fixture(scope="module", params=[*sorted(SCORERS), "bag", "sequence", "hybrid"])
@@ -165,7 +165,7 @@ def test_new_items_are_scored_as_those_that_they_are_like(scorer: Scorer, data: 
 def test_an_item_without_text_or_purchases_takes_after_nobody(data: TrainingData) -> None:
     scorer = trained(data, "bag")
     new = catalogue(data).take([3, 3])
-    found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural.NAME]
+    found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural_scorer.NAME]
     np.testing.assert_array_equal(found[0], [*scorer.state["adaptor.bias"].tolist(), 0])
 
 

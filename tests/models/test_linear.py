@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Domain, Histories, Ragged
 from crossrec_cli.models import linear
 from crossrec_cli.models.base import KnownTexts, NewItems, TrainingData, products
+from crossrec_cli.models.histories import Domain, Histories, Ragged
 
 USERS, ITEMS, COLD = 80, 30, 20
 TARGET = np.arange(ITEMS // 2, ITEMS)

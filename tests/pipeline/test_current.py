@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossrec_cli.artifacts.files import ADDITIONS, EVALUATE, FINETUNE, PIPELINE, PREPROCESS, SEARCH, TRANSFER
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data import engine
 from crossrec_cli.errors import ArtifactError
@@ -15,10 +16,9 @@ from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.current import inputs_of, read_by, up_to_date
 from crossrec_cli.pipeline.plan import MAY_RUN, RUNS, UP_TO_DATE, plan
 from crossrec_cli.pipeline.table import BY_NAME, STAGES
-from crossrec_cli.reporting import Silent
-from crossrec_cli.serving.events import Events
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
-from crossrec_cli.stages import ADDITIONS, EVALUATE, FINETUNE, PIPELINE, PREPROCESS, SEARCH, TRANSFER
 
 READERS = [stage.name for stage in STAGES if stage.upstream]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
 from crossrec_cli.ranking import topk
 
 ITEMS, USERS = 40, 25

@@ -6,11 +6,11 @@ import numpy as np
 import shops
 
 from crossrec_cli.evaluation.baselines import Shop
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.evaluation.measured import _source_cases
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.dataset import World
+from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
 from crossrec_cli.stages.evaluate import _different, drawn
-from crossrec_cli.stages.load import World
-from crossrec_cli.stages.measured import _source_cases
 
 
 def test_a_baseline_that_is_another_one_on_these_data_is_left_out():

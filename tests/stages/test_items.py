@@ -11,12 +11,12 @@ import pytest
 from small import BASE, kinds, table, write
 
 from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts.files import ITEMS, LISTINGS, UPDATED, Job
 from crossrec_cli.config.load import load_config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import ITEMS, LISTINGS, UPDATED, Job
+from crossrec_cli.models.dataset import load_items
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 from crossrec_cli.stages.items import MOVED, _as_in_catalogue, _Change
-from crossrec_cli.stages.load import load_items
 
 
 def items(*rows: tuple[str, str | None, float | None, str | None], first: int | None = 0) -> pa.Table:
