@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import CASES, EVALUATE
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
@@ -40,10 +41,10 @@ class Benchmark:
         config = load_config(config_file, overrides)
         device.prepare(config.runtime, config.seed)
         inputs = inputs_of(config, EVALUATE)
-        world, cases = load_world(inputs), t.read_table(inputs[CASES])
+        world, cases = load_world(inputs), parquet.read_table(inputs[CASES])
         self.data = training_data(inputs, world)
         self.fused = load_fused(inputs, config.interest)
-        self.valid, self.test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
+        self.valid, self.test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
         self.candidates, self.mask_seen = world.target_items, config.evaluate.mask_seen
         asked = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
         self.questions = Questions.of(*asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
 
@@ -66,5 +66,5 @@ def _items(knows: str, group: np.ndarray, rng: np.random.Generator) -> tuple[pa.
         embeddings[:, :2] += 30 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     brand = [f"brand {number}" if knows == "attributes" else None for number in group]
     nothing = pa.nulls(len(group), pa.string())
-    columns = {t.TEXT: texts, t.BRAND: pa.array(brand, pa.string()), t.CATEGORY: nothing, t.PRICE_BAND: nothing}
+    columns = {c.TEXT: texts, c.BRAND: pa.array(brand, pa.string()), c.CATEGORY: nothing, c.PRICE_BAND: nothing}
     return pa.table(columns), embeddings

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import (
     CALIBRATION,
     CASES,
@@ -70,7 +71,7 @@ def added(console: Console, artifact: Artifact) -> dict[str, Any]:
         The same for ``--json``.
     """
     told = artifact.manifest.summary
-    parts = [(what, domain) for what in ("new", "existing") for domain in (t.SOURCE, t.TARGET)]
+    parts = [(what, domain) for what in ("new", "existing") for domain in (c.SOURCE, c.TARGET)]
     rows = [(f"{what}, in the {domain}", told[what][domain]) for what, domain in parts]
     rows += [(f"  with another {name}", count) for name, count in told["changed"].items()]
     rows += [("existing as another listing, which stays", told["linked"])]
@@ -78,9 +79,9 @@ def added(console: Console, artifact: Artifact) -> dict[str, Any]:
     shown = [(label, f"{count:,}") for label, count in rows if count]
     shown += [("added in all, with earlier ones", f"{told['added_in_all']:,}")]
     console.table("Items of the file", ["", "items"], shown)
-    if count := told["new"][t.TARGET]:
+    if count := told["new"][c.TARGET]:
         console.say(f"new in the lists of 'crossrec recommend' from now on: {count:,}")
-    if count := told["new"][t.SOURCE]:
+    if count := told["new"][c.SOURCE]:
         console.say(f"new in the source, so that searches find them and no list holds them: {count:,}")
     return {"path": str(artifact.path), "summary": told}
 
@@ -187,7 +188,7 @@ def against(console: Console, ours: Artifact, theirs: Artifact, run_dir: Path, t
     """
     from crossrec_cli.evaluation.gate import Comparison, deciding  # noqa: PLC0415  SciPy takes a moment to import
 
-    now, before = (t.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
+    now, before = (parquet.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
     measure = deciding(now)
     found = Comparison.of(now, before, measure, tolerance)
     change = found.difference
@@ -197,7 +198,7 @@ def against(console: Console, ours: Artifact, theirs: Artifact, run_dir: Path, t
         f"({change.low:+.4f} to {change.high:+.4f}) over {change.users:,} users"
     )
     if (same := ours.manifest.inputs[CASES] == theirs.manifest.inputs[CASES]) is False:
-        users = len(now[t.USER_ID].unique())
+        users = len(now[c.USER_ID].unique())
         console.warn(
             f"--against: {run_dir} was tested on other purchases; compared are {change.users:,} of {users:,} users, "
             "those whom both were tested on"
@@ -243,7 +244,7 @@ def check(console: Console, found: Check) -> dict[str, Any]:
         console.result(Text(f"Identity of {of}: {label} {number:,.0f}"), wanted=False)
     sizes = {(measure, label): value for measure, label, _, value in found.measures}
     names = ("interactions", "users", "items", "density")
-    if domains := [domain for domain in (t.SOURCE, t.TARGET) if ("density", domain) in sizes]:
+    if domains := [domain for domain in (c.SOURCE, c.TARGET) if ("density", domain) in sizes]:
         table = [
             [domain, *(f"{sizes[name, domain]:,.0f}" for name in names[:3]), f"{sizes['density', domain]:.3%}"]
             for domain in domains
@@ -260,7 +261,7 @@ def check(console: Console, found: Check) -> dict[str, Any]:
     console.result(Text(f"Transfer {found.verdict}."), wanted=False)
     return {
         "columns": [dict(zip(("source", "name", "column", "first_value"), row, strict=True)) for row in found.columns],
-        "measures": [dict(zip(t.QUALITY.names, row, strict=True)) for row in found.measures],
+        "measures": [dict(zip(schemas.QUALITY.names, row, strict=True)) for row in found.measures],
         "readings": [dict(zip(("source", "name", "reading"), row, strict=True)) for row in found.readings],
         "times": {
             platform: {"earliest": first.isoformat(), "latest": last.isoformat()}
@@ -304,12 +305,12 @@ def _columns(console: Console, found: Check) -> None:
 
 def _reach(measures: Sequence[tuple[str, str, str | None, float]]) -> str:
     """What can be recommended, and to whom, in a line; empty where that is not known."""
-    reach = {label: f"{value:,.0f}" for measure, label, _, value in measures if measure == t.REACH}
-    if t.FOR_SALE not in reach:
+    reach = {label: f"{value:,.0f}" for measure, label, _, value in measures if measure == c.REACH}
+    if c.FOR_SALE not in reach:
         return ""
     return (
-        f"For sale: {reach[t.FOR_SALE]} of {reach[t.IN_CATALOGUE]} target items. "
-        f"Served: {reach[t.SERVED]} of {reach[t.PEOPLE]} people."
+        f"For sale: {reach[c.FOR_SALE]} of {reach[c.IN_CATALOGUE]} target items. "
+        f"Served: {reach[c.SERVED]} of {reach[c.PEOPLE]} people."
     )
 
 
@@ -317,12 +318,12 @@ def _quality(console: Console, artifact: Artifact) -> None:
     """What each rule took, where it took anything, and what was left at each step."""
     left: dict[str, dict[str, str]] = {}
     rows: list[list[str]] = []
-    table = t.read_table(artifact.file(QUALITY)).to_pylist()
+    table = parquet.read_table(artifact.file(QUALITY)).to_pylist()
     for row in table:
-        measure, label, figure = row[t.MEASURE], row[t.LABEL], f"{row[t.VALUE]:,.0f}"
-        if measure == "removed" and row[t.VALUE]:
-            rows.append([f"  {row[t.OTHER]}: {label}", f"−{figure}", "", ""])
-        elif measure == "catalogue" and row[t.VALUE]:
+        measure, label, figure = row[c.MEASURE], row[c.LABEL], f"{row[c.VALUE]:,.0f}"
+        if measure == "removed" and row[c.VALUE]:
+            rows.append([f"  {row[c.OTHER]}: {label}", f"−{figure}", "", ""])
+        elif measure == "catalogue" and row[c.VALUE]:
             rows.append([f"  items {label}", "", "", figure])
         elif measure.endswith("_left"):
             if label not in left:
@@ -347,17 +348,17 @@ def _counted(console: Console, artifact: Artifact) -> None:
 
 def _metrics(console: Console, artifact: Artifact) -> None:
     """Every model beside crossrec; its segments; what the lists are like; and its scores."""
-    found = t.read_table(artifact.file(METRICS)).to_pylist()
-    ks = sorted({row[t.K] for row in found})
+    found = parquet.read_table(artifact.file(METRICS)).to_pylist()
+    ks = sorted({row[c.K] for row in found})
     k = 10 if 10 in ks else ks[-1]
-    values = {(row[t.SEGMENT], row[t.MODEL], row[t.METRIC]): row for row in found if row[t.K] == k}
+    values = {(row[c.SEGMENT], row[c.MODEL], row[c.METRIC]): row for row in found if row[c.K] == k}
     models = list(dict.fromkeys(model for _, model, _ in values))
     hr, ndcg = (next(metric for _, _, metric in values if metric.startswith(kind)) for kind in ("hr", "ndcg"))
     _compared(console, artifact, models, values, (hr, ndcg), k)
     lists = ("coverage", "novelty", "diversity", "miscalibration", "cold_items")
-    rows = [[model, *(figure(values["all", model, measure][t.VALUE], 3) for measure in lists)] for model in models]
+    rows = [[model, *(figure(values["all", model, measure][c.VALUE], 3) for measure in lists)] for model in models]
     console.table(f"What the lists of {k} are like", ["model", *(name.replace("_", " ") for name in lists)], rows)
-    bins = t.read_table(artifact.file(CALIBRATION)).to_pylist()
+    bins = parquet.read_table(artifact.file(CALIBRATION)).to_pylist()
     told = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
     if told:
         console.table("Scores, and who bought", ["score", "bought", "pairs"], told)
@@ -374,32 +375,32 @@ def _compared(
     """Two tables: the models over all users, and each part of the users by crossrec and by the best of the others."""
     ndcg = measures[1]
     gains = {
-        row[t.MODEL]: f"{gain(row)}{'' if row[t.P_HOLM] < 0.05 else '  not sure'}"
-        for row in t.read_table(artifact.file(SIGNIFICANCE)).to_pylist()
-        if (row[t.METRIC], row[t.K]) == (ndcg, k)
+        row[c.MODEL]: f"{gain(row)}{'' if row[c.P_HOLM] < 0.05 else '  not sure'}"
+        for row in parquet.read_table(artifact.file(SIGNIFICANCE)).to_pylist()
+        if (row[c.METRIC], row[c.K]) == (ndcg, k)
     }
     rows = [
-        [model, *(figure(values["all", model, name][t.VALUE], 4) for name in measures), gains.get(model, "")]
+        [model, *(figure(values["all", model, name][c.VALUE], 4) for name in measures), gains.get(model, "")]
         for model in models
     ]
-    users = tested(artifact.manifest.summary) or f"{values['all', models[0], ndcg][t.N]:,} users"
+    users = tested(artifact.manifest.summary) or f"{values['all', models[0], ndcg][c.N]:,} users"
     names = [f"{name.upper().replace('_', ' ')}@{k}" for name in measures]
     console.table(f"Test, {users}", ["model", *names, "crossrec's gain (95 %)"], rows)
-    others = [model for model in models if model != t.CROSSREC]
+    others = [model for model in models if model != c.CROSSREC]
     parts = [part for part in dict.fromkeys(part for part, _, _ in values) if part != "all" and " " in part]
     told = []
     for part in [part for part in parts if part.partition(" ")[0] in ("cold", "target")] if others else []:
-        best = max(others, key=lambda model: values[part, model, ndcg][t.VALUE])
-        ours = values[part, t.CROSSREC, ndcg]
-        label = f"{part}, {ours[t.N]:,}{'' if ours[t.N] >= SMALL else ' (few)'}"
-        told.append([label, figure(ours[t.VALUE], 4), figure(values[part, best, ndcg][t.VALUE], 4), best])
+        best = max(others, key=lambda model: values[part, model, ndcg][c.VALUE])
+        ours = values[part, c.CROSSREC, ndcg]
+        label = f"{part}, {ours[c.N]:,}{'' if ours[c.N] >= SMALL else ' (few)'}"
+        told.append([label, figure(ours[c.VALUE], 4), figure(values[part, best, ndcg][c.VALUE], 4), best])
     if told:
         console.table(f"{names[1]} by users", ["users", "crossrec", "best other", "which"], told)
 
 
 def _trials(console: Console, artifact: Artifact) -> None:
     """The best ten trials."""
-    rows = t.read_table(artifact.file(TRIALS)).to_pylist()
+    rows = parquet.read_table(artifact.file(TRIALS)).to_pylist()
     shown = [
         (
             f"{row['trial']}",
@@ -420,13 +421,13 @@ def _short(value: object) -> str:
 
 def _transfer(console: Console, artifact: Artifact) -> None:
     """Every segment's controls, and in red where the source does harm."""
-    found = t.read_table(artifact.file(TRANSFER_TABLE)).to_pylist()
+    found = parquet.read_table(artifact.file(TRANSFER_TABLE)).to_pylist()
     rows = []
     for before, row in zip([{}, *found], found, strict=False):
-        new = row[t.SEGMENT] != before.get(t.SEGMENT)
-        segment = f"{row[t.SEGMENT]}, {row[t.N]:,}" if new else ""
-        rows.append([segment, row[t.CONTROL], f"{row['ndcg@10']:.4f}", gain(row) if row[t.GAIN] else ""])
-    title = f"NDCG@10 on test, seeds: {found[0][t.SEEDS]}, and gain over the target alone (95 %)"
+        new = row[c.SEGMENT] != before.get(c.SEGMENT)
+        segment = f"{row[c.SEGMENT]}, {row[c.N]:,}" if new else ""
+        rows.append([segment, row[c.CONTROL], f"{row['ndcg@10']:.4f}", gain(row) if row[c.GAIN] else ""])
+    title = f"NDCG@10 on test, seeds: {found[0][c.SEEDS]}, and gain over the target alone (95 %)"
     console.table(title, ["users", "control", "NDCG@10", "gain"], rows)
     for segment in artifact.manifest.summary["negative_transfer"]:
         console.result(Text(f"Negative transfer: {segment} users do better with the target alone.", "bold red"), True)

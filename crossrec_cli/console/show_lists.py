@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.artifacts.store import CURRENT, Artifact
 from crossrec_cli.config.schema import Config
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # torch takes a moment to import
     from crossrec_cli.ranking.recommender import Recommender
 
 STDIN = Path("-")
-WHO = pa.schema([pa.field(t.USER_ID, pa.string(), nullable=False)])
+WHO = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Asked:
             return pa.array([], pa.string())
         if self.file == STDIN:
             return as_ids((line for line in stdin if line.strip()), "--users -")
-        return read_file(self.file, "--users", WHO)[t.USER_ID].combine_chunks()
+        return read_file(self.file, "--users", WHO)[c.USER_ID].combine_chunks()
 
 
 def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]:
@@ -73,13 +74,13 @@ def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]
         with pq.ParquetFile(path) as file:
             _print_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
         return {}
-    table = t.read_table(path)
+    table = parquet.read_table(path)
     found = {}
     for kind, user in artifact.manifest.summary["examples"].items():
-        found[user] = table.filter(pc.equal(table[t.USER_ID], user))
+        found[user] = table.filter(pc.equal(table[c.USER_ID], user))
         _print_list(console, user, found[user], kind)
     console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
-    return {user: rows.drop_columns([t.USER_ID]).to_pylist() for user, rows in found.items()}
+    return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in found.items()}
 
 
 def listed(
@@ -99,12 +100,12 @@ def listed(
     console.begin(RECOMMEND)
     maker = Recommender(config, inputs, console)
     named = maker.users(asked.users, "--user")
-    names = pc.take(maker.world.users[t.USER_ID], named).to_pylist()
+    names = pc.take(maker.world.users[c.USER_ID], named).to_pylist()
     if asked.why_not is not None:
         (rows,) = maker.lists(named)
         (item,) = as_ids([asked.why_not], "--why-not").to_pylist()
         return {"why_not": _why_not(console, maker, rows, names[0], item)}
-    known = t.places(pa.chunked_array([more]), maker.world.users[t.USER_ID])
+    known = parquet.places(pa.chunked_array([more]), maker.world.users[c.USER_ID])
     if unknown := int((known < 0).sum()):
         console.warn(f"--users {asked.file}: {unknown:,} of {len(more):,} users are not in the data")
     users = [*named.tolist(), *known[known >= 0].tolist()]
@@ -114,12 +115,12 @@ def listed(
     document: dict[str, Any] = {}
     left = set(names)
     for rows in _made(console, maker, users):
-        for user in pc.unique(rows[t.USER_ID]).to_pylist():
-            found = rows.filter(pc.equal(rows[t.USER_ID], user))
+        for user in pc.unique(rows[c.USER_ID]).to_pylist():
+            found = rows.filter(pc.equal(rows[c.USER_ID], user))
             _print_list(console, user, found)
             left.discard(user)
             if console.as_json:
-                document[user] = found.drop_columns([t.USER_ID]).to_pylist()
+                document[user] = found.drop_columns([c.USER_ID]).to_pylist()
     if left:
         raise InputError(f"--user {min(left)}: has no list: owning all there is, or left nothing by recommend.rules")
     return {"lists": document}
@@ -137,7 +138,7 @@ def _why_not(console: Console, maker: Recommender, rows: pa.Table, user: str, it
 
     reason = reason_of(maker, rows, user, item)
     console.result(Text(f"{visible(item)} for {visible(user)}: {visible(reason)}"), wanted=True)
-    return {t.USER_ID: user, t.ITEM_ID: item, "reason": reason}
+    return {c.USER_ID: user, c.ITEM_ID: item, "reason": reason}
 
 
 def _print_csv(console: Console, parts: Iterable[pa.Table]) -> None:
@@ -150,14 +151,14 @@ def _print_list(console: Console, user: str, rows: pa.Table, kind: str | None = 
     if kind:
         console.remark(f"Somebody who {kind}:")
     console.result(Text(f"User {visible(user)}:", style="bold"), wanted=kind is None)
-    priced = rows[t.PRICE].null_count < rows.num_rows
-    width = max(map(cell_len, map(visible, rows[t.ITEM_ID].to_pylist())), default=0)
+    priced = rows[c.PRICE].null_count < rows.num_rows
+    width = max(map(cell_len, map(visible, rows[c.ITEM_ID].to_pylist())), default=0)
     for row in rows.to_pylist():
-        price = f"{'' if row[t.PRICE] is None else f'{row[t.PRICE]:.2f}':>8}  " if priced else ""
-        item = set_cell_size(visible(row[t.ITEM_ID]), width)
-        line = f"{row[t.RANK]:>4}. {row[t.SCORE]:.4f}  {price}{item}  {visible(row[t.TEXT] or '')}".rstrip()
+        price = f"{'' if row[c.PRICE] is None else f'{row[c.PRICE]:.2f}':>8}  " if priced else ""
+        item = set_cell_size(visible(row[c.ITEM_ID]), width)
+        line = f"{row[c.RANK]:>4}. {row[c.SCORE]:.4f}  {price}{item}  {visible(row[c.TEXT] or '')}".rstrip()
         console.result(console.fit(Text(line)), wanted=kind is None)
-        if row.get(t.REASONS):
-            reasons = Text(f"      {visible(row[t.BECAUSE])}", style="dim")
+        if row.get(c.REASONS):
+            reasons = Text(f"      {visible(row[c.BECAUSE])}", style="dim")
             console.result(console.fit(reasons), wanted=kind is None)
     console.result(Text(), wanted=kind is None)

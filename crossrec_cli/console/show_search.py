@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.files import FOUND, SEARCH
 from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.schema import Config
@@ -58,7 +58,7 @@ def found(console: Console, config: Config, artifact: Artifact, asked: Asked) ->
     if asked.query is not None:
         table = searcher.search(asked.query, asked.user, k=config.search.k)
         _one_list(console, asked, table)
-        return {"results": table.drop_columns([t.QUERY, t.USER_ID]).to_pylist()}
+        return {"results": table.drop_columns([c.QUERY, c.USER_ID]).to_pylist()}
     places = searcher.known_users(many[1])
     if unknown := {user for user, place in zip(many[1], places, strict=True) if user is not None and place < 0}:
         console.warn(f"--queries: {len(unknown):,} users are not in the data; each is answered as somebody unknown")
@@ -73,17 +73,17 @@ def _one_list(console: Console, asked: Asked, table: pa.Table) -> None:
     if not table.num_rows:
         console.result(Text("nothing found: no item has a word of it or comes near it in meaning"), wanted=True)
         return
-    items = [visible(item) for item in table[t.ITEM_ID].to_pylist()]
+    items = [visible(item) for item in table[c.ITEM_ID].to_pylist()]
     width = max(map(cell_len, [ITEM, *items]))
-    priced = table[t.PRICE].null_count < table.num_rows
-    heads = f"{t.SCORE:>11} {t.RELEVANCE:>9} {t.INTEREST:>8} {t.PRICE if priced else '':>8}"
+    priced = table[c.PRICE].null_count < table.num_rows
+    heads = f"{c.SCORE:>11} {c.RELEVANCE:>9} {c.INTEREST:>8} {c.PRICE if priced else '':>8}"
     console.result(Text(f"{heads.rstrip()}  {ITEM}", style="cyan"), wanted=True)
     for row, item in zip(table.to_pylist(), items, strict=True):
-        interest = "" if row[t.INTEREST] is None else f"{row[t.INTEREST]:.4f}"
-        price = "" if row[t.PRICE] is None else f"{row[t.PRICE]:,.2f}"
-        figures = f"{figure(row[t.SCORE], 2):>6} {figure(row[t.RELEVANCE], 2):>9} {interest:>8}"
+        interest = "" if row[c.INTEREST] is None else f"{row[c.INTEREST]:.4f}"
+        price = "" if row[c.PRICE] is None else f"{row[c.PRICE]:,.2f}"
+        figures = f"{figure(row[c.SCORE], 2):>6} {figure(row[c.RELEVANCE], 2):>9} {interest:>8}"
         figures += f" {price:>8}" if priced else ""
-        line = f"{row[t.RANK]:>3}. {figures}  {set_cell_size(item, width)}  {visible(row[t.TEXT] or '')}"
+        line = f"{row[c.RANK]:>3}. {figures}  {set_cell_size(item, width)}  {visible(row[c.TEXT] or '')}"
         console.result(console.fit(Text(line.rstrip())), wanted=True)
 
 

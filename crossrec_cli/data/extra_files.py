@@ -10,7 +10,7 @@ from pathlib import Path
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Csv, Source
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.data import engine
@@ -20,7 +20,7 @@ from crossrec_cli.data.ids import as_id
 from crossrec_cli.errors import InputError
 
 _KINDS = {"int64": "whole number", "double": "number", "string": "text"}
-IDS = (t.USER_ID, t.ITEM_ID)
+IDS = (c.USER_ID, c.ITEM_ID)
 
 
 def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | None = None) -> pa.Table:

@@ -7,7 +7,7 @@ from itertools import count
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Data
 from crossrec_cli.data.engine import SOURCE_ROW, Engine
 from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, LISTING, USER, in_time, may_return, varying
@@ -20,14 +20,14 @@ SMALLEST_WEIGHT = 1e-6
 
 def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
     """Mark rows that stand there twice and double clicks; and repeats, where the first of all is to stay anyway."""
-    usable = rows[t.REASON].isnull()
+    usable = rows[c.REASON].isnull()
     pair = ibis.window(group_by=[rows[USER], rows[ITEM], usable], order_by=[*in_time(rows), SOURCE_ROW])
     same = {name: rows[name].identical_to(rows[name].lag().over(pair)) for name in in_time(rows)}
     nth = ibis.row_number().over(pair)
     twice = (nth > 0) & ibis.and_(*same.values())
     tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
     if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
-        kind = [rows[name] for name in (LISTING, t.EVENT, IS_RETURN, t.QUANTITY) if name in rows.columns]
+        kind = [rows[name] for name in (LISTING, c.EVENT, IS_RETURN, c.QUANTITY) if name in rows.columns]
         alike = ibis.window(group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*in_time(rows), SOURCE_ROW])
         until = rows[CLOCK].lag().over(alike) + ibis.interval(seconds=data.clean.near_duplicates)
         tests.append(((rows[CLOCK] <= until) & ~twice, Reason.NEAR_DUPLICATE))
@@ -35,12 +35,12 @@ def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
         tests.append((nth > 0, Reason.REPEAT))
     if not tests:
         return rows, []
-    return rows.mutate(**{t.REASON: ibis.coalesce(rows[t.REASON], Reason.first(*tests))}), [why for _, why in tests]
+    return rows.mutate(**{c.REASON: ibis.coalesce(rows[c.REASON], Reason.first(*tests))}), [why for _, why in tests]
 
 
 def _first_stays(data: Data) -> bool:
     """Whether the first of a user's interactions with an item is the one to keep, whatever returns there are."""
-    by_weight = data.repeats == "strongest" and t.WEIGHT in varying(data)
+    by_weight = data.repeats == "strongest" and c.WEIGHT in varying(data)
     return data.repeats in ("first", "strongest") and not by_weight and not may_return(data)
 
 
@@ -52,7 +52,7 @@ def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Ta
     busy = rows.semi_join(counts.filter(counts["n"] > data.clean.bots), USER)
     days = busy.group_by(USER, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
     bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(USER).distinct(), "interactions")
-    theirs = rows.semi_join(bots, USER).mutate(**{t.REASON: ibis.literal(Reason.BOT.code, "int8")})
+    theirs = rows.semi_join(bots, USER).mutate(**{c.REASON: ibis.literal(Reason.BOT.code, "int8")})
     ledger.leave_out(theirs, [Reason.BOT], "interactions")
     return rows.anti_join(bots, USER) if engine.count(bots) else rows
 
@@ -64,7 +64,7 @@ def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     if data.clean.returns == "cancel":
         marked = _given_back(rows)
     else:
-        marked = rows.mutate(**{t.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
+        marked = rows.mutate(**{c.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
     marked = engine.keep(marked, "interactions")
     engine.drop(rows)
     return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
@@ -76,8 +76,8 @@ def _given_back(rows: ir.Table) -> ir.Table:
     Who viewed and bought bought once: what counts as bought is what weighs the most of it.
     """
     pair = ibis.window(group_by=[USER, ITEM])
-    if t.WEIGHT in rows.columns:
-        weight = rows[IS_RETURN].ifelse(0.0, rows[t.WEIGHT])
+    if c.WEIGHT in rows.columns:
+        weight = rows[IS_RETURN].ifelse(0.0, rows[c.WEIGHT])
         rows = rows.mutate(bought=weight == weight.max().over(pair))
     else:
         rows = rows.mutate(bought=~rows[IS_RETURN])
@@ -85,7 +85,7 @@ def _given_back(rows: ir.Table) -> ir.Table:
     back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
     bought = (rows["bought"] & ~rows[IS_RETURN]).ifelse(units, 0.0).sum().over(pair)
     why = Reason.first((rows[IS_RETURN], Reason.RETURN), (back >= bought, Reason.RETURNED))
-    return rows.mutate(**{t.REASON: why}).drop("bought")
+    return rows.mutate(**{c.REASON: why}).drop("bought")
 
 
 def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
@@ -93,15 +93,15 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     if data.repeats == "keep" or _first_stays(data):
         return rows
     order = [*in_time(rows), SOURCE_ROW]
-    if data.repeats == "strongest" and t.WEIGHT in rows.columns:
-        order = [ibis.desc(t.WEIGHT), *order]
+    if data.repeats == "strongest" and c.WEIGHT in rows.columns:
+        order = [ibis.desc(c.WEIGHT), *order]
     if data.repeats == "last":
         order = [ibis.desc(CLOCK), *order[1:]]
     nth = ibis.row_number().over(group_by=[USER, ITEM], order_by=order)
-    marked = {t.REASON: Reason.first((nth > 0, Reason.REPEAT))}
+    marked = {c.REASON: Reason.first((nth > 0, Reason.REPEAT))}
     if data.repeats == "sum":
-        weight = rows[t.WEIGHT] if t.WEIGHT in rows.columns else ibis.literal(1.0)
-        marked[t.WEIGHT] = (weight * _units(rows)).sum().over(group_by=[USER, ITEM])
+        weight = rows[c.WEIGHT] if c.WEIGHT in rows.columns else ibis.literal(1.0)
+        marked[c.WEIGHT] = (weight * _units(rows)).sum().over(group_by=[USER, ITEM])
     repeated = engine.keep(rows.mutate(**marked), "interactions")
     engine.drop(rows)
     return ledger.sort_out(repeated, [Reason.REPEAT], "interactions")
@@ -109,7 +109,7 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
 
 def _units(rows: ir.Table) -> ir.FloatingValue:
     """How many pieces each row is about."""
-    return ibis.coalesce(rows[t.QUANTITY].abs(), 1.0) if t.QUANTITY in rows.columns else ibis.literal(1.0)
+    return ibis.coalesce(rows[c.QUANTITY].abs(), 1.0) if c.QUANTITY in rows.columns else ibis.literal(1.0)
 
 
 def decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
@@ -119,9 +119,9 @@ def decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
     latest = engine.fetch(rows.aggregate(latest=rows[CLOCK].max().epoch_seconds().cast("int64")))["latest"][0].as_py()
     halvings = (latest - rows[CLOCK].epoch_seconds()) / (86400 * data.half_life_days)
     weight = ibis.literal(0.5) ** halvings
-    if t.WEIGHT in rows.columns:
-        weight = rows[t.WEIGHT] * weight
-    return rows.mutate(**{t.WEIGHT: ibis.greatest(weight, SMALLEST_WEIGHT)})
+    if c.WEIGHT in rows.columns:
+        weight = rows[c.WEIGHT] * weight
+    return rows.mutate(**{c.WEIGHT: ibis.greatest(weight, SMALLEST_WEIGHT)})
 
 
 def enough_interactions(
@@ -153,11 +153,11 @@ def enough_interactions(
             break
     if left == total:
         return rows, counts
-    of_user = rows.anti_join(counts[USER], USER).mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
+    of_user = rows.anti_join(counts[USER], USER).mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
     of_item = rows.semi_join(counts[USER], USER).anti_join(counts[ITEM], ITEM)
     if least[USER] <= 1:  # then a user falls with the last of their items alone
         of_user, of_item = of_user.limit(0), rows.anti_join(counts[ITEM], ITEM)
-    of_item = of_item.mutate(**{t.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
+    of_item = of_item.mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
     ledger.leave_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
     return rows, counts
 

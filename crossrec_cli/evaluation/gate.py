@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.significance import Difference
 
@@ -56,12 +56,12 @@ class Comparison:
                 "negatives"
             )
         tables = [
-            table.filter(pc.equal(table[t.MODEL], t.CROSSREC))
-            .select([t.USER_ID, measure])
-            .rename_columns([t.USER_ID, name])
+            table.filter(pc.equal(table[c.MODEL], c.CROSSREC))
+            .select([c.USER_ID, measure])
+            .rename_columns([c.USER_ID, name])
             for table, name in ((ours, "ours"), (theirs, "theirs"))
         ]
-        both = tables[0].join(tables[1], t.USER_ID, join_type="inner").sort_by(t.USER_ID)
+        both = tables[0].join(tables[1], c.USER_ID, join_type="inner").sort_by(c.USER_ID)
         if not both.num_rows:
             raise InputError("--against: the two runs have no test user in common")
         mine, before = (both[name].to_numpy() for name in ("ours", "theirs"))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Config, Training
 from crossrec_cli.evaluation import metrics
@@ -45,7 +45,7 @@ class Learner:
     def from_both(self, model: InterestModel, histories: Histories) -> list[Epoch]:
         """Learn from what is bought in source and target, each item told apart from the others of its domain."""
         training = self.config.adapt
-        return self._fit(model, self.sampler(histories, of_both(histories), training), training, self.seed, t.SOURCE)
+        return self._fit(model, self.sampler(histories, of_both(histories), training), training, self.seed, c.SOURCE)
 
     def fused(
         self, adapted: InterestModel | None, data: TrainingData, latest: TrainingData, valid: Cases
@@ -60,7 +60,7 @@ class Learner:
         """
         names = [name for name in self.config.interest.scorers if name != neural_scorer.NAME]
         candidates, mask_seen = target_of(data.histories), self.config.evaluate.mask_seen
-        trained, epochs = self._finetuned(adapted, data, t.TARGET)
+        trained, epochs = self._finetuned(adapted, data, c.TARGET)
         with self.report.progress("fusing scorers", 1, "fits") as advance:
             fused = Fused.fitted(names, data, valid, candidates, mask_seen, self.seed, trained)
             advance(1)

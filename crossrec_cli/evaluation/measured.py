@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import expit
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import (
     ACCURACY,
     CALIBRATION,
@@ -85,16 +86,16 @@ class Measured:
         """One row for each model and case."""
         cases, models = self.cases, list(self.scores)
         in_target = self.world.histories.target_lengths(cases.users, cases.history_lengths)
-        names = list(self.scores[t.CROSSREC])
+        names = list(self.scores[c.CROSSREC])
         columns: dict[str, object] = {
-            t.MODEL: pa.array(np.repeat(models, cases.count), pa.string()),
-            t.USER_ID: pc.take(self.world.users[t.USER_ID], np.tile(cases.users, len(models))),
-            t.HISTORY_LENGTH: np.tile(cases.history_lengths, len(models)),
-            t.TARGET_HISTORY_LENGTH: np.tile(in_target, len(models)),
+            c.MODEL: pa.array(np.repeat(models, cases.count), pa.string()),
+            c.USER_ID: pc.take(self.world.users[c.USER_ID], np.tile(cases.users, len(models))),
+            c.HISTORY_LENGTH: np.tile(cases.history_lengths, len(models)),
+            c.TARGET_HISTORY_LENGTH: np.tile(in_target, len(models)),
         }
         for name in names:
             columns[name] = np.concatenate([values[name] for values in self.scores.values()])
-        t.write_table(self.job.output(PER_USER), t.per_user(names), columns)
+        parquet.write_table(self.job.output(PER_USER), schemas.per_user(names), columns)
 
     def write_metrics(self) -> None:
         """One row for each model, segment and measure; coverage is of all cases together."""
@@ -112,23 +113,23 @@ class Measured:
             for k in self.job.config.evaluate.k:
                 share = coverage(ranks.lists, k, len(self.world.target_items))
                 rows.append((model, ALL, "coverage", k, share, None, None, ranks.cases))
-        _write(self.job.output(METRICS), t.METRICS, rows)
+        _write(self.job.output(METRICS), schemas.METRICS, rows)
 
     def write_significance(self) -> None:
         """Crossrec beside every other model, in the deciding measures."""
         rows = []
         for measure in self.deciding:
-            others = {name: values[measure] for name, values in self.scores.items() if name != t.CROSSREC}
-            for name, one, p in differences(self.scores[t.CROSSREC][measure], others):
+            others = {name: values[measure] for name, values in self.scores.items() if name != c.CROSSREC}
+            for name, one, p in differences(self.scores[c.CROSSREC][measure], others):
                 rows.append((name, *_metric_and_k(measure), one.mean, one.low, one.high, one.p, p, one.users))
-        _write(self.job.output(SIGNIFICANCE), t.SIGNIFICANCE, rows)
+        _write(self.job.output(SIGNIFICANCE), schemas.SIGNIFICANCE, rows)
 
     def write_examples(self) -> None:
         """Test users drawn at random, each with the newest of the history and the best of the list.
 
         As many as a page may show: how many it does show is no reason to evaluate again.
         """
-        cases, world, lists = self.cases, self.world, self.ranks[t.CROSSREC].lists
+        cases, world, lists = self.cases, self.world, self.ranks[c.CROSSREC].lists
         some = np.random.default_rng(self.job.config.seed).permutation(cases.count)[:MOST_EXAMPLES]
         rows = []
         for case in some:
@@ -137,14 +138,14 @@ class Measured:
             shown = world.target_items[lists[case][lists[case] >= 0]]
             for kind, items in (("history", history), ("list", shown)):
                 for place, item in enumerate(items[:PLACES_SHOWN].tolist(), 1):
-                    facts = (world.items[name][item].as_py() for name in (t.TEXT, t.DOMAIN))
-                    rows.append((world.users[t.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
-        _write(self.job.output(EXAMPLES), t.EXAMPLES, rows)
+                    facts = (world.items[name][item].as_py() for name in (c.TEXT, c.DOMAIN))
+                    rows.append((world.users[c.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
+        _write(self.job.output(EXAMPLES), schemas.EXAMPLES, rows)
 
     def write_accuracy(self, fused: Fused) -> Summary:
         """How good the interest score is by itself, in target and source; the target's reliability table."""
         rows = []
-        bins: dict[str, Any] = {name: [] for name in t.CALIBRATION.names}
+        bins: dict[str, Any] = {name: [] for name in schemas.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
         for domain, segment, cases, candidates in self._asked():
             masked = self.job.config.evaluate.mask_seen
@@ -154,26 +155,26 @@ class Measured:
             probability = expit(logits)
             found = asdict(Accuracy.of(probability, bought))
             rows.append((domain, segment, *found.values()))
-            if (domain, segment) == (t.TARGET, ALL):
+            if (domain, segment) == (c.TARGET, ALL):
                 bins = asdict(Reliability.of(probability, bought))
                 summary = {name: found[name] for name in summary}
-        t.write_table(self.job.output(CALIBRATION), t.CALIBRATION, bins)
-        _write(self.job.output(ACCURACY), t.ACCURACY, rows)
+        parquet.write_table(self.job.output(CALIBRATION), schemas.CALIBRATION, bins)
+        _write(self.job.output(ACCURACY), schemas.ACCURACY, rows)
         return summary
 
     def _asked(self) -> Iterator[tuple[str, str, Cases, Ints]]:
         """Of whom, and of which items, the score's probabilities are looked at: domain, segment, cases, candidates."""
         candidates, domain = self.world.target_items, self.world.histories.domain
-        yield t.TARGET, ALL, self.cases, candidates
+        yield c.TARGET, ALL, self.cases, candidates
         for segment, chosen in segments(self.world.histories, self.cases).items():
             if segment.startswith("target history"):
-                yield t.TARGET, segment, self.cases.of(np.flatnonzero(chosen)), candidates
+                yield c.TARGET, segment, self.cases.of(np.flatnonzero(chosen)), candidates
         unsold = candidates[~domain.trained[candidates]]
         if len(unsold):
             truth = self.cases.truth.where(~domain.trained[self.cases.truth.values])
-            yield t.TARGET, "cold item", replace(self.cases, truth=truth), unsold
+            yield c.TARGET, "cold item", replace(self.cases, truth=truth), unsold
         if not domain.is_target.all():
-            yield t.SOURCE, ALL, *_source_cases(self.world, self.job.config.seed)
+            yield c.SOURCE, ALL, *_source_cases(self.world, self.job.config.seed)
 
     def write_feedback(self, scorer: Scorer, found: Impressions | None) -> None:
         """What users would think of crossrec's lists; an empty table without a feedback file."""
@@ -186,7 +187,7 @@ class Measured:
             in_target = world.histories.target_lengths(found.user, given)
             parts = {ALL: np.ones(len(given), bool), "cold user": in_target == 0, "warm": in_target > 0}
             rows = found.judged(rank, chosen.k, parts | described_users(world.users, found.user))
-        _write(self.job.output(FEEDBACK), t.FEEDBACK, rows)
+        _write(self.job.output(FEEDBACK), schemas.FEEDBACK, rows)
 
     def _lists_before_the_test(self, scorer: Scorer, users: Ints) -> tuple[Ints, Ints]:
         """Crossrec's lists for users, item indices (n, k), −2 where one ends; and how much history was given, (n,)."""
@@ -225,4 +226,4 @@ def _metric_and_k(measure: str) -> tuple[str, int]:
 def _write(path: Path, schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> None:
     """Write rows, each in the order of the schema's columns."""
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    t.write_table(path, schema, dict(zip(schema.names, map(list, columns), strict=True)))
+    parquet.write_table(path, schema, dict(zip(schema.names, map(list, columns), strict=True)))

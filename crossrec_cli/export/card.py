@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import (
     ADDED,
     FINETUNE,
@@ -106,9 +107,9 @@ def _shares(finetuned: Manifest) -> str:
 
 def _use(config: Config, inputs: Mapping[str, Path], world: World) -> str:
     """The command, the lines of Python, and what goes into the graph."""
-    popularity, ids = world.histories.domain.popularity, world.items[t.ITEM_ID]
+    popularity, ids = world.histories.domain.popularity, world.items[c.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user, tags = shlex.quote(world.users[t.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
+    user, tags = shlex.quote(world.users[c.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
     files = [inputs[file].name for file in (ITEM_VECTORS, ADDED) if file in inputs]
     snippet = SNIPPET.format(files=files, graph=GRAPH, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
@@ -165,7 +166,7 @@ def _beside_others(facts: Facts) -> Table:
     """Every model's figures with their intervals, and what crossrec gains over it."""
     hit = next(name for _, _, name in facts.figures if name.startswith("hr"))
     models = sorted(
-        {model for _, model, _ in facts.figures}, key=lambda model: -facts.figures[ALL, model, facts.ndcg][t.VALUE]
+        {model for _, model, _ in facts.figures}, key=lambda model: -facts.figures[ALL, model, facts.ndcg][c.VALUE]
     )
     rows = [
         [
@@ -176,13 +177,13 @@ def _beside_others(facts: Facts) -> Table:
         for model in models
     ]
     names = [f"{measure(name)}@{facts.k} (95 %)" for name in (facts.ndcg, hit)]
-    users = facts.figures[ALL, CROSSREC, facts.ndcg][t.N]
+    users = facts.figures[ALL, CROSSREC, facts.ndcg][c.N]
     return Table(f"Test, {users:,} users", ["model", *names, f"crossrec's gain in {measure(facts.ndcg)}"], rows)
 
 
 def _with_interval(facts: Facts, model: str, name: str) -> str:
     row = facts.figures[ALL, model, name]
-    return f"{figure(row[t.VALUE], 4)} ({figure(row[t.LOW], 4)} to {figure(row[t.HIGH], 4)})"
+    return f"{figure(row[c.VALUE], 4)} ({figure(row[c.LOW], 4)} to {figure(row[c.HIGH], 4)})"
 
 
 def _reliability(facts: Facts) -> Table:
@@ -211,7 +212,7 @@ def _limits(config: Config) -> str:
 
 def _days(interactions: Path) -> str:
     """The first and the last day of what users did."""
-    ends = pc.min_max(t.read_table(interactions, [t.TIMESTAMP])[t.TIMESTAMP]).as_py()
+    ends = pc.min_max(parquet.read_table(interactions, [c.TIMESTAMP])[c.TIMESTAMP]).as_py()
     return f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}" if ends["min"] else "not known, only an order"
 
 
@@ -229,7 +230,7 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
         ["users", f"{world.users.num_rows:,}"],
         *(
             [domain, f"{counts[f'{domain}_interactions']:,} interactions with {counts[f'{domain}_items']:,} items"]
-            for domain in (t.SOURCE, t.TARGET)[config.domains.same :]
+            for domain in (c.SOURCE, c.TARGET)[config.domains.same :]
         ),
         ["days", days],
         ["split", config.split.strategy],

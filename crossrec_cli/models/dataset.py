@@ -13,7 +13,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch.nn import Module
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS, Job
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.errors import ArtifactError
@@ -52,16 +53,18 @@ def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None, v
         validated: validation is over; see ``load_histories``.
     """
     if tag_names is None:
-        tag_names = t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist()
-    items, users = load_items(inputs), t.read_table(inputs[USERS])
-    interactions = t.read_table(inputs[INTERACTIONS], [t.USER_INDEX, t.ITEM_INDEX, t.WEIGHT, t.SPLIT])
+        tag_names = parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist()
+    items, users = load_items(inputs), parquet.read_table(inputs[USERS])
+    interactions = parquet.read_table(inputs[INTERACTIONS], [c.USER_INDEX, c.ITEM_INDEX, c.WEIGHT, c.SPLIT])
     return World(items, users, load_histories(interactions, items, users, tag_names, validated))
 
 
 def load_items(inputs: Mapping[str, Path]) -> pa.Table:
-    """The catalogue as ``items add`` changed it, and behind it what that added: rows of ``tables.ITEMS``."""
+    """The catalogue as ``items add`` changed it, and behind it what that added: rows of ``schemas.ITEMS``."""
     catalogue, *others = (
-        t.read_table(inputs[file], t.ITEMS.names).cast(t.ITEMS) if file in inputs else t.ITEMS.empty_table()
+        parquet.read_table(inputs[file], schemas.ITEMS.names).cast(schemas.ITEMS)
+        if file in inputs
+        else schemas.ITEMS.empty_table()
         for file in (ITEMS, UPDATED, ADDED)  # cast, as DuckDB's know no null
     )
     updated, added = others
@@ -73,21 +76,21 @@ def with_rows(items: pa.Table, newer: pa.Table) -> pa.Table:
     if not newer.num_rows:
         return items
     place = np.arange(items.num_rows)
-    place[newer[t.ITEM_INDEX].to_numpy()] = items.num_rows + np.arange(newer.num_rows)
+    place[newer[c.ITEM_INDEX].to_numpy()] = items.num_rows + np.arange(newer.num_rows)
     return pa.concat_tables([items, newer]).take(place)
 
 
 def texts_of(items: pa.Table) -> list[str]:
     """What the language model reads of each item: nothing of one without a text."""
-    found: list[str] = pc.fill_null(items[t.TEXT], "").to_pylist()
+    found: list[str] = pc.fill_null(items[c.TEXT], "").to_pylist()
     return found
 
 
 def training_data(inputs: Mapping[str, Path], world: World) -> TrainingData:
     """What the scorers learn from."""
-    times = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP]
+    times = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP]
     known = None if times.null_count else times.cast(pa.int64()).to_numpy()
-    return TrainingData(world.histories, world.items, t.read_embeddings(inputs[ITEM_TEXT]), known)
+    return TrainingData(world.histories, world.items, parquet.read_embeddings(inputs[ITEM_TEXT]), known)
 
 
 def after_validation(inputs: Mapping[str, Path], data: TrainingData) -> TrainingData:

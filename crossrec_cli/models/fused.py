@@ -129,7 +129,7 @@ class Fused:
         """Each scorer's vectors of items that came after training.
 
         Args:
-            items: rows of ``tables.ITEMS``, n of them.
+            items: rows of ``schemas.ITEMS``, n of them.
             embeddings: of their texts, (n, width).
         """
         known = None if self.text_vectors is None else KnownTexts(self.text_vectors, self.is_target)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 
 BATCHES_SORTED = 32
 """Batches within which users are sorted by length."""
@@ -207,17 +207,17 @@ def load_histories(
     """Arrays from preprocess's tables, which are sorted by user and position.
 
     Args:
-        interactions: as ``tables.INTERACTIONS``.
-        items: as ``tables.ITEMS``.
-        users: as ``tables.USERS``.
+        interactions: as ``schemas.INTERACTIONS``.
+        items: as ``schemas.ITEMS``.
+        users: as ``schemas.USERS``.
         tag_names: the tags that the model knows; others are passed over.
         validated: validation is over, so that what was held out for it alone may be trained on as well.
     """
-    user, item = _ints(interactions, t.USER_INDEX), _ints(interactions, t.ITEM_INDEX)
-    splits = pa.array([t.TRAIN, t.VALID] if validated else [t.TRAIN])
-    trains = pc.is_in(interactions[t.SPLIT], splits).to_numpy()
-    weight = interactions[t.WEIGHT].to_numpy().astype(np.float32)
-    is_target = pc.equal(items[t.DOMAIN], t.TARGET).to_numpy()
+    user, item = _ints(interactions, c.USER_INDEX), _ints(interactions, c.ITEM_INDEX)
+    splits = pa.array([c.TRAIN, c.VALID] if validated else [c.TRAIN])
+    trains = pc.is_in(interactions[c.SPLIT], splits).to_numpy()
+    weight = interactions[c.WEIGHT].to_numpy().astype(np.float32)
+    is_target = pc.equal(items[c.DOMAIN], c.TARGET).to_numpy()
     popularity = np.bincount(item[trains], minlength=items.num_rows)
     histories = Ragged(item, np.bincount(user, minlength=users.num_rows), weight)
     first = histories.lengths.copy()  # so many train before anything that does not
@@ -225,7 +225,7 @@ def load_histories(
     return Histories(
         items=histories,
         train_lengths=first,
-        tags=_tag_indices(users[t.TAGS], tag_names),
+        tags=_tag_indices(users[c.TAGS], tag_names),
         domain=Domain(is_target, popularity),
         scattered=None if first.sum() == trains.sum() else trains,
     )
@@ -233,14 +233,14 @@ def load_histories(
 
 def load_cases(cases: pa.Table, split: str) -> Cases:
     """One split's cases; a user's held-out items with one given history are one case."""
-    cases = cases.filter(pc.equal(cases[t.SPLIT], split))
-    users, first, lengths = np.unique(_ints(cases, t.USER_INDEX), return_index=True, return_counts=True)
-    return Cases(users, _ints(cases, t.HISTORY_LENGTH)[first], Ragged(_ints(cases, t.ITEM_INDEX), lengths))
+    cases = cases.filter(pc.equal(cases[c.SPLIT], split))
+    users, first, lengths = np.unique(_ints(cases, c.USER_INDEX), return_index=True, return_counts=True)
+    return Cases(users, _ints(cases, c.HISTORY_LENGTH)[first], Ragged(_ints(cases, c.ITEM_INDEX), lengths))
 
 
 def tag_vocabulary(users: pa.Table) -> list[str]:
     """Every tag that some user bears, sorted."""
-    return sorted(pc.unique(pc.list_flatten(users[t.TAGS])).to_pylist())
+    return sorted(pc.unique(pc.list_flatten(users[c.TAGS])).to_pylist())
 
 
 def _ints(table: pa.Table, column: str) -> Ints:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
@@ -83,9 +84,9 @@ class Run:
 def _figures(path: Path, manifests: dict[str, Manifest]) -> dict[str, float]:
     if EVALUATE not in manifests:
         return {}
-    table = t.read_table(path / EVALUATE / CURRENT / Path(METRICS).name)
-    rows = table.filter(pc.and_(pc.equal(table[t.MODEL], t.CROSSREC), pc.equal(table[t.SEGMENT], t.ALL))).to_pylist()
-    return {f"{row[t.METRIC]}@{row[t.K]}" if row[t.K] else row[t.METRIC]: row[t.VALUE] for row in rows}
+    table = parquet.read_table(path / EVALUATE / CURRENT / Path(METRICS).name)
+    rows = table.filter(pc.and_(pc.equal(table[c.MODEL], c.CROSSREC), pc.equal(table[c.SEGMENT], c.ALL))).to_pylist()
+    return {f"{row[c.METRIC]}@{row[c.K]}" if row[c.K] else row[c.METRIC]: row[c.VALUE] for row in rows}
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -142,7 +143,7 @@ class Repeated:
             ArtifactError: if a run is not evaluated.
         """
         tables = [_per_user(run.path) for run in self.runs]
-        keys, names = [t.MODEL, t.USER_ID], [name for name in tables[0].column_names if "@" in name]
+        keys, names = [c.MODEL, c.USER_ID], [name for name in tables[0].column_names if "@" in name]
         together = pa.concat_tables(table.select(keys + names) for table in tables)
         means = together.group_by(keys).aggregate([(name, "mean") for name in names])
         return means.select(keys + [f"{name}_mean" for name in names]).rename_columns(keys + names)
@@ -158,12 +159,12 @@ class Repeated:
         """Crossrec beside each other model, and p raised for there being several."""
         from crossrec_cli.evaluation import significance  # noqa: PLC0415
 
-        table = self.per_user.sort_by(t.USER_ID)
+        table = self.per_user.sort_by(c.USER_ID)
         of_model = {
-            model: table.filter(pc.equal(table[t.MODEL], model))[self.measure].to_numpy()
-            for model in pc.unique(table[t.MODEL]).to_pylist()
+            model: table.filter(pc.equal(table[c.MODEL], model))[self.measure].to_numpy()
+            for model in pc.unique(table[c.MODEL]).to_pylist()
         }
-        return significance.differences(of_model.pop(t.CROSSREC), of_model)
+        return significance.differences(of_model.pop(c.CROSSREC), of_model)
 
 
 def repeated(runs: Sequence[Run]) -> list[Repeated]:
@@ -196,7 +197,7 @@ def _per_user(path: Path) -> pa.Table:
     artifact: Artifact | None = Store(path).current(EVALUATE)
     if artifact is None:
         raise ArtifactError(f"{path}: no evaluate artifact; run 'crossrec evaluate' there first")
-    return t.read_table(artifact.file(PER_USER))
+    return parquet.read_table(artifact.file(PER_USER))
 
 
 def _config(made: Iterable[Manifest]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.config.schema import PriceRange, Recommend
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
@@ -28,7 +29,7 @@ from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.rules"
 FACTOR = "factor"
-LISTED = pa.schema([pa.field(t.ITEM_ID, pa.string(), nullable=False)])
+LISTED = pa.schema([pa.field(c.ITEM_ID, pa.string(), nullable=False)])
 FACTORS = pa.schema([*LISTED, pa.field(FACTOR, pa.float64(), nullable=False)])
 PATH = " > "
 PLACES = "places_kept_out"
@@ -154,7 +155,7 @@ def _filters(config: Recommend, world: World, target: Ints, report: Reporter) ->
             named[places] = True
             passes[name] = named[target] == wanted
     if rules.price != PriceRange():
-        prices = pc.take(world.items[t.PRICE], target).to_numpy()
+        prices = pc.take(world.items[c.PRICE], target).to_numpy()
         low, high = rules.price.min, rules.price.max
         passes["price"] = (prices >= (0 if low is None else low)) & (prices <= (np.inf if high is None else high))
     return passes
@@ -163,7 +164,7 @@ def _filters(config: Recommend, world: World, target: Ints, report: Reporter) ->
 def _named_items(name: str, path: str, schema: pa.Schema, world: World, report: Reporter) -> tuple[Ints, pa.Table]:
     """The items that a rule's file names, as indices, and its rows; ids that the data lack are told and left out."""
     table = read_file(Path(path), f"{KEY}.{name}", schema)
-    places = t.places(table[t.ITEM_ID], world.items[t.ITEM_ID])
+    places = parquet.places(table[c.ITEM_ID], world.items[c.ITEM_ID])
     if unknown := int((places < 0).sum()):
         report.warn(f"{KEY}.{name}: {unknown:,} of {len(places):,} items are not in the data")
     return places[places >= 0], table.filter(pa.array(places >= 0))
@@ -173,12 +174,12 @@ def _boost(path: str, world: World, items: Ints, report: Reporter) -> Tensor:
     """What is added to the candidates' logits, so that the odds of the probability are multiplied by the factors."""
     places, table = _named_items("boosts", path, FACTORS, world, report)
     factors, where = table[FACTOR].to_numpy(), f"{KEY}.boosts: {path}"
-    ids = table[t.ITEM_ID].to_pylist()
+    ids = table[c.ITEM_ID].to_pylist()
     for item, factor in zip(ids, factors.tolist(), strict=True):
         if not 0 < factor < np.inf:
             raise InputError(f"{where}: {item}: the factor {factor:g} is not above 0 and finite")
     if len(twice := np.flatnonzero(np.bincount(places) > 1)):
-        raise InputError(f"{where}: {world.items[t.ITEM_ID][int(twice[0])]} stands there more than once")
+        raise InputError(f"{where}: {world.items[c.ITEM_ID][int(twice[0])]} stands there more than once")
     log_factor = np.zeros(world.items.num_rows, np.float32)
     log_factor[places] = np.log(factors)
     return torch.from_numpy(log_factor[items])
@@ -217,7 +218,7 @@ def _caps(
 
 def _categories(world: World, items: Ints) -> pa.ChunkedArray:
     """Each candidate's category, cut at the widest level at which target items differ."""
-    column = world.items[t.CATEGORY]
+    column = world.items[c.CATEGORY]
     every = pc.unique(pc.drop_null(pc.take(column, world.target_items))).to_pylist()
     levels = zip(*(path.split(PATH) for path in every), strict=False)
     level = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels)) + 1
@@ -226,4 +227,4 @@ def _categories(world: World, items: Ints) -> pa.ChunkedArray:
 
 
 def _brands(world: World, items: Ints) -> pa.ChunkedArray:
-    return pc.take(world.items[t.BRAND], items)
+    return pc.take(world.items[c.BRAND], items)

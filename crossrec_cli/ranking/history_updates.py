@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import INTERACTIONS
 from crossrec_cli.config.data_fields import Data, Event, InteractionColumns, Interactions, Source
 from crossrec_cli.config.schema import Config
@@ -29,7 +30,7 @@ from crossrec_cli.models.histories import Bools, Ints, Ragged
 from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.events"
-CARRIED = (USER, ITEM, CLOCK, t.EVENT, t.QUANTITY, t.RATING, t.WEIGHT, IS_RETURN, SOURCE_ROW, t.REASON)
+CARRIED = (USER, ITEM, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
 
 BEFORE = 2**40
 """What ``SOURCE_ROW`` of a row of the data lies below its number, so that it is below 0 and comes first."""
@@ -56,7 +57,7 @@ class Newest:
         if config.recommend.events is None:
             return cls(known, np.ones(len(known.histories.items.values), bool), known)
         again, events = _cleaned(config, Path(config.recommend.events), inputs, known, report)
-        row, weight = (events[name].to_numpy() for name in (SOURCE_ROW, t.WEIGHT))
+        row, weight = (events[name].to_numpy() for name in (SOURCE_ROW, c.WEIGHT))
         before = known.histories.items
         kept, weights = np.ones(len(before.values), bool), before.weights_or_ones.copy()
         kept[again] = False
@@ -79,7 +80,7 @@ class Newest:
 
     def times(self, inputs: Mapping[str, Path]) -> pa.ChunkedArray:
         """When each interaction of ``known`` happened."""
-        return t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP])[t.TIMESTAMP].filter(pa.array(self.kept))
+        return parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP].filter(pa.array(self.kept))
 
 
 def with_events(world: World, events: pa.Table) -> tuple[World, int]:
@@ -92,16 +93,16 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
     Returns:
         The new world, whose new users follow the old ones, and how many events were with items that it does not know.
     """
-    ids = pc.unique(pa.chunked_array([*world.users[t.USER_ID].chunks, *events[t.USER_ID].chunks], pa.string()))
-    who = pc.index_in(events[t.USER_ID], value_set=ids)
-    what = pc.index_in(events[t.ITEM_ID], value_set=world.items[t.ITEM_ID].combine_chunks())
+    ids = pc.unique(pa.chunked_array([*world.users[c.USER_ID].chunks, *events[c.USER_ID].chunks], pa.string()))
+    who = pc.index_in(events[c.USER_ID], value_set=ids)
+    what = pc.index_in(events[c.ITEM_ID], value_set=world.items[c.ITEM_ID].combine_chunks())
     known = what.is_valid()
     added = what.filter(known).to_numpy().astype(np.int64)
     before = world.histories
     rows = np.concatenate([before.items.rows, who.filter(known).to_numpy().astype(np.int64)])
     order = np.argsort(rows, kind="stable")
     values = np.concatenate([before.items.values, added])
-    worth = events[t.WEIGHT].filter(known).to_numpy().astype(np.float32)
+    worth = events[c.WEIGHT].filter(known).to_numpy().astype(np.float32)
     weights = np.concatenate([before.items.weights_or_ones, worth])
     none = np.zeros(len(ids) - before.users, np.int64)
     scattered = before.scattered
@@ -112,7 +113,7 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
         tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, none])),
         scattered=None if scattered is None else np.concatenate([scattered, np.zeros(len(added), bool)])[order],
     )
-    return World(world.items, pa.table({t.USER_ID: ids}), histories), events.num_rows - len(added)
+    return World(world.items, pa.table({c.USER_ID: ids}), histories), events.num_rows - len(added)
 
 
 def _cleaned(
@@ -129,7 +130,7 @@ def _cleaned(
         data = _taken_as(config.data, source, raw.columns, report)
         ledger = Ledger(tables, data.clean)
         rows = read_interactions(tables, data, 0, None, ledger)
-        rows = tables.keep(rows.rename({USER: t.USER_ID, ITEM: t.ITEM_ID}).select(*CARRIED), str(path))
+        rows = tables.keep(rows.rename({USER: c.USER_ID, ITEM: c.ITEM_ID}).select(*CARRIED), str(path))
         again = _rows_of(known, tables.fetch(rows.select(USER, ITEM).distinct()))
         if len(again):
             rows = rows.union(_of_the_data(again, known, inputs, rows.schema().to_pyarrow(), data))
@@ -138,7 +139,7 @@ def _cleaned(
         rows = ledger.sort_out(tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hints=hints)
         for rule in (no_returns, no_repeats):
             rows = rule(tables, rows, data, ledger)
-        left = rows.select(CLOCK, SOURCE_ROW, t.WEIGHT, **{t.USER_ID: rows[USER], t.ITEM_ID: rows[ITEM]})
+        left = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[USER], c.ITEM_ID: rows[ITEM]})
         found = tables.fetch(left.order_by(CLOCK, SOURCE_ROW))
     for measure, reason, _, count in ledger.measures:
         if measure == "removed" and count:
@@ -153,20 +154,20 @@ def _taken_as(data: Data, source: Source, names: Collection[str], report: Report
         InputError: if two platforms disagree on what an event is worth.
     """
     spec, worth = data.platforms[0].interactions, dict[str, Event]()
-    for shop in data.platforms if t.EVENT in names else ():
+    for shop in data.platforms if c.EVENT in names else ():
         for name, event in shop.interactions.events.items():
             if worth.setdefault(name, event) != event:
                 raise InputError(f"{KEY}: the platforms of the config disagree on what the event '{name}' is worth")
-    if t.EVENT in names and not any(shop.interactions.columns.event for shop in data.platforms):
+    if c.EVENT in names and not any(shop.interactions.columns.event for shop in data.platforms):
         report.warn(f"{KEY}: its column 'event' counts for nothing, as the config's interactions have no such column")
-        names = set(names) - {t.EVENT}
-    elif t.EVENT not in names and spec.columns.event is None:
+        names = set(names) - {c.EVENT}
+    elif c.EVENT not in names and spec.columns.event is None:
         worth = spec.events  # of the one word that every row then has
     columns = InteractionColumns(
-        user_id=t.USER_ID,
-        item_id=t.ITEM_ID,
-        **{name: name for name in (t.TIMESTAMP, t.EVENT, t.QUANTITY, t.RATING) if name in names},
-        **({} if t.TIMESTAMP in names else {t.ORDER: SOURCE_ROW}),
+        user_id=c.USER_ID,
+        item_id=c.ITEM_ID,
+        **{name: name for name in (c.TIMESTAMP, c.EVENT, c.QUANTITY, c.RATING) if name in names},
+        **({} if c.TIMESTAMP in names else {c.ORDER: SOURCE_ROW}),
     )
     changed = {"path": source.path, "csv": source.csv, "columns": columns, "events": worth}
     interactions: Interactions = spec.model_copy(update=changed)
@@ -177,8 +178,8 @@ def _taken_as(data: Data, source: Source, names: Collection[str], report: Report
 def _rows_of(known: World, pairs: pa.Table) -> Ints:
     """The rows of the data's histories, in their order, that are of these users and items."""
     user, item = (
-        t.places(pairs[mine], theirs)
-        for mine, theirs in ((USER, known.users[t.USER_ID]), (ITEM, known.items[t.ITEM_ID]))
+        parquet.places(pairs[mine], theirs)
+        for mine, theirs in ((USER, known.users[c.USER_ID]), (ITEM, known.items[c.ITEM_ID]))
     )
     there, size, items = (user >= 0) & (item >= 0), known.items.num_rows, known.histories.items
     return np.flatnonzero(np.isin(items.rows * size + items.values, (user * size + item)[there]))
@@ -186,18 +187,18 @@ def _rows_of(known: World, pairs: pa.Table) -> Ints:
 
 def _of_the_data(again: Ints, known: World, inputs: Mapping[str, Path], schema: pa.Schema, data: Data) -> ir.Table:
     """Rows of the data as the rules take them: earlier than all events, where the times of both are not known."""
-    facts = t.read_table(inputs[INTERACTIONS], [t.TIMESTAMP, t.EVENT, t.QUANTITY, t.RATING]).take(again)
+    facts = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP, c.EVENT, c.QUANTITY, c.RATING]).take(again)
     items, weight = known.histories.items, known.histories.items.weights_or_ones[again]
     if data.repeats == "sum":  # which multiplied it by them, and will again
-        weight = weight / pc.fill_null(pc.abs(facts[t.QUANTITY]), 1.0).to_numpy()
+        weight = weight / pc.fill_null(pc.abs(facts[c.QUANTITY]), 1.0).to_numpy()
     timed = pa.types.is_timestamp(schema.field(CLOCK).type)
-    columns = {name: facts[name] for name in (t.EVENT, t.QUANTITY, t.RATING)} | {
-        USER: pc.take(known.users[t.USER_ID], items.rows[again]),
-        ITEM: pc.take(known.items[t.ITEM_ID], items.values[again]),
-        CLOCK: pc.fill_null(facts[t.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(again), -1.0),
-        t.WEIGHT: weight,
+    columns = {name: facts[name] for name in (c.EVENT, c.QUANTITY, c.RATING)} | {
+        USER: pc.take(known.users[c.USER_ID], items.rows[again]),
+        ITEM: pc.take(known.items[c.ITEM_ID], items.values[again]),
+        CLOCK: pc.fill_null(facts[c.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(again), -1.0),
+        c.WEIGHT: weight,
         IS_RETURN: np.zeros(len(again), bool),
         SOURCE_ROW: again - BEFORE,
-        t.REASON: pa.nulls(len(again)),
+        c.REASON: pa.nulls(len(again)),
     }
     return ibis.memtable(pa.table(columns).select(schema.names).cast(schema))

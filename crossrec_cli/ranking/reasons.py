@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import schemas
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Floats
 from crossrec_cli.models.dataset import World
@@ -44,19 +45,19 @@ class Catalogue:
     @cached_property
     def facts(self) -> Mapping[str, Sequence[Any]]:
         """Id, text, brand and category of every item."""
-        return {name: self.items[name].to_pylist() for name in (t.ITEM_ID, t.TEXT, t.BRAND, t.CATEGORY)}
+        return {name: self.items[name].to_pylist() for name in (c.ITEM_ID, c.TEXT, c.BRAND, c.CATEGORY)}
 
     def words(self, item: int) -> dict[str, None]:
         """The words of an item's text, in their order, each once."""
         if item not in self._words:
-            self._words[item] = dict.fromkeys(WORD.findall((self.facts[t.TEXT][item] or "").lower()))
+            self._words[item] = dict.fromkeys(WORD.findall((self.facts[c.TEXT][item] or "").lower()))
         return self._words[item]
 
     def shared(self, item: int, others: Sequence[int]) -> list[str]:
         """Brand, category and words that an item shares with one of the others at least."""
         facts = {
             name: own
-            for name in (t.BRAND, t.CATEGORY)
+            for name in (c.BRAND, c.CATEGORY)
             if (own := self.facts[name][item]) and any(self.facts[name][other] == own for other in others)
         }
         told = set(WORD.findall(" ".join(facts.values()).lower()))
@@ -66,7 +67,7 @@ class Catalogue:
 
     def name(self, item: int) -> str:
         """What people know an item by."""
-        return str(self.facts[t.TEXT][item] or self.facts[t.ITEM_ID][item])
+        return str(self.facts[c.TEXT][item] or self.facts[c.ITEM_ID][item])
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Why:
         return cls(fused, world.histories, Catalogue(world.items, world.histories.domain.is_target), most)
 
     def of_lists(self, users: Ints, listed: Ints, shown: Bools) -> pa.Table:
-        """One row of ``tables.WHY`` for each entry that is shown, user by user.
+        """One row of ``schemas.WHY`` for each entry that is shown, user by user.
 
         Args:
             users: user indices, int64 (B,).
@@ -102,8 +103,8 @@ class Why:
             history = _History(given.values[some], in_target[some])
             for column in np.flatnonzero(shown[user]).tolist():
                 row = self._row(history, parts[:, some, column], found.falls[some, column], int(listed[user, column]))
-                rows.append(row | _rest(found, user, column, row[t.FROM_SOURCE] + row[t.FROM_TARGET]))
-        return pa.Table.from_pylist(rows, schema=t.WHY)
+                rows.append(row | _rest(found, user, column, row[c.FROM_SOURCE] + row[c.FROM_TARGET]))
+        return pa.Table.from_pylist(rows, schema=schemas.WHY)
 
     def _row(self, history: _History, parts: Floats, falls: Floats, item: int) -> dict[str, Any]:
         """For one entry, what the history's items say for it, (scorers, items), and the first of them in words.
@@ -116,22 +117,22 @@ class Why:
         speaks = part[part > 0].sum()
         named = [
             {
-                t.ITEM_ID: self.catalogue.facts[t.ITEM_ID][history.items[place]],
-                t.DOMAIN: t.TARGET if history.in_target[place] else t.SOURCE,
-                t.SCORER: names[int(parts[:, place].argmax())],
-                t.PART: part[place],
-                t.SHARE: part[place] / speaks,
+                c.ITEM_ID: self.catalogue.facts[c.ITEM_ID][history.items[place]],
+                c.DOMAIN: c.TARGET if history.in_target[place] else c.SOURCE,
+                c.SCORER: names[int(parts[:, place].argmax())],
+                c.PART: part[place],
+                c.SHARE: part[place] / speaks,
             }
             for place in best
         ]
         others = history.items[best].tolist()
         shared = self.catalogue.shared(item, others) if others else []
         return {
-            t.FROM_SOURCE: float(part[~history.in_target].sum()),
-            t.FROM_TARGET: float(part[history.in_target].sum()),
-            t.REASONS: named,
-            t.IN_COMMON: shared,
-            t.BECAUSE: sentence([self.catalogue.name(other) for other in others], named, shared),
+            c.FROM_SOURCE: float(part[~history.in_target].sum()),
+            c.FROM_TARGET: float(part[history.in_target].sum()),
+            c.REASONS: named,
+            c.IN_COMMON: shared,
+            c.BECAUSE: sentence([self.catalogue.name(other) for other in others], named, shared),
         }
 
 
@@ -140,9 +141,9 @@ def _rest(found: Explained, user: int, column: int, of_history: float) -> dict[s
     whole = {name: float(part[user, column]) for name, part in found.whole.items()}
     sales = whole.get(popularity.NAME, 0.0) + float(found.shift[user])
     return {
-        t.FROM_SALES: sales,
-        t.FROM_REST: float(found.logits[user, column]) - sales - of_history,
-        t.BY_SCORER: [{t.SCORER: name, t.PART: part} for name, part in whole.items()],
+        c.FROM_SALES: sales,
+        c.FROM_REST: float(found.logits[user, column]) - sales - of_history,
+        c.BY_SCORER: [{c.SCORER: name, c.PART: part} for name, part in whole.items()],
     }
 
 
@@ -160,7 +161,7 @@ def sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: S
         return "It sells well; nothing in the history speaks for it."
     kinds: dict[str, list[str]] = {}
     for name, reason in zip(names, named, strict=True):
-        kinds.setdefault(KINDS[reason[t.SCORER]], []).append(f"{name} ({reason[t.SHARE]:.0%}, {reason[t.DOMAIN]})")
+        kinds.setdefault(KINDS[reason[c.SCORER]], []).append(f"{name} ({reason[c.SHARE]:.0%}, {reason[c.DOMAIN]})")
     found = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
     alike = f"; in common: {', '.join(shared)}" if shared else ""
     return f"{found[0].upper()}{found[1:]}{alike}."

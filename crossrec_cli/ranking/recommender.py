@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.config.schema import Config, Rules
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
@@ -61,7 +62,7 @@ class Recommender:
         self.with_rules = chosen.rules != Rules()
         self.scorer = self.fused.among(self.shelf.items)
         self.why = Why.of(self.fused, self.world, chosen.reasons)
-        self.schema = pa.schema([*t.RECOMMENDATIONS, *(t.WHY if chosen.reasons else ())])
+        self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
 
     def users(self, named: Sequence[str], where: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
@@ -70,7 +71,7 @@ class Recommender:
             InputError: if one of them is not in the data; ``where`` says where the id stands.
         """
         ids = as_ids(named, where)
-        found = t.places(pa.chunked_array([ids]), self.world.users[t.USER_ID])
+        found = parquet.places(pa.chunked_array([ids]), self.world.users[c.USER_ID])
         if (found < 0).any():
             user = ids[int((found < 0).argmax())]
             rules = "data.clean and data.min_interactions may leave somebody out"
@@ -80,7 +81,7 @@ class Recommender:
         return found
 
     def lists(self, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
-        """Rows of ``tables.RECOMMENDATIONS``, some users at a time, with reasons where they are wanted.
+        """Rows of ``schemas.RECOMMENDATIONS``, some users at a time, with reasons where they are wanted.
 
         Args:
             users: indices, int64.
@@ -107,7 +108,7 @@ class Recommender:
             barred = np.concatenate([barred, since])
         world = World(
             self.world.items,
-            pa.table({t.USER_ID: pa.array([user], pa.string())}),
+            pa.table({c.USER_ID: pa.array([user], pa.string())}),
             Histories(now, np.zeros(1, np.int64), borne, histories.domain),
         )
         shelf = replace(
@@ -140,12 +141,12 @@ class Recommender:
         items = self.shelf.items[places.numpy()]
         of_row = items[shown]
         columns = {
-            t.USER_ID: pc.take(party.world.users[t.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
-            t.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
-            t.ITEM_ID: pc.take(self.world.items[t.ITEM_ID], of_row),
-            t.SCORE: torch.sigmoid(scores).numpy()[shown],
-            t.PRICE: pc.take(self.world.items[t.PRICE], of_row),
-            t.TEXT: pc.take(self.world.items[t.TEXT], of_row),
+            c.USER_ID: pc.take(party.world.users[c.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
+            c.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
+            c.ITEM_ID: pc.take(self.world.items[c.ITEM_ID], of_row),
+            c.SCORE: torch.sigmoid(scores).numpy()[shown],
+            c.PRICE: pc.take(self.world.items[c.PRICE], of_row),
+            c.TEXT: pc.take(self.world.items[c.TEXT], of_row),
         }
         if self.config.recommend.reasons:
             reasons = replace(self.why, histories=party.world.histories).of_lists(users, items, shown)

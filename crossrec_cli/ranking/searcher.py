@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import BLEND
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.extra_files import read_file
@@ -30,8 +31,8 @@ from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Advance, Silent
 from crossrec_cli.text.saved_encoder import load_encoder
 
-QUERIES = pa.schema([pa.field(t.QUERY, pa.string(), nullable=False)])
-WHO = pa.schema([pa.field(t.USER_ID, pa.string())])
+QUERIES = pa.schema([pa.field(c.QUERY, pa.string(), nullable=False)])
+WHO = pa.schema([pa.field(c.USER_ID, pa.string())])
 
 
 class Searcher:
@@ -68,8 +69,8 @@ class Searcher:
         cls, config: Config, inputs: Mapping[str, Path], index: Path, maker: Recommender | None = None
     ) -> Searcher:
         """With the word index and the weights that the stage search left in the folder ``index``."""
-        blend = t.read_table(index / Path(BLEND).name)
-        used = blend.filter(blend[t.USED]).to_pylist()[0]
+        blend = parquet.read_table(index / Path(BLEND).name)
+        used = blend.filter(blend[c.USED]).to_pylist()[0]
         return cls(config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)), maker)
 
     def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
@@ -82,15 +83,15 @@ class Searcher:
             k: how many items.
 
         Returns:
-            Rows of ``tables.FOUND``, best first; none if nothing matches the query, see ``_matched``.
+            Rows of ``schemas.FOUND``, best first; none if nothing matches the query, see ``_matched``.
 
         Raises:
             InputError: if there is no such user or item, or the query is empty.
         """
         if not query.strip():
             raise InputError("the query is empty")
-        who = np.array([-1]) if user is None else _places(self.world.users[t.USER_ID], [user], "user")
-        since = _places(self.world.items[t.ITEM_ID], history, "item")
+        who = np.array([-1]) if user is None else _places(self.world.users[c.USER_ID], [user], "user")
+        since = _places(self.world.items[c.ITEM_ID], history, "item")
         before = self.histories(who)
         values = np.concatenate([before.values, since])
         weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
@@ -101,9 +102,9 @@ class Searcher:
         """The k best items for each of many queries; users who are not known are somebody unknown.
 
         Returns:
-            Rows of ``tables.FOUND``, query by query, best first; no row for a query that nothing matches.
+            Rows of ``schemas.FOUND``, query by query, best first; no row for a query that nothing matches.
         """
-        who, found = self.known_users(users), [t.FOUND.empty_table()]
+        who, found = self.known_users(users), [schemas.FOUND.empty_table()]
         for part in self.chunks(len(queries)):
             asked = list(queries[part])
             logits = self.interest_of(self.histories(who[part]), self.tags(who[part]))
@@ -118,7 +119,7 @@ class Searcher:
 
     def known_users(self, users: Sequence[str | None]) -> Ints:
         """Their indices, int64; −1 for those who are not in the data, and for None."""
-        return t.places(pa.chunked_array([pa.array(users, pa.string())]), self.world.users[t.USER_ID])
+        return parquet.places(pa.chunked_array([pa.array(users, pa.string())]), self.world.users[c.USER_ID])
 
     @torch.no_grad()
     def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
@@ -140,7 +141,7 @@ class Searcher:
     @cached_property
     def _by_chance(self) -> float:
         """How near nine in ten queries without meaning come to an item."""
-        return float(self._nearest(nonsense(self.world.items[t.TEXT].to_pylist())).quantile(CHANCE))
+        return float(self._nearest(nonsense(self.world.items[c.TEXT].to_pylist())).quantile(CHANCE))
 
     def _matched(self, queries: Sequence[str], words: Tensor) -> Bools:
         """Which queries find something, bool (B,).
@@ -170,7 +171,7 @@ class Searcher:
 
     @torch.no_grad()
     def _answers(self, queries: Sequence[str], users: Sequence[str | None], logits: Tensor, k: int) -> pa.Table:
-        """Rows of ``tables.FOUND`` for users whose interest is (B, I) in log-odds."""
+        """Rows of ``schemas.FOUND`` for users whose interest is (B, I) in log-odds."""
         signals = self.signals(queries, logits)
         matched = self._matched(queries, signals.words)
         scores, places = best(signals.score(self.weights), self.words.named(queries), k)
@@ -178,14 +179,14 @@ class Searcher:
         interest = torch.sigmoid(logits.gather(1, places))
         items, length = places.numpy().reshape(-1), places.shape[1]
         columns = {
-            t.QUERY: pc.take(pa.array(queries, pa.string()), np.repeat(np.arange(len(queries)), length)),
-            t.USER_ID: pc.take(pa.array(users, pa.string()), np.repeat(np.arange(len(queries)), length)),
-            t.RANK: np.tile(np.arange(1, length + 1), len(queries)),
-            t.RELEVANCE: relevance.numpy().reshape(-1),
-            t.INTEREST: pa.array(interest.numpy().reshape(-1), mask=~self.is_target[items]),
-            t.SCORE: scores.numpy().reshape(-1),
-        } | {name: pc.take(self.world.items[name], items) for name in (t.ITEM_ID, t.DOMAIN, t.PRICE, t.TEXT)}
-        table = pa.table(columns).select(t.FOUND.names).cast(t.FOUND)
+            c.QUERY: pc.take(pa.array(queries, pa.string()), np.repeat(np.arange(len(queries)), length)),
+            c.USER_ID: pc.take(pa.array(users, pa.string()), np.repeat(np.arange(len(queries)), length)),
+            c.RANK: np.tile(np.arange(1, length + 1), len(queries)),
+            c.RELEVANCE: relevance.numpy().reshape(-1),
+            c.INTEREST: pa.array(interest.numpy().reshape(-1), mask=~self.is_target[items]),
+            c.SCORE: scores.numpy().reshape(-1),
+        } | {name: pc.take(self.world.items[name], items) for name in (c.ITEM_ID, c.DOMAIN, c.PRICE, c.TEXT)}
+        table = pa.table(columns).select(schemas.FOUND.names).cast(schemas.FOUND)
         return table.filter(pa.array(np.repeat(matched, length)))
 
 
@@ -207,10 +208,10 @@ def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
         InputError: if it cannot be read, or a query is empty.
     """
     table = read_file(path, "--queries", QUERIES, WHO)
-    queries = table[t.QUERY].to_pylist()
+    queries = table[c.QUERY].to_pylist()
     if empty := [row for row, query in enumerate(queries, 1) if not query.strip()]:
-        raise InputError(f"--queries: {path}, row {empty[0]}: no {t.QUERY}")
-    return queries, table[t.USER_ID].to_pylist() if t.USER_ID in table.column_names else [None] * len(queries)
+        raise InputError(f"--queries: {path}, row {empty[0]}: no {c.QUERY}")
+    return queries, table[c.USER_ID].to_pylist() if c.USER_ID in table.column_names else [None] * len(queries)
 
 
 def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
@@ -220,7 +221,7 @@ def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
         InputError: if one of them is not there.
     """
     ids = as_ids(wanted, what)
-    found = t.places(pa.chunked_array([ids]), known)
+    found = parquet.places(pa.chunked_array([ids]), known)
     if (found < 0).any():
         raise InputError(f"{what} '{ids[int((found < 0).argmax())]}': not in the data")
     return found

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.ranking.candidate_pool import KEY
 from crossrec_cli.ranking.recommender import ALL_USERS, Party, Recommender
 from crossrec_cli.ranking.shop_rules import MIN_SCORE, Lists
@@ -45,17 +45,17 @@ def kept_out(maker: Recommender, party: Party, user: int, at: int, lists: pa.Tab
         lists: the user's, among others perhaps.
         item: an item's id.
     """
-    world, user_id = maker.world, party.world.users[t.USER_ID][user]
-    index = pc.index(world.items[t.ITEM_ID], item).as_py()
+    world, user_id = maker.world, party.world.users[c.USER_ID][user]
+    index = pc.index(world.items[c.ITEM_ID], item).as_py()
     if index < 0:
         return (
             "no such item; it is in no items file, or items.exclude, data.clean or data.min_interactions leave it out"
         )
     if not world.histories.domain.is_target[index]:
-        return f"not a target item; its category is {world.items[t.CATEGORY][index].as_py()}"
-    listed = lists.filter(pc.and_(pc.equal(lists[t.USER_ID], user_id), pc.equal(lists[t.ITEM_ID], item)))
+        return f"not a target item; its category is {world.items[c.CATEGORY][index].as_py()}"
+    listed = lists.filter(pc.and_(pc.equal(lists[c.USER_ID], user_id), pc.equal(lists[c.ITEM_ID], item)))
     if listed.num_rows:
-        return f"it is in the list, at place {listed[t.RANK][0].as_py()}"
+        return f"it is in the list, at place {listed[c.RANK][0].as_py()}"
     return _Case(maker, party, user, at, index).reason()
 
 
@@ -87,7 +87,7 @@ class _Case:
             return f"in {KEY}.block"
         if name != "price":
             return f"not in {KEY}.{name}"
-        price = self.world.items[t.PRICE][self.item].as_py()
+        price = self.world.items[c.PRICE][self.item].as_py()
         return (
             f"has no price, and {KEY}.price wants one"
             if price is None
@@ -122,7 +122,7 @@ class _Case:
             return f"{told}, but {KEY}.new_items keeps {int(found.forced)} of the {len(places)} places for new items"
         if rules.texts is not None and len(lower):
             nearest = places[(rules.texts[places] @ rules.texts[column]).argmax()]
-            other = self.world.items[t.ITEM_ID][int(self.shelf.items[nearest])].as_py()
+            other = self.world.items[c.ITEM_ID][int(self.shelf.items[nearest])].as_py()
             return f"{told}, but of the list {other} is too like it for {KEY}.diversity"
         return f"{told}; the list ends at {len(places)}"
 

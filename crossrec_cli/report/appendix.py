@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.files import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.evaluation.segments import ALL
@@ -26,10 +26,10 @@ def scores(facts: Facts) -> Section:
     """Whether the score can be read as a probability."""
     names = ("auc", "log_loss", "base_log_loss", "brier", "expected_calibration_error")
     every = facts.accuracy.to_pylist()
-    found = [row for row in every if row[t.SEGMENT] == t.ALL]
+    found = [row for row in every if row[c.SEGMENT] == c.ALL]
     rows = [
         [
-            row[t.DOMAIN] if row[t.SEGMENT] == t.ALL else row[t.SEGMENT],
+            row[c.DOMAIN] if row[c.SEGMENT] == c.ALL else row[c.SEGMENT],
             *(f"{row[name]:.4g}" for name in names),
             f"{row['bought']:,}",
             f"{row['pairs']:,}",
@@ -60,7 +60,7 @@ def learning(facts: Facts) -> Section:
     """The loss by epoch."""
     drawn = []
     for stage, table in facts.learning.items():
-        data = [{"epoch": row[t.EPOCH], "value": row["loss"]} for row in table.to_pylist()]
+        data = [{"epoch": row[c.EPOCH], "value": row["loss"]} for row in table.to_pylist()]
         if data:
             text = f"From {data[0]['value']:.4f} in the first epoch to {data[-1]['value']:.4f} in the last."
             drawn.append(Chart(f"{stage}, loss", text, charts.curve(data, "Loss")))
@@ -117,10 +117,10 @@ def lists(facts: Facts) -> Section:
     """Beyond accuracy."""
     figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
     models = list(dict.fromkeys(model for _, model, _ in figures))
-    rows = [[model, *(figure(figures[ALL, model, name][t.VALUE], 3) for name in LISTS)] for model in models]
+    rows = [[model, *(figure(figures[ALL, model, name][c.VALUE], 3) for name in LISTS)] for model in models]
     data = [
         charts.point(model, model, figures[ALL, model, facts.ndcg])
-        | {"coverage": figures[ALL, model, "coverage"][t.VALUE]}
+        | {"coverage": figures[ALL, model, "coverage"][c.VALUE]}
         for model in models
     ]
     widest = max(data, key=lambda row: row["coverage"])
@@ -175,22 +175,22 @@ def _rate(made: Manifest, facts: Facts) -> str:
     if made.stage == PREPROCESS:
         done, what = made.files["interactions.parquet"].rows or 0, "interactions"
     else:
-        done, what = facts.metrics[t.N][0].as_py() if made.stage == EVALUATE else made.summary["users"], "users"
+        done, what = facts.metrics[c.N][0].as_py() if made.stage == EVALUATE else made.summary["users"], "users"
     return f"{done / max(made.wall_seconds, 1e-3):,.0f} {what}"
 
 
 def satisfaction(facts: Facts) -> Section:
     """What users thought of what they were shown, and would think of these lists."""
     title = "What users think"
-    rows = [row for row in facts.feedback.to_pylist() if row[t.K] == facts.k]
+    rows = [row for row in facts.feedback.to_pylist() if row[c.K] == facts.k]
     if not rows:
         return Section(title, "It was not measured: no feedback file was given (evaluate.feedback).")
     told = [
         [
-            f"{row['reward']}, {row[t.SEGMENT]}",
-            row[t.MEASURE],
-            figure(row[t.VALUE], 4),
-            f"{figure(row[t.LOW], 4)} to {figure(row[t.HIGH], 4)}",
+            f"{row['reward']}, {row[c.SEGMENT]}",
+            row[c.MEASURE],
+            figure(row[c.VALUE], 4),
+            f"{figure(row[c.LOW], 4)} to {figure(row[c.HIGH], 4)}",
             f"{row['effective']:,.0f}",
             f"{row['impressions']:,}",
         ]
@@ -209,7 +209,7 @@ def people(facts: Facts) -> Section:
     """Some users' lists beside their histories, as ``report`` wants them named."""
     by_user: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {"history": [], "list": []})
     for row in facts.examples.to_pylist():
-        by_user[row[t.USER_ID]][row["kind"]].append(row)
+        by_user[row[c.USER_ID]][row["kind"]].append(row)
     columns = ["", "did, newest first", f"{CROSSREC} shows, best first"]
     some = [*by_user.items()][: facts.shown.examples]
     tables = [
@@ -235,7 +235,7 @@ def _side_by_side(history: Sequence[Row], shown: Sequence[Row]) -> list[list[str
 
 def _item(row: Row) -> str:
     bought = row["kind"] == "list" and row["hit"]
-    return f"{'✓ ' if bought else ''}{row[t.TEXT]}"
+    return f"{'✓ ' if bought else ''}{row[c.TEXT]}"
 
 
 def made_from(facts: Facts) -> Section:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.report.facts import CROSSREC, Row
 from crossrec_cli.report.render import Chart
 
@@ -21,12 +21,12 @@ def point(label: str, model: str, row: Row) -> Row:
     """A row of metrics.parquet as something to draw."""
     return {
         "label": label,
-        "value": row[t.VALUE],
-        "low": row[t.LOW],
-        "high": row[t.HIGH],
+        "value": row[c.VALUE],
+        "low": row[c.LOW],
+        "high": row[c.HIGH],
         "who": CROSSREC if model == CROSSREC else OTHERS,
         "model": model,
-        "n": row[t.N],
+        "n": row[c.N],
     }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import (
     ACCURACY,
     ADAPT_LEARNING,
@@ -34,7 +35,7 @@ from crossrec_cli.config.schema import Report
 from crossrec_cli.pipeline.changes import Basis, code_of, out_of_date
 from crossrec_cli.pipeline.table import BY_NAME
 
-CROSSREC = t.CROSSREC
+CROSSREC = c.CROSSREC
 SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
 Row = dict[str, Any]
 
@@ -77,36 +78,36 @@ class Facts:
     @cached_property
     def k(self) -> int:
         """The list length that the page speaks of: 10 where it was measured."""
-        ks = sorted(set(self.metrics[t.K].to_pylist()))
+        ks = sorted(set(self.metrics[c.K].to_pylist()))
         return 10 if 10 in ks else int(ks[-1])
 
     @cached_property
     def ndcg(self) -> str:
         """NDCG's name in the tables, which tells of sampled candidates."""
-        names: list[str] = self.metrics[t.METRIC].to_pylist()
+        names: list[str] = self.metrics[c.METRIC].to_pylist()
         return next(name for name in names if name.startswith("ndcg"))
 
     @cached_property
     def figures(self) -> dict[tuple[str, str, str], Row]:
         """The rows of metrics.parquet at ``k``, by segment, model and metric."""
         rows = self.metrics.to_pylist()
-        return {(row[t.SEGMENT], row[t.MODEL], row[t.METRIC]): row for row in rows if row[t.K] == self.k}
+        return {(row[c.SEGMENT], row[c.MODEL], row[c.METRIC]): row for row in rows if row[c.K] == self.k}
 
     @cached_property
     def gains(self) -> dict[str, Row]:
         """Crossrec's gain in NDCG over each other model."""
         rows = self.significance.to_pylist()
-        return {row[t.MODEL]: row for row in rows if row[t.K] == self.k and row[t.METRIC] == self.ndcg}
+        return {row[c.MODEL]: row for row in rows if row[c.K] == self.k and row[c.METRIC] == self.ndcg}
 
     @cached_property
     def decides(self) -> dict[int, dict[str, float]]:
         """Each scorer's share of what decides, for each group of users, by its least number of target purchases."""
         sizes: dict[int, dict[str, float]] = {}
         for row in self.fusion.to_pylist():
-            if row[t.SCORER]:
-                of_group = sizes.setdefault(row[t.GROUP], {})
-                size = abs(row[t.WEIGHT] * row[t.SPREAD])
-                of_group[row[t.SCORER]] = of_group.get(row[t.SCORER], 0.0) + size
+            if row[c.SCORER]:
+                of_group = sizes.setdefault(row[c.GROUP], {})
+                size = abs(row[c.WEIGHT] * row[c.SPREAD])
+                of_group[row[c.SCORER]] = of_group.get(row[c.SCORER], 0.0) + size
         return {group: _shares(of_group) for group, of_group in sorted(sizes.items())}
 
     @classmethod
@@ -124,7 +125,7 @@ class Facts:
         stale = _stale(found) if TRANSFER in found else None
 
         def table(file: str) -> pa.Table:
-            return t.read_table(found[file.partition("/")[0]].file(file))
+            return parquet.read_table(found[file.partition("/")[0]].file(file))
 
         return cls(
             metrics=table(METRICS),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 
 NONE = "–"
 SMALL = 50
@@ -20,7 +20,7 @@ def figure(value: float | None, digits: int) -> str:
 
 def gain(row: Mapping[str, Any]) -> str:
     """A difference with its interval, without leading zeros: ``+.0180 (+.0096 to +.0260)``."""
-    return f"{row[t.GAIN]:+.4f} ({row[t.GAIN_LOW]:+.4f} to {row[t.GAIN_HIGH]:+.4f})".replace("0.", ".")
+    return f"{row[c.GAIN]:+.4f} ({row[c.GAIN_LOW]:+.4f} to {row[c.GAIN_HIGH]:+.4f})".replace("0.", ".")
 
 
 def tested(summary: Mapping[str, Any]) -> str:

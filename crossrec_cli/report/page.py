@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.report import appendix, charts, quality_page
 from crossrec_cli.report.facts import CROSSREC, Facts, Row
@@ -52,7 +52,7 @@ def verdict(facts: Facts) -> str:
     """The answer, in a few sentences."""
     figures, gains = facts.figures, facts.gains
     ours = figures[ALL, CROSSREC, facts.ndcg]
-    worse = [model for model, row in gains.items() if row[t.GAIN_HIGH] < 0 and row[t.P_HOLM] < BELIEVED]
+    worse = [model for model, row in gains.items() if row[c.GAIN_HIGH] < 0 and row[c.P_HOLM] < BELIEVED]
     unsure = [model for model, row in gains.items() if model not in worse and not _sure(row)]
     sentences = []
     if worse:
@@ -60,20 +60,20 @@ def verdict(facts: Facts) -> str:
     elif unsure:
         sentences.append(f"Not shown: the difference to {listed(unsure)} may be chance.")
     elif gains:
-        best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][t.VALUE])
+        best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][c.VALUE])
         more = gain(gains[best])
         several = f"all {len(gains)} others, by {more} over the best of them, {best}"
         sentences.append(f"Yes: better than {several if len(gains) > 1 else f'{best}, by {more}'}.")
     else:
         sentences.append("It was compared with nothing: evaluate.baselines names no model.")
     name = f"{measure(facts.ndcg)}@{facts.k}"
-    users = tested(facts.evaluated.summary) or f"{ours[t.N]:,} test users"
-    sentences.append(f"{CROSSREC} reaches {name} {ours[t.VALUE]:.4f} over {users}.")
+    users = tested(facts.evaluated.summary) or f"{ours[c.N]:,} test users"
+    sentences.append(f"{CROSSREC} reaches {name} {ours[c.VALUE]:.4f} over {users}.")
     sentences.append(SAME if facts.same_items else _transfer_verdict(facts))
-    weak = [part for part in _parts(facts) if _behind(facts, part, t.LOW, t.HIGH)]
+    weak = [part for part in _parts(facts) if _behind(facts, part, c.LOW, c.HIGH)]
     if weak:
         sentences.append(f"Look at {_some(weak)}: there another model is ahead.")
-    if behind_there := [part for part in _parts(facts) if part not in weak and _behind(facts, part, t.VALUE, t.VALUE)]:
+    if behind_there := [part for part in _parts(facts) if part not in weak and _behind(facts, part, c.VALUE, c.VALUE)]:
         sentences.append(f"Another model's mean is higher, perhaps by chance, for {_some(behind_there)}.")
     return " ".join(sentences)
 
@@ -85,7 +85,7 @@ def _some(parts: Sequence[str]) -> str:
 
 
 def _sure(row: Row) -> bool:
-    return bool(row[t.GAIN_LOW] > 0 and row[t.P_HOLM] < BELIEVED)
+    return bool(row[c.GAIN_LOW] > 0 and row[c.P_HOLM] < BELIEVED)
 
 
 def _parts(facts: Facts) -> list[str]:
@@ -93,14 +93,14 @@ def _parts(facts: Facts) -> list[str]:
     rows = {
         part: row for (part, model, metric), row in facts.figures.items() if (model, metric) == (CROSSREC, facts.ndcg)
     }
-    return [part for part, row in rows.items() if part != ALL and row[t.N]]
+    return [part for part, row in rows.items() if part != ALL and row[c.N]]
 
 
 def _behind(facts: Facts, part: str, theirs: str, own: str) -> bool:
     """Whether a figure of another model lies above one of crossrec's, in a segment that is large enough to tell."""
     ours = facts.figures[part, CROSSREC, facts.ndcg]
     others = (facts.figures[part, model, facts.ndcg] for model in facts.gains)
-    return ours[t.N] >= SMALL and any(row[theirs] > ours[own] for row in others)
+    return ours[c.N] >= SMALL and any(row[theirs] > ours[own] for row in others)
 
 
 def _transfer_verdict(facts: Facts) -> str:
@@ -108,11 +108,11 @@ def _transfer_verdict(facts: Facts) -> str:
         return f"Whether the source helps is out of date ({facts.transfer_is_stale}); run 'crossrec transfer' again."
     if facts.transfer is None:
         return "Whether the source helps was not measured; 'crossrec transfer' does that."
-    row = next(row for row in facts.transfer.to_pylist() if row[t.SEGMENT] == ALL and row[t.CONTROL] == CROSSREC)
-    if row[t.GAIN_LOW] > 0:
+    row = next(row for row in facts.transfer.to_pylist() if row[c.SEGMENT] == ALL and row[c.CONTROL] == CROSSREC)
+    if row[c.GAIN_LOW] > 0:
         return f"The source helps: {gain(row)}."
     return (
-        f"The source harms: {gain(row)}." if row[t.GAIN_HIGH] < 0 else f"Whether the source helps is open: {gain(row)}."
+        f"The source harms: {gain(row)}." if row[c.GAIN_HIGH] < 0 else f"Whether the source helps is open: {gain(row)}."
     )
 
 
@@ -121,28 +121,28 @@ def _transfer(table: pa.Table) -> Section:
     rows = table.to_pylist()
     told = [
         [
-            f"{row[t.SEGMENT]}, {row[t.N]:,}{_few(row[t.N])}",
-            row[t.CONTROL],
+            f"{row[c.SEGMENT]}, {row[c.N]:,}{_few(row[c.N])}",
+            row[c.CONTROL],
             f"{row['ndcg@10']:.4f}",
             f"{row['hr@10']:.4f}",
-            gain(row) if row[t.GAIN] else NONE,
+            gain(row) if row[c.GAIN] else NONE,
         ]
         for row in rows
     ]
-    ours = [row for row in rows if row[t.CONTROL] == CROSSREC]
-    harmed = [row[t.SEGMENT] for row in ours if row[t.GAIN_HIGH] < 0]
-    read_before = any(row[t.CONTROL] == "frozen texts" for row in rows)
+    ours = [row for row in rows if row[c.CONTROL] == CROSSREC]
+    harmed = [row[c.SEGMENT] for row in ours if row[c.GAIN_HIGH] < 0]
+    read_before = any(row[c.CONTROL] == "frozen texts" for row in rows)
     text = (
         "The same with the same budget, without the source's purchases, without the texts, and without training "
-        f"(without the scorer neural); the mean of {rows[0][t.SEEDS]} seeds, user by user. "
+        f"(without the scorer neural); the mean of {rows[0][c.SEEDS]} seeds, user by user. "
         + ("Frozen texts are read by the language model as it came. " if read_before else "")
         + (f"The source harms {listed(harmed)}." if harmed else "The source harms no group of users beyond doubt.")
     )
-    values = {t.VALUE: t.GAIN, t.LOW: t.GAIN_LOW, t.HIGH: t.GAIN_HIGH, t.N: t.N}
+    values = {c.VALUE: c.GAIN, c.LOW: c.GAIN_LOW, c.HIGH: c.GAIN_HIGH, c.N: c.N}
     points = [
-        charts.point(row[t.SEGMENT], CROSSREC, {name: row[column] for name, column in values.items()})
+        charts.point(row[c.SEGMENT], CROSSREC, {name: row[column] for name, column in values.items()})
         for row in ours
-        if row[t.N] >= SMALL
+        if row[c.N] >= SMALL
     ]
     columns = ["users", "control", "NDCG@10", "HR@10", "gain (95 %)"]
     chart = Chart(
@@ -156,10 +156,10 @@ def _transfer(table: pa.Table) -> Section:
 def _beside_others(facts: Facts) -> Section:
     """Every model over all users."""
     figures, gains, ndcg = facts.figures, facts.gains, f"{measure(facts.ndcg)}@{facts.k}"
-    models = sorted({model for _, model, _ in figures}, key=lambda model: -figures[ALL, model, facts.ndcg][t.VALUE])
+    models = sorted({model for _, model, _ in figures}, key=lambda model: -figures[ALL, model, facts.ndcg][c.VALUE])
     ranking = [name for name in dict.fromkeys(name for _, _, name in figures) if name not in appendix.LISTS]
-    rows = [[model, *(f"{figures[ALL, model, name][t.VALUE]:.4f}" for name in ranking)] for model in models]
-    told = [[model, gain(row), f"{row[t.P_HOLM]:.2g}"] for model, row in gains.items()]
+    rows = [[model, *(f"{figures[ALL, model, name][c.VALUE]:.4f}" for name in ranking)] for model in models]
+    told = [[model, gain(row), f"{row[c.P_HOLM]:.2g}"] for model, row in gains.items()]
     settings = next(made.summary["settings"] for made in facts.manifests if "settings" in made.summary)
     text = (
         f"{_ranked(facts)} for the same users, who have each bought something new in the target since. "
@@ -199,12 +199,12 @@ def _segments(facts: Facts) -> Section:
     rows, points = [], []
     for part in _parts(facts):
         ours = figures[part, CROSSREC, facts.ndcg]
-        best = max(facts.gains, key=lambda model: figures[part, model, facts.ndcg][t.VALUE], default=CROSSREC)
+        best = max(facts.gains, key=lambda model: figures[part, model, facts.ndcg][c.VALUE], default=CROSSREC)
         theirs = figures[part, best, facts.ndcg]
-        within = f"{figure(ours[t.LOW], 4)} to {figure(ours[t.HIGH], 4)}"
-        label = f"{part}{_few(ours[t.N])}"
-        rows.append([label, f"{ours[t.N]:,}", figure(ours[t.VALUE], 4), within, figure(theirs[t.VALUE], 4), best])
-        if ours[t.N] >= SMALL:
+        within = f"{figure(ours[c.LOW], 4)} to {figure(ours[c.HIGH], 4)}"
+        label = f"{part}{_few(ours[c.N])}"
+        rows.append([label, f"{ours[c.N]:,}", figure(ours[c.VALUE], 4), within, figure(theirs[c.VALUE], 4), best])
+        if ours[c.N] >= SMALL:
             points += [
                 charts.point(part, model, figures[part, model, facts.ndcg]) for model in dict.fromkeys((best, CROSSREC))
             ]

@@ -12,7 +12,7 @@ import altair as alt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.report.render import Chart, Section, Table, render
 
 _TEXT = "Look for rules that remove more than they should, months without data, and a few items that take nearly all."
@@ -48,14 +48,14 @@ def section(quality: pa.Table) -> Section:
 
 def _is_one(measures: _Measures) -> bool:
     """Whether all items are the target's."""
-    return [row.label for row in measures["items"]] == [t.TARGET]
+    return [row.label for row in measures["items"]] == [c.TARGET]
 
 
 def _measures(quality: pa.Table) -> _Measures:
     """The rows of each measure. What several platforms say under one name adds up; what is no number is left out."""
     sums: dict[str, dict[tuple[str, str], float]] = defaultdict(lambda: defaultdict(float))
-    for row in quality.filter(pc.is_finite(quality[t.VALUE])).to_pylist():
-        sums[row[t.MEASURE]][row[t.LABEL] or _NONE, row[t.OTHER] or _NONE] += row[t.VALUE]
+    for row in quality.filter(pc.is_finite(quality[c.VALUE])).to_pylist():
+        sums[row[c.MEASURE]][row[c.LABEL] or _NONE, row[c.OTHER] or _NONE] += row[c.VALUE]
     rows = {name: [_Row(*key, value) for key, value in values.items()] for name, values in sums.items()}
     return defaultdict(list, rows)
 
@@ -70,8 +70,8 @@ def _lead(measures: _Measures) -> str:
         most = max(fallen, key=lambda row: row.value)
         sentences.append(f"The rule that removed most is “{most.label}”: {_count(most.value)}.")
     users = {row.label: row.value for row in measures["users"]}
-    if "both" in users and users.get(t.TARGET):
-        share = _percent(users["both"] / users[t.TARGET])
+    if "both" in users and users.get(c.TARGET):
+        share = _percent(users["both"] / users[c.TARGET])
         sentences.append(f"{share} of the target's users bought in the source too: {_count(users['both'])}.")
     return " ".join(sentences)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.schema import Tracking
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation.segments import ALL
@@ -86,12 +86,12 @@ def _config(facts: Facts) -> dict[str, Any]:
 def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
     """Every measure of crossrec over all users, by names such as ``ndcg@10``."""
     for row in facts.metrics.to_pylist():
-        if (row[t.MODEL], row[t.SEGMENT]) == (CROSSREC, ALL) and math.isfinite(row[t.VALUE]):
-            yield f"{row[t.METRIC]}@{row[t.K]}", row[t.VALUE]
+        if (row[c.MODEL], row[c.SEGMENT]) == (CROSSREC, ALL) and math.isfinite(row[c.VALUE]):
+            yield f"{row[c.METRIC]}@{row[c.K]}", row[c.VALUE]
 
 
 def _losses(facts: Facts) -> Iterator[tuple[str, int, float]]:
     """Stage, epoch and loss of what was learned."""
     for stage, table in facts.learning.items():
         for row in table.to_pylist():
-            yield stage, row[t.EPOCH], row["loss"]
+            yield stage, row[c.EPOCH], row["loss"]

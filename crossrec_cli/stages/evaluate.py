@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import CASES, Job, Summary
 from crossrec_cli.config.schema import Evaluate
 from crossrec_cli.data.extra_files import read_file
@@ -39,25 +40,25 @@ def run(job: Job) -> Summary:
     lists, impressions = _lists(config.evaluate), _impressions(config.evaluate, world)
     _see_that_there_are_enough(job, len(world.target_items))
     fused = load_fused(job.inputs, config.interest)
-    cases = {split: load_cases(t.read_table(job.inputs[CASES]), split) for split in (t.VALID, t.TEST)}
-    asked = drawn(cases[t.TEST], config.evaluate.users, config.split.seed)
+    cases = {split: load_cases(parquet.read_table(job.inputs[CASES]), split) for split in (c.VALID, c.TEST)}
+    asked = drawn(cases[c.TEST], config.evaluate.users, config.split.seed)
     among = _among(job, world, asked)
     before = training_data(job.inputs, world)
     latest = after_validation(job.inputs, before) if config.finetune.refit else before
-    shop = Shop(latest, before, world.target_items, cases[t.VALID], config.evaluate.mask_seen, config.seed)
+    shop = Shop(latest, before, world.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = _baselines(job, shop)
-    scorers[t.CROSSREC] = fused.among(shop.candidates)
+    scorers[c.CROSSREC] = fused.among(shop.candidates)
     found = _ranked(job, shop, scorers, asked, among)
     if lists is not None:
         found[EXTERNAL] = _external(job, lists, world, asked)
     scores = _scores(job, _catalogue(shop, world), world.histories, asked, found)
-    measured = Measured(job, world, asked, cases[t.TEST], found, scores)
+    measured = Measured(job, world, asked, cases[c.TEST], found, scores)
     measured.write_per_user()
     measured.write_metrics()
     measured.write_significance()
     measured.write_examples()
-    measured.write_feedback(scorers[t.CROSSREC], impressions)
-    users = {"evaluated_users": asked.count, "test_users": cases[t.TEST].count}
+    measured.write_feedback(scorers[c.CROSSREC], impressions)
+    users = {"evaluated_users": asked.count, "test_users": cases[c.TEST].count}
     return measured.means() | users | {"settings": settings} | measured.write_accuracy(fused)
 
 
@@ -178,7 +179,7 @@ def _catalogue(shop: Shop, world: World) -> Catalogue:
     training = shop.histories.training
     bought = np.bincount(training.values, minlength=len(shop.in_target))[shop.candidates]
     users = max(int((training.lengths > 0).sum()), 1)
-    categories = pc.take(world.items[t.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
+    categories = pc.take(world.items[c.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
     return Catalogue(
         embeddings=shop.data.embeddings,
         items=shop.candidates,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
@@ -23,7 +24,7 @@ def run(job: Job) -> Summary:
     compute = device.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     data = training_data(job.inputs, world)
-    valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
+    valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
     config = with_user_encoder(config, data, valid)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
@@ -36,7 +37,7 @@ def run(job: Job) -> Summary:
     if not distributed.leads():
         return {}
     save(fused, world.items, written(job))
-    t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned.epochs))
+    parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(learned.epochs))
     return {f"valid_{STOP_ON}": learned.valid_ndcg, "epochs": len(learned.epochs), "scorers": shares(fused)}
 
 
@@ -44,7 +45,7 @@ def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:
     """The model that both domains taught, or an untaught one of the same texts."""
     if config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, config.interest, data)
-    tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+    tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
     return InterestModel(config.interest, data.texts, data.histories.domain, tags)
 
 

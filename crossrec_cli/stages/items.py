@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
 from crossrec_cli.artifacts.store import hash_file
 from crossrec_cli.config.data_fields import Data
@@ -29,7 +30,7 @@ from crossrec_cli.models.saved import read_vectors, write_vectors
 from crossrec_cli.runtime import device
 from crossrec_cli.text.saved_encoder import load_encoder
 
-FACTS = (t.PRICE, t.TEXT, t.CATEGORY, t.BRAND)
+FACTS = (c.PRICE, c.TEXT, c.CATEGORY, c.BRAND)
 """What a file may change of an item that is there; what it leaves empty stays."""
 MOVED = "in another domain than before, which takes training anew"
 
@@ -49,26 +50,26 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     config, inputs = job.config, job.inputs
     index, sha256 = _place(config.data, platform), hash_file(file)
     compute = device.prepare(config.runtime, config.seed)
-    catalogue = t.read_table(inputs[ITEMS], t.ITEMS.names).cast(t.ITEMS)
-    updated = t.read_table(inputs[UPDATED]) if UPDATED in inputs else t.ITEMS.empty_table()
+    catalogue = parquet.read_table(inputs[ITEMS], schemas.ITEMS.names).cast(schemas.ITEMS)
+    updated = parquet.read_table(inputs[UPDATED]) if UPDATED in inputs else schemas.ITEMS.empty_table()
     encoder = load_encoder(config.encoder, inputs, compute)
     fused = load_fused({file: inputs[file] for file in FUSED}, config.interest)
     before = _Additions.load(inputs[ADDED], fused) if ADDED in inputs else _Additions.none(fused)
     given, left_out, linked = _read(job, index, file, catalogue)
     here = pa.concat_tables([with_rows(catalogue, updated), before.items])
     change = _Change.of(given, here, left_out, keep=config.data.clean.items_without_text == "keep")
-    of_catalogue = pc.less(change.rows[t.ITEM_INDEX], len(catalogue))
+    of_catalogue = pc.less(change.rows[c.ITEM_INDEX], len(catalogue))
     given = pa.concat_tables([change.rows.filter(pc.invert(of_catalogue)), change.new])
     texts = texts_of(given)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
         read = encoder.embed(texts, advance)
     added = before.followed_by(given, fused.placed(given, read))
     number = pa.array(np.arange(len(catalogue), len(catalogue) + added.items.num_rows), pa.int32())
-    place = added.items.column_names.index(t.ITEM_INDEX)
-    write_vectors(job.output(ADDED), added.items.set_column(place, t.ITEM_INDEX, number), added.vectors)
+    place = added.items.column_names.index(c.ITEM_INDEX)
+    write_vectors(job.output(ADDED), added.items.set_column(place, c.ITEM_INDEX, number), added.vectors)
     newer = change.rows.filter(of_catalogue)
-    stay = t.places(updated[t.ITEM_INDEX], newer[t.ITEM_INDEX]) < 0
-    updated = pa.concat_tables([updated.filter(pa.array(stay)), newer]).sort_by(t.ITEM_INDEX)
+    stay = parquet.places(updated[c.ITEM_INDEX], newer[c.ITEM_INDEX]) < 0
+    updated = pa.concat_tables([updated.filter(pa.array(stay)), newer]).sort_by(c.ITEM_INDEX)
     pq.write_table(updated, job.output(UPDATED), compression="zstd")
     return {
         "file": str(file),
@@ -84,13 +85,13 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
 
 
 def _by_domain(items: pa.Table) -> dict[str, int]:
-    domains = items[t.DOMAIN].to_pylist()
-    return {name: domains.count(name) for name in (t.SOURCE, t.TARGET)}
+    domains = items[c.DOMAIN].to_pylist()
+    return {name: domains.count(name) for name in (c.SOURCE, c.TARGET)}
 
 
 @dataclass(frozen=True)
 class _Change:
-    """What a file says of items: rows of ``tables.ITEMS`` each."""
+    """What a file says of items: rows of ``schemas.ITEMS`` each."""
 
     new: pa.Table
     """Of items that are not there yet."""
@@ -111,23 +112,23 @@ class _Change:
             left_out: how many are left out, by reason.
             keep: whether items without a text are.
         """
-        place = t.places(given[t.ITEM_ID], here[t.ITEM_ID])
+        place = parquet.places(given[c.ITEM_ID], here[c.ITEM_ID])
         there = pa.array(place >= 0)
         after, before = given.filter(there), here.take(place[place >= 0])
-        moved = pc.invert(pc.fill_null(pc.equal(after[t.DOMAIN], before[t.DOMAIN]), False))
+        moved = pc.invert(pc.fill_null(pc.equal(after[c.DOMAIN], before[c.DOMAIN]), False))
         left_out[MOVED] = pc.sum(moved).as_py() or 0
         facts = {name: pc.coalesce(after[name], before[name]) for name in FACTS}
         differs = {
             name: pc.and_not(pc.fill_null(pc.not_equal(facts[name], before[name]), facts[name].is_valid()), moved)
             for name in FACTS
         }
-        same = {name: before[name] for name in t.ITEMS.names}
-        rows = pa.table(same | facts).select(t.ITEMS.names).cast(t.ITEMS)
+        same = {name: before[name] for name in schemas.ITEMS.names}
+        rows = pa.table(same | facts).select(schemas.ITEMS.names).cast(schemas.ITEMS)
         some = reduce(pc.or_, differs.values())
         fresh = given.filter(pc.invert(there))
-        tests = {"outside the domains": pc.is_null(fresh[t.DOMAIN])}
+        tests = {"outside the domains": pc.is_null(fresh[c.DOMAIN])}
         if not keep:
-            tests["item without text"] = pc.and_not(pc.is_null(fresh[t.TEXT]), tests["outside the domains"])
+            tests["item without text"] = pc.and_not(pc.is_null(fresh[c.TEXT]), tests["outside the domains"])
         left_out |= {reason: pc.sum(met).as_py() or 0 for reason, met in tests.items()}
         new = fresh.filter(pc.invert(reduce(pc.or_, tests.values())))
         changed = {name: count for name, met in differs.items() if (count := pc.sum(met).as_py())}
@@ -146,7 +147,7 @@ def _place(data: Data, platform: str | None) -> int:
 
 
 def _read(job: Job, index: int, file: Path, catalogue: pa.Table) -> tuple[pa.Table, dict[str, int], int]:
-    """A file's items as rows of ``tables.ITEMS``, how many were left out and why, and how many others describe.
+    """A file's items as rows of ``schemas.ITEMS``, how many were left out and why, and how many others describe.
 
     An item that the catalogue has from another platform as well is described by the one that the config names first.
     """
@@ -154,16 +155,16 @@ def _read(job: Job, index: int, file: Path, catalogue: pa.Table) -> tuple[pa.Tab
     with engine.connect(config.data.engine, job.out / ".scratch", config.runtime) as tables:
         ledger = Ledger(tables, config.data.clean)
         found = tables.fetch(
-            more_items(tables, config.data, config.domains, index, str(file), ledger).order_by(t.ITEM_ID)
+            more_items(tables, config.data, config.domains, index, str(file), ledger).order_by(c.ITEM_ID)
         )
     left_out = {reason: int(count) for measure, reason, _, count in ledger.measures if measure == "removed"}
-    ids, linked = _as_in_catalogue(found[t.ITEM_ID], config.data, index, job.inputs, catalogue)
-    found = found.set_column(found.column_names.index(t.ITEM_ID), t.ITEM_ID, ids).filter(pa.array(~linked))
-    _, first = np.unique(found[t.ITEM_ID].to_numpy(), return_index=True)
+    ids, linked = _as_in_catalogue(found[c.ITEM_ID], config.data, index, job.inputs, catalogue)
+    found = found.set_column(found.column_names.index(c.ITEM_ID), c.ITEM_ID, ids).filter(pa.array(~linked))
+    _, first = np.unique(found[c.ITEM_ID].to_numpy(), return_index=True)
     found = found.take(first)  # two listings of one item may have become one id
-    nothing = {t.ITEM_INDEX: pa.nulls(found.num_rows), t.PRICE_BAND: pa.nulls(found.num_rows)}
+    nothing = {c.ITEM_INDEX: pa.nulls(found.num_rows), c.PRICE_BAND: pa.nulls(found.num_rows)}
     columns = dict(zip(found.column_names, found.columns, strict=True)) | nothing
-    return pa.table(columns).select(t.ITEMS.names).cast(t.ITEMS), left_out, int(linked.sum())
+    return pa.table(columns).select(schemas.ITEMS.names).cast(schemas.ITEMS), left_out, int(linked.sum())
 
 
 def _as_in_catalogue(
@@ -173,14 +174,14 @@ def _as_in_catalogue(
     if LISTINGS not in inputs:
         return ids, np.zeros(len(ids), bool)
     shop = data.platforms[index]
-    own = t.read_table(inputs[LISTINGS])
-    own = own.filter(pc.equal(own[t.PLATFORM], shop.name))
-    names = pc.binary_join_element_wise(own_id(shop, data), own[t.ORIGINAL_ITEM_ID], "")
+    own = parquet.read_table(inputs[LISTINGS])
+    own = own.filter(pc.equal(own[c.PLATFORM], shop.name))
+    names = pc.binary_join_element_wise(own_id(shop, data), own[c.ORIGINAL_ITEM_ID], "")
     place = pc.index_in(ids, value_set=names.combine_chunks())
-    listed = pc.take(own[t.ITEM_INDEX], place)
-    others = pc.not_equal(pc.take(catalogue[t.PLATFORM], listed), shop.name)
+    listed = pc.take(own[c.ITEM_INDEX], place)
+    others = pc.not_equal(pc.take(catalogue[c.PLATFORM], listed), shop.name)
     linked: npt.NDArray[np.bool_] = pc.fill_null(others, False).to_numpy()
-    return pc.coalesce(pc.take(catalogue[t.ITEM_ID], listed), ids), linked
+    return pc.coalesce(pc.take(catalogue[c.ITEM_ID], listed), ids), linked
 
 
 @dataclass(frozen=True)
@@ -188,21 +189,21 @@ class _Additions:
     """Items that came after training."""
 
     items: pa.Table
-    """Rows of ``tables.ITEMS``."""
+    """Rows of ``schemas.ITEMS``."""
     vectors: Mapping[str, Matrix]
     """Of each scorer, (items, d)."""
 
     @classmethod
     def none(cls, fused: Fused) -> _Additions:
-        return cls(t.ITEMS.empty_table(), {scorer.name: scorer.item_vectors[:0] for scorer in fused.scorers})
+        return cls(schemas.ITEMS.empty_table(), {scorer.name: scorer.item_vectors[:0] for scorer in fused.scorers})
 
     @classmethod
     def load(cls, path: Path, fused: Fused) -> _Additions:
-        return cls(t.read_table(path, t.ITEMS.names), read_vectors(path, fused.names)[1])
+        return cls(parquet.read_table(path, schemas.ITEMS.names), read_vectors(path, fused.names)[1])
 
     def followed_by(self, items: pa.Table, vectors: Mapping[str, Matrix]) -> _Additions:
         """These and further ones, which take the place of those with the same ids."""
-        stay = t.places(self.items[t.ITEM_ID], items[t.ITEM_ID]) < 0
+        stay = parquet.places(self.items[c.ITEM_ID], items[c.ITEM_ID]) < 0
         kept = self.items.filter(pa.array(stay))
         after = {name: rows_after(self.vectors[name][stay], more) for name, more in vectors.items()}
         return _Additions(pa.concat_tables([kept, items]), after)

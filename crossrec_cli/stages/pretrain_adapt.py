@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.artifacts.files import (
     ADAPT_LEARNING,
@@ -48,13 +49,13 @@ def run(job: Job) -> Summary:
     """Embed the item texts, then train on the purchases in source and target."""
     config = job.config
     compute = device.prepare(config.runtime, config.seed)
-    tags = tag_vocabulary(t.read_table(job.inputs[USERS]))
+    tags = tag_vocabulary(parquet.read_table(job.inputs[USERS]))
     world = load_world(job.inputs, tags)
     if not world.histories.source_training.lengths.any():
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, world, compute)
     data = TrainingData(world.histories, world.items, embeddings)
-    config = with_user_encoder(config, data, load_cases(t.read_table(job.inputs[CASES]), t.VALID))
+    config = with_user_encoder(config, data, load_cases(parquet.read_table(job.inputs[CASES]), c.VALID))
     learned: list[Epoch] = []
     model = InterestModel(config.interest, data.texts, world.histories.domain, len(tags))
     if neural_scorer.NAME in config.interest.scorers:
@@ -65,8 +66,8 @@ def run(job: Job) -> Summary:
     if not distributed.leads():
         return {}
     save_model(job.output(ADAPTED), model)
-    t.write_table(job.output(TAG_NAMES), t.TAG_NAMES, {t.TAG: pa.array(tags, pa.string())})
-    t.write_table(job.output(ADAPT_LEARNING), t.LEARNING, learning_columns(learned))
+    parquet.write_table(job.output(TAG_NAMES), schemas.TAG_NAMES, {c.TAG: pa.array(tags, pa.string())})
+    parquet.write_table(job.output(ADAPT_LEARNING), schemas.LEARNING, learning_columns(learned))
     return {
         "loss": learned[-1].loss if learned else None,
         "user_encoder": config.interest.user_encoder,
@@ -86,8 +87,8 @@ def _read_texts(job: Job, world: World, compute: device.Compute) -> tuple[Floats
     distributed.from_leader([torch.from_numpy(embeddings)])
     if not distributed.leads():
         return embeddings, kept
-    columns = {t.ITEM_INDEX: np.arange(len(embeddings)), t.EMBEDDING: t.vector_column(embeddings)}
-    t.write_table(job.output(ITEM_TEXT), t.embeddings(embeddings.shape[1]), columns)
+    columns = {c.ITEM_INDEX: np.arange(len(embeddings)), c.EMBEDDING: parquet.vector_column(embeddings)}
+    parquet.write_table(job.output(ITEM_TEXT), schemas.embeddings(embeddings.shape[1]), columns)
     return embeddings, kept
 
 

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
 from crossrec_cli.models.histories import Ints
 from crossrec_cli.ranking.list_text import CSV, JSONL, csv_lines, json_lines
@@ -81,7 +82,9 @@ def _join(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
                 if jsonl:
                     jsonl.write(json_lines(group))
                 rows += group.num_rows
-                listed.append(t.places(pa.chunked_array([pc.unique(group[t.USER_ID])]), maker.world.users[t.USER_ID]))
+                listed.append(
+                    parquet.places(pa.chunked_array([pc.unique(group[c.USER_ID])]), maker.world.users[c.USER_ID])
+                )
     summary = {"recommendations": rows, "examples": _examples(maker, np.unique(np.concatenate(listed)))}
     if maker.with_rules:
         taken = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
@@ -113,4 +116,4 @@ def _examples(maker: Recommender, users: Ints) -> dict[str, str]:
         "bought in the source alone": (in_target == 0) & (bought.lengths > 0),
         "bought nothing yet": bought.lengths == 0,
     }
-    return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
+    return {kind: world.users[c.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}

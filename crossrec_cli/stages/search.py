@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import BLEND, Job, Summary
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.evaluation import metrics
@@ -24,7 +25,7 @@ from crossrec_cli.ranking.topk import Ranks, mid_ranks
 from crossrec_cli.runtime.progress import Reporter
 
 KEY = "search.queries"
-PAIRS = pa.schema([*QUERIES, pa.field(t.ITEM_ID, pa.string(), nullable=False)])
+PAIRS = pa.schema([*QUERIES, pa.field(c.ITEM_ID, pa.string(), nullable=False)])
 FEWEST = 10
 """Pairs; from fewer nothing is learned."""
 HELD_OUT = 0.2
@@ -38,11 +39,13 @@ Row = dict[str, Any]
 def run(job: Job) -> Summary:
     """Index the words; then, where there are pairs of a query and a purchase, fit the weights on most of them."""
     items = load_items(job.inputs)
-    columns = (items[name].to_pylist() for name in (t.TEXT, t.ITEM_ID))
+    columns = (items[name].to_pylist() for name in (c.TEXT, c.ITEM_ID))
     words = Words.of([f"{text or ''} {item}" for text, item in zip(*columns, strict=True)])
     words.save(job.out)
     rows = _tuned(job, words) if job.config.search.queries else [_row("default", DEFAULT, used=True)]
-    t.write_table(job.output(BLEND), t.BLEND, {name: [row[name] for row in rows] for name in t.BLEND.names})
+    parquet.write_table(
+        job.output(BLEND), schemas.BLEND, {name: [row[name] for row in rows] for name in schemas.BLEND.names}
+    )
     return {"items": items.num_rows, "blends": rows}
 
 
@@ -59,10 +62,10 @@ class Pairs:
     def read(cls, path: Path, searcher: Searcher, report: Reporter) -> Pairs:
         """Those of a file that can be learned from; what is left out is counted in a warning."""
         table = read_file(path, KEY, PAIRS, WHO)
-        queries = table[t.QUERY].to_pylist()
+        queries = table[c.QUERY].to_pylist()
         nobody = pa.nulls(len(queries), pa.string())
-        users = (table[t.USER_ID] if t.USER_ID in table.column_names else nobody).to_pylist()
-        bought, who = t.places(table[t.ITEM_ID], searcher.world.items[t.ITEM_ID]), searcher.known_users(users)
+        users = (table[c.USER_ID] if c.USER_ID in table.column_names else nobody).to_pylist()
+        bought, who = parquet.places(table[c.ITEM_ID], searcher.world.items[c.ITEM_ID]), searcher.known_users(users)
         before = searcher.trained_histories(who)
         trained = np.bincount(before.rows[before.values == bought[before.rows]], minlength=len(who)) > 0
         for count, why in (
@@ -124,8 +127,8 @@ def _ndcg(pairs: Pairs, searcher: Searcher, ways: Mapping[str, Weights]) -> dict
 
 
 def _row(blend: str, weights: Weights, ndcg: metrics.Floats | None = None, *, used: bool) -> Row:
-    """A row of ``tables.BLEND``; without figures where nothing was measured."""
+    """A row of ``schemas.BLEND``; without figures where nothing was measured."""
     low, high = (None, None) if ndcg is None else interval(ndcg)
     value, n = (None, 0) if ndcg is None else (metrics.mean(ndcg), len(ndcg))
-    figures = {MEASURE: value, t.LOW: low, t.HIGH: high, t.N: n}
-    return {"blend": blend} | asdict(weights) | figures | {t.USED: used}
+    figures = {MEASURE: value, c.LOW: low, c.HIGH: high, c.N: n}
+    return {"blend": blend} | asdict(weights) | figures | {c.USED: used}

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.artifacts.files import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
 from crossrec_cli.errors import ConfigError
@@ -53,7 +54,7 @@ class Control:
         data = replace(data, embeddings=embeddings)
         if self.texts == NONE:
             texts = pa.nulls(data.items.num_rows, pa.string())
-            data = replace(data, items=data.items.set_column(data.items.column_names.index(t.TEXT), t.TEXT, texts))
+            data = replace(data, items=data.items.set_column(data.items.column_names.index(c.TEXT), c.TEXT, texts))
         if self.sees_source:
             return data
         histories = data.histories
@@ -89,11 +90,11 @@ class Problem:
     @classmethod
     def of(cls, job: Job, compute: device.Compute) -> Problem:
         """All of it."""
-        cases = t.read_table(job.inputs[CASES])
+        cases = parquet.read_table(job.inputs[CASES])
         data = training_data(job.inputs, load_world(job.inputs))
         latest = after_validation(job.inputs, data)
-        valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
-        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+        valid, test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
+        tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
         return cls(data, latest, valid, test, _read_texts(job, data, compute), tags)
 
     def for_control(self, control: Control) -> Problem:
@@ -132,8 +133,8 @@ def run(job: Job) -> Summary:
                 scores[control][name].append(values)
     parts = segments(problem.data.histories, problem.test)
     rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
-    columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
-    t.write_table(job.output(TRANSFER_TABLE), t.TRANSFER, columns)
+    columns = {name: [found[name] for found in rows] for name in schemas.TRANSFER.names}
+    parquet.write_table(job.output(TRANSFER_TABLE), schemas.TRANSFER, columns)
     return _summary(rows)
 
 
@@ -180,27 +181,27 @@ def train(control: Control, learner: Learner, problem: Problem) -> dict[str, met
 
 
 def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:
-    """One line of ``tables.TRANSFER``: means over seeds, and the gain over the target alone, user by user."""
+    """One line of ``schemas.TRANSFER``: means over seeds, and the gain over the target alone, user by user."""
     hr, ndcg = (np.mean(scores[control][name], axis=0)[chosen] for name in (HR, NDCG))
     gain = ndcg - np.mean(scores[SCRATCH][NDCG], axis=0)[chosen]
     low, high = interval(gain)
     return {
-        t.SEGMENT: segment,
-        t.CONTROL: control.name,
+        c.SEGMENT: segment,
+        c.CONTROL: control.name,
         HR: metrics.mean(hr),
         NDCG: metrics.mean(ndcg),
-        t.GAIN: metrics.mean(gain),
-        t.GAIN_LOW: low,
-        t.GAIN_HIGH: high,
-        t.N: int(np.isfinite(ndcg).sum()),
-        t.SEEDS: len(scores[control][NDCG]),
+        c.GAIN: metrics.mean(gain),
+        c.GAIN_LOW: low,
+        c.GAIN_HIGH: high,
+        c.N: int(np.isfinite(ndcg).sum()),
+        c.SEEDS: len(scores[control][NDCG]),
     }
 
 
 def _summary(rows: list[dict[str, Any]]) -> Summary:
     """The line of crossrec itself, and where it loses to the target alone."""
-    ours = {found[t.SEGMENT]: found for found in rows if found[t.CONTROL] == CROSSREC.name}
+    ours = {found[c.SEGMENT]: found for found in rows if found[c.CONTROL] == CROSSREC.name}
     whole = ours[ALL]
-    negative = [segment for segment, found in ours.items() if found[t.GAIN_HIGH] < 0]
-    gain = {name: whole[name] for name in (t.GAIN, t.GAIN_LOW, t.GAIN_HIGH)}
+    negative = [segment for segment, found in ours.items() if found[c.GAIN_HIGH] < 0]
+    gain = {name: whole[name] for name in (c.GAIN, c.GAIN_LOW, c.GAIN_HIGH)}
     return {NDCG: whole[NDCG], HR: whole[HR], **gain, "negative_transfer": negative}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
 from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config
@@ -79,8 +80,8 @@ class _Problem:
     @classmethod
     def of(cls, job: Job) -> _Problem:
         compute = device.prepare(job.config.runtime, job.config.seed)
-        valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
-        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+        valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
+        tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
         return cls(training_data(job.inputs, load_world(job.inputs)), valid, tags, compute)
 
     def start(self, learner: Learner) -> InterestModel:
@@ -191,7 +192,7 @@ def _written(job: Job, study: optuna.Study) -> Summary:
         "values": [json.dumps(trial.params) for trial in ordered],
         "problem": [trial.user_attrs.get("problem") for trial in ordered],
     }
-    t.write_table(job.output(TRIALS), t.TRIALS, columns)
+    parquet.write_table(job.output(TRIALS), schemas.TRIALS, columns)
     best = ordered[0]
     if best.value is None:
         told = best.user_attrs.get("problem", "no trial came to its end")

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Reporter
@@ -66,8 +67,8 @@ def _key(encoder: TextEncoder) -> str:
 def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.float32]]:
     """Places of the texts by name, and their vectors; nothing if there is no file, or a damaged one."""
     try:
-        table = t.read_table(path)
-        return {name: place for place, name in enumerate(table[t.TEXT_HASH].to_pylist())}, t.vectors(table)
+        table = parquet.read_table(path)
+        return {name: place for place, name in enumerate(table[c.TEXT_HASH].to_pylist())}, parquet.vectors(table)
     except (ArtifactError, KeyError, ValueError):
         return {}, np.empty((0, width), np.float32)
 
@@ -75,8 +76,8 @@ def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.floa
 def _save(path: Path, names: Sequence[bytes], vectors: npt.NDArray[np.float32]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
-    columns = {t.TEXT_HASH: pa.array(names, pa.binary(16)), t.EMBEDDING: t.vector_column(vectors)}
-    t.write_table(draft, t.cached_embeddings(vectors.shape[1]), columns)
+    columns = {c.TEXT_HASH: pa.array(names, pa.binary(16)), c.EMBEDDING: parquet.vector_column(vectors)}
+    parquet.write_table(draft, schemas.cached_embeddings(vectors.shape[1]), columns)
     draft.replace(path)
     for old in sorted(path.parent.glob("*.parquet"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
         old.unlink()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import shops
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation import baselines
 from crossrec_cli.evaluation.baselines import (
@@ -37,7 +37,7 @@ def histories(users: int, items: int, seed: int = 0) -> Histories:
 
 def shop(world: Histories, candidates: list[int]) -> Shop:
     items = len(world.domain.is_target)
-    texts = pa.table({t.TEXT: [f"model{item // 3} in red" for item in range(items)]})
+    texts = pa.table({c.TEXT: [f"model{item // 3} in red" for item in range(items)]})
     nothing = Cases(np.empty(0, np.int64), np.empty(0, np.int64), Ragged.of([]))
     data = TrainingData(world, texts, np.eye(items, dtype=np.float32))
     return Shop(data, data, np.array(candidates), nothing, True, 0)

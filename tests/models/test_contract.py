@@ -11,7 +11,7 @@ import pytest
 import shops
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.schema import Interest
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
 from crossrec_cli.models.fused import Fused
@@ -32,13 +32,13 @@ def data() -> TrainingData:
     rng = np.random.default_rng(0)
     data, *_ = shops.shop("words")
     items, users = data.items.num_rows, data.histories.users
-    texts = data.items[t.TEXT].to_pylist()
+    texts = data.items[c.TEXT].to_pylist()
     texts[3] = None
     columns = {
-        t.TEXT: pa.array(texts),
-        t.BRAND: pa.array(rng.choice(["ours", "theirs", None], items)),
-        t.CATEGORY: pa.array(rng.choice(["A > B", "A > C", "D", None], items)),
-        t.PRICE_BAND: pa.array(rng.choice(["low", "high", None], items)),
+        c.TEXT: pa.array(texts),
+        c.BRAND: pa.array(rng.choice(["ours", "theirs", None], items)),
+        c.CATEGORY: pa.array(rng.choice(["A > B", "A > C", "D", None], items)),
+        c.PRICE_BAND: pa.array(rng.choice(["low", "high", None], items)),
     }
     embeddings = data.embeddings.copy()
     embeddings[3] = 0
@@ -181,8 +181,8 @@ def alone(scorer: Scorer, data: TrainingData) -> Fused:
 def catalogue(data: TrainingData) -> pa.Table:
     """The items as preprocess writes them."""
     number = pa.array(np.arange(data.items.num_rows), pa.int32())
-    domain = pa.array(np.where(data.is_target, t.TARGET, t.SOURCE))
-    head = {t.ITEM_INDEX: number, t.ITEM_ID: number.cast(pa.string()), t.DOMAIN: domain}
+    domain = pa.array(np.where(data.is_target, c.TARGET, c.SOURCE))
+    head = {c.ITEM_INDEX: number, c.ITEM_ID: number.cast(pa.string()), c.DOMAIN: domain}
     return pa.table(head | {name: data.items[name] for name in data.items.column_names if name not in head})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.histories import Candidates, Cases, Ragged, Sampler, load_histories
 from crossrec_cli.ranking.history_updates import with_events
@@ -133,14 +133,14 @@ def test_examples_carry_the_weights_of_their_items(sampler):
 def test_histories_are_read_with_their_weights():
     interactions = pa.table(
         {
-            t.USER_INDEX: pa.array([0, 0, 2, 2, 2], pa.int32()),
-            t.ITEM_INDEX: pa.array([1, 0, 2, 1, 0], pa.int32()),
-            t.WEIGHT: pa.array([0.5, 3, 1, 20, 0.25], pa.float32()),
-            t.SPLIT: [t.TRAIN, t.VALID, t.TRAIN, t.TRAIN, t.HELD_OUT],
+            c.USER_INDEX: pa.array([0, 0, 2, 2, 2], pa.int32()),
+            c.ITEM_INDEX: pa.array([1, 0, 2, 1, 0], pa.int32()),
+            c.WEIGHT: pa.array([0.5, 3, 1, 20, 0.25], pa.float32()),
+            c.SPLIT: [c.TRAIN, c.VALID, c.TRAIN, c.TRAIN, c.HELD_OUT],
         }
     )
-    items = pa.table({t.DOMAIN: [t.SOURCE, t.TARGET, t.TARGET]})
-    users = pa.table({t.TAGS: pa.array([[], ["a"], []], pa.list_(pa.string()))})
+    items = pa.table({c.DOMAIN: [c.SOURCE, c.TARGET, c.TARGET]})
+    users = pa.table({c.TAGS: pa.array([[], ["a"], []], pa.list_(pa.string()))})
     histories = load_histories(interactions, items, users, ["a"])
     assert lists(histories.items) == [[1, 0], [], [2, 1, 0]]
     assert histories.items.weights.dtype == np.float32
@@ -201,14 +201,14 @@ def scattered() -> World:
     """Two users whose training is not the beginning of their histories: items 0 and 2 are target, 1 is source."""
     interactions = pa.table(
         {
-            t.USER_INDEX: pa.array([0, 0, 0, 0, 1, 1], pa.int32()),
-            t.ITEM_INDEX: pa.array([1, 0, 2, 1, 2, 0], pa.int32()),
-            t.WEIGHT: pa.array([1, 2, 3, 4, 5, 6], pa.float32()),
-            t.SPLIT: [t.TRAIN, t.HELD_OUT, t.TRAIN, t.TRAIN, t.VALID, t.TRAIN],
+            c.USER_INDEX: pa.array([0, 0, 0, 0, 1, 1], pa.int32()),
+            c.ITEM_INDEX: pa.array([1, 0, 2, 1, 2, 0], pa.int32()),
+            c.WEIGHT: pa.array([1, 2, 3, 4, 5, 6], pa.float32()),
+            c.SPLIT: [c.TRAIN, c.HELD_OUT, c.TRAIN, c.TRAIN, c.VALID, c.TRAIN],
         }
     )
-    items = pa.table({t.ITEM_ID: ["a", "b", "c"], t.DOMAIN: [t.TARGET, t.SOURCE, t.TARGET]})
-    users = pa.table({t.USER_ID: ["ann", "bob"], t.TAGS: pa.array([[], []], pa.list_(pa.string()))})
+    items = pa.table({c.ITEM_ID: ["a", "b", "c"], c.DOMAIN: [c.TARGET, c.SOURCE, c.TARGET]})
+    users = pa.table({c.USER_ID: ["ann", "bob"], c.TAGS: pa.array([[], []], pa.list_(pa.string()))})
     return World(items, users, load_histories(interactions, items, users, []))
 
 
@@ -227,7 +227,7 @@ def test_what_trains_may_stand_anywhere_in_a_history():
 
 
 def test_events_behind_such_a_history_train_nothing():
-    events = pa.table({t.USER_ID: ["bob", "eve", "ann"], t.ITEM_ID: ["b", "a", "c"], t.WEIGHT: [1.0, 1.0, 1.0]})
+    events = pa.table({c.USER_ID: ["bob", "eve", "ann"], c.ITEM_ID: ["b", "a", "c"], c.WEIGHT: [1.0, 1.0, 1.0]})
     world, unknown = with_events(scattered(), events)
     assert unknown == 0
     assert lists(world.histories.items) == [[1, 0, 2, 1, 2], [2, 0, 1], [0]]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models import linear
 from crossrec_cli.models.base import KnownTexts, NewItems, TrainingData, products
 from crossrec_cli.models.histories import Domain, Histories, Ragged
@@ -24,7 +24,7 @@ def data(request: pytest.FixtureRequest) -> TrainingData:
     domain = Domain(np.arange(ITEMS) >= TARGET[0], np.bincount(bought.values, minlength=ITEMS))
     embeddings = rng.normal(size=(ITEMS, 12)).astype(np.float32)
     embeddings[COLD] = embeddings[25]
-    items = pa.table({t.TEXT: ["a text"] * ITEMS, t.DOMAIN: np.where(domain.is_target, t.TARGET, t.SOURCE)})
+    items = pa.table({c.TEXT: ["a text"] * ITEMS, c.DOMAIN: np.where(domain.is_target, c.TARGET, c.SOURCE)})
     return TrainingData(Histories(bought, bought.lengths, Ragged.of([[]] * users), domain), items, embeddings)
 
 

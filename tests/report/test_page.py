@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import schemas
 from crossrec_cli.artifacts.files import ITEM_TEXT, PREPROCESS, PRETRAIN_ADAPT, TRANSFER, TRANSFER_TABLE
 from crossrec_cli.artifacts.store import Store, describe_files
 from crossrec_cli.artifacts.work import Work
@@ -36,9 +37,9 @@ def with_gains(facts: Facts, **gains: tuple[float, float, float]) -> Facts:
     """The same with other gains over some models: their ends, and p."""
     rows = facts.significance.to_pylist()
     for row in rows:
-        low, high, p = gains.get(row[t.MODEL], (0.1, 0.2, 0.001))
-        row |= {t.GAIN: (low + high) / 2, t.GAIN_LOW: low, t.GAIN_HIGH: high, t.P: p, t.P_HOLM: p}
-    return replace(facts, significance=pa.Table.from_pylist(rows, t.SIGNIFICANCE))
+        low, high, p = gains.get(row[c.MODEL], (0.1, 0.2, 0.001))
+        row |= {c.GAIN: (low + high) / 2, c.GAIN_LOW: low, c.GAIN_HIGH: high, c.P: p, c.P_HOLM: p}
+    return replace(facts, significance=pa.Table.from_pylist(rows, schemas.SIGNIFICANCE))
 
 
 def transfer(low: float, high: float) -> pa.Table:
@@ -46,7 +47,7 @@ def transfer(low: float, high: float) -> pa.Table:
         ["all", "target alone", 0.4, 0.2, 0.0, 0.0, 0.0, 100, 3],
         ["all", "crossrec", 0.5, 0.3, (low + high) / 2, low, high, 100, 3],
     ]
-    return pa.Table.from_pylist([dict(zip(t.TRANSFER.names, row, strict=True)) for row in rows], t.TRANSFER)
+    return pa.Table.from_pylist([dict(zip(schemas.TRANSFER.names, row, strict=True)) for row in rows], schemas.TRANSFER)
 
 
 def test_the_verdict_follows_the_figures(facts):
@@ -110,12 +111,12 @@ def test_a_model_that_is_newer_than_the_evaluation_has_no_page(trained, crossrec
 def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
     rows = facts.metrics.to_pylist()
     for row in rows:
-        if (row[t.SEGMENT], row[t.METRIC]) == ("warm", "ndcg") and row[t.MODEL] in ("crossrec", "text"):
-            best = row[t.MODEL] == "text"
-            row |= {t.VALUE: 0.5 + best / 4, t.LOW: 0.4 + best / 4, t.HIGH: 0.6 + best / 4, t.N: 50}
-    behind = pa.Table.from_pylist(rows, t.METRICS)
+        if (row[c.SEGMENT], row[c.METRIC]) == ("warm", "ndcg") and row[c.MODEL] in ("crossrec", "text"):
+            best = row[c.MODEL] == "text"
+            row |= {c.VALUE: 0.5 + best / 4, c.LOW: 0.4 + best / 4, c.HIGH: 0.6 + best / 4, c.N: 50}
+    behind = pa.Table.from_pylist(rows, schemas.METRICS)
     assert "Look at warm: there another model is ahead." in verdict(replace(facts, metrics=behind))
-    few = pa.Table.from_pylist([row | {t.N: min(row[t.N], 49)} for row in rows], t.METRICS)
+    few = pa.Table.from_pylist([row | {c.N: min(row[c.N], 49)} for row in rows], schemas.METRICS)
     assert "warm" not in verdict(replace(facts, metrics=few))
 
 
@@ -136,8 +137,8 @@ def test_what_counts_is_each_scorers_share_of_what_decides(facts, trained):
 
 
 def test_scorers_that_tell_nothing_apart_decide_nothing(facts):
-    rows = [row | {t.SPREAD: row[t.SPREAD] and 0.0} for row in facts.fusion.to_pylist()]
-    found = replace(facts, fusion=pa.Table.from_pylist(rows, t.FUSION))
+    rows = [row | {c.SPREAD: row[c.SPREAD] and 0.0} for row in facts.fusion.to_pylist()]
+    found = replace(facts, fusion=pa.Table.from_pylist(rows, schemas.FUSION))
     assert {share for shares in found.decides.values() for share in shares.values()} == {0.0}
     assert "What counts, and for whom" in page(found)
 
@@ -197,7 +198,7 @@ def test_titles_that_are_code_stay_text(shop, crossrec):
 
 
 def test_no_person_is_on_the_page_unless_the_config_asks(facts):
-    users = facts.examples[t.USER_ID].to_pylist()
+    users = facts.examples[c.USER_ID].to_pylist()
     named = [f"User {user}<" for user in dict.fromkeys(users)]
     for shown, numbers, ids in (
         (Report(), 0, 0),

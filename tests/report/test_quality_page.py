@@ -6,7 +6,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import schemas
 from crossrec_cli.report import quality_page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -44,8 +44,8 @@ MEASURES: dict[str, list[tuple[str, str | None, float]]] = {
 
 def table(measures: dict[str, list[tuple[str, str | None, float]]]) -> pa.Table:
     rows = [(name, *row) for name, of in measures.items() for row in of]
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(t.QUALITY.names)}
-    return pa.table(columns, schema=t.QUALITY)
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(schemas.QUALITY.names)}
+    return pa.table(columns, schema=schemas.QUALITY)
 
 
 def without(*names: str) -> pa.Table:

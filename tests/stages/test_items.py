@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from small import BASE, kinds, table, write
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ITEMS, LISTINGS, UPDATED, Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.models.dataset import load_items
@@ -21,10 +22,12 @@ from crossrec_cli.stages.items import MOVED, _as_in_catalogue, _Change
 
 def items(*rows: tuple[str, str | None, float | None, str | None], first: int | None = 0) -> pa.Table:
     """Rows of (item_id, domain, price, text)."""
-    names = (t.ITEM_ID, t.DOMAIN, t.PRICE, t.TEXT)
-    of = [dict(zip(names, row, strict=True)) | {t.PLATFORM: "shop", t.CATEGORY: "books"} for row in rows]
+    names = (c.ITEM_ID, c.DOMAIN, c.PRICE, c.TEXT)
+    of = [dict(zip(names, row, strict=True)) | {c.PLATFORM: "shop", c.CATEGORY: "books"} for row in rows]
     index = [None if first is None else first + place for place in range(len(of))]
-    return pa.Table.from_pylist([row | {t.ITEM_INDEX: at} for row, at in zip(of, index, strict=True)], schema=t.ITEMS)
+    return pa.Table.from_pylist(
+        [row | {c.ITEM_INDEX: at} for row, at in zip(of, index, strict=True)], schema=schemas.ITEMS
+    )
 
 
 HERE = items(("a", "target", 5.0, "one"), ("b", "source", None, "two"), ("c", "target", 7.0, "three"))
@@ -43,17 +46,17 @@ def test_new_existing_and_changed_are_told_apart():
     )
     left_out: dict[str, int] = {}
     found = _Change.of(given, HERE, left_out, keep=False)
-    assert found.new[t.ITEM_ID].to_pylist() == ["d", "e"]
-    assert found.existing[t.ITEM_ID].to_pylist() == ["a", "b", "c"]
-    assert found.changed == {t.PRICE: 2}
-    columns = [t.ITEM_INDEX, t.ITEM_ID, t.PRICE, t.TEXT]
+    assert found.new[c.ITEM_ID].to_pylist() == ["d", "e"]
+    assert found.existing[c.ITEM_ID].to_pylist() == ["a", "b", "c"]
+    assert found.changed == {c.PRICE: 2}
+    columns = [c.ITEM_INDEX, c.ITEM_ID, c.PRICE, c.TEXT]
     assert [list(row.values()) for row in found.rows.select(columns).to_pylist()] == [
         [0, "a", 6.0, "one"],
         [1, "b", 3.0, "two"],
     ]
     assert left_out == {MOVED: 0, "outside the domains": 1, "item without text": 1}
     kept = _Change.of(given, HERE, {}, keep=True)
-    assert kept.new[t.ITEM_ID].to_pylist() == ["d", "e", "g"]
+    assert kept.new[c.ITEM_ID].to_pylist() == ["d", "e", "g"]
 
 
 def test_what_changes_its_domain_is_left_as_it_is():
@@ -64,14 +67,16 @@ def test_what_changes_its_domain_is_left_as_it_is():
 
 
 def test_changed_rows_take_the_place_of_the_catalogues(tmp_path):
-    t.write_table(tmp_path / "items.parquet", t.ITEMS, HERE.to_pydict())
-    t.write_table(tmp_path / "updated.parquet", t.ITEMS, items(("b", "source", 3.0, "2"), first=1).to_pydict())
+    parquet.write_table(tmp_path / "items.parquet", schemas.ITEMS, HERE.to_pydict())
+    parquet.write_table(
+        tmp_path / "updated.parquet", schemas.ITEMS, items(("b", "source", 3.0, "2"), first=1).to_pydict()
+    )
     inputs = {ITEMS: tmp_path / "items.parquet", UPDATED: tmp_path / "updated.parquet"}
     assert load_items({ITEMS: inputs[ITEMS]}).equals(HERE)
     found = load_items(inputs)
-    assert found[t.TEXT].to_pylist() == ["one", "2", "three"]
-    assert found[t.PRICE].to_pylist() == [5.0, 3.0, 7.0]
-    assert found[t.ITEM_INDEX].to_pylist() == [0, 1, 2]
+    assert found[c.TEXT].to_pylist() == ["one", "2", "three"]
+    assert found[c.PRICE].to_pylist() == [5.0, 3.0, 7.0]
+    assert found[c.ITEM_INDEX].to_pylist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("platform", ["mall", "shop"])
@@ -88,7 +93,7 @@ def test_an_item_that_is_linked_with_another_platforms_is_recognised(tmp_path, p
     index = [one.name for one in config.data.platforms].index(platform)
     own = {"shop": ["b0", "b1", "new"], "mall": ["m1", "m2", "new"]}[platform]
     ids = pa.chunked_array([[f"{platform}:{name}" for name in own]])
-    catalogue = t.read_table(out / "items.parquet")
+    catalogue = parquet.read_table(out / "items.parquet")
     found, linked = _as_in_catalogue(ids, config.data, index, {LISTINGS: out / "listings.parquet"}, catalogue)
     assert linked.tolist() == [platform == "mall", False, False]  # the platform named first describes it,
     assert found.to_pylist() == ["mall:m1", f"{platform}:{own[1]}", f"{platform}:new"]  # the first id names it

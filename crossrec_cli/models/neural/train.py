@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, of, restore_moments, under
 from crossrec_cli.config.schema import Training
 from crossrec_cli.errors import ConfigError
@@ -266,6 +266,6 @@ def _peak(compute: Compute) -> int | None:
 
 
 def learning_columns(epochs: list[Epoch]) -> dict[str, list[object]]:
-    """A training as columns of ``tables.LEARNING``."""
-    rows = [dict(zip(t.LEARNING.names, asdict(epoch).values(), strict=True)) for epoch in epochs]
-    return {name: [row[name] for row in rows] for name in t.LEARNING.names}
+    """A training as columns of ``schemas.LEARNING``."""
+    rows = [dict(zip(schemas.LEARNING.names, asdict(epoch).values(), strict=True)) for epoch in epochs]
+    return {name: [row[name] for row in rows] for name in schemas.LEARNING.names}
