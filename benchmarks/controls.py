@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrec_cli.artifacts.files import TRANSFER, Job
+from crossrec_cli.artifacts.files import TRANSFER
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation.learner import Learner
 from crossrec_cli.evaluation.segments import segments

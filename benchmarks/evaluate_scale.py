@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import Job
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import finetune

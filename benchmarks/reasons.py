@@ -22,7 +22,7 @@ from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.models.dataset import World, load_fused, load_world
-from crossrec_cli.models.histories import Ragged
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import Scorer
 

@@ -25,7 +25,8 @@ from crossrec_cli.models.base import Feature, Scorer, products
 from crossrec_cli.models.dataset import load_fused, load_world, training_data
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Questions, group_of
-from crossrec_cli.models.histories import Cases, Ints, Ragged, load_cases
+from crossrec_cli.models.histories import Cases, load_cases
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import Scorer as Ranking
 from crossrec_cli.ranking.topk import ranked

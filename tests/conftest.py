@@ -23,7 +23,7 @@ import yaml
 from transformers import BertConfig, BertModel, BertTokenizer
 from typer.testing import CliRunner
 
-from crossrec_cli.artifacts.files import Job
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
 from crossrec_cli.runtime.progress import Silent

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 
 USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 400, 60, 32, 150, 10, 6, 5
 

@@ -9,7 +9,8 @@ import pytest
 
 from crossrec_cli.evaluation.segments import segments
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.stages import transfer
 from crossrec_cli.stages.transfer import CONTROLS, CROSSREC, SCRATCH, row
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from crossrec_cli.artifacts.files import Job
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.stages import tune

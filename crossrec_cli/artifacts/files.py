@@ -1,16 +1,8 @@
-"""The five stages. Each is one function ``run(job)`` that loads, computes and leaves its files in ``job.out``."""
+"""The stages' names, and the name of every file that a stage writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-from crossrec_cli.runtime.progress import Reporter
-
-if TYPE_CHECKING:
-    from crossrec_cli.config.schema import Config
+from typing import Final
 
 PREPROCESS: Final = "preprocess"
 PRETRAIN_ADAPT: Final = "pretrain-adapt"
@@ -63,26 +55,3 @@ TRIALS: Final = "tune/trials.parquet"
 TUNED: Final = "tune/best.yaml"
 FOUND: Final = "found.parquet"
 """In the run directory itself: what the queries of a file found."""
-
-Summary = dict[str, Any]
-"""A stage's own figures, as JSON values, for the manifest and the screen."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a stage is given."""
-
-    config: Config
-    inputs: Mapping[str, Path]
-    """The files that the pipeline's table says it reads, by stage/name; it can reach no others."""
-    out: Path
-    """An empty directory for its files; what is in it when it returns becomes the artifact."""
-    report: Reporter
-    checkpoint: Path
-    """Where training keeps what a killed run goes on from; gone once the stage is done."""
-    code: str = ""
-    """The versions of crossrec and of the stage: what other code has begun is not continued."""
-
-    def output(self, file: str) -> Path:
-        """Where to write one of its own files."""
-        return self.out / Path(file).name

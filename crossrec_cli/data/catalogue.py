@@ -13,12 +13,14 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Clean, Data, Domains, Interactions, Items, Platform, Source, Users
+from crossrec_cli.config.data_fields import Clean, Data, Domains
 from crossrec_cli.config.field_types import template_fields
+from crossrec_cli.config.source_fields import Interactions, Items, Platform, Source, Users
 from crossrec_cli.data.cells import BETWEEN, PATH, entries, path, plain, text_function, trimmed, words
 from crossrec_cli.data.described import LATEST, one_each, ways
-from crossrec_cli.data.engine import SOURCE_ROW, Engine, input_files
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW, input_files
 from crossrec_cli.data.readings import Kind, Origin, read_cells
 from crossrec_cli.errors import InputError
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Interactions, Items, Users
 from crossrec_cli.config.field_types import template_fields
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.source_fields import Interactions, Items, Users
 from crossrec_cli.data import engine, quality_measures, suspects
 from crossrec_cli.data.clean import clean
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.interactions import read_interactions
 from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.split import split
 from crossrec_cli.data.suspects import Suspect
 from crossrec_cli.errors import InputError

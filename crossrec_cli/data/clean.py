@@ -11,13 +11,15 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Data, Domains, Platform
+from crossrec_cli.config.data_fields import Data, Domains
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.source_fields import Platform
 from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
 from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, MARK, USER, read_interactions, varying
 from crossrec_cli.data.ledger import COLUMNS, FILE_BITS, Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.row_rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
 from crossrec_cli.errors import InputError
 

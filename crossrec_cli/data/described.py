@@ -10,7 +10,8 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.raw_files import SOURCE_ROW
 
 VOTED = (c.TEXT, c.CATEGORY, c.BRAND, c.LANGUAGE)
 """Of these the value in most rows is taken."""

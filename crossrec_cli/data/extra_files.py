@@ -11,12 +11,13 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Csv, Source
 from crossrec_cli.config.schema import Runtime
+from crossrec_cli.config.source_fields import Csv, Source
 from crossrec_cli.data import engine
 from crossrec_cli.data.cells import identifier, words
-from crossrec_cli.data.engine import COMPRESSED, DELIMITERS, FILE, JSON_LINES, SOURCE_ROW, Engine
+from crossrec_cli.data.engine import FILE, Engine
 from crossrec_cli.data.ids import as_id
+from crossrec_cli.data.raw_files import COMPRESSED, DELIMITERS, JSON_LINES, SOURCE_ROW
 from crossrec_cli.errors import InputError
 
 _KINDS = {"int64": "whole number", "double": "number", "string": "text"}

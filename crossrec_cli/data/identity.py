@@ -19,7 +19,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Data, ItemMatch, Links
+from crossrec_cli.config.data_fields import Data
+from crossrec_cli.config.source_fields import ItemMatch, Links
 from crossrec_cli.data.catalogue import file_column, own_id, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger

@@ -8,13 +8,15 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Data, Interactions
+from crossrec_cli.config.data_fields import Data
+from crossrec_cli.config.source_fields import Interactions
 from crossrec_cli.data.catalogue import file_column, mapped
 from crossrec_cli.data.cells import words
-from crossrec_cli.data.engine import SOURCE_ROW, Engine, places
+from crossrec_cli.data.engine import Engine, places
 from crossrec_cli.data.identity import ACCOUNT
 from crossrec_cli.data.ids import joined
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
 from crossrec_cli.errors import InputError
 

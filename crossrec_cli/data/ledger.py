@@ -15,7 +15,8 @@ import ibis.expr.types as ir
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.config.data_fields import Clean
-from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine
+from crossrec_cli.data.engine import FILE, Engine
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import InputError
 
 FILE_BITS = FILE.bit_length() - 1

@@ -9,9 +9,10 @@ import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Data
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, LISTING, USER, in_time, may_return, varying
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import InputError
 
 SMALLEST_WEIGHT = 1e-6

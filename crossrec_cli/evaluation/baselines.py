@@ -15,8 +15,9 @@ from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation.ease import ease, ease_cells
 from crossrec_cli.models.base import TrainingData, purchases
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.histories import Bools, Cases, Histories, Ints, Ragged, numbered
+from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
+from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.ranking.topk import Scorer
 
 LARGEST = 2**28

@@ -10,7 +10,8 @@ import torch
 from scipy.stats import entropy, mannwhitneyu
 
 from crossrec_cli.evaluation.metrics import Floats
-from crossrec_cli.models.histories import Cases, Histories, Ints
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.ranking.topk import Scorer, chunks
 
 PAIRS = 2_000_000

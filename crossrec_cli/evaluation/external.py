@@ -8,7 +8,8 @@ import pyarrow as pa
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.errors import InputError
-from crossrec_cli.models.histories import Cases, Histories, Ints, numbered
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Ints, numbered
 from crossrec_cli.ranking.topk import Ranks
 
 LISTS = pa.schema(

@@ -28,7 +28,7 @@ from crossrec_cli.artifacts import parquet
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.evaluation.significance import resamples
-from crossrec_cli.models.histories import Bools, Ints
+from crossrec_cli.models.ragged import Bools, Ints
 
 PROPENSITY = "propensity"
 REWARDS = ("click", "purchase", "rating")

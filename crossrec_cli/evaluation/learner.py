@@ -12,16 +12,19 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.config.schema import Config, Training
+from crossrec_cli.config.schema import Config
+from crossrec_cli.config.training_fields import Training
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.dataset import target_of
 from crossrec_cli.models.fused import CHOOSING, Fused
 from crossrec_cli.models.fusion import Questions
-from crossrec_cli.models.histories import Bools, Cases, Histories, Sampler
+from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import Epoch, fit
+from crossrec_cli.models.ragged import Bools
 from crossrec_cli.models.scorers import order_matters
 from crossrec_cli.ranking.topk import Scorer as Ranking
 from crossrec_cli.ranking.topk import ranked

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from crossrec_cli.evaluation.metrics import Floats, name
-from crossrec_cli.models.histories import Bools, Ints, Ragged
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 
 LISTS_TOGETHER = 1024
 """Lists whose texts are held at once: 80 MB at 50 items each."""

@@ -14,17 +14,8 @@ from scipy.special import expit
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import (
-    ACCURACY,
-    CALIBRATION,
-    EXAMPLES,
-    FEEDBACK,
-    METRICS,
-    PER_USER,
-    SIGNIFICANCE,
-    Job,
-    Summary,
-)
+from crossrec_cli.artifacts.files import ACCURACY, CALIBRATION, EXAMPLES, FEEDBACK, METRICS, PER_USER, SIGNIFICANCE
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import MOST_EXAMPLES
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.calibration import Accuracy, Reliability, pairs
@@ -34,7 +25,8 @@ from crossrec_cli.evaluation.segments import ALL, described, described_users, se
 from crossrec_cli.evaluation.significance import differences, intervals
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.histories import Cases, Ints, Ragged
+from crossrec_cli.models.histories import Cases
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.ranking.topk import Ranks, Scorer, ranked
 
 PLACES_SHOWN = 10

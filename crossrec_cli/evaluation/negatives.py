@@ -8,7 +8,8 @@ import pyarrow as pa
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.errors import InputError
-from crossrec_cli.models.histories import Cases, Ints, Ragged, numbered
+from crossrec_cli.models.histories import Cases
+from crossrec_cli.models.ragged import Ints, Ragged, numbered
 from crossrec_cli.ranking.topk import Listed
 
 NEGATIVES = pa.schema(

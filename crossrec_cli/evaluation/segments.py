@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.histories import Bools, Cases, Histories, Ints
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Bools, Ints
 
 ALL = c.ALL
 LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6+": (6, 2**31)}

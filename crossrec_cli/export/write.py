@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from crossrec_cli.artifacts.files import FINETUNE, RECOMMEND, TAG_NAMES, Summary
+from crossrec_cli.artifacts.files import FINETUNE, RECOMMEND, TAG_NAMES
+from crossrec_cli.artifacts.job import Summary
 from crossrec_cli.artifacts.store import (
     MANIFEST,
     Artifact,

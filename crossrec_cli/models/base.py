@@ -19,7 +19,8 @@ import pyarrow as pa
 from scipy.sparse import csr_array, diags_array, vstack
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.histories import Bools, Histories, Ints, Ragged
+from crossrec_cli.models.histories import Histories
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.whitening import Whitening
 
 Floats = npt.NDArray[np.float32]

@@ -15,13 +15,15 @@ from torch.nn import Module
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS, Job
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.histories import Histories, Ints, load_histories
+from crossrec_cli.models.histories import Histories, load_histories
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.models.saved import Files, load
 
 

@@ -31,8 +31,9 @@ from crossrec_cli.models.base import (
     scaled_rows,
 )
 from crossrec_cli.models.fusion import Fusion, Questions, fit, group_of
-from crossrec_cli.models.histories import Bools, Cases, Ints, Ragged
+from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.popularity import sales
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import PLACE, SCORERS, choose
 from crossrec_cli.models.whitening import Whitening
 

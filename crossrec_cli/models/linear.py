@@ -22,7 +22,7 @@ from crossrec_cli.models.base import (
     scaled_columns,
     trained_purchases,
 )
-from crossrec_cli.models.histories import Bools
+from crossrec_cli.models.ragged import Bools
 
 NAME = "linear"
 SOURCE_WEIGHT = 0.3

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after

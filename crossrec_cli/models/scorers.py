@@ -10,8 +10,8 @@ import numpy as np
 from crossrec_cli.models import attributes, linear, neighbours, popularity, text, words
 from crossrec_cli.models.base import Feature, HistoryFeature, Matrix, NewItems, Scorer, TrainingData, whole_and_target
 from crossrec_cli.models.fusion import Questions, log_loss
-from crossrec_cli.models.histories import Bools
 from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.ragged import Bools
 
 DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
 """How much a purchase may count beside the next one."""

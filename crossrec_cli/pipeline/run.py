@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossrec_cli.artifacts.files import ADDED, ADDITIONS, UPDATED, Job
+from crossrec_cli.artifacts.files import ADDED, ADDITIONS, UPDATED
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.artifacts.store import Artifact, Store, describe_files
 from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.schema import Config

@@ -32,9 +32,8 @@ from crossrec_cli.artifacts.files import (
     TUNE,
     UPDATED,
     USERS,
-    Job,
-    Summary,
 )
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.artifacts.store import Artifact, hash_file
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import InputError
@@ -43,7 +42,7 @@ from crossrec_cli.text.find import fingerprint, locate
 
 
 def _data_files(config: Config) -> dict[str, str]:
-    from crossrec_cli.data.engine import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
+    from crossrec_cli.data.raw_files import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
 
     paths = sorted({path for source in config.data.sources for path in input_files(source.path)})
     now = datetime.now(UTC).isoformat()  # what a network holds may change unseen, so it is read again each time

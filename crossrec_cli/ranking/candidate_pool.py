@@ -17,12 +17,12 @@ from torch import Tensor
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.config.schema import PriceRange, Recommend
+from crossrec_cli.config.list_fields import PriceRange, Recommend
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.histories import Bools, Ints, Ragged, numbered
+from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.ranking.shop_rules import Cap, Lists, Rules, first_failing
 from crossrec_cli.ranking.topk import Chunk, cells
 from crossrec_cli.runtime.progress import Reporter

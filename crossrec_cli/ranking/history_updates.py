@@ -16,17 +16,18 @@ import pyarrow.compute as pc
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import INTERACTIONS
-from crossrec_cli.config.data_fields import Data, Event, InteractionColumns, Interactions, Source
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.source_fields import Event, InteractionColumns, Interactions, Source
 from crossrec_cli.data.clean import ROW_RULES
-from crossrec_cli.data.engine import SOURCE_ROW
 from crossrec_cli.data.extra_files import IDS, opened, require
 from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, USER, read_interactions
 from crossrec_cli.data.ledger import UNUSABLE, Ledger
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.row_rules import duplicates, no_repeats, no_returns
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import World
-from crossrec_cli.models.histories import Bools, Ints, Ragged
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.events"

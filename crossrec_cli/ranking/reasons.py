@@ -17,7 +17,8 @@ from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Floats
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.fused import Explained, Fused
-from crossrec_cli.models.histories import Bools, Histories, Ints
+from crossrec_cli.models.histories import Histories
+from crossrec_cli.models.ragged import Bools, Ints
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 WORDS_NAMED = 5

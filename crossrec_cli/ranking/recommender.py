@@ -16,12 +16,14 @@ from torch import Tensor
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.config.schema import Config, Rules
+from crossrec_cli.config.list_fields import Rules
+from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import World, load_fused, load_world
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.histories import Histories, Ints, Ragged
+from crossrec_cli.models.histories import Histories
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.ranking.candidate_pool import Shelf, bought_lately, load_shelf
 from crossrec_cli.ranking.history_updates import Newest
 from crossrec_cli.ranking.reasons import Why

@@ -29,7 +29,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from crossrec_cli.models.histories import Bools, Ints
+from crossrec_cli.models.ragged import Bools, Ints
 
 TOKEN = r"(?u)\b\w+\b"
 """A word, or a part of a product code: digits and letters of any script, single ones too."""

@@ -22,7 +22,7 @@ from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import load_fused, load_world
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.histories import Bools, Ints, Ragged
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.ranking.history_updates import Newest
 from crossrec_cli.ranking.recommender import Recommender
 from crossrec_cli.ranking.search_score import CHANCE, Signals, Weights, Words, best, centered, nonsense, standardised

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.models.histories import Bools, Ints
+from crossrec_cli.models.ragged import Bools, Ints
 
 POOL_PLACES, POOL_LEAST = 10, 100
 """Lists are chosen from the best so many candidates for each place, and from no fewer than so many."""

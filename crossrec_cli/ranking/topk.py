@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from crossrec_cli.models.histories import Bools, Cases, Histories, Ints, Ragged, numbered
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.runtime.progress import Advance
 
 CHUNK_CELLS = 2**23

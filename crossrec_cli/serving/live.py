@@ -17,7 +17,7 @@ from crossrec_cli.artifacts.files import ADDITIONS, FUSION, INTERACTIONS, RECOMM
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, checked, read_manifest
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import CrossrecError, InputError
-from crossrec_cli.models.histories import Ints
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.ranking.recommender import Party, Recommender

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import CASES, Job, Summary
+from crossrec_cli.artifacts.files import CASES
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Evaluate
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
@@ -25,7 +26,8 @@ from crossrec_cli.evaluation.lists import Catalogue
 from crossrec_cli.evaluation.measured import Measured, PerCase, named
 from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
 from crossrec_cli.models.dataset import World, after_validation, load_fused, load_world, training_data
-from crossrec_cli.models.histories import Cases, Histories, Ragged, load_cases, numbered
+from crossrec_cli.models.histories import Cases, Histories, load_cases
+from crossrec_cli.models.ragged import Ragged, numbered
 from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, Scorer, ranked
 from crossrec_cli.runtime import device
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
+from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
 from crossrec_cli.models.base import TrainingData

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ADDED, FUSED, ITEMS, LISTINGS, UPDATED, Job, Summary
+from crossrec_cli.artifacts.files import ADDED, FUSED, ITEMS, LISTINGS, UPDATED
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.artifacts.store import hash_file
 from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.schema import Config

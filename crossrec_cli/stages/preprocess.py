@@ -17,9 +17,8 @@ from crossrec_cli.artifacts.files import (
     QUALITY_PAGE,
     REJECTED,
     USERS,
-    Job,
-    Summary,
 )
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.data_fields import Identity
 from crossrec_cli.data import engine, leaks, quality_measures
 from crossrec_cli.data.clean import clean

@@ -12,27 +12,19 @@ import torch
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.artifacts.files import (
-    ADAPT_LEARNING,
-    ADAPTED,
-    CASES,
-    ITEM_TEXT,
-    LANGUAGE_MODEL,
-    TAG_NAMES,
-    USERS,
-    Job,
-    Summary,
-)
+from crossrec_cli.artifacts.files import ADAPT_LEARNING, ADAPTED, CASES, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import HistoryFeature, TrainingData, products, unit_rows
 from crossrec_cli.models.dataset import World, load_world, save_model, texts_of
-from crossrec_cli.models.histories import Cases, Histories, Ints, Ragged, load_cases, tag_vocabulary
+from crossrec_cli.models.histories import Cases, Histories, load_cases, tag_vocabulary
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import Epoch, learning_columns
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.runtime import device, distributed

@@ -17,8 +17,9 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
-from crossrec_cli.models.histories import Ints
+from crossrec_cli.artifacts.files import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL
+from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.ranking.list_text import CSV, JSONL, csv_lines, json_lines
 from crossrec_cli.ranking.recommender import ALL_USERS, Recommender
 from crossrec_cli.runtime import distributed

@@ -13,12 +13,13 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import BLEND, Job, Summary
+from crossrec_cli.artifacts.files import BLEND
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.dataset import load_items
-from crossrec_cli.models.histories import Ints
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.ranking.search_score import DEFAULT, Signals, Weights, Words, fit
 from crossrec_cli.ranking.searcher import QUERIES, WHO, Searcher
 from crossrec_cli.ranking.topk import Ranks, mid_ranks

@@ -14,7 +14,8 @@ import torch
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.artifacts.files import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
+from crossrec_cli.artifacts.files import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.learner import Learner, with_user_encoder
@@ -23,9 +24,10 @@ from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import after_validation, load_world, target_of, texts_of, training_data
-from crossrec_cli.models.histories import Bools, Cases, load_cases
+from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Bools
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.interrupts import whole
 from crossrec_cli.text import cache

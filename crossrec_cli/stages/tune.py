@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
+from crossrec_cli.artifacts.files import CASES, TAG_NAMES, TRIALS, TUNED
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config
-from crossrec_cli.config.schema import TUNED as SECTIONS
 from crossrec_cli.config.schema import Config, Dimension
+from crossrec_cli.config.training_fields import TUNED as SECTIONS
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
 from crossrec_cli.models.base import TrainingData

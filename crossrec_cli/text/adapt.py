@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, restore_moments, under
-from crossrec_cli.config.schema import TextTraining
+from crossrec_cli.config.training_fields import TextTraining
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.device import memory_or
 from crossrec_cli.runtime.interrupts import whole

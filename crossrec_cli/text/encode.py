@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from crossrec_cli.config.schema import Encoder
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.device import Compute, memory_or

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crossrec_cli.artifacts.store import hash_file
-from crossrec_cli.config.schema import Encoder
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import UnavailableError
 
 

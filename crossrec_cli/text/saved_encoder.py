@@ -9,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from crossrec_cli.artifacts.files import LANGUAGE_MODEL
-from crossrec_cli.config.schema import Encoder
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.text.encode import TextEncoder

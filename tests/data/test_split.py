@@ -10,7 +10,7 @@ from small import kinds, measured, reasons, table, write
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import Job
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data.ledger import Reason
 from crossrec_cli.errors import ConfigError, InputError

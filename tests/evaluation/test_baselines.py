@@ -22,7 +22,8 @@ from crossrec_cli.evaluation.baselines import (
     tag_popularity_scorer,
 )
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 
 NOBODY = Ragged.of([[]] * 3)
 

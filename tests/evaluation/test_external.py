@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from crossrec_cli.evaluation.external import LISTS, external_ranks
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 
 USERS = pa.table({"user_id": ["ann", "bob", "eve"]})
 ITEMS = pa.table({"item_id": list("abcdef")})

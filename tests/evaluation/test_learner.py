@@ -13,7 +13,8 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation.learner import Learner, ndcg, of_both, with_user_encoder
 from crossrec_cli.models.dataset import target_of
 from crossrec_cli.models.fusion import PRIOR
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Silent
 

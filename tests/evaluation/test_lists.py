@@ -5,7 +5,7 @@ import pytest
 
 from crossrec_cli.evaluation import lists
 from crossrec_cli.evaluation.lists import Catalogue, coverage
-from crossrec_cli.models.histories import Ragged
+from crossrec_cli.models.ragged import Ragged
 
 TEXTS = np.array([[9, 9], [2, 0], [0, 1], [3, 0], [0.6, 0.8]], np.float32)
 ITEMS = np.array([1, 2, 3, 4])

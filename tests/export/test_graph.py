@@ -13,14 +13,14 @@ import shops
 import torch
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.export import graph
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
-from crossrec_cli.models.histories import Bools, Ints, Ragged
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import SCORERS
 
 DECAYS = (1.0, 0.9, 0.6)

@@ -12,14 +12,14 @@ import shops
 import torch
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
-from crossrec_cli.models.histories import Ragged
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.models.saved import Files, load, save
 from crossrec_cli.models.scorers import SCORERS
 

@@ -6,7 +6,9 @@ import pytest
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.dataset import World
-from crossrec_cli.models.histories import Candidates, Cases, Ragged, Sampler, load_histories
+from crossrec_cli.models.histories import Cases, load_histories
+from crossrec_cli.models.neural.sampler import Candidates, Sampler
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.ranking.history_updates import with_events
 
 LISTS = [[3, 1, 4], [], [1, 5, 9, 2, 6], [5]]

@@ -9,7 +9,8 @@ import pytest
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models import linear
 from crossrec_cli.models.base import KnownTexts, NewItems, TrainingData, products
-from crossrec_cli.models.histories import Domain, Histories, Ragged
+from crossrec_cli.models.histories import Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 
 USERS, ITEMS, COLD = 80, 30, 20
 TARGET = np.arange(ITEMS // 2, ITEMS)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from small import kinds, table, write
 
-from crossrec_cli.artifacts.files import INTERACTIONS, ITEMS, USERS, Job
+from crossrec_cli.artifacts.files import INTERACTIONS, ITEMS, USERS
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import World, load_world

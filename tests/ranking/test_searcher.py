@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from crossrec_cli.artifacts.files import SEARCH
 from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Encoder
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ExitCode, InputError
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.search_score import CHANCE, DEFAULT, Words, nonsense

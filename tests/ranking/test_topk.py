@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.ranking import topk
 
 ITEMS, USERS = 40, 25

@@ -9,7 +9,8 @@ from crossrec_cli.evaluation.baselines import Shop
 from crossrec_cli.evaluation.measured import _source_cases
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import World
-from crossrec_cli.models.histories import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.stages.evaluate import _different, drawn
 
 

@@ -12,7 +12,8 @@ from small import BASE, kinds, table, write
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ITEMS, LISTINGS, UPDATED, Job
+from crossrec_cli.artifacts.files import ITEMS, LISTINGS, UPDATED
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.models.dataset import load_items
 from crossrec_cli.runtime.progress import Silent

@@ -11,7 +11,7 @@ from test_encode import FP32
 from transformers import MambaConfig, MambaModel, PreTrainedTokenizerFast
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.config.schema import Encoder, TextTraining
+from crossrec_cli.config.training_fields import Encoder, TextTraining
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.interrupts import INTERRUPTED, interrupt
 from crossrec_cli.runtime.progress import Silent

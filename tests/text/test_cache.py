@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_encode import FP32, TEXTS
 
-from crossrec_cli.config.schema import Encoder
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.text import cache

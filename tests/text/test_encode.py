@@ -23,7 +23,8 @@ from transformers import (
     XLNetModel,
 )
 
-from crossrec_cli.config.schema import Encoder, Runtime
+from crossrec_cli.config.schema import Runtime
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.device import Compute, prepare
 from crossrec_cli.text.encode import TextEncoder, pool

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file
 from test_encode import FP32
 
-from crossrec_cli.config.schema import Encoder
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.text import find as module
 from crossrec_cli.text.encode import TextEncoder

@@ -12,7 +12,7 @@ import torch
 from conftest import WORDS, make_shop, random_bert
 from test_stages import books_found
 
-from crossrec_cli.config.schema import Encoder, Interest
+from crossrec_cli.config.training_fields import Encoder, Interest
 from crossrec_cli.models.histories import Domain
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.whitening import Whitening

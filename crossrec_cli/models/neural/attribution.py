@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.models.base import Parts
-from crossrec_cli.models.histories import Ints, Ragged
 from crossrec_cli.models.neural.tower import Items, UserEncoder
+from crossrec_cli.models.ragged import Ints, Ragged
 
 TOGETHER = 2**22
 """Numbers of shortened histories' vectors held at once, 16 MB in float32."""

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.models.histories import Candidates, Ints, NextExamples, Sampler, SetExamples, numbered
 from crossrec_cli.models.neural.loss import softmax_loss
+from crossrec_cli.models.neural.sampler import Candidates, NextExamples, Sampler, SetExamples
 from crossrec_cli.models.neural.tower import InterestModel, Items
+from crossrec_cli.models.ragged import Ints, numbered
 
 
 @dataclass(frozen=True)

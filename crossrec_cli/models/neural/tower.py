@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 
-from crossrec_cli.config.schema import Interest
-from crossrec_cli.models.histories import Domain, NextExamples, Ragged
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.models.histories import Domain
 from crossrec_cli.models.neural.dropout import Dropout
+from crossrec_cli.models.neural.sampler import NextExamples
 from crossrec_cli.models.neural.user_encoders import BagEncoder, SequenceEncoder
+from crossrec_cli.models.ragged import Ragged
 
 USERS_TOGETHER = 256
 """Histories in one pass of the sequence encoder when users are only scored."""

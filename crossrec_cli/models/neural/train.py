@@ -13,11 +13,12 @@ from torch import Tensor
 
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, of, restore_moments, under
-from crossrec_cli.config.schema import Training
+from crossrec_cli.config.training_fields import Training
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.models.histories import Ints, Sampler
 from crossrec_cli.models.neural.objective import Batch
+from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.device import Compute, memory_or
 from crossrec_cli.runtime.interrupts import whole

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.neural.dropout import Dropout
 
 TARGET_WEIGHT = 5.0

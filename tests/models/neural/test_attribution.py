@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import Parts
-from crossrec_cli.models.histories import Domain, Ragged
+from crossrec_cli.models.histories import Domain
 from crossrec_cli.models.neural import attribution
 from crossrec_cli.models.neural.attribution import history_parts
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ragged
 
 ITEMS = 30
 HISTORIES = Ragged(

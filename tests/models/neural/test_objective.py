@@ -7,10 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 
-from crossrec_cli.config.schema import Interest
-from crossrec_cli.models.histories import Domain, Ragged, Sampler
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.models.histories import Domain
 from crossrec_cli.models.neural.objective import Batch
+from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ragged
 
 ITEMS, USERS = 40, 30
 SOURCE, TARGET = np.arange(ITEMS) < 25, (np.arange(ITEMS) >= 25) & (np.arange(ITEMS) < 38)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.config.schema import Interest
-from crossrec_cli.models.histories import Domain, NextExamples, Ragged
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.neural.sampler import NextExamples
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.user_encoders import TARGET_WEIGHT
+from crossrec_cli.models.ragged import Ragged
 
 ENCODERS = ["bag", "sequence", "hybrid"]
 ONE = torch.arange(1)

@@ -6,12 +6,14 @@ import torch
 from conftest import needs_gpu
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.config.schema import Interest, Training
+from crossrec_cli.config.training_fields import Interest, Training
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.models.histories import Domain, Ragged, Sampler
+from crossrec_cli.models.histories import Domain
 from crossrec_cli.models.neural.objective import Batch
+from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import fit
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Silent
 

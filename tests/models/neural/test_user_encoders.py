@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.histories import Domain
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.user_encoders import SequenceEncoder
