@@ -10,9 +10,9 @@ import pytest
 
 from crossrec_cli.artifacts.files import RECOMMEND
 from crossrec_cli.config.load import load_config
+from crossrec_cli.data.items_file import MOVED
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.stages.items import MOVED
 from crossrec_cli.text.encode import TextEncoder
 
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from crossrec_cli.evaluation.controls import CONTROLS, CROSSREC, SCRATCH, row
 from crossrec_cli.evaluation.segments import segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.histories import Cases, Domain, Histories
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.stages import transfer
-from crossrec_cli.stages.transfer import CONTROLS, CROSSREC, SCRATCH, row
 
 
 def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +26,12 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
+from crossrec_cli.config.schema import Evaluate
+from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.evaluation.significance import resamples
+from crossrec_cli.models.dataset import World
 from crossrec_cli.models.ragged import Bools, Ints
 
 PROPENSITY = "propensity"
@@ -172,3 +176,12 @@ def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
     drawn = np.concatenate([(times @ above) / np.maximum(times @ below, 1e-12) for times in resamples(len(above))])
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(above.sum() / below.sum()), float(low), float(high)
+
+
+def read_impressions(chosen: Evaluate, world: World) -> Impressions | None:
+    """What users thought of what they were shown; None where the config names no file."""
+    if not chosen.feedback:
+        return None
+    key = "evaluate.feedback"
+    table = read_file(Path(chosen.feedback), key, REQUIRED, OPTIONAL)
+    return Impressions.of(table, world.users, world.items, f"{key}: {chosen.feedback}")

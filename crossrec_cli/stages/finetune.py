@@ -7,11 +7,12 @@ from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Config
-from crossrec_cli.evaluation.learner import STOP_ON, Learner, with_user_encoder
+from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import after_validation, load_model, load_world, training_data, written
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import load_cases
+from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import learning_columns
@@ -33,13 +34,16 @@ def run(job: Job) -> Summary:
     if not (data.is_target & data.histories.domain.trained).any():
         job.report.warn("no target purchase is left to train on; only what the source teaches is known")
     adapted = _start(job, config, data) if neural_scorer.NAME in config.interest.scorers else None
-    latest = after_validation(job.inputs, data) if config.finetune.refit else data
-    fused, learned = learner.fused(adapted and adapted.to(compute.device), data, latest, valid)
+    adapted = adapted and adapted.to(compute.device)
+    fused, epochs = learner.fused(adapted, data, valid)
+    valid_ndcg = ndcg(fused.among(world.target_items), data.histories, valid, config.evaluate.mask_seen)
+    if config.finetune.refit:
+        fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
     if not distributed.leads():
         return {}
     save(fused, world.items, written(job))
-    parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(learned.epochs))
-    return {f"valid_{STOP_ON}": learned.valid_ndcg, "epochs": len(learned.epochs), "scorers": shares(fused)}
+    parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(epochs))
+    return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": shares(fused)}
 
 
 def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:

@@ -6,12 +6,13 @@ import numpy as np
 import shops
 
 from crossrec_cli.evaluation.baselines import Shop
+from crossrec_cli.evaluation.compared import _different
 from crossrec_cli.evaluation.measured import _source_cases
+from crossrec_cli.evaluation.ranked_cases import drawn
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.histories import Cases, Domain, Histories
 from crossrec_cli.models.ragged import Ragged
-from crossrec_cli.stages.evaluate import _different, drawn
 
 
 def test_a_baseline_that_is_another_one_on_these_data_is_left_out():

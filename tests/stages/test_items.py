@@ -15,10 +15,10 @@ from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ITEMS, LISTINGS, UPDATED
 from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
+from crossrec_cli.data.items_file import MOVED, ItemChange, _as_in_catalogue
 from crossrec_cli.models.dataset import load_items
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
-from crossrec_cli.stages.items import MOVED, _as_in_catalogue, _Change
 
 
 def items(*rows: tuple[str, str | None, float | None, str | None], first: int | None = 0) -> pa.Table:
@@ -46,7 +46,7 @@ def test_new_existing_and_changed_are_told_apart():
         first=None,
     )
     left_out: dict[str, int] = {}
-    found = _Change.of(given, HERE, left_out, keep=False)
+    found = ItemChange.of(given, HERE, left_out, keep=False)
     assert found.new[c.ITEM_ID].to_pylist() == ["d", "e"]
     assert found.existing[c.ITEM_ID].to_pylist() == ["a", "b", "c"]
     assert found.changed == {c.PRICE: 2}
@@ -56,14 +56,14 @@ def test_new_existing_and_changed_are_told_apart():
         [1, "b", 3.0, "two"],
     ]
     assert left_out == {MOVED: 0, "outside the domains": 1, "item without text": 1}
-    kept = _Change.of(given, HERE, {}, keep=True)
+    kept = ItemChange.of(given, HERE, {}, keep=True)
     assert kept.new[c.ITEM_ID].to_pylist() == ["d", "e", "g"]
 
 
 def test_what_changes_its_domain_is_left_as_it_is():
     left_out: dict[str, int] = {}
     given = items(("a", "source", 6.0, "one"), ("b", None, 6.0, "x"), first=None)
-    found = _Change.of(given, HERE, left_out, keep=False)
+    found = ItemChange.of(given, HERE, left_out, keep=False)
     assert (left_out[MOVED], found.changed, found.rows.num_rows) == (2, {}, 0)
 
 

@@ -10,10 +10,13 @@ import shops
 import torch
 
 from crossrec_cli.config.load import load_config
-from crossrec_cli.evaluation.learner import Learner, ndcg, of_both, with_user_encoder
+from crossrec_cli.evaluation.validation import ndcg
+from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import target_of
+from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import PRIOR
 from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.learner import Learner, of_both, with_user_encoder
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Silent
@@ -23,6 +26,11 @@ from crossrec_cli.runtime.progress import Silent
 def learner(shop) -> Learner:
     config = load_config(shop.path, ["interest.scorers=[text, popularity, linear]", "finetune.batch_size=8"])
     return Learner(config, 1, Compute(torch.device("cpu"), torch.float32), Silent(), shop.folder / "checkpoint")
+
+
+def refitted(learner: Learner, data: TrainingData, valid: Cases) -> Fused:
+    """The scorers without training, as finetune leaves them."""
+    return learner.refitted(learner.fused(None, data, valid)[0], None, data)
 
 
 @pytest.mark.parametrize(("knows", "kind"), [("order", "sequence"), ("linear", "bag")])
@@ -56,7 +64,7 @@ def test_source_and_target_are_two_domains_of_what_was_bought_or_one_where_they_
 def test_scores_are_probabilities_in_the_mean_and_rank_as_the_scorer_that_knows(learner):
     """Each who is asked buys one item next, so the probabilities of all that are left come to about 1."""
     data, valid, test = shops.shop("text")
-    scorer = learner.fused(None, data, data, valid)[0].among(target_of(data.histories))
+    scorer = refitted(learner, data, valid).among(target_of(data.histories))
     given = data.histories.items.take(test.users, test.history_lengths)
     chance = torch.sigmoid(scorer(given, data.histories.tags.take(test.users))).numpy()
     bought = np.zeros((test.count, len(data.is_target)), bool)
@@ -74,7 +82,7 @@ def test_validation_ranks_what_the_test_ranks(learner, mask_seen):
     valid = Cases(valid.users, valid.history_lengths, again)
     evaluate = learner.config.evaluate.model_copy(update={"mask_seen": mask_seen})
     learner = replace(learner, config=learner.config.model_copy(update={"evaluate": evaluate}))
-    fused = learner.fused(None, data, data, valid)[0]
+    fused = refitted(learner, data, valid)
     found = ndcg(fused.among(target_of(histories)), histories, valid, mask_seen)
     assert (found > 0.3) is not mask_seen
     assert bool((fused.fusion.weights[:, list(fused.fusion.features).index("text")] > 0).all())
@@ -82,7 +90,7 @@ def test_validation_ranks_what_the_test_ranks(learner, mask_seen):
 
 def test_without_validation_the_scorers_count_as_is_usual_elsewhere(learner):
     data, valid, _ = shops.shop("text")
-    fusion = learner.fused(None, data, data, valid.of(np.arange(0)))[0].fusion
+    fusion = refitted(learner, data, valid.of(np.arange(0))).fusion
     usual = np.array([PRIOR.get(name, 0.0) for name in fusion.features])
     assert usual.any()
     for weights in fusion.weights:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.schema import Config
 from crossrec_cli.config.training_fields import Training
-from crossrec_cli.evaluation import metrics
 from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.dataset import target_of
 from crossrec_cli.models.fused import CHOOSING, Fused
@@ -26,13 +23,8 @@ from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import Epoch, fit
 from crossrec_cli.models.ragged import Bools
 from crossrec_cli.models.scorers import order_matters
-from crossrec_cli.ranking.topk import Scorer as Ranking
-from crossrec_cli.ranking.topk import ranked
-from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
-
-STOP_ON = metrics.name("ndcg", 10)
 
 
 @dataclass(frozen=True)
@@ -50,16 +42,16 @@ class Learner:
         training = self.config.adapt
         return self._fit(model, self.sampler(histories, of_both(histories), training), training, self.seed, c.SOURCE)
 
-    def fused(
-        self, adapted: InterestModel | None, data: TrainingData, latest: TrainingData, valid: Cases
-    ) -> tuple[Fused, Learned]:
-        """The config's scorers, weighed on validation, then learned once more from what validation held back.
+    def fused(self, adapted: InterestModel | None, data: TrainingData, valid: Cases) -> tuple[Fused, list[Epoch]]:
+        """The config's scorers, weighed on validation, and the epochs of the one that is trained by gradients.
 
         Args:
             adapted: what the trained scorer starts from, left as it is; None: there is none.
             data: what may be learned from before validation.
-            latest: what may after it.
             valid: the purchases that validation holds back.
+
+        Returns:
+            The scorers; and the epochs, none where there was nothing to train, or to learn from.
         """
         names = [name for name in self.config.interest.scorers if name != neural_scorer.NAME]
         candidates, mask_seen = target_of(data.histories), self.config.evaluate.mask_seen
@@ -67,10 +59,11 @@ class Learner:
         with self.report.progress("fusing scorers", 1, "fits") as advance:
             fused = Fused.fitted(names, data, valid, candidates, mask_seen, self.seed, trained)
             advance(1)
-        learned = Learned(epochs, ndcg(fused.among(candidates), data.histories, valid, mask_seen))
-        if not self.config.finetune.refit:
-            return fused, learned
-        return fused.refitted(latest, self.seed, self._finetuned(adapted, latest, "refit")[0]), learned
+        return fused, epochs
+
+    def refitted(self, fused: Fused, adapted: InterestModel | None, latest: TrainingData) -> Fused:
+        """The same scorers with the same weights, learned once more with what validation held back."""
+        return fused.refitted(latest, self.seed, self._finetuned(adapted, latest, "refit")[0])
 
     def _finetuned(
         self, adapted: InterestModel | None, data: TrainingData, name: str
@@ -100,15 +93,6 @@ class Learner:
         return fit(model, sampler, training, seed, self.compute, self.report, checkpoint)
 
 
-class Learned(NamedTuple):
-    """How finetune's training went."""
-
-    epochs: list[Epoch]
-    """None where there was nothing to train, or to learn from."""
-    valid_ndcg: float | None
-    """Of all scorers fused, on the very purchases that they were weighed on; None without any."""
-
-
 def with_user_encoder(config: Config, data: TrainingData, valid: Cases) -> Config:
     """The config with a user encoder in the place of ``auto``: one that reads the order where the order tells."""
     interest = config.interest
@@ -126,20 +110,3 @@ def of_both(histories: Histories) -> tuple[Bools, ...]:
     domain = histories.domain
     found = (domain.is_source & domain.trained, domain.is_target & domain.trained)
     return found[1:] if domain.is_target.all() else found
-
-
-def scores(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
-    """Every metric at 10 of every case, among all target items."""
-    ranks = ranked(scorer, histories, cases, target_of(histories), mask_seen)
-    return metrics.per_case(ranks, [10])
-
-
-def ndcg(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> float | None:
-    """NDCG@10 among all target items, or among those that are not in the history; None without cases."""
-    if not cases.count:
-        return None
-    mine = np.arange(cases.count)[distributed.share()]
-    found = torch.zeros(cases.count, dtype=torch.float64)
-    found[mine] = torch.from_numpy(scores(scorer, histories, cases.of(mine), mask_seen)[STOP_ON])
-    distributed.add([found])
-    return metrics.mean(found.numpy())
