@@ -24,7 +24,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.models.dataset import World, load_fused, load_world
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.topk import Scorer
+from crossrec_cli.ranking.topk import ScoreFunction
 
 DRAWN = 10
 
@@ -50,11 +50,11 @@ def main() -> None:
     print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
 
 
-Case = tuple[Scorer, Ragged, Ragged, list[tuple[int, np.ndarray]]]
+Case = tuple[ScoreFunction, Ragged, Ragged, list[tuple[int, np.ndarray]]]
 """The scorer, one user's history and tags, and of each entry its column and which interactions its reasons name."""
 
 
-def histories(world: World, lists: pd.DataFrame, scorer: Scorer) -> Iterator[Case]:
+def histories(world: World, lists: pd.DataFrame, scorer: ScoreFunction) -> Iterator[Case]:
     """Each user's."""
     place = {user: index for index, user in enumerate(world.users[c.USER_ID].to_pylist())}
     item = {name: index for index, name in enumerate(world.items[c.ITEM_ID].to_pylist())}
@@ -67,7 +67,7 @@ def histories(world: World, lists: pd.DataFrame, scorer: Scorer) -> Iterator[Cas
         yield scorer, given, world.histories.tags.take(who), list(zip(columns, named, strict=True))
 
 
-def cases(scorer: Scorer, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:
+def cases(scorer: ScoreFunction, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:
     """Whether each entry's case holds, bool; without those that name nothing, or leave too few others."""
     rng = np.random.default_rng(0)
     kept, asked = [np.ones(len(given.values), bool)], []

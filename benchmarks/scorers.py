@@ -28,7 +28,7 @@ from crossrec_cli.models.fusion import GROUPS, Questions, group_of
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.topk import Scorer as Ranking
+from crossrec_cli.ranking.topk import ScoreFunction as Ranking
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.runtime import device
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
 
 USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 400, 60, 32, 150, 10, 6, 5
@@ -43,7 +43,7 @@ def shop(knows: str, seed: int = 0, users: int = USERS) -> tuple[TrainingData, C
     train = histories.lengths - 2
     popularity = np.bincount(histories.take(np.arange(users), train).values, minlength=items)
     data = TrainingData(
-        Histories(histories, train, Ragged.of([[]] * users), Domain(is_target, popularity)),
+        Histories(histories, train, Ragged.of([[]] * users), ItemStats(is_target, popularity)),
         *_items(knows, group, rng),
     )
     everybody = np.arange(users)

@@ -76,7 +76,7 @@ def test_additions_gather_and_the_latest_word_on_an_item_counts(trained, crossre
     assert summary["changed"] == {"text": 1}
     assert summary["added_in_all"] == 3
     assert read[2:] == ["jazz book rare", "metal record red"]  # those of the first file are not read again
-    table = trained.table("items", "added_items").set_index("item_id")
+    table = trained.table("added-items", "added_items").set_index("item_id")
     assert table["text"].to_dict() == {
         "other": "blues book old",
         "metal-new": "jazz book rare",
@@ -140,7 +140,7 @@ def test_after_training_anew_additions_are_passed_over_with_a_warning(trained, c
     assert done.stderr.count("passed over") == 1
     assert "crossrec items add" in done.stderr
     config = load_config(trained.path, ["adapt.epochs=1", "finetune.epochs=1"])
-    assert "items/added_items.parquet" not in inputs_of(config, RECOMMEND)
+    assert "added-items/added_items.parquet" not in inputs_of(config, RECOMMEND)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ def test_wrong_files_add_nothing(trained, crossrec, monkeypatch, arguments, code
     done = crossrec("items", "add", trained.path, *arguments)
     assert done.exit_code == code, done.output
     assert told in " ".join(done.stderr.split())
-    assert not (trained.run_dir / "items").exists()
+    assert not (trained.run_dir / "added-items").exists()

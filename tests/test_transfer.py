@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from crossrec_cli.evaluation import controls
 from crossrec_cli.evaluation.controls import CONTROLS, CROSSREC, SCRATCH, row
 from crossrec_cli.evaluation.segments import segments
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
-from crossrec_cli.stages import transfer
 
 
 def test_on_the_planted_shop_the_text_of_the_source_is_what_helps(shop, crossrec):
@@ -70,7 +70,7 @@ def test_an_interrupt_in_the_last_training_repeats_no_other(trained, crossrec, m
         found = np.full(problem.test.count, len(tried) / 100)
         return {name: found.copy() for name in ("hr@10", "ndcg@10", "mrr@10")}
 
-    monkeypatch.setattr(transfer, "train", train)
+    monkeypatch.setattr(controls, "train", train)
     assert crossrec("transfer", trained.path).exit_code != 0
     done = crossrec("transfer", trained.path)
     assert done.exit_code == 0, done.output
@@ -97,7 +97,7 @@ def test_harm_is_named():
 
 def test_segments_by_hand():
     """Items 0 to 3 are the target; nobody has item 3 in training."""
-    domain = Domain(np.arange(8) < 4, (np.arange(8) != 3).astype(int))
+    domain = ItemStats(np.arange(8) < 4, (np.arange(8) != 3).astype(int))
     items = Ragged.of([[4, 0, 1], [4, 5, 0], [0, 1, 2, 3], [5, 6], [3]])
     histories = Histories(items, np.array([2, 2, 3, 2, 0]), Ragged.of([[]] * 5), domain)
     cases = Cases(np.array([0, 1, 2, 4]), np.array([2, 2, 3, 0]), Ragged.of([[1], [0], [3], [3]]))
@@ -114,7 +114,7 @@ def test_segments_by_hand():
 
 
 def test_the_target_alone_asks_the_same():
-    domain = Domain(np.arange(8) < 4, np.ones(8, int))
+    domain = ItemStats(np.arange(8) < 4, np.ones(8, int))
     items = Ragged.of([[4, 0, 5, 1], [4, 5], [2, 6, 0, 3]])
     histories = Histories(items, np.array([3, 2, 1]), Ragged.of([[]] * 3), domain)
     cases = Cases(np.array([0, 2]), np.array([3, 2]), Ragged.of([[1], [0]]))

@@ -18,11 +18,11 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
     console = Console(quiet, as_json)
     with ending(console):
         with whole():
-            from crossrec_cli.console import show  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
+            from crossrec_cli.console import show_check  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
             from crossrec_cli.data.check import check  # noqa: PLC0415
 
         found = check(loaded(config, overrides))
-        told = show.check(console, found)
+        told = show_check.check(console, found)
         if found.problem:
             raise InputError(found.problem, told)
         console.document(told)

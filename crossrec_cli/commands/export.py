@@ -30,11 +30,13 @@ def export(
     with ending(console):
         with whole():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.console import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_export  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.export.folder import EXPORT  # noqa: PLC0415
+            from crossrec_cli.export.write import write_export  # noqa: PLC0415  torch takes a moment to import
 
         settings = loaded(config, overrides)
         with Store(settings.run_path).lock(lock_timeout, console):
             console.open_log(settings.run_path)
             console.begin(EXPORT)
-            console.document(show.exported(console, settings, folder))
+            made = write_export(settings, folder, console)
+            console.document({"run_dir": settings.run_dir} | show_export.exported(console, folder, made))

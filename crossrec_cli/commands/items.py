@@ -38,11 +38,11 @@ def add(
     with ending(console):
         with whole():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.console import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_items  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run import add_items  # noqa: PLC0415
 
         settings = loaded(config, overrides)
         with Store(settings.run_path).lock(lock_timeout, console):
             console.open_log(settings.run_path)
             made = add_items(settings, file, platform, console)
-            console.document({"run_dir": settings.run_dir} | show.added(console, made))
+            console.document({"run_dir": settings.run_dir} | show_items.added(console, made))

@@ -23,8 +23,9 @@ def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
     with ending(console):
         with whole():
             from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline.run_directories import runs_in  # noqa: PLC0415
 
-        console.document(show_runs.listed(console, folder))
+        console.document(show_runs.listed(console, folder, runs_in(folder)))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -37,8 +38,9 @@ def compare(
     with ending(console):
         with whole():
             from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline.run_directories import RunComparison  # noqa: PLC0415
 
-        console.document(show_runs.compare(console, runs))
+        console.document(show_runs.compare(console, RunComparison.of(runs)))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -53,6 +55,7 @@ def clean(
     with ending(console):
         with whole():
             from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline.run_directories import remove_old  # noqa: PLC0415
 
         console.begin("clean")
-        console.document(show_runs.cleaned(console, folder, keep, dry_run))
+        console.document(show_runs.cleaned(console, folder, remove_old(folder, keep, dry_run), dry_run))

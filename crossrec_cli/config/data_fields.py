@@ -1,4 +1,4 @@
-"""The config of preprocess: tables, cleaning, domains, split. Each field's meaning, unit, bound and default."""
+"""Config fields of tables, cleaning, domains and split: meaning, unit, bound, default."""
 
 from __future__ import annotations
 

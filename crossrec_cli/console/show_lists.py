@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,51 +13,10 @@ from rich.text import Text
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
+from crossrec_cli.artifacts.files import RECOMMENDATIONS
 from crossrec_cli.artifacts.store import CURRENT, Artifact
-from crossrec_cli.config.schema import Config
 from crossrec_cli.console.terminal import Console, Format, visible
-from crossrec_cli.data.extra_files import read_file
-from crossrec_cli.data.ids import as_ids
-from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.ranking.list_text import csv_lines
-
-if TYPE_CHECKING:  # torch takes a moment to import
-    from crossrec_cli.ranking.recommender import Recommender
-
-STDIN = Path("-")
-WHO = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Whose lists are wanted."""
-
-    users: Sequence[str] = ()
-    file: Path | None = None
-    """More users: Parquet or CSV with user_id; ``-``: an id a line from standard input."""
-    why_not: str | None = None
-    """An item that is missing from the list of the one user."""
-
-    def __post_init__(self) -> None:
-        """See that it fits together.
-
-        Raises:
-            ConfigError: if it does not.
-        """
-        if self.why_not is not None and (len(self.users) != 1 or self.file):
-            raise ConfigError(["--why-not needs one --user"])
-
-    def __bool__(self) -> bool:
-        return bool(self.users or self.file)
-
-    def ids(self, stdin: Iterable[str]) -> pa.Array:
-        """The users named by ``--users``."""
-        if self.file is None:
-            return pa.array([], pa.string())
-        if self.file == STDIN:
-            return as_ids((line for line in stdin if line.strip()), "--users -")
-        return read_file(self.file, "--users", WHO)[c.USER_ID].combine_chunks()
 
 
 def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]:
@@ -72,7 +28,7 @@ def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]
     path = artifact.file(RECOMMENDATIONS)
     if form == Format.CSV:
         with pq.ParquetFile(path) as file:
-            _print_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
+            as_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
         return {}
     table = parquet.read_table(path)
     found = {}
@@ -83,65 +39,36 @@ def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]
     return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in found.items()}
 
 
-def listed(
-    console: Console, config: Config, inputs: Mapping[str, Path], asked: Asked, form: Format, stdin: Iterable[str]
-) -> dict[str, Any]:
-    """Print the lists of the users asked for, which are made now; nothing is written.
+def listed(console: Console, parts: Iterable[pa.Table]) -> tuple[dict[str, Any], set[str]]:
+    """Print the lists, one after another.
+
+    Args:
+        console: where to.
+        parts: rows of ``schemas.RECOMMENDATIONS``, whole lists.
 
     Returns:
-        The document for ``--json``.
-
-    Raises:
-        InputError: if there is no such user, or one has no list.
+        The lists by user id, empty but for ``--json``; and the ids of all users that have one.
     """
-    from crossrec_cli.ranking.recommender import Recommender  # noqa: PLC0415  torch takes a moment to import
-
-    more = asked.ids(stdin)
-    console.begin(RECOMMEND)
-    maker = Recommender(config, inputs, console)
-    named = maker.users(asked.users, "--user")
-    names = pc.take(maker.world.users[c.USER_ID], named).to_pylist()
-    if asked.why_not is not None:
-        (rows,) = maker.lists(named)
-        (item,) = as_ids([asked.why_not], "--why-not").to_pylist()
-        return {"why_not": _why_not(console, maker, rows, names[0], item)}
-    known = parquet.places(pa.chunked_array([more]), maker.world.users[c.USER_ID])
-    if unknown := int((known < 0).sum()):
-        console.warn(f"--users {asked.file}: {unknown:,} of {len(more):,} users are not in the data")
-    users = [*named.tolist(), *known[known >= 0].tolist()]
-    if form == Format.CSV:
-        _print_csv(console, _made(console, maker, users))
-        return {}
     document: dict[str, Any] = {}
-    left = set(names)
-    for rows in _made(console, maker, users):
+    users: set[str] = set()
+    for rows in parts:
         for user in pc.unique(rows[c.USER_ID]).to_pylist():
-            found = rows.filter(pc.equal(rows[c.USER_ID], user))
-            _print_list(console, user, found)
-            left.discard(user)
+            of_user = rows.filter(pc.equal(rows[c.USER_ID], user))
+            _print_list(console, user, of_user)
+            users.add(user)
             if console.as_json:
-                document[user] = found.drop_columns([c.USER_ID]).to_pylist()
-    if left:
-        raise InputError(f"--user {min(left)}: has no list: owning all there is, or left nothing by recommend.rules")
-    return {"lists": document}
+                document[user] = of_user.drop_columns([c.USER_ID]).to_pylist()
+    return document, users
 
 
-def _made(console: Console, maker: Recommender, users: Sequence[int]) -> Iterator[pa.Table]:
-    """The users' lists, some users at a time."""
-    with console.progress("ranking", len(users), "users") as advance:
-        yield from maker.lists(np.array(users, np.int64), advance)
-
-
-def _why_not(console: Console, maker: Recommender, rows: pa.Table, user: str, item: str) -> dict[str, str]:
+def why_not(console: Console, reason: Mapping[str, str]) -> None:
     """Say in one line what keeps an item out of a user's list."""
-    from crossrec_cli.ranking.why_not import why_not as reason_of  # noqa: PLC0415  torch takes a moment to import
-
-    reason = reason_of(maker, rows, user, item)
-    console.result(Text(f"{visible(item)} for {visible(user)}: {visible(reason)}"), wanted=True)
-    return {c.USER_ID: user, c.ITEM_ID: item, "reason": reason}
+    user, item = visible(reason[c.USER_ID]), visible(reason[c.ITEM_ID])
+    console.result(Text(f"{item} for {user}: {visible(reason['reason'])}"), wanted=True)
 
 
-def _print_csv(console: Console, parts: Iterable[pa.Table]) -> None:
+def as_csv(console: Console, parts: Iterable[pa.Table]) -> None:
+    """Print lists as CSV, under one header."""
     for number, rows in enumerate(parts):
         console.text(csv_lines(rows, header=number == 0))
 

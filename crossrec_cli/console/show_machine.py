@@ -2,61 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.runtime import machine
-from crossrec_cli.runtime.interrupts import whole
-from crossrec_cli.text import installed
+from crossrec_cli.runtime.machine import Device, Extra
+from crossrec_cli.text.installed import LanguageModel
 
 NAME_WIDTH = 30
 """Longer names of devices are cut: the table fits a screen."""
 
 
-def found(console: Console) -> dict[str, Any]:
+@dataclass(frozen=True)
+class MachineFacts:
+    """What crossrec finds here."""
+
+    versions: Mapping[str, str | None]
+    devices: Sequence[Device]
+    problem: str | None
+    """Why nothing can be computed here."""
+    memory: tuple[int | None, int | None]
+    """Bytes, all and free."""
+    folder: Path
+    disk: tuple[int, int]
+    """Bytes of the disk that the folder is on, all and free."""
+    hub_cache: Path
+    models: Sequence[LanguageModel]
+    extras: Sequence[Extra]
+
+
+def found(console: Console, here: MachineFacts) -> dict[str, Any]:
     """Show everything.
 
     Returns:
         The same for ``--json``; sizes in bytes.
     """
-    versions = machine.versions()
-    console.table("Versions", ["of", "version"], [[name, what or "not installed"] for name, what in versions.items()])
-    devices, problem = _devices(console)
-    here, (total, free), (disk, left) = Path.cwd(), machine.memory(), machine.disk(Path.cwd())
+    rows = [[name, what or "not installed"] for name, what in here.versions.items()]
+    console.table("Versions", ["of", "version"], rows)
+    _devices(console, here)
+    (total, free), (disk, left) = here.memory, here.disk
     room = [["memory", size(total), size(free)], ["disk of this directory", size(disk), size(left)]]
     console.table("Room", ["where", "in all", "free"], room)
-    cache, models = installed.hub_cache(), installed.language_models()
-    rows = [[model.name, model.where, size(model.bytes)] for model in models]
+    rows = [[model.name, model.where, size(model.bytes)] for model in here.models]
     console.table("Language models that are here", ["name", "where", "size"], rows or [["none", "", ""]])
-    console.remark(f"The hub's cache: {cache}")
+    console.remark(f"The hub's cache: {here.hub_cache}")
     console.result(Text(), wanted=True)
-    extras = list(machine.extras())
-    told = [[extra.name, "installed" if extra.installed else extra.install] for extra in extras]
+    told = [[extra.name, "installed" if extra.installed else extra.install] for extra in here.extras]
     console.table("Extras", ["name", "installed, or how to"], told)
     return {
-        "versions": versions,
-        "devices": [asdict(device) for device in devices],
-        "devices_problem": problem,
+        "versions": dict(here.versions),
+        "devices": [asdict(device) for device in here.devices],
+        "devices_problem": here.problem,
         "memory": {"total_bytes": total, "free_bytes": free},
-        "disk": {"folder": str(here), "total_bytes": disk, "free_bytes": left},
-        "models": {"hub_cache": str(cache), "found": [asdict(model) for model in models]},
-        "extras": [asdict(extra) for extra in extras],
+        "disk": {"folder": str(here.folder), "total_bytes": disk, "free_bytes": left},
+        "models": {"hub_cache": str(here.hub_cache), "found": [asdict(model) for model in here.models]},
+        "extras": [asdict(extra) for extra in here.extras],
     }
 
 
-def _devices(console: Console) -> tuple[list[machine.Device], str | None]:
+def _devices(console: Console, here: MachineFacts) -> None:
     """Show where models can be computed, or why nothing can."""
-    try:
-        with whole():
-            devices = machine.devices()
-    except (ImportError, OSError, RuntimeError) as error:  # a doctor looks at what is broken, too
-        problem = f"torch cannot be used: {str(error).splitlines()[0]}"
-        console.result(Text(problem, "bold red"), wanted=True)
-        return [], problem
+    if here.problem:
+        console.result(Text(here.problem, "bold red"), wanted=True)
+        return
     rows = [
         [
             device.device,
@@ -66,10 +78,9 @@ def _devices(console: Console) -> tuple[list[machine.Device], str | None]:
             "yes" if device.bf16 else "no",
             device.precision,
         ]
-        for device in devices
+        for device in here.devices
     ]
     console.table("Devices", ["device", "name", "size", "free", "bf16", "auto is"], rows)
-    return devices, None
 
 
 def size(count: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +13,19 @@ from rich.text import Text
 from crossrec_cli.artifacts.files import PIPELINE
 from crossrec_cli.console.show_machine import size
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.pipeline.run_directories import Repeated, Run, busy, compared, differences, remove, repeated, runs_in
+from crossrec_cli.pipeline.run_directories import Removal, Repeated, Run, RunComparison
 from crossrec_cli.report.formatting import figure
 
 if TYPE_CHECKING:  # SciPy takes a moment to import
     from crossrec_cli.evaluation.significance import Difference
 
 
-def listed(console: Console, folder: Path) -> dict[str, Any]:
+def listed(console: Console, folder: Path, runs: Sequence[Run]) -> dict[str, Any]:
     """A table of the runs in a directory.
 
     Returns:
         The same for ``--json``.
     """
-    runs = runs_in(folder)
     rows = [
         [
             _name(run, folder),
@@ -44,38 +43,28 @@ def listed(console: Console, folder: Path) -> dict[str, Any]:
     return {"runs": [_facts(run) for run in runs]}
 
 
-def compare(console: Console, paths: list[Path]) -> dict[str, Any]:
+def compare(console: Console, found: RunComparison) -> dict[str, Any]:
     """How runs rank beside the first of them, and what in their configs differs; those of one config are one.
 
     Returns:
         The same for ``--json``.
-
-    Raises:
-        ConfigError: if there are fewer than two.
-        InputError: if one is no run directory.
-        ArtifactError: if one has not been evaluated.
     """
-    if len(paths) < 2:
-        raise ConfigError(["compare: give two run directories or more"])
-    runs = [_run(path) for path in paths]
-    tried = repeated(runs)
-    beside = compared(tried)
-    root = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    runs, tried, beside = found.runs, found.tried, found.beside_first
+    root = Path(os.path.commonpath([run.path.resolve().parent for run in runs]))
     heads = [_several(_name(each.runs[0], root), len(each.runs)) for each in tried]
     names = list(dict.fromkeys(name for run in runs for name in run.figures if name.startswith(("ndcg", "hr"))))
     rows = [[name, *(_mean(each, name) for each in tried)] for name in names]
     console.table("Test", ["", *heads], rows, wanted=True)
-    for head, found in zip(heads[1:], beside, strict=True):
-        change = found and found.difference
+    for head, pair in zip(heads[1:], beside, strict=True):
+        change = pair and pair.difference
         told = (
-            f"{head}: {found.measure} {change.mean:+.4f} ({change.low:+.4f} to {change.high:+.4f}) beside {heads[0]}, "
+            f"{head}: {pair.measure} {change.mean:+.4f} ({change.low:+.4f} to {change.high:+.4f}) beside {heads[0]}, "
             f"over {change.users:,} users"
-            if found and change
+            if pair and change
             else f"{head}: no test user in common with {heads[0]}"
         )
         console.result(Text(told), wanted=True)
-    others = [each.beside_others() if len(each.runs) > 1 else [] for each in tried]
-    differing = differences(tried)
+    others, differing = found.gains, found.differing
     if beside and (any(others) or differing):
         console.result(Text(), wanted=True)
     for head, each, gains in zip(heads, tried, others, strict=True):
@@ -92,8 +81,8 @@ def compare(console: Console, paths: list[Path]) -> dict[str, Any]:
         "runs": [_facts(run) for run in runs],
         "tried": [_of_seeds(each, gains) for each, gains in zip(tried, others, strict=True)],
         "beside_first": [
-            found and {"measure": found.measure, "ours": found.ours, "first": found.theirs} | asdict(found.difference)
-            for found in beside
+            pair and {"measure": pair.measure, "ours": pair.ours, "first": pair.theirs} | asdict(pair.difference)
+            for pair in beside
         ],
         "config": differing,
     }
@@ -121,19 +110,19 @@ def _of_seeds(each: Repeated, gains: list[tuple[str, Difference, float]]) -> dic
     }
 
 
-def cleaned(console: Console, folder: Path, keep: int, dry_run: bool) -> dict[str, Any]:
-    """Delete all runs in a directory but the newest.
+def cleaned(console: Console, folder: Path, removals: Iterable[Removal], dry_run: bool) -> dict[str, Any]:
+    """Say which runs go, one after another.
 
     Returns:
         The same for ``--json``.
     """
     gone, bytes_freed = [], 0
-    for run in runs_in(folder)[keep:]:
+    for run, busy, whole in removals:
         name = _name(run, folder)
-        if busy(run):
+        if busy:
             console.warn(f"{name}: another crossrec works there; it stays")
             continue
-        if not dry_run and not remove(run):
+        if not whole:
             console.warn(f"{run.path}: holds something that is not crossrec's; that stays")
         console.result(Text(f"{name}: {'would go' if dry_run else 'gone'}, {size(run.bytes)}"), wanted=True)
         gone.append(str(run.path))
@@ -141,12 +130,6 @@ def cleaned(console: Console, folder: Path, keep: int, dry_run: bool) -> dict[st
     would = "would be " if dry_run else ""
     console.result(Text(f"{size(bytes_freed)} {would}freed, {len(gone)} runs"), wanted=True)
     return {"removed": gone, "bytes": bytes_freed, "dry_run": dry_run}
-
-
-def _run(path: Path) -> Run:
-    if run := Run.read(path):
-        return run
-    raise InputError(f"{path}: no run directory")
 
 
 def _name(run: Run, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The table engine: what the stages need of it, and how the raw files are found.
+"""The table engine: what the stages need of it.
 
 All table work is written once, as Ibis expressions; ``duck.py`` runs them in this process, ``spark.py`` on Spark.
 """

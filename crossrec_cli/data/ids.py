@@ -1,4 +1,4 @@
-"""``values.identifier`` for single ids: of the command line, of the config, of requests."""
+"""``cells.identifier`` for single ids: of the command line, of the config, of requests."""
 
 from __future__ import annotations
 

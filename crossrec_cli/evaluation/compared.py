@@ -18,17 +18,17 @@ from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_the
 from crossrec_cli.evaluation.validation import STOP_ON
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.histories import Cases
-from crossrec_cli.ranking.topk import Ranks, Scorer, ranked
+from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
 
 EXTERNAL = "external"
 
 
-def tuned_baselines(job: Job, shop: Shop) -> tuple[dict[str, Scorer], dict[str, float]]:
+def tuned_baselines(job: Job, shop: Shop) -> tuple[dict[str, ScoreFunction], dict[str, float]]:
     """The baselines' scorers, and the settings that validation chose for them."""
-    scorers: dict[str, Scorer] = {}
+    scorers: dict[str, ScoreFunction] = {}
     settings: dict[str, float] = {}
 
-    def quality(scorer: Scorer) -> float:
+    def quality(scorer: ScoreFunction) -> float:
         ranks = ranked(scorer, shop.histories, shop.valid, shop.candidates, shop.mask_seen)
         return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
 

@@ -19,7 +19,7 @@ SMOOTHING = 0.01
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class CandidateFacts:
     """What is known of the C candidates, in their order."""
 
     embeddings: npt.NDArray[np.float32]

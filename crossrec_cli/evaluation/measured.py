@@ -27,7 +27,7 @@ from crossrec_cli.models.dataset import World
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.ragged import Ints, Ragged
-from crossrec_cli.ranking.topk import Ranks, Scorer, ranked
+from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
 
 PLACES_SHOWN = 10
 DECIDING = ("hr", "ndcg")
@@ -168,7 +168,7 @@ class Measured:
         if not domain.is_target.all():
             yield c.SOURCE, ALL, *_source_cases(self.world, self.job.config.seed)
 
-    def write_feedback(self, scorer: Scorer, found: Impressions | None) -> None:
+    def write_feedback(self, scorer: ScoreFunction, found: Impressions | None) -> None:
         """What users would think of crossrec's lists; an empty table without a feedback file."""
         chosen, world = self.job.config.evaluate, self.world
         rows: list[Judgement] = []
@@ -181,7 +181,7 @@ class Measured:
             rows = found.judged(rank, chosen.k, parts | described_users(world.users, found.user))
         _write(self.job.output(FEEDBACK), schemas.FEEDBACK, rows)
 
-    def _lists_before_the_test(self, scorer: Scorer, users: Ints) -> tuple[Ints, Ints]:
+    def _lists_before_the_test(self, scorer: ScoreFunction, users: Ints) -> tuple[Ints, Ints]:
         """Crossrec's lists for users, item indices (n, k), −2 where one ends; and how much history was given, (n,)."""
         world, chosen = self.world, self.job.config.evaluate
         lengths = world.histories.train_lengths.copy()

@@ -15,13 +15,13 @@ from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import Shop
-from crossrec_cli.evaluation.lists import Catalogue
+from crossrec_cli.evaluation.lists import CandidateFacts
 from crossrec_cli.evaluation.measured import PerCase, named
 from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ragged, numbered
-from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, Scorer, ranked
+from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, ScoreFunction, ranked
 
 
 def drawn(cases: Cases, most: int | None, seed: int) -> Cases:
@@ -47,7 +47,7 @@ def candidates_of(job: Job, world: World, cases: Cases) -> Sampled | Listed | No
 
 
 def rank_all(
-    job: Job, shop: Shop, scorers: Mapping[str, Scorer], cases: Cases, among: Sampled | Listed | None
+    job: Job, shop: Shop, scorers: Mapping[str, ScoreFunction], cases: Cases, among: Sampled | Listed | None
 ) -> dict[str, Ranks]:
     """The ranks of every model's scorer for every case, by the model's name."""
     chosen = job.config.evaluate
@@ -72,13 +72,13 @@ def check_candidates(job: Job, items: int) -> None:
         job.report.warn(f"evaluate.k: a list of {max(chosen.k):,} holds all of the target's {items:,} items")
 
 
-def catalogue_of(shop: Shop, world: World) -> Catalogue:
+def catalogue_of(shop: Shop, world: World) -> CandidateFacts:
     """What the tables say of the candidates."""
     training = shop.histories.training
     bought = np.bincount(training.values, minlength=len(shop.in_target))[shop.candidates]
     users = max(int((training.lengths > 0).sum()), 1)
     categories = pc.take(world.items[c.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
-    return Catalogue(
+    return CandidateFacts(
         embeddings=shop.data.embeddings,
         items=shop.candidates,
         buyers=bought / users,
@@ -89,7 +89,7 @@ def catalogue_of(shop: Shop, world: World) -> Catalogue:
 
 
 def measure_all(
-    job: Job, catalogue: Catalogue, histories: Histories, cases: Cases, found: Mapping[str, Ranks]
+    job: Job, catalogue: CandidateFacts, histories: Histories, cases: Cases, found: Mapping[str, Ranks]
 ) -> dict[str, PerCase]:
     """Every measure of every model's lists for every case."""
     number = numbered(catalogue.items, len(histories.domain.is_target))

@@ -8,7 +8,7 @@ import torch
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.models.dataset import target_of
 from crossrec_cli.models.histories import Cases, Histories
-from crossrec_cli.ranking.topk import Scorer as Ranking
+from crossrec_cli.ranking.topk import ScoreFunction as Ranking
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.runtime import distributed
 

@@ -32,7 +32,7 @@ from crossrec_cli.report import appendix
 from crossrec_cli.report.facts import CROSSREC, Facts
 from crossrec_cli.report.formatting import SMALL, figure, gain, listed, measure
 from crossrec_cli.report.page import FEW, TITLE, sections, verdict
-from crossrec_cli.report.render import Table, markdown_table, markdown_text
+from crossrec_cli.report.render import PageTable, markdown_table, markdown_text
 from crossrec_cli.text.find import PACKAGES
 
 SHOWN = 3
@@ -162,7 +162,7 @@ def _measured(facts: Facts) -> list[str]:
     ]
 
 
-def _beside_others(facts: Facts) -> Table:
+def _beside_others(facts: Facts) -> PageTable:
     """Every model's figures with their intervals, and what crossrec gains over it."""
     hit = next(name for _, _, name in facts.figures if name.startswith("hr"))
     models = sorted(
@@ -178,7 +178,7 @@ def _beside_others(facts: Facts) -> Table:
     ]
     names = [f"{measure(name)}@{facts.k} (95 %)" for name in (facts.ndcg, hit)]
     users = facts.figures[ALL, CROSSREC, facts.ndcg][c.N]
-    return Table(f"Test, {users:,} users", ["model", *names, f"crossrec's gain in {measure(facts.ndcg)}"], rows)
+    return PageTable(f"Test, {users:,} users", ["model", *names, f"crossrec's gain in {measure(facts.ndcg)}"], rows)
 
 
 def _with_interval(facts: Facts, model: str, name: str) -> str:
@@ -186,10 +186,10 @@ def _with_interval(facts: Facts, model: str, name: str) -> str:
     return f"{figure(row[c.VALUE], 4)} ({figure(row[c.LOW], 4)} to {figure(row[c.HIGH], 4)})"
 
 
-def _reliability(facts: Facts) -> Table:
+def _reliability(facts: Facts) -> PageTable:
     bins = facts.calibration.to_pylist()
     rows = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
-    return Table("Scores, and who bought", ["score", "bought", "pairs"], rows)
+    return PageTable("Scores, and who bought", ["score", "bought", "pairs"], rows)
 
 
 def _limits(config: Config) -> str:
@@ -216,7 +216,7 @@ def _days(interactions: Path) -> str:
     return f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}" if ends["min"] else "not known, only an order"
 
 
-def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days: str) -> list[Table]:
+def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days: str) -> list[PageTable]:
     """Data, language model, settings and versions."""
     counts, encoder, interest = made[PREPROCESS].summary, config.encoder, config.interest
     package = PACKAGES.get(encoder.model)
@@ -255,4 +255,4 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
     ]
     versions = [list(pair) for pair in made[FINETUNE].versions.items()]
     named = {"Data": data, "Language model": model, "Settings": settings, "Versions": versions}
-    return [Table(title, ["", ""], rows, words=True) for title, rows in named.items()]
+    return [PageTable(title, ["", ""], rows, words=True) for title, rows in named.items()]

@@ -40,8 +40,8 @@ from crossrec_cli.export.folder import (
 from crossrec_cli.export.graph import write_graph
 from crossrec_cli.models.dataset import load_fused, load_world
 from crossrec_cli.pipeline.current import read_by
+from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME, stage_of
-from crossrec_cli.report.facts import Facts
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Reporter
 
@@ -98,7 +98,7 @@ def _fill(
     report.say("writing the scorers as ONNX")
     write_graph(draft / GRAPH, load_fused(inputs, config.interest), pq.read_metadata(inputs[TAG_NAMES]).num_rows)
     world = load_world(inputs)
-    facts = Facts.read(Store(config.run_path), config.report)
+    facts = read_facts(Store(config.run_path), config.report)
     if facts is None:
         report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
     text = card(config, inputs, world, [artifact.manifest for artifact in made.values()], facts)

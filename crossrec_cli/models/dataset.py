@@ -24,7 +24,7 @@ from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import Histories, load_histories
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ints
-from crossrec_cli.models.saved import Files, load
+from crossrec_cli.models.saved import ModelFiles, load
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, dat
 
 def load_fused(inputs: Mapping[str, Path], interest: Interest) -> Fused:
     """The model that finetune left, with the items that were added since."""
-    return load(Files(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
+    return load(ModelFiles(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
 
 
-def written(job: Job) -> Files:
+def written(job: Job) -> ModelFiles:
     """Where finetune leaves its model."""
-    return Files(*(job.output(file) for file in FUSED))
+    return ModelFiles(*(job.output(file) for file in FUSED))
 
 
 def save_model(path: Path, model: Module) -> None:

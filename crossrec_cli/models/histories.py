@@ -14,7 +14,7 @@ from crossrec_cli.models.ragged import Bools, Ints, Ragged
 
 
 @dataclass(frozen=True)
-class Domain:
+class ItemStats:
     """Which items belong to what."""
 
     is_target: Bools
@@ -43,7 +43,7 @@ class Histories:
     """How many of them, from the first, may be trained on; shape (users,)."""
     tags: Ragged
     """Each user's tag indices."""
-    domain: Domain
+    domain: ItemStats
     scattered: Bools | None = None
     """Which of them may be trained on, where those are not the first ones alone, as a split that came with the data may
     have it; ``train_lengths`` then ends before all that may not. Shape (interactions,)."""
@@ -76,7 +76,7 @@ class Histories:
     def of_target(self) -> Histories:
         """What is left of them in the target alone."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
-        domain = Domain(self.domain.is_target, self.domain.popularity * self.domain.is_target)
+        domain = ItemStats(self.domain.is_target, self.domain.popularity * self.domain.is_target)
         kept = self.domain.is_target[self.items.values]
         scattered = None if self.scattered is None else self.scattered[kept]
         return Histories(self.items.where(kept), lengths, self.tags, domain, scattered)
@@ -135,7 +135,7 @@ def load_histories(
         items=histories,
         train_lengths=first,
         tags=_tag_indices(users[c.TAGS], tag_names),
-        domain=Domain(is_target, popularity),
+        domain=ItemStats(is_target, popularity),
         scattered=None if first.sum() == trains.sum() else trains,
     )
 

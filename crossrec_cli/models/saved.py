@@ -33,7 +33,7 @@ WIDTH = b"width"
 
 
 @dataclass(frozen=True)
-class Files:
+class ModelFiles:
     """Where a fused model is."""
 
     vectors: Path
@@ -42,7 +42,7 @@ class Files:
     terms: Path
 
 
-def save(fused: Fused, items: pa.Table, files: Files) -> None:
+def save(fused: Fused, items: pa.Table, files: ModelFiles) -> None:
     """Write a model of these items, rows of ``schemas.ITEMS``."""
     vectors = {scorer.name: scorer.item_vectors for scorer in fused.scorers}
     write_vectors(files.vectors, items.select([c.ITEM_INDEX, c.ITEM_ID, c.DOMAIN]), vectors)
@@ -56,7 +56,7 @@ def save(fused: Fused, items: pa.Table, files: Files) -> None:
     )
 
 
-def load(files: Files, added: Path | None, interest: Interest) -> Fused:
+def load(files: ModelFiles, added: Path | None, interest: Interest) -> Fused:
     """Read a model, and the items that were added to it.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
-from crossrec_cli.errors import ArtifactError, InputError, LockedError
+from crossrec_cli.errors import ArtifactError, ConfigError, InputError, LockedError
 from crossrec_cli.pipeline.table import BY_NAME
 
 if TYPE_CHECKING:  # SciPy takes a moment to import, which a list of runs can do without
@@ -246,3 +246,65 @@ def busy(run: Run) -> bool:
             return False
     except LockedError:
         return True
+
+
+def read_run(path: Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if run := Run.read(path):
+        return run
+    raise InputError(f"{path}: no run directory")
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """How runs rank beside the first of them, and what in their configs differs; those of one config are one."""
+
+    runs: list[Run]
+    tried: list[Repeated]
+    """The runs by config."""
+    beside_first: list[Comparison | None]
+    """Of each config but the first; None if they have no test user in common."""
+    gains: list[list[tuple[str, Difference, float]]]
+    """Of each config with several seeds, crossrec beside each other model."""
+    differing: dict[str, list[Any]]
+    """The fields in which the configs differ, with each one's value."""
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> RunComparison:
+        """Compare the runs in some directories.
+
+        Raises:
+            ConfigError: if there are fewer than two.
+            InputError: if one is no run directory.
+            ArtifactError: if one has not been evaluated.
+        """
+        if len(paths) < 2:
+            raise ConfigError(["compare: give two run directories or more"])
+        runs = [read_run(path) for path in paths]
+        tried = repeated(runs)
+        beside_first = compared(tried)
+        gains = [each.beside_others() if len(each.runs) > 1 else [] for each in tried]
+        return cls(runs, tried, beside_first, gains, differences(tried))
+
+
+class Removal(NamedTuple):
+    """What became of a run that is to be removed."""
+
+    run: Run
+    busy: bool
+    """Another process works there, so it stays."""
+    whole: bool
+    """Whether nothing is left of its directory, or would be."""
+
+
+def remove_old(folder: Path, keep: int, dry_run: bool) -> Iterator[Removal]:
+    """Remove all runs in a directory and below but the newest, one after another."""
+    for run in runs_in(folder)[keep:]:
+        if busy(run):
+            yield Removal(run, True, False)
+        else:
+            yield Removal(run, False, dry_run or remove(run))

@@ -100,7 +100,7 @@ class Stage:
     outside: Callable[[Config], dict[str, str]] = _nothing
     """Its files from outside the run directory, with the hash of their content; looked at when it is to run."""
     reads_if_there: tuple[str, ...] = ()
-    """Files, as stage/name, that the same earlier stages do not always write, or that ``items`` has perhaps left."""
+    """Files, as stage/name, that the same stages do not always write, or that ``added-items`` has perhaps left."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class Stage:
         return any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in self.fields)
 
     def run(self, job: Job, **more: Any) -> Summary:
-        """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
+        """Do the work; ``added-items`` is given more than its job. Only now is the stage's code imported."""
         with whole():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: Summary = module.run(job, **more)

@@ -23,7 +23,7 @@ from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import World
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
-from crossrec_cli.ranking.shop_rules import Cap, Lists, Rules, first_failing
+from crossrec_cli.ranking.shop_rules import Cap, ListRules, RuledLists, first_failing
 from crossrec_cli.ranking.topk import Chunk, cells
 from crossrec_cli.runtime.progress import Reporter
 
@@ -51,7 +51,7 @@ class Shelf:
     """For each target item the place of the filter that keeps it out, −1 for none."""
     barred: Ragged
     """What each user may not be shown again."""
-    rules: Rules
+    rules: ListRules
     groups: Mapping[str, list[str]]
     """The names of what caps count."""
     missing: Counter[str] = field(default_factory=Counter)
@@ -59,7 +59,7 @@ class Shelf:
     short: list[int] = field(default_factory=list)
     """How many lists of each chunk have fewer than k items."""
 
-    def lists(self, chunk: Chunk, users: Ints) -> Lists:
+    def lists(self, chunk: Chunk, users: Ints) -> RuledLists:
         """The lists of a chunk's users, whose scores stand as they are; what kept others out is counted."""
         of_chunk = users[chunk.begin : chunk.begin + len(chunk.scores)]
         found = self.rules.lists(chunk.scores, cells(self.barred.take(of_chunk), self.number))
@@ -107,7 +107,7 @@ def load_shelf(config: Recommend, world: World, barred: Ragged, fused: Fused, re
         tuple(passes),
         failing,
         barred,
-        Rules(
+        ListRules(
             k=config.k,
             probability=torch.sigmoid,
             min_score=rules.min_score,

@@ -48,7 +48,7 @@ class Cap(NamedTuple):
         return int(self.group.lt(0).sum() + self.group[self.group >= 0].bincount().clamp(max=self.most).sum())
 
 
-class Lists(NamedTuple):
+class RuledLists(NamedTuple):
     """What became of some users' lists."""
 
     places: Tensor
@@ -63,7 +63,7 @@ class Lists(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rules:
+class ListRules:
     """Rules about C candidates. Those that meet all users alike, such as stock, have chosen the candidates already."""
 
     k: int
@@ -80,7 +80,7 @@ class Rules:
     """Which candidates nobody had in training, bool (C,); ``new_items`` needs it."""
     new_items: int = 0
 
-    def lists(self, scores: Tensor, barred: tuple[Tensor, Tensor]) -> Lists:
+    def lists(self, scores: Tensor, barred: tuple[Tensor, Tensor]) -> RuledLists:
         """The users' lists.
 
         Filters, minimum and boosts are exact. So are caps and the places for new items: where the pool, the best
@@ -111,7 +111,7 @@ class Rules:
             places = highest.indices.masked_fill(highest.values == -torch.inf, -1)
             forced = torch.zeros(len(scores), dtype=torch.int64)
         left = (plain.values > -torch.inf) & ~_listed(places, scores.shape[1]).gather(1, plain.indices)
-        return Lists(
+        return RuledLists(
             places, ranking, forced, missing | self._missing(plain.indices, left, low, places, ranking, forced)
         )
 
@@ -219,7 +219,7 @@ class _Pool(NamedTuple):
 class _Filling:
     """Some users' lists while they are filled, place by place."""
 
-    def __init__(self, rules: Rules, pool: _Pool, first: int) -> None:
+    def __init__(self, rules: ListRules, pool: _Pool, first: int) -> None:
         """Start with empty lists; relevance is measured over the pool's ``first`` columns."""
         self.rules, self.pool = rules, pool
         self.row = torch.arange(len(pool.values))

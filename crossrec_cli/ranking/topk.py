@@ -23,7 +23,7 @@ SPAN = 64
 """Neighbouring candidates of which the best is looked for first."""
 
 
-class Scorer(Protocol):
+class ScoreFunction(Protocol):
     """Anything that scores candidate items for users."""
 
     def __call__(self, histories: Ragged, tags: Ragged) -> Tensor:
@@ -43,7 +43,7 @@ class Chunk:
 
 
 def chunks(
-    scorer: Scorer,
+    scorer: ScoreFunction,
     histories: Histories,
     users: Ints,
     lengths: Ints,
@@ -97,7 +97,7 @@ class Ranks:
 
 
 def ranked(
-    scorer: Scorer,
+    scorer: ScoreFunction,
     histories: Histories,
     cases: Cases,
     candidates: Ints,

@@ -10,7 +10,7 @@ import torch
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.ranking.candidate_pool import KEY
 from crossrec_cli.ranking.recommender import ALL_USERS, Party, Recommender
-from crossrec_cli.ranking.shop_rules import MIN_SCORE, Lists
+from crossrec_cli.ranking.shop_rules import MIN_SCORE, RuledLists
 from crossrec_cli.ranking.topk import chunks
 
 
@@ -106,7 +106,7 @@ class _Case:
         latest = times[begin + int(np.flatnonzero(now[:length] == self.item)[-1])].as_py()
         return f"already bought{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
 
-    def _outranked(self, found: Lists, column: int) -> str:
+    def _outranked(self, found: RuledLists, column: int) -> str:
         """It may be shown, but the places went to others."""
         rules, ranking = self.shelf.rules, found.ranking[0]
         places = found.places[0][found.places[0] >= 0]

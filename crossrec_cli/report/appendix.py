@@ -14,7 +14,7 @@ from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.report import charts
 from crossrec_cli.report.facts import CROSSREC, Facts, Row
 from crossrec_cli.report.formatting import NONE, duration, figure, measure
-from crossrec_cli.report.render import Chart, Section, Table
+from crossrec_cli.report.render import Chart, PageSection, PageTable
 
 LISTS = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
 GROWTH = {PREPROCESS: 0.66, PRETRAIN_ADAPT: 1.22, FINETUNE: 1.51, EVALUATE: 1.17, RECOMMEND: 1.13}
@@ -22,7 +22,7 @@ GROWTH = {PREPROCESS: 0.66, PRETRAIN_ADAPT: 1.22, FINETUNE: 1.51, EVALUATE: 1.17
 one to three million interactions (benchmarks/growth.py)."""
 
 
-def scores(facts: Facts) -> Section:
+def scores(facts: Facts) -> PageSection:
     """Whether the score can be read as a probability."""
     names = ("auc", "log_loss", "base_log_loss", "brier", "expected_calibration_error")
     every = facts.accuracy.to_pylist()
@@ -51,12 +51,15 @@ def scores(facts: Facts) -> Section:
     columns = ["pairs of", "AUC", "log-loss", "of the base rate", "Brier", "calibration error", "bought", "pairs"]
     bins = facts.calibration.to_pylist()
     drawn = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
-    return Section(
-        "Can the score be believed?", text, [Table("The score on pairs of a user and an item", columns, rows)], drawn
+    return PageSection(
+        "Can the score be believed?",
+        text,
+        [PageTable("The score on pairs of a user and an item", columns, rows)],
+        drawn,
     )
 
 
-def learning(facts: Facts) -> Section:
+def learning(facts: Facts) -> PageSection:
     """The loss by epoch."""
     drawn = []
     for stage, table in facts.learning.items():
@@ -71,10 +74,10 @@ def learning(facts: Facts) -> Section:
     )
     if not drawn:
         text = "No scorer learned by epochs here."
-    return Section("How it learned", text, [], drawn)
+    return PageSection("How it learned", text, [], drawn)
 
 
-def what_counts(facts: Facts) -> Section:
+def what_counts(facts: Facts) -> PageSection:
     """How much each scorer decides, by how much target history users have."""
     shares = facts.decides
     labels = dict(zip(shares, _lengths(list(shares)), strict=True))
@@ -96,8 +99,8 @@ def what_counts(facts: Facts) -> Section:
         f"{_most(shares[last])}."
     )
     chart = Chart("What decides, by target purchases", seen, charts.shares(data, "Share of what decides"))
-    table = Table("What decides", ["target purchases", *scorers], rows)
-    return Section("What counts, and for whom", text, [table], [chart])
+    table = PageTable("What decides", ["target purchases", *scorers], rows)
+    return PageSection("What counts, and for whom", text, [table], [chart])
 
 
 def _lengths(least: Sequence[int]) -> list[str]:
@@ -113,7 +116,7 @@ def _most(shares: Mapping[str, float]) -> str:
     return f"{name} ({shares[name]:.0%})"
 
 
-def lists(facts: Facts) -> Section:
+def lists(facts: Facts) -> PageSection:
     """Beyond accuracy."""
     figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
     models = list(dict.fromkeys(model for _, model, _ in figures))
@@ -133,10 +136,10 @@ def lists(facts: Facts) -> Section:
     columns = ["model", *(name.replace("_", " ") for name in LISTS)]
     seen = f"{widest['label']} shows most of the catalogue: {widest['coverage']:.1%}."
     chart = Chart("Coverage and accuracy", seen, charts.reach(data, ndcg))
-    return Section("What the lists are like", text, [Table(f"Lists of {facts.k}", columns, rows)], [chart])
+    return PageSection("What the lists are like", text, [PageTable(f"Lists of {facts.k}", columns, rows)], [chart])
 
 
-def cost(facts: Facts) -> Section:
+def cost(facts: Facts) -> PageSection:
     """Time and memory by stage, and what ten times the data would take."""
     rows = [
         [
@@ -160,7 +163,7 @@ def cost(facts: Facts) -> Section:
         "with more, ranking grows faster, by users times items."
     )
     columns = ["stage", "time", "processor", "memory", "a second", "ten times the data"]
-    return Section("What it costs", text, [Table("Cost by stage", columns, rows)])
+    return PageSection("What it costs", text, [PageTable("Cost by stage", columns, rows)])
 
 
 def _memory(count: int | None) -> str:
@@ -179,12 +182,12 @@ def _rate(made: Manifest, facts: Facts) -> str:
     return f"{done / max(made.wall_seconds, 1e-3):,.0f} {what}"
 
 
-def satisfaction(facts: Facts) -> Section:
+def satisfaction(facts: Facts) -> PageSection:
     """What users thought of what they were shown, and would think of these lists."""
     title = "What users think"
     rows = [row for row in facts.feedback.to_pylist() if row[c.K] == facts.k]
     if not rows:
-        return Section(title, "It was not measured: no feedback file was given (evaluate.feedback).")
+        return PageSection(title, "It was not measured: no feedback file was given (evaluate.feedback).")
     told = [
         [
             f"{row['reward']}, {row[c.SEGMENT]}",
@@ -202,10 +205,10 @@ def satisfaction(facts: Facts) -> Section:
         "few of those logged stand in crossrec's lists, the effective number is small and the figure means little."
     )
     columns = ["of, by", "measure", "value", "95 %", "effective impressions", "of"]
-    return Section(title, text, [Table("Feedback", columns, told)])
+    return PageSection(title, text, [PageTable("Feedback", columns, told)])
 
 
-def people(facts: Facts) -> Section:
+def people(facts: Facts) -> PageSection:
     """Some users' lists beside their histories, as ``report`` wants them named."""
     by_user: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {"history": [], "list": []})
     for row in facts.examples.to_pylist():
@@ -213,7 +216,7 @@ def people(facts: Facts) -> Section:
     columns = ["", "did, newest first", f"{CROSSREC} shows, best first"]
     some = [*by_user.items()][: facts.shown.examples]
     tables = [
-        Table(
+        PageTable(
             f"User {user if facts.shown.ids == 'real' else number}",
             columns,
             _side_by_side(kinds["history"], kinds["list"]),
@@ -222,7 +225,7 @@ def people(facts: Facts) -> Section:
         for number, (user, kinds) in enumerate(some, 1)
     ]
     text = "Test users drawn at random, as they were before the test purchase. ✓ marks what they bought next."
-    return Section("Some users", text, tables)
+    return PageSection("Some users", text, tables)
 
 
 def _side_by_side(history: Sequence[Row], shown: Sequence[Row]) -> list[list[str]]:
@@ -238,17 +241,19 @@ def _item(row: Row) -> str:
     return f"{'✓ ' if bought else ''}{row[c.TEXT]}"
 
 
-def made_from(facts: Facts) -> Section:
+def made_from(facts: Facts) -> PageSection:
     """Artifacts, versions and config."""
     config = {key: value for made in facts.manifests for key, value in made.config.items()}
     tables = [
-        Table("Artifacts", ["stage", "id", "begun"], [[m.stage, m.id, m.started] for m in facts.manifests], words=True),
-        Table("Versions", ["of", "version"], list(map(list, facts.manifests[-1].versions.items())), words=True),
-        Table(
+        PageTable(
+            "Artifacts", ["stage", "id", "begun"], [[m.stage, m.id, m.started] for m in facts.manifests], words=True
+        ),
+        PageTable("Versions", ["of", "version"], list(map(list, facts.manifests[-1].versions.items())), words=True),
+        PageTable(
             "Config", ["field", "value"], [[key, _plain(value)] for key, value in sorted(config.items())], words=True
         ),
     ]
-    return Section("What it was made from", f"Seed {facts.manifests[-1].seed}.", tables)
+    return PageSection("What it was made from", f"Seed {facts.manifests[-1].seed}.", tables)
 
 
 def _plain(value: Any) -> str:

@@ -30,10 +30,8 @@ from crossrec_cli.artifacts.files import (
     TRANSFER,
     TRANSFER_TABLE,
 )
-from crossrec_cli.artifacts.store import Artifact, Manifest, Store
+from crossrec_cli.artifacts.store import Artifact, Manifest
 from crossrec_cli.config.schema import Report
-from crossrec_cli.pipeline.changes import Basis, code_of, out_of_date
-from crossrec_cli.pipeline.table import BY_NAME
 
 CROSSREC = c.CROSSREC
 SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
@@ -111,18 +109,17 @@ class Facts:
         return {group: _shares(of_group) for group, of_group in sorted(sizes.items())}
 
     @classmethod
-    def read(cls, store: Store, shown: Report) -> Facts | None:
-        """Those of a run; None if it has not been evaluated as it stands.
+    def of(cls, found: Mapping[str, Artifact], shown: Report, transfer_is_stale: str | None) -> Facts:
+        """Those of a run that has been evaluated as it stands; see ``pipeline.evaluated.read_facts``.
+
+        Args:
+            found: its artifacts, by stage.
+            shown: what the page may show of people.
+            transfer_is_stale: in what transfer was run otherwise than this run was trained.
 
         Raises:
             ArtifactError: if one of its artifacts is damaged.
         """
-        found = {stage: artifact for stage in (*SHOWN, TRANSFER) if (artifact := store.current(stage))}
-        if not {PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE} <= found.keys():
-            return None
-        if not _inputs(found, EVALUATE).items() <= found[EVALUATE].manifest.inputs.items():
-            return None
-        stale = _stale(found) if TRANSFER in found else None
 
         def table(file: str) -> pa.Table:
             return parquet.read_table(found[file.partition("/")[0]].file(file))
@@ -138,8 +135,8 @@ class Facts:
             shown=shown,
             fusion=table(FUSION),
             learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
-            transfer=table(TRANSFER_TABLE) if TRANSFER in found and not stale else None,
-            transfer_is_stale=stale,
+            transfer=table(TRANSFER_TABLE) if TRANSFER in found and not transfer_is_stale else None,
+            transfer_is_stale=transfer_is_stale,
             manifests=[found[stage].manifest for stage in SHOWN if stage in found],
         )
 
@@ -148,25 +145,3 @@ def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
     """Each as a share of all; 0 where all are 0."""
     total = sum(sizes.values()) or 1.0
     return {name: size / total for name, size in sizes.items()}
-
-
-def _inputs(found: Mapping[str, Artifact], stage: str) -> dict[str, str]:
-    """The hash of each file of the run that a stage reads."""
-    return {file: made.sha256(file) for file, made in BY_NAME[stage].inputs(found).items()}
-
-
-def _stale(found: Mapping[str, Artifact]) -> str | None:
-    """In what transfer was run otherwise than the stages that were evaluated; None if in nothing.
-
-    Fields that it alone depends on, such as its seeds, are its own.
-    """
-    stage, transfer = BY_NAME[TRANSFER], found[TRANSFER]
-    of_run = {
-        key: value
-        for name in (PRETRAIN_ADAPT, FINETUNE, EVALUATE)
-        for key, value in found[name].manifest.config.items()
-        if stage.depends_on(key)
-    }
-    return out_of_date(
-        stage, transfer, Basis(code_of(stage), transfer.manifest.config | of_run, _inputs(found, TRANSFER))
-    )

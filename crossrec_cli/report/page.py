@@ -11,7 +11,7 @@ from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.report import appendix, charts, quality_page
 from crossrec_cli.report.facts import CROSSREC, Facts, Row
 from crossrec_cli.report.formatting import NONE, SMALL, figure, gain, listed, measure, tested
-from crossrec_cli.report.render import Chart, Section, Table, render
+from crossrec_cli.report.render import Chart, PageSection, PageTable, render
 
 BELIEVED = 0.05
 """P values below this are taken for more than luck."""
@@ -30,7 +30,7 @@ def page(facts: Facts) -> str:
     return render(TITLE, verdict(facts), sections(facts))
 
 
-def sections(facts: Facts) -> list[Section]:
+def sections(facts: Facts) -> list[PageSection]:
     """The page's, in order."""
     return [
         *([_transfer(facts.transfer)] if facts.transfer is not None else []),
@@ -116,7 +116,7 @@ def _transfer_verdict(facts: Facts) -> str:
     )
 
 
-def _transfer(table: pa.Table) -> Section:
+def _transfer(table: pa.Table) -> PageSection:
     """What source and texts are worth, by the controls."""
     rows = table.to_pylist()
     told = [
@@ -150,10 +150,10 @@ def _transfer(table: pa.Table) -> Section:
         "Right of 0 the source helps.",
         charts.dots(points, "Gain in NDCG@10 over the target alone"),
     )
-    return Section("Does the source help?", text, [Table("crossrec and its controls", columns, told)], [chart])
+    return PageSection("Does the source help?", text, [PageTable("crossrec and its controls", columns, told)], [chart])
 
 
-def _beside_others(facts: Facts) -> Section:
+def _beside_others(facts: Facts) -> PageSection:
     """Every model over all users."""
     figures, gains, ndcg = facts.figures, facts.gains, f"{measure(facts.ndcg)}@{facts.k}"
     models = sorted({model for _, model, _ in figures}, key=lambda model: -figures[ALL, model, facts.ndcg][c.VALUE])
@@ -171,10 +171,10 @@ def _beside_others(facts: Facts) -> Section:
     ends = [f"{row['label']}, {row['value']:.4f}" for row in (points[0], points[-1])]
     chart = Chart(f"{ndcg} of each model", f"From {ends[0]}, to {ends[1]}.", charts.dots(points, ndcg))
     tables = [
-        Table(f"Test, lists of {facts.k}", ["model", *map(measure, ranking)], rows),
-        Table(f"crossrec's gain in {ndcg}", ["over", "gain (95 %)", "p"], told),
+        PageTable(f"Test, lists of {facts.k}", ["model", *map(measure, ranking)], rows),
+        PageTable(f"crossrec's gain in {ndcg}", ["over", "gain (95 %)", "p"], told),
     ]
-    return Section("Beside other ways", text, tables[: 1 + bool(told)], [chart])
+    return PageSection("Beside other ways", text, tables[: 1 + bool(told)], [chart])
 
 
 def _ranked(facts: Facts) -> str:
@@ -193,7 +193,7 @@ def _setting(model: str, value: float) -> str:
     return f"{model} with {SETTINGS.get(model, 'λ')} {value:g}"
 
 
-def _segments(facts: Facts) -> Section:
+def _segments(facts: Facts) -> PageSection:
     """Crossrec and the best other model in each part of the users."""
     figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
     rows, points = [], []
@@ -214,7 +214,7 @@ def _segments(facts: Facts) -> Section:
     columns = ["users", "number", CROSSREC, "95 %", "best other", "which"]
     lead = f"{len({row['label'] for row in points})} groups, some of them overlapping."
     drawn = [Chart("crossrec and the best other by users", lead, charts.dots(points, ndcg))] if points else []
-    return Section("For whom?", text, [Table(f"{ndcg} by users", columns, rows)], drawn)
+    return PageSection("For whom?", text, [PageTable(f"{ndcg} by users", columns, rows)], drawn)
 
 
 def _few(number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from crossrec_cli.report.facts import Facts
@@ -11,6 +12,27 @@ from crossrec_cli.report.render import markdown, png
 
 PAGE = "report.html"
 CHARTS = "charts"
+
+
+@dataclass(frozen=True)
+class PageFiles:
+    """The page of a run, and what else was made of it."""
+
+    page: Path
+    verdict: str
+    charts: Path | None
+    """The folder of its charts as pictures."""
+    markdown: str | None
+
+    @classmethod
+    def write(cls, facts: Facts, run_dir: Path, charts: bool, markdown: bool) -> PageFiles:
+        """Write ``report.html``, and as pictures its charts where they are wanted."""
+        return cls(
+            write_page(facts, run_dir),
+            verdict(facts),
+            write_charts(facts, run_dir) if charts else None,
+            as_markdown(facts) if markdown else None,
+        )
 
 
 def write_page(facts: Facts, run_dir: Path) -> Path:

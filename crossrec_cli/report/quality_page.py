@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.report.render import Chart, Section, Table, render
+from crossrec_cli.report.render import Chart, PageSection, PageTable, render
 
 _TEXT = "Look for rules that remove more than they should, months without data, and a few items that take nearly all."
 _SHARED = " Where source and target share hardly any users, there is little to carry over."
@@ -36,12 +36,12 @@ def page(quality: pa.Table) -> str:
     return render("Data quality", _lead(_measures(quality)), [section(quality)])
 
 
-def section(quality: pa.Table) -> Section:
+def section(quality: pa.Table) -> PageSection:
     """The measures as tables and charts; one that is not there is left out."""
     measures = _measures(quality)
     tables = (_domains(measures), _left(measures), _removed(measures), _catalogue(measures), _identity(measures))
     charts = [draw(measures[name]) for name, draw in _CHARTS.items() if any(row.value for row in measures[name])]
-    return Section(
+    return PageSection(
         "The data", _TEXT + (_SAME if _is_one(measures) else _SHARED), [table for table in tables if table.rows], charts
     )
 
@@ -76,39 +76,39 @@ def _lead(measures: _Measures) -> str:
     return " ".join(sentences)
 
 
-def _domains(measures: _Measures) -> Table:
+def _domains(measures: _Measures) -> PageTable:
     formats = dict.fromkeys(_COUNTED, _count) | {"density": _percent}
     values = {(name, row.label): row.value for name in formats for row in measures[name]}
     domains = list(dict.fromkeys(domain for _, domain in values))
     rows = [
         [name, *(formats[name](values.get((name, domain))) for domain in domains)] for name in formats if measures[name]
     ]
-    return Table("Source and target", ["", *domains], rows)
+    return PageTable("Source and target", ["", *domains], rows)
 
 
-def _left(measures: _Measures) -> Table:
+def _left(measures: _Measures) -> PageTable:
     rows = [_Row(row.label, name, row.value) for name in _COUNTED for row in measures[f"{name}_left"]]
     return _crossed("What is left after each step", "step", rows)
 
 
-def _removed(measures: _Measures) -> Table:
+def _removed(measures: _Measures) -> PageTable:
     return _crossed("What was removed", "rule", measures["removed"])
 
 
-def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> Table:
+def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> PageTable:
     """A line for each label and a column for each ``other``, in the order in which they come."""
     values = {(row.label, row.other): row.value for row in rows}
     others = list(dict.fromkeys(row.other for row in rows))
     labels = dict.fromkeys(row.label for row in rows)
     lines = [[label, *(_count(values.get((label, other))) for other in others)] for label in labels]
-    return Table(title, [corner, *("count" if other == _NONE else other for other in others)], lines)
+    return PageTable(title, [corner, *("count" if other == _NONE else other for other in others)], lines)
 
 
-def _catalogue(measures: _Measures) -> Table:
+def _catalogue(measures: _Measures) -> PageTable:
     return _crossed("Items to look at", "items", [row for row in measures["catalogue"] if row.value])
 
 
-def _identity(measures: _Measures) -> Table:
+def _identity(measures: _Measures) -> PageTable:
     return _crossed("Ids joined", "", measures["identity"])
 
 

@@ -101,7 +101,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table whose first column is text and whose others are figures, formatted."""
 
     title: str
@@ -122,16 +122,16 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of a page."""
 
     title: str
     text: str
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     charts: Sequence[Chart] = ()
 
 
-def render(title: str, lead: str, sections: Sequence[Section]) -> str:
+def render(title: str, lead: str, sections: Sequence[PageSection]) -> str:
     """The page, as the text of an HTML file. The same input gives the same text."""
     charts = [chart for section in sections for chart in section.charts]
     specs = _json({"specs": [_spec(chart) for chart in charts], "options": _OPTIONS})
@@ -158,7 +158,7 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 """
 
 
-def markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
+def markdown(title: str, lead: str, sections: Sequence[PageSection]) -> str:
     """The same without its charts, for a pull request."""
     parts = [f"## {title}", markdown_text(lead)]
     for section in sections:
@@ -166,7 +166,7 @@ def markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(table: Table) -> str:
+def markdown_table(table: PageTable) -> str:
     """A table with its title."""
     rule = ["---"] + ["---" if table.words else "---:"] * (len(table.columns) - 1)
     lines = [table.columns, rule, *([markdown_text(cell) for cell in row] for row in table.rows)]
@@ -204,13 +204,13 @@ def _script() -> str:
     return script
 
 
-def _section(section: Section) -> str:
+def _section(section: PageSection) -> str:
     tables = "\n".join(_table(table) for table in section.tables)
     charts = "\n".join(_chart(chart) for chart in section.charts)
     return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n{charts}\n{tables}\n</section>"
 
 
-def _table(table: Table) -> str:
+def _table(table: PageTable) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     rows = "\n".join(
         f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'

@@ -1,4 +1,4 @@
-"""The one writer of JSON for other programs; a chart instead refuses what is no number (report/page.py)."""
+"""The one writer of JSON for other programs; a chart instead refuses what is no number (report/render.py)."""
 
 from __future__ import annotations
 

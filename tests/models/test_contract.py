@@ -20,7 +20,7 @@ from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ragged
-from crossrec_cli.models.saved import Files, load, save
+from crossrec_cli.models.saved import ModelFiles, load, save
 from crossrec_cli.models.scorers import SCORERS
 
 LONG = 60_000
@@ -138,7 +138,7 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
 
 def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
     fused = alone(scorer, data)
-    files = Files(*(tmp_path / name for name in ("vectors", "fusion", "weights", "terms")))
+    files = ModelFiles(*(tmp_path / name for name in ("vectors", "fusion", "weights", "terms")))
     save(fused, catalogue(data), files)
     again = load(files, None, INTEREST)
     everything = np.arange(data.items.num_rows)

@@ -15,7 +15,7 @@ from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import target_of
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import PRIOR
-from crossrec_cli.models.histories import Cases, Domain, Histories
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.learner import Learner, of_both, with_user_encoder
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.runtime.device import Compute
@@ -54,7 +54,7 @@ def test_source_and_target_are_two_domains_of_what_was_bought_or_one_where_they_
     bought = np.array([1, 0, 1, 1, 0, 1])
 
     def domains(is_target: np.ndarray) -> list[list[int]]:
-        histories = Histories(Ragged.of([[0]]), np.array([1]), Ragged.of([[]]), Domain(is_target, bought))
+        histories = Histories(Ragged.of([[0]]), np.array([1]), Ragged.of([[]]), ItemStats(is_target, bought))
         return [np.flatnonzero(domain).tolist() for domain in of_both(histories)]
 
     assert domains(np.arange(6) >= 3) == [[0, 2], [3, 5]]

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from crossrec_cli.ranking import shop_rules as r
-from crossrec_cli.ranking.shop_rules import Cap, Rules, first_failing
+from crossrec_cli.ranking.shop_rules import Cap, ListRules, first_failing
 
 NOTHING = (torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
 BY_HAND = torch.tensor([[5.0, 4.0, 3.0, 2.0, 1.0, 0.0]])
 
 
-def rules(k: int = 3, **more) -> Rules:
-    return Rules(k=k, probability=torch.sigmoid, **more)
+def rules(k: int = 3, **more) -> ListRules:
+    return ListRules(k=k, probability=torch.sigmoid, **more)
 
 
 def cap(groups: list[int], most: int) -> Cap:
@@ -159,7 +159,7 @@ def test_against_a_plain_loop_whatever_the_pool(pool, seed, monkeypatch):
     boost = np.where(rng.random(count) < 0.2, 1.0, 0).astype(np.float32)
     barred = [set(rng.choice(count, 20, replace=False).tolist()) for _ in range(users)]
     new = rng.random(count) < 0.05
-    made = Rules(
+    made = ListRules(
         k=5,
         probability=torch.sigmoid,
         min_score=0.3,

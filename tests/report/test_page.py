@@ -20,6 +20,7 @@ from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Report
 from crossrec_cli.pipeline.changes import basis_of
+from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.report.appendix import learning, what_counts
 from crossrec_cli.report.facts import Facts
@@ -28,7 +29,7 @@ from crossrec_cli.report.page import page, verdict
 
 @pytest.fixture
 def facts(trained) -> Facts:
-    found = Facts.read(Store(trained.run_dir), Report(examples=10))
+    found = read_facts(Store(trained.run_dir), Report(examples=10))
     assert found is not None
     return found
 
@@ -73,7 +74,7 @@ def leave_transfer(shop, config: dict | None = None, inputs: dict | None = None,
         pq.write_table(transfer(0.01, 0.03), draft / Path(TRANSFER_TABLE).name)
         facts = basis.config | (config or {}), basis.inputs | (inputs or {}), describe_files(draft), {}, 1
         store.commit(draft, Work().manifest(TRANSFER, stage.version - version, basis.digest, *facts))
-    found = Facts.read(store, Report())
+    found = read_facts(store, Report())
     assert found is not None
     return found
 
@@ -105,7 +106,7 @@ def test_a_transfer_run_counts_where_it_was_trained_as_the_run(trained, other, n
 
 def test_a_model_that_is_newer_than_the_evaluation_has_no_page(trained, crossrec):
     assert crossrec("finetune", trained.path, "--set", "finetune.init=scratch").exit_code == 0
-    assert Facts.read(Store(trained.run_dir), Report()) is None
+    assert read_facts(Store(trained.run_dir), Report()) is None
 
 
 def test_a_large_segment_in_which_another_is_ahead_is_named(facts):

@@ -12,7 +12,7 @@ import altair as alt
 import pytest
 
 from crossrec_cli.config.field_types import SCORERS
-from crossrec_cli.report.render import Chart, Section, Table, render
+from crossrec_cli.report.render import Chart, PageSection, PageTable, render
 
 HOSTILE = "</script><script>document.title = 'broken'; alert(1)</script>"
 LOADS = {"src", "href", "srcset", "action", "data", "poster"}
@@ -46,8 +46,8 @@ def chart(label: str = "a", title: str = "Bars") -> Chart:
 
 
 def hostile() -> str:
-    table = Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]])
-    section = Section(HOSTILE, HOSTILE, [table], [Chart(HOSTILE, HOSTILE, chart(HOSTILE).drawing)])
+    table = PageTable(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]])
+    section = PageSection(HOSTILE, HOSTILE, [table], [Chart(HOSTILE, HOSTILE, chart(HOSTILE).drawing)])
     return render(HOSTILE, HOSTILE, [section])
 
 
@@ -63,7 +63,7 @@ def test_what_comes_from_data_stays_text():
 
 
 def test_nothing_is_loaded():
-    seen = Seen(render("Page", "Lead", [Section("One", "Text", charts=[chart()])]))
+    seen = Seen(render("Page", "Lead", [PageSection("One", "Text", charts=[chart()])]))
     assert not seen.attributes & LOADS
     assert not {"link", "img", "iframe", "object"} & set(seen.tags)
     assert "default-src 'none'" in render("Page", "Lead", [])
@@ -80,11 +80,13 @@ def test_the_same_input_gives_the_same_bytes_in_another_process():
 def test_a_value_that_is_no_number_is_refused_rather_than_drawn_wrong():
     data = alt.InlineData(values=[{"x": float("nan")}])
     with pytest.raises(ValueError, match="JSON"):
-        render("Page", "", [Section("One", "", charts=[Chart("C", "", alt.Chart(data).mark_point())])])
+        render("Page", "", [PageSection("One", "", charts=[Chart("C", "", alt.Chart(data).mark_point())])])
 
 
 def test_figures_are_to_the_right_and_labels_are_headers():
-    html = render("Page", "Lead", [Section("One", "Text", [Table("Counts", ["what", "n"], [["users", "1,234"]])])])
+    html = render(
+        "Page", "Lead", [PageSection("One", "Text", [PageTable("Counts", ["what", "n"], [["users", "1,234"]])])]
+    )
     assert '<th scope="row">users</th><td>1,234</td>' in html
     assert re.search(r"td {[^}]*text-align: right", html)
 
@@ -99,7 +101,7 @@ def test_each_scorer_has_a_colour_of_its_own_in_light_and_dark():
 
 def test_a_browser_draws_every_chart_and_runs_nothing_else(browser):
     charts = [chart(HOSTILE), chart(title="More bars")]
-    html = render("Page", "Lead", [Section("One", "", charts=charts), Section("Two", "", charts=[chart()])])
+    html = render("Page", "Lead", [PageSection("One", "", charts=charts), PageSection("Two", "", charts=[chart()])])
     drawn, console = browser(html, width=500)  # it opens none narrower
     assert console == ""
     assert "<title>Page</title>" in drawn

@@ -50,7 +50,9 @@ def test_a_server_that_is_not_there_is_told_and_loses_nothing(trained, crossrec,
 @pytest.mark.parametrize(("package", "value"), [("mlflow", "http://127.0.0.1:9"), ("tensorboard", "true")])
 def test_a_missing_package_is_told_before_any_training(shop, crossrec, monkeypatch, package, value):
     real = importlib.util.find_spec
-    monkeypatch.setattr("crossrec_cli.commands.stages.find_spec", lambda name: None if name == package else real(name))
+    monkeypatch.setattr(
+        "crossrec_cli.commands.execution.find_spec", lambda name: None if name == package else real(name)
+    )
     done = crossrec("run", shop.path, "--set", f"tracking.{package}={value}")
     assert done.exit_code == ExitCode.UNAVAILABLE
     assert f"pip install 'crossrec[{package}]'" in done.stderr

@@ -13,7 +13,7 @@ from conftest import WORDS, make_shop, random_bert
 from test_stages import books_found
 
 from crossrec_cli.config.training_fields import Encoder, Interest
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.runtime.device import Compute
@@ -72,7 +72,7 @@ def nearest_is_a_translation(folder: Path) -> float:
     embeddings = TextEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
     everywhere = np.ones(len(texts), bool)
     torch.manual_seed(0)
-    white, domain = Whitening.of(embeddings)(embeddings), Domain(everywhere, everywhere.astype(int))
+    white, domain = Whitening.of(embeddings)(embeddings), ItemStats(everywhere, everywhere.astype(int))
     model = InterestModel(Interest(dim=64, user_encoder="bag"), white, domain, tags=0).eval()
     with torch.no_grad():
         alike = torch.nn.functional.normalize(model.tower().vectors)

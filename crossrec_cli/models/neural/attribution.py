@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.models.base import Parts
-from crossrec_cli.models.neural.tower import Items, UserEncoder
+from crossrec_cli.models.neural.tower import ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Ints, Ragged
 
 TOGETHER = 2**22
@@ -18,7 +18,7 @@ TOGETHER = 2**22
 
 
 @torch.no_grad()
-def history_parts(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
+def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
     """Of a bag exact, as the user's vector is a sum; else what is added is by how much the score falls.
 
     Args:
@@ -38,7 +38,7 @@ def history_parts(encoder: UserEncoder, items: Items, histories: Ragged, tags: R
     return Parts(left_out.cpu().numpy(), left_out.cpu().numpy())
 
 
-def _bag(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
+def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
     """Each interaction's weighted vector, times what the bag makes of a sum, times the listed items; (H, k)."""
     assert encoder.bag is not None
     scale, wanted = encoder.bag_scales(items, histories, tags), vectors @ encoder.bag.turn.weight
@@ -49,7 +49,7 @@ def _bag(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, ve
     return torch.cat(parts) * encoder.counts(items, histories).unsqueeze(1)
 
 
-def _left_out_of_bag(encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
+def _left_out_of_bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
     """By how much the bag's part of the score falls without each interaction; (H, k)."""
     assert encoder.bag is not None
     totals, counts = encoder.bag_totals(items, histories, tags), encoder.counts(items, histories).unsqueeze(1)
@@ -64,7 +64,7 @@ def _left_out_of_bag(encoder: UserEncoder, items: Items, histories: Ragged, tags
 
 
 def _left_out_of_sequence(
-    encoder: UserEncoder, items: Items, histories: Ragged, tags: Ragged, vectors: Tensor
+    encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor
 ) -> Tensor:
     """By how much the sequence's part of the score falls without each of the latest interactions; (H, k)."""
     lengths = np.minimum(histories.lengths, encoder.max_sequence)

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import Floats, NewItems, Parts, Scorer, TrainingData
 from crossrec_cli.models.neural.attribution import history_parts
-from crossrec_cli.models.neural.tower import InterestModel, Items, UserEncoder
+from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 
 NAME = "neural"
@@ -33,7 +33,7 @@ class NeuralFeature:
 
     name: str
     encoder: UserEncoder
-    items: Items
+    items: ItemRows
 
     @torch.no_grad()
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Floats:
@@ -120,6 +120,6 @@ def lent(texts: Floats, known_texts: Floats, known_vectors: Floats, otherwise: F
     return found
 
 
-def _items(vectors: Floats, is_target: Bools, device: torch.device) -> Items:
+def _items(vectors: Floats, is_target: Bools, device: torch.device) -> ItemRows:
     parts = (vectors[:, :-1], vectors[:, -1], is_target.astype(np.float32))
-    return Items(*(torch.tensor(part, device=device) for part in parts))  # copies, as Arrow's memory is read-only
+    return ItemRows(*(torch.tensor(part, device=device) for part in parts))  # copies, as Arrow's memory is read-only

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crossrec_cli.models.neural.loss import softmax_loss
 from crossrec_cli.models.neural.sampler import Candidates, NextExamples, Sampler, SetExamples
-from crossrec_cli.models.neural.tower import InterestModel, Items
+from crossrec_cli.models.neural.tower import InterestModel, ItemRows
 from crossrec_cli.models.ragged import Ints, numbered
 
 
@@ -70,7 +70,7 @@ class Batch:
             loss = loss + self._loss(items, wanted, _Asked.of_nexts(nexts), _Asked.of_nexts(self.nexts))
         return loss
 
-    def _loss(self, items: Items, wanted: Tensor, asked: _Asked, of_all: _Asked) -> Tensor:
+    def _loss(self, items: ItemRows, wanted: Tensor, asked: _Asked, of_all: _Asked) -> Tensor:
         """How far user vectors (Q, d) are from what is asked of them, as a share of what is asked in the batch."""
         losses = []
         for candidates in self.candidates:
@@ -118,7 +118,7 @@ class _Choice:
     """For each item of the catalogue, its index among them, or −1."""
 
     @classmethod
-    def of(cls, candidates: Candidates, number: Ints, items: Items) -> _Choice:
+    def of(cls, candidates: Candidates, number: Ints, items: ItemRows) -> _Choice:
         device = items.bias.device
         chosen = torch.from_numpy(number[candidates.items]).to(device)
         bias = items.bias[chosen]

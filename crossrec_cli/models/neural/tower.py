@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.dropout import Dropout
 from crossrec_cli.models.neural.sampler import NextExamples
 from crossrec_cli.models.neural.user_encoders import BagEncoder, SequenceEncoder
@@ -27,7 +27,7 @@ ITEMS_TOGETHER = 65_536
 Floats = npt.NDArray[np.float32]
 
 
-class Items(NamedTuple):
+class ItemRows(NamedTuple):
     """What is known of some items."""
 
     vectors: Tensor
@@ -61,7 +61,7 @@ class ItemTower(nn.Module):
         self.dropout = Dropout(0.0 if config.user_encoder == "sequence" else config.dropout)  # that drops what it reads
         self.id_dropout = config.id_dropout
 
-    def forward(self, items: Tensor | None = None) -> Items:
+    def forward(self, items: Tensor | None = None) -> ItemRows:
         """Some items, distinct ones, int64 (n,); None: all."""
         parts: list[Tensor] = [
             (self.popularity > 0).float(),
@@ -74,14 +74,14 @@ class ItemTower(nn.Module):
         if self.training:
             has_id = has_id * (torch.rand_like(has_id) >= self.id_dropout)
         vectors = self.adaptor(self.dropout(text)) + self.dropout(ids) * has_id.unsqueeze(1)
-        return Items(vectors, bias * has_id, in_target)
+        return ItemRows(vectors, bias * has_id, in_target)
 
     @torch.no_grad()
-    def known(self) -> Items:
+    def known(self) -> ItemRows:
         """All items as they are when nothing is dropped, some at a time."""
         self.eval()
         size, device = len(self.bias), self.bias.device
-        found = Items(
+        found = ItemRows(
             *(torch.empty(size, *more, device=device) for more in ((self.id_embedding.embedding_dim,), (), ()))
         )
         for begin in range(0, size, ITEMS_TOGETHER):
@@ -109,7 +109,7 @@ class UserEncoder(nn.Module):
         """Where it is."""
         return self.nobody.device
 
-    def user_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+    def user_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """What users want, from all that they did.
 
         Args:
@@ -125,7 +125,7 @@ class UserEncoder(nn.Module):
         bag = self.bag_vectors(items, histories, tags)
         return bag if self.sequence is None else bag + self.sequence_vectors(items, histories, tags)
 
-    def sequence_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+    def sequence_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """The sequence's part of ``user_vectors`` alone, of each history's latest interactions, (B, d).
 
         Users with histories of like length go together, which spares the padding.
@@ -147,31 +147,31 @@ class UserEncoder(nn.Module):
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)
 
-    def bag_vectors(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+    def bag_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """The bag's part of ``user_vectors`` alone, (B, d)."""
         assert self.bag is not None
         users: Tensor = self.bag(self.bag_totals(items, histories, tags))
         return users
 
-    def bag_totals(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+    def bag_totals(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """What the bag reads: each user's prefix and the sum of the history, (B, d)."""
         return self._prefix(tags) + self._sums(items, histories)
 
-    def counts(self, items: Items, histories: Ragged) -> Tensor:
+    def counts(self, items: ItemRows, histories: Ragged) -> Tensor:
         """How much each interaction counts in the bag, float32 (sum of lengths,)."""
         assert self.bag is not None
         values, _ = self._bags(histories)
         weights = torch.from_numpy(histories.weights_or_ones).to(self.device)
         return weights * self.bag.counts(items.in_target)[values]
 
-    def bag_scales(self, items: Items, histories: Ragged, tags: Ragged) -> Tensor:
+    def bag_scales(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """What the bag multiplies its sum by before it turns it, (B,)."""
         assert self.bag is not None
         total = self.bag_totals(items, histories, tags)
         scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
         return scales
 
-    def next_vectors(self, items: Items, examples: NextExamples) -> Tensor:
+    def next_vectors(self, items: ItemRows, examples: NextExamples) -> Tensor:
         """What users want before each item of a window, (B, width, d)."""
         assert self.sequence is not None
         prefix = self._prefix(examples.tags)
@@ -188,7 +188,7 @@ class UserEncoder(nn.Module):
         prefix: Tensor = self.nobody + self.tags(*self._bags(tags))
         return prefix
 
-    def _sums(self, items: Items, histories: Ragged) -> Tensor:
+    def _sums(self, items: ItemRows, histories: Ragged) -> Tensor:
         assert self.bag is not None
         values, starts = self._bags(histories)
         counts = self.counts(items, histories).to(items.vectors.dtype)
@@ -201,7 +201,7 @@ class UserEncoder(nn.Module):
 class InterestModel(UserEncoder):
     """Users and items in one space: how much a user wants an item is u·v(i) + b(i)."""
 
-    def __init__(self, config: Interest, texts: Floats, domain: Domain, tags: int) -> None:
+    def __init__(self, config: Interest, texts: Floats, domain: ItemStats, tags: int) -> None:
         """Build an untrained model.
 
         Args:

@@ -8,7 +8,7 @@ import torch
 
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import Parts
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural import attribution
 from crossrec_cli.models.neural.attribution import history_parts
 from crossrec_cli.models.neural.tower import InterestModel
@@ -26,7 +26,7 @@ def model_of(kind: str) -> InterestModel:
     torch.manual_seed(0)
     texts = np.random.default_rng(0).normal(size=(ITEMS, 12)).astype(np.float32)
     config = Interest(user_encoder=kind, dim=8, max_sequence=5)
-    model = InterestModel(config, texts, Domain(np.arange(ITEMS) >= 15, np.ones(ITEMS, int)), tags=3)
+    model = InterestModel(config, texts, ItemStats(np.arange(ITEMS) >= 15, np.ones(ITEMS, int)), tags=3)
     for weight in (model.tags.weight, model.nobody, model.tower.bias, model.tower.id_embedding.weight):
         torch.nn.init.normal_(weight)
     if model.bag is not None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.objective import Batch
 from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
@@ -26,7 +26,7 @@ def example(domains: tuple[np.ndarray, ...]) -> tuple[InterestModel, Sampler]:
     histories = Ragged(np.concatenate(lists), np.array([*map(len, lists)]), weights)
     torch.manual_seed(0)
     config = Interest(user_encoder="bag", dim=8, dropout=0.0, id_dropout=0.0)
-    model = InterestModel(config, np.eye(ITEMS, dtype=np.float32), Domain(~SOURCE, np.ones(ITEMS, int)), tags=0)
+    model = InterestModel(config, np.eye(ITEMS, dtype=np.float32), ItemStats(~SOURCE, np.ones(ITEMS, int)), tags=0)
     torch.nn.init.normal_(model.tower.bias)
     return model, Sampler(histories, Ragged.of([[]] * USERS), domains, batch_size=USERS, window=6)
 

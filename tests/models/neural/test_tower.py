@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.sampler import NextExamples
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.user_encoders import TARGET_WEIGHT
@@ -16,9 +16,9 @@ ONE = torch.arange(1)
 """The only user of a batch."""
 
 
-def domain_of(items: int, trained: np.ndarray | None = None) -> Domain:
+def domain_of(items: int, trained: np.ndarray | None = None) -> ItemStats:
     """The second half is the target."""
-    return Domain(np.arange(items) >= items // 2, np.ones(items, int) if trained is None else trained.astype(int))
+    return ItemStats(np.arange(items) >= items // 2, np.ones(items, int) if trained is None else trained.astype(int))
 
 
 def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> InterestModel:

@@ -8,7 +8,7 @@ from conftest import needs_gpu
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.training_fields import Interest, Training
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.objective import Batch
 from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
@@ -27,7 +27,7 @@ def test_what_tells_more_comes_to_count_more(telling):
     source, target = (told, chance) if telling == "source" else (chance, told)
     wanted = 40 + taste[:, None]
     histories = Ragged(np.hstack([source, 20 + target, wanted]).ravel(), np.full(400, 17))
-    domain = Domain(np.arange(42) >= 20, np.ones(42, int))
+    domain = ItemStats(np.arange(42) >= 20, np.ones(42, int))
     sampler = Sampler(histories, Ragged.of([[]] * 400), (np.arange(42) >= 40,), batch_size=40, window=3)
     torch.manual_seed(0)
     config = Interest(user_encoder="bag", dim=8, dropout=0.0, id_dropout=0.0)
@@ -56,9 +56,9 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
     assert share == pytest.approx(0.8, abs=0.03)
 
 
-def everywhere(items: int) -> Domain:
+def everywhere(items: int) -> ItemStats:
     """All are in the target, and were bought."""
-    return Domain(np.ones(items, bool), np.ones(items, int))
+    return ItemStats(np.ones(items, bool), np.ones(items, int))
 
 
 @pytest.mark.parametrize("frozen", ["text", "ids", "users"])

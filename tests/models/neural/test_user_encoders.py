@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.histories import Domain
+from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.user_encoders import SequenceEncoder
 
@@ -31,7 +31,7 @@ def test_the_latest_purchase_tells_the_most_however_small_its_vector():
 def test_items_are_whole_where_the_encoder_drops_of_what_it_reads(kind, drops):
     torch.manual_seed(0)
     config = Interest(dim=8, user_encoder=kind, dropout=0.5, id_dropout=0.0)
-    domain = Domain(np.ones(20, bool), np.ones(20, int))
+    domain = ItemStats(np.ones(20, bool), np.ones(20, int))
     model = InterestModel(config, np.eye(20, dtype=np.float32), domain, tags=0)
     assert torch.equal(model.train().tower().vectors, model.eval().tower().vectors) != drops
     if model.sequence is not None:

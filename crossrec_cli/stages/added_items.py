@@ -1,4 +1,4 @@
-"""items: what is for sale since training, read by the same language model; nothing is trained again."""
+"""added-items: what is for sale since training, read by the same language model; nothing is trained again."""
 
 from __future__ import annotations
 
