@@ -79,10 +79,10 @@ ELSEWHERE: dict[Value, str] = {
     ("encoder.allow_pickle_weights", True): "text/test_find.py::test_pickled_weights_are_read_only_where",
     ("split.strategy", "leave_last_out"): "data/test_split.py::test_leave_last_out_against_a_plain_loop",
     ("runtime.precision", "fp16"): "test_stages.py::test_an_unavailable_device_or_model_has_its_code",
-    ("tune.search.log", True): "test_tune.py::test_the_best_by_validation_is_found",
-    ("tune.search.log", False): "test_tune.py::test_the_best_by_validation_is_found",
-    ("tune.search.choices", True): "test_tune.py::test_the_best_by_validation_is_found",
-    ("tune.search.choices", False): "test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.log", True): "stages/test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.log", False): "stages/test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.choices", True): "stages/test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.choices", False): "stages/test_tune.py::test_the_best_by_validation_is_found",
 }
 ELSEWHERE |= {
     (f"data.clean.{rule}", "fail"): "data/test_ledger.py::test_a_rule_set_to_fail_names_file_row_and_field"

@@ -1,4 +1,4 @@
-"""The whole config, and the fields of evaluation, transfer, tuning and the run itself: meaning, unit, bound, default."""
+"""The whole config, and the fields of evaluation, transfer, tuning and the run: meaning, unit, bound, default."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_nothing_is_loaded():
 
 
 def test_the_same_input_gives_the_same_bytes_in_another_process():
-    code = "import sys; from tests.report import test_page; sys.stdout.write(test_page.hostile())"
+    code = "import sys; from tests.report import test_render; sys.stdout.write(test_render.hostile())"
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONIOENCODING": "utf-8"}
     other = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=True)
