@@ -38,7 +38,7 @@ from crossrec_cli.errors import InputError
 
 @dataclass(frozen=True)
 class Tables:
-    """preprocess's tables, with the columns of ``artifacts.tables``, each in its final order."""
+    """preprocess's tables, with the columns of ``artifacts.columns``, each in its final order."""
 
     interactions: ir.Table
     cases: ir.Table

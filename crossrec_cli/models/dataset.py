@@ -16,7 +16,6 @@ from torch.nn import Module
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS
-from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models.base import TrainingData
@@ -118,11 +117,6 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, dat
 def load_fused(inputs: Mapping[str, Path], interest: Interest) -> Fused:
     """The model that finetune left, with the items that were added since."""
     return load(ModelFiles(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
-
-
-def written(job: Job) -> ModelFiles:
-    """Where finetune leaves its model."""
-    return ModelFiles(*(job.output(file) for file in FUSED))
 
 
 def save_model(path: Path, model: Module) -> None:

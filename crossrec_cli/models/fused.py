@@ -181,7 +181,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class FusedAmong:
-    """Scores candidates: a ``ranking.topk.Scorer``."""
+    """Scores candidates: a ``ranking.topk.ScoreFunction``."""
 
     fused: Fused
     vectors: list[Matrix]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES
+from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, FUSED, TAG_NAMES
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import after_validation, load_model, load_world, training_data, written
+from crossrec_cli.models.dataset import after_validation, load_model, load_world, training_data
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import learning_columns
-from crossrec_cli.models.saved import save
+from crossrec_cli.models.saved import ModelFiles, save
 from crossrec_cli.runtime import device, distributed
 
 
@@ -41,7 +41,7 @@ def run(job: Job) -> Summary:
         fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
     if not distributed.leads():
         return {}
-    save(fused, world.items, written(job))
+    save(fused, world.items, ModelFiles(*(job.output(file) for file in FUSED)))
     parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(epochs))
     return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": shares(fused)}
 

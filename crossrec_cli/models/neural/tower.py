@@ -215,7 +215,7 @@ class InterestModel(UserEncoder):
         self.tower = ItemTower(config, *map(torch.from_numpy, facts))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, by the names of ``config.schema.Rates``."""
+        """All parameters, by the names of ``config.training_fields.Rates``."""
         text: list[nn.Parameter] = list(self.tower.adaptor.parameters())
         ids: list[nn.Parameter] = [*self.tower.id_embedding.parameters(), self.tower.bias]
         items = {id(parameter) for parameter in (*text, *ids)}
