@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from crossrec_cli.config.load import load_config
-from crossrec_cli.data.values import PATH
+from crossrec_cli.data.cells import PATH
 from crossrec_cli.evaluation.significance import interval
 
 K, SHARE = 10, 0.1

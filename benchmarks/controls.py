@@ -17,15 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrec_cli import runtime
+from crossrec_cli.artifacts.files import TRANSFER
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation.controls import CONTROLS, HR, NDCG, SCRATCH, Control, ControlData, Scores, row, train
 from crossrec_cli.evaluation.segments import segments
+from crossrec_cli.models.learner import Learner
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import TRANSFER, Job
-from crossrec_cli.stages.learn import Learner
-from crossrec_cli.stages.transfer import CONTROLS, HR, NDCG, SCRATCH, Control, Problem, Scores, row, train
-from crossrec_cli.verdict.words import gain
+from crossrec_cli.report.formatting import gain
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.progress import Silent
 
 
 @dataclass
@@ -51,8 +52,8 @@ def main() -> None:
     config = load_config(arguments.config, arguments.overrides)
     arguments.into.mkdir(parents=True, exist_ok=True)
     job = Job(config, inputs_of(config, TRANSFER), arguments.into, Lines(), arguments.into / "checkpoint")
-    compute = runtime.prepare(config.runtime, config.seed)
-    problem = Problem.of(job, compute)
+    compute = device.prepare(config.runtime, config.seed)
+    problem = ControlData.of(job, compute)
     for seed in arguments.seeds:
         for control in (one for one in CONTROLS if one.name in arguments.controls and one.texts in problem.embeddings):
             file = arguments.into / scored(seed, control)
@@ -65,7 +66,7 @@ def main() -> None:
     compare(problem, arguments.into)
 
 
-def compare(problem: Problem, folder: Path) -> None:
+def compare(problem: ControlData, folder: Path) -> None:
     """Print the means over the seeds that all have, and the gain over the target alone, user by user."""
     files = {
         control: {int(file.parent.name): file for file in folder.glob(scored("*", control))} for control in CONTROLS

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.dropout import Dropout
-from crossrec_cli.interest.encoders import SequenceEncoder
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.models.neural.dropout import Dropout
+from crossrec_cli.models.neural.user_encoders import SequenceEncoder
 
 USERS, ROUNDS = 256, 20
 

@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job, finetune
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.stages import finetune
 
 WIDTH, BOUGHT, WORDS = 384, 12, 20_000
 
@@ -30,8 +32,9 @@ CHILD = """
 import resource, sys, time
 from pathlib import Path
 from crossrec_cli.config.load import load_config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job, evaluate
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.stages import evaluate
 folder = Path(sys.argv[1])
 inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
 out = folder / "out"; out.mkdir()
@@ -75,27 +78,27 @@ def generate(folder: Path, config: str, target: int, users: int) -> None:
         "preprocess/items": items_table(rng, items, is_target),
         "preprocess/users": pa.table(
             {
-                t.USER_INDEX: np.arange(users),
-                t.USER_ID: np.arange(users).astype(str),
-                t.PLATFORM: np.repeat("shop", users),
-                t.TAGS: [[f"club={user % 5}"] for user in range(users)],
-                t.ACTIVITY: np.full(users, BOUGHT - 1),
-                t.RECENCY_DAYS: np.zeros(users),
+                c.USER_INDEX: np.arange(users),
+                c.USER_ID: np.arange(users).astype(str),
+                c.PLATFORM: np.repeat("shop", users),
+                c.TAGS: [[f"club={user % 5}"] for user in range(users)],
+                c.ACTIVITY: np.full(users, BOUGHT - 1),
+                c.RECENCY_DAYS: np.zeros(users),
             }
-        ).cast(t.USERS),
+        ).cast(schemas.USERS),
         **histories(rng, users, items, target),
-        "pretrain-adapt/tags": pa.table({t.TAG: [f"club={number}" for number in range(5)]}),
+        "pretrain-adapt/tags": pa.table({c.TAG: [f"club={number}" for number in range(5)]}),
     }
     for stage in ("preprocess", "pretrain-adapt", "finetune"):
         (folder / stage).mkdir()
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet")
     vectors = rng.standard_normal((items, WIDTH), np.float32)
-    with pq.ParquetWriter(folder / "pretrain-adapt/item_text.parquet", t.embeddings(WIDTH)) as writer:
+    with pq.ParquetWriter(folder / "pretrain-adapt/item_text.parquet", schemas.embeddings(WIDTH)) as writer:
         for begin in range(0, items, 100_000):
             part = vectors[begin : begin + 100_000]
-            columns = {t.ITEM_INDEX: np.arange(begin, begin + len(part)), t.EMBEDDING: t.vector_column(part)}
-            writer.write_table(pa.table(columns).cast(t.embeddings(WIDTH)))
+            columns = {c.ITEM_INDEX: np.arange(begin, begin + len(part)), c.EMBEDDING: parquet.vector_column(part)}
+            writer.write_table(pa.table(columns).cast(schemas.embeddings(WIDTH)))
     config = load_config(folder / "config.yaml")
     inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
     finetune.run(Job(config, inputs, folder / "finetune", Silent(), folder / "checkpoint"))
@@ -104,15 +107,15 @@ def generate(folder: Path, config: str, target: int, users: int) -> None:
 def items_table(rng: np.random.Generator, items: int, is_target: np.ndarray) -> pa.Table:
     """items.parquet; a text is six words, of which some are common and most are not."""
     words = (rng.beta(0.5, 5, (items, 6)) * WORDS).astype(np.int64).astype(str)
-    columns = {name: pa.nulls(items, t.ITEMS.field(name).type) for name in t.ITEMS.names}
+    columns = {name: pa.nulls(items, schemas.ITEMS.field(name).type) for name in schemas.ITEMS.names}
     columns |= {
-        t.ITEM_INDEX: np.arange(items),
-        t.ITEM_ID: np.arange(items).astype(str),
-        t.DOMAIN: np.where(is_target, t.TARGET, t.SOURCE),
-        t.CATEGORY: (np.arange(items) % 50).astype(str),
-        t.TEXT: [" ".join(row) for row in words.tolist()],
+        c.ITEM_INDEX: np.arange(items),
+        c.ITEM_ID: np.arange(items).astype(str),
+        c.DOMAIN: np.where(is_target, c.TARGET, c.SOURCE),
+        c.CATEGORY: (np.arange(items) % 50).astype(str),
+        c.TEXT: [" ".join(row) for row in words.tolist()],
     }
-    return pa.table(columns).cast(t.ITEMS)
+    return pa.table(columns).cast(schemas.ITEMS)
 
 
 def histories(rng: np.random.Generator, users: int, items: int, target: int) -> dict[str, pa.Table]:
@@ -121,28 +124,30 @@ def histories(rng: np.random.Generator, users: int, items: int, target: int) -> 
     bought[BOUGHT - 1 :: BOUGHT] %= target
     bought[BOUGHT - 2 :: BOUGHT] %= target
     place = np.tile(np.arange(BOUGHT), users)
-    columns = {name: pa.nulls(len(bought), t.INTERACTIONS.field(name).type) for name in t.INTERACTIONS.names}
+    columns = {
+        name: pa.nulls(len(bought), schemas.INTERACTIONS.field(name).type) for name in schemas.INTERACTIONS.names
+    }
     columns |= {
-        t.USER_INDEX: np.repeat(np.arange(users), BOUGHT),
-        t.POSITION: place,
-        t.ITEM_INDEX: bought,
-        t.WEIGHT: np.ones(len(bought)),
-        t.SPLIT: np.where(place < BOUGHT - 2, t.TRAIN, t.HELD_OUT),
+        c.USER_INDEX: np.repeat(np.arange(users), BOUGHT),
+        c.POSITION: place,
+        c.ITEM_INDEX: bought,
+        c.WEIGHT: np.ones(len(bought)),
+        c.SPLIT: np.where(place < BOUGHT - 2, c.TRAIN, c.HELD_OUT),
     }
     cases = [
         {
-            t.SPLIT: np.repeat(split, users),
-            t.ITEM_INDEX: bought[length::BOUGHT],
-            t.HISTORY_LENGTH: np.full(users, length),
+            c.SPLIT: np.repeat(split, users),
+            c.ITEM_INDEX: bought[length::BOUGHT],
+            c.HISTORY_LENGTH: np.full(users, length),
         }
-        for split, length in ((t.VALID, BOUGHT - 2), (t.TEST, BOUGHT - 1))
+        for split, length in ((c.VALID, BOUGHT - 2), (c.TEST, BOUGHT - 1))
     ]
     joined = {name: np.concatenate([part[name] for part in cases]) for name in cases[0]}
-    joined |= {t.USER_INDEX: np.tile(np.arange(users), 2), t.TARGET_HISTORY_LENGTH: joined[t.HISTORY_LENGTH]}
-    joined |= {name: np.zeros(2 * users, bool) for name in (t.COLD_USER, t.COLD_ITEM)}
+    joined |= {c.USER_INDEX: np.tile(np.arange(users), 2), c.TARGET_HISTORY_LENGTH: joined[c.HISTORY_LENGTH]}
+    joined |= {name: np.zeros(2 * users, bool) for name in (c.COLD_USER, c.COLD_ITEM)}
     return {
-        "preprocess/interactions": pa.table(columns).cast(t.INTERACTIONS),
-        "preprocess/cases": pa.table(joined).select(t.CASES.names).cast(t.CASES),
+        "preprocess/interactions": pa.table(columns).cast(schemas.INTERACTIONS),
+        "preprocess/cases": pa.table(joined).select(schemas.CASES.names).cast(schemas.CASES),
     }
 
 

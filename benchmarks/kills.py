@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from crossrec_cli.artifacts.files import PIPELINE
 from crossrec_cli.artifacts.store import Store
-from crossrec_cli.stages import PIPELINE
 
 TIMES = {"manifest.json", "history.parquet"}
 

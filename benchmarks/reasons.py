@@ -16,14 +16,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
-from crossrec_cli.interest.batches import Ragged
+from crossrec_cli.models.dataset import World, load_fused, load_world
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.topk import Scorer
-from crossrec_cli.stages import RECOMMEND, RECOMMENDATIONS
-from crossrec_cli.stages.load import World, load_fused, load_world
+from crossrec_cli.ranking.topk import ScoreFunction
 
 DRAWN = 10
 
@@ -42,31 +43,31 @@ def main() -> None:
     inputs = inputs_of(config, RECOMMEND)
     world = load_world(inputs)
     fused = load_fused(inputs, config.interest)
-    lists = t.read_table(recommended.file(RECOMMENDATIONS)).to_pandas()
-    chosen = np.random.default_rng(0).permutation(lists[t.USER_ID].unique())[: arguments.users]
-    lists = lists[lists[t.USER_ID].isin(chosen)]
+    lists = parquet.read_table(recommended.file(RECOMMENDATIONS)).to_pandas()
+    chosen = np.random.default_rng(0).permutation(lists[c.USER_ID].unique())[: arguments.users]
+    lists = lists[lists[c.USER_ID].isin(chosen)]
     held = np.concatenate([cases(*each) for each in histories(world, lists, fused.among(world.target_items))])
     print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
 
 
-Case = tuple[Scorer, Ragged, Ragged, list[tuple[int, np.ndarray]]]
+Case = tuple[ScoreFunction, Ragged, Ragged, list[tuple[int, np.ndarray]]]
 """The scorer, one user's history and tags, and of each entry its column and which interactions its reasons name."""
 
 
-def histories(world: World, lists: pd.DataFrame, scorer: Scorer) -> Iterator[Case]:
+def histories(world: World, lists: pd.DataFrame, scorer: ScoreFunction) -> Iterator[Case]:
     """Each user's."""
-    place = {user: index for index, user in enumerate(world.users[t.USER_ID].to_pylist())}
-    item = {name: index for index, name in enumerate(world.items[t.ITEM_ID].to_pylist())}
+    place = {user: index for index, user in enumerate(world.users[c.USER_ID].to_pylist())}
+    item = {name: index for index, name in enumerate(world.items[c.ITEM_ID].to_pylist())}
     column = {index: number for number, index in enumerate(world.target_items)}
-    for user, rows in lists.groupby(t.USER_ID):
+    for user, rows in lists.groupby(c.USER_ID):
         who = np.array([place[user]])
         given = world.histories.items.take(who)
-        named = [np.isin(given.values, [item[why[t.ITEM_ID]] for why in reasons]) for reasons in rows[t.REASONS]]
-        columns = [column[item[name]] for name in rows[t.ITEM_ID]]
+        named = [np.isin(given.values, [item[why[c.ITEM_ID]] for why in reasons]) for reasons in rows[c.REASONS]]
+        columns = [column[item[name]] for name in rows[c.ITEM_ID]]
         yield scorer, given, world.histories.tags.take(who), list(zip(columns, named, strict=True))
 
 
-def cases(scorer: Scorer, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:
+def cases(scorer: ScoreFunction, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:
     """Whether each entry's case holds, bool; without those that name nothing, or leave too few others."""
     rng = np.random.default_rng(0)
     kept, asked = [np.ones(len(given.values), bool)], []

@@ -24,16 +24,17 @@ from evaluate_scale import CONFIG, generate
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages.recommender import Recommender
+from crossrec_cli.ranking.recommender import Recommender
+from crossrec_cli.runtime.progress import Silent
 
 ROUNDS, BATCH_CELLS = 5, 2**26
 CHILD = """
 import resource, sys, time
 from pathlib import Path
 from crossrec_cli.config.load import load_config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job, recommend
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.stages import recommend
 folder = Path(sys.argv[1])
 inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
 out = folder / "out"; out.mkdir()

@@ -15,20 +15,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossrec_cli import runtime
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import CASES, EVALUATE
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Cases, Ints, Ragged, load_cases
 from crossrec_cli.models.base import Feature, Scorer, products
+from crossrec_cli.models.dataset import load_fused, load_world, training_data
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Questions, group_of
+from crossrec_cli.models.histories import Cases, load_cases
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.topk import Scorer as Ranking
+from crossrec_cli.ranking.topk import ScoreFunction as Ranking
 from crossrec_cli.ranking.topk import ranked
-from crossrec_cli.stages import CASES, EVALUATE
-from crossrec_cli.stages.load import load_fused, load_world, training_data
+from crossrec_cli.runtime import device
 
 NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
 
@@ -38,12 +40,12 @@ class Benchmark:
 
     def __init__(self, config_file: Path, overrides: Sequence[str]) -> None:
         config = load_config(config_file, overrides)
-        runtime.prepare(config.runtime, config.seed)
+        device.prepare(config.runtime, config.seed)
         inputs = inputs_of(config, EVALUATE)
-        world, cases = load_world(inputs), t.read_table(inputs[CASES])
+        world, cases = load_world(inputs), parquet.read_table(inputs[CASES])
         self.data = training_data(inputs, world)
         self.fused = load_fused(inputs, config.interest)
-        self.valid, self.test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
+        self.valid, self.test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
         self.candidates, self.mask_seen = world.target_items, config.evaluate.mask_seen
         asked = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
         self.questions = Questions.of(*asked)

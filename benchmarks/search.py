@@ -21,15 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import CASES, EVALUATE, SEARCH
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.ranking.search import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.ranking.search_score import DEFAULT, Signals, Weights, Words, fit
+from crossrec_cli.ranking.searcher import Searcher
 from crossrec_cli.ranking.topk import Ranks, mid_ranks
-from crossrec_cli.stages import CASES, EVALUATE, SEARCH
-from crossrec_cli.stages.searcher import Searcher
 
 KINDS = ("product type", "category", "two words", "misspelt")
 RRF = 60
@@ -59,15 +60,15 @@ class Asked:
 
     def __init__(self, searcher: Searcher, cases: dict[str, list], split: str, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        chosen = [place for place, name in enumerate(cases[t.SPLIT]) if name == split]
+        chosen = [place for place, name in enumerate(cases[c.SPLIT]) if name == split]
         column = {
             name: np.array(cases[name])[chosen].astype(np.int64)
-            for name in (t.USER_INDEX, t.ITEM_INDEX, t.HISTORY_LENGTH)
+            for name in (c.USER_INDEX, c.ITEM_INDEX, c.HISTORY_LENGTH)
         }
         self.searcher = searcher
-        self.who, self.bought, self.given = column[t.USER_INDEX], column[t.ITEM_INDEX], column[t.HISTORY_LENGTH]
+        self.who, self.bought, self.given = column[c.USER_INDEX], column[c.ITEM_INDEX], column[c.HISTORY_LENGTH]
         self.kind = rng.choice(KINDS, len(self.who))
-        texts = searcher.world.items[t.TEXT]
+        texts = searcher.world.items[c.TEXT]
         pairs = zip(self.bought, self.kind, strict=True)
         self.queries = [query(texts[int(item)].as_py(), str(kind), rng) for item, kind in pairs]
 
@@ -88,10 +89,10 @@ def measure(run_dir: str, seed: int, config_path: Path, overrides: list[str]) ->
     """NDCG@10 of every test case by every way, by kind of query."""
     config = load_config(config_path, [*overrides, f"run_dir={run_dir}", f"seed={seed}"])
     inputs = inputs_of(config, SEARCH)
-    items = t.read_table(inputs["preprocess/items.parquet"], [t.ITEM_ID, t.TEXT]).to_pylist()
-    searcher = Searcher(config, inputs, Words.of([f"{row[t.TEXT]} {row[t.ITEM_ID]}" for row in items]), DEFAULT)
-    cases = t.read_table(inputs_of(config, EVALUATE)[CASES]).to_pydict()
-    parts, truth = zip(*Asked(searcher, cases, t.VALID, seed).signals(), strict=True)
+    items = parquet.read_table(inputs["preprocess/items.parquet"], [c.ITEM_ID, c.TEXT]).to_pylist()
+    searcher = Searcher(config, inputs, Words.of([f"{row[c.TEXT]} {row[c.ITEM_ID]}" for row in items]), DEFAULT)
+    cases = parquet.read_table(inputs_of(config, EVALUATE)[CASES]).to_pydict()
+    parts, truth = zip(*Asked(searcher, cases, c.VALID, seed).signals(), strict=True)
     few = np.random.default_rng(seed).permutation(sum(map(len, truth)))[:800]
     known = Signals.joined(parts)
     known, bought = Signals(known.meaning[few], known.words[few], known.interest[few]), torch.cat(truth)[few].numpy()
@@ -109,7 +110,7 @@ def measure(run_dir: str, seed: int, config_path: Path, overrides: list[str]) ->
     for name in ("text, tuned", "all, tuned"):
         print(seed, name, *(f"{weight:.3f}" for weight in astuple(ways[name])), flush=True)
     ranks = defaultdict(list)
-    asked = Asked(searcher, cases, t.TEST, seed)
+    asked = Asked(searcher, cases, c.TEST, seed)
     for signals, wanted in asked.signals():
         scores = {name: signals.score(weights) for name, weights in ways.items()}
         scores["text, rank fusion"] = fused(signals.meaning, signals.words)

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import ACCURACY, EVALUATE, METRICS, PER_USER
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.stages import ACCURACY, EVALUATE, METRICS, PER_USER
 
 NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
 
@@ -53,19 +54,19 @@ def table(store: Store, file: str) -> pd.DataFrame:
     """One of evaluate's tables."""
     made = store.current(EVALUATE)
     assert made is not None
-    found: pd.DataFrame = t.read_table(made.file(file)).to_pandas()
+    found: pd.DataFrame = parquet.read_table(made.file(file)).to_pandas()
     return found
 
 
 def compared(rows: pd.DataFrame) -> None:
     """Every model's means, and what crossrec gains over it."""
-    means = rows.groupby([t.MODEL, t.USER_ID])[[NDCG, HR]].mean()
-    ours = means.loc[t.CROSSREC]
+    means = rows.groupby([c.MODEL, c.USER_ID])[[NDCG, HR]].mean()
+    ours = means.loc[c.CROSSREC]
     print(f"{len(ours):,} users\n\n| model | NDCG@10 | HR@10 | crossrec's gain (95 %) |")
     print("|---|---|---|---|")
-    for model in rows[t.MODEL].unique():
+    for model in rows[c.MODEL].unique():
         mean, gain = means.loc[model].mean(), ""
-        if model != t.CROSSREC:
+        if model != c.CROSSREC:
             difference = (ours[NDCG] - means.loc[model][NDCG].reindex(ours.index)).to_numpy()
             low, high = interval(difference)
             gain = f"{np.nanmean(difference):+.4f} ({low:+.4f} to {high:+.4f})"
@@ -75,20 +76,20 @@ def compared(rows: pd.DataFrame) -> None:
 def segments(tables: list[pd.DataFrame]) -> None:
     """Crossrec beside the best other model, by target history and for what nobody bought."""
     rows = pd.concat(tables).query("metric == 'ndcg' and k == 10")
-    means = rows.groupby([t.SEGMENT, t.MODEL])["value"].mean().unstack()
+    means = rows.groupby([c.SEGMENT, c.MODEL])["value"].mean().unstack()
     print("\n| users | crossrec | best other | which |\n|---|---|---|---|")
     for segment, values in means.iterrows():
         if str(segment).startswith(("target history", "cold")):
-            others = values.drop(t.CROSSREC)
-            print(f"| {segment} | {values[t.CROSSREC]:.4f} | {others.max():.4f} | {others.idxmax()} |")
+            others = values.drop(c.CROSSREC)
+            print(f"| {segment} | {values[c.CROSSREC]:.4f} | {others.max():.4f} | {others.idxmax()} |")
 
 
 def probabilities(rows: pd.DataFrame) -> None:
     """How good the target's probabilities are."""
-    of_target = rows[rows[t.DOMAIN] == t.TARGET]
+    of_target = rows[rows[c.DOMAIN] == c.TARGET]
     of_target = of_target.assign(share=of_target["log_loss"] / of_target["base_log_loss"])
     print("\n| pairs of | log-loss / base rate's | calibration error |\n|---|---|---|")
-    for segment, found in of_target.groupby(t.SEGMENT, sort=False):
+    for segment, found in of_target.groupby(c.SEGMENT, sort=False):
         print(f"| {segment} | {found['share'].mean():.3f} | {found['expected_calibration_error'].mean():.5f} |")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from crossrec_cli.interest.loss import softmax_loss
+from crossrec_cli.models.neural.loss import softmax_loss
 
 USERS, ITEMS, DIM, ROUNDS = 6_500, 24_600, 128, 7
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -12,9 +12,9 @@ from typer.exceptions import TyperException
 
 from crossrec_cli.commands import config, data, doctor, export, init, items, runs, serve, stages
 from crossrec_cli.commands.shared import EXIT_CODES, fail
-from crossrec_cli.console import Console
+from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.interrupts import interrupt
+from crossrec_cli.runtime.interrupts import interrupt
 
 app = typer.Typer(
     name="crossrec",
@@ -40,7 +40,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from crossrec_cli.machine import full_version  # noqa: PLC0415  asks git
+        from crossrec_cli.runtime.machine import full_version  # noqa: PLC0415  asks git
 
         print(f"crossrec {full_version()}")  # noqa: T201
         raise typer.Exit

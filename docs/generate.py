@@ -18,8 +18,7 @@ from typing import Any
 import pyarrow as pa
 import typer
 
-from crossrec_cli import stages
-from crossrec_cli.artifacts import tables
+from crossrec_cli.artifacts import columns, files, schemas
 from crossrec_cli.cli import app
 from crossrec_cli.config.document import json_schema
 from crossrec_cli.errors import ExitCode
@@ -179,45 +178,45 @@ class File:
 
 
 ROWS = {
-    stages.INTERACTIONS: "a kept interaction",
-    stages.ITEMS: "an item of the catalogue",
-    stages.USERS: "a user",
-    stages.CASES: "a held-out interaction",
-    stages.QUALITY: "a figure of the data; `quality.html` draws them",
-    stages.REJECTED: "a row of a raw file that was removed",
-    stages.ITEM_LINKS: "a pair of items of two platforms whose texts agree",
-    stages.LISTINGS: "a platform's own id of an item",
-    stages.ITEM_TEXT: "an item, with the language model's embedding of its text",
-    stages.TAG_NAMES: "a tag that the model knows",
-    stages.ADAPT_LEARNING: "an epoch of the `neural` scorer",
-    stages.ADDED: "an item added since training; behind these columns it has those of `finetune/item_vectors.parquet`",
-    stages.UPDATED: "an item of the catalogue that a later file changed",
-    stages.ITEM_VECTORS: "an item, with its vector in each scorer",
-    stages.FUSION: "a feature of a scorer and a group of users",
-    stages.TERMS: "a dimension that stands for a word or a value",
-    stages.FINETUNE_LEARNING: "an epoch of the `neural` scorer",
-    stages.METRICS: "a model's metric at one k in one segment of the users",
-    stages.SIGNIFICANCE: "another model compared with crossrec",
-    stages.EXAMPLES: "an item in the history or list of one of a hundred test users",
-    stages.FEEDBACK: "an estimate of a reward in a segment",
-    stages.ACCURACY: "a segment of a domain",
-    stages.CALIBRATION: "a bin of pairs of a user and an item with similar scores",
-    stages.PER_USER: "a model and a test user",
-    stages.TRANSFER_TABLE: "a segment and a control",
-    stages.RECOMMENDATIONS: "an entry of a user's list",
-    stages.BLEND: "one choice of weights for the parts of a search score",
-    stages.TRIALS: "a trial, the best first",
-    stages.FOUND: "an item that a query of `search --queries` found",
+    files.INTERACTIONS: "a kept interaction",
+    files.ITEMS: "an item of the catalogue",
+    files.USERS: "a user",
+    files.CASES: "a held-out interaction",
+    files.QUALITY: "a figure of the data; `quality.html` draws them",
+    files.REJECTED: "a row of a raw file that was removed",
+    files.ITEM_LINKS: "a pair of items of two platforms whose texts agree",
+    files.LISTINGS: "a platform's own id of an item",
+    files.ITEM_TEXT: "an item, with the language model's embedding of its text",
+    files.TAG_NAMES: "a tag that the model knows",
+    files.ADAPT_LEARNING: "an epoch of the `neural` scorer",
+    files.ADDED: "an item added since training; behind these columns it has those of `finetune/item_vectors.parquet`",
+    files.UPDATED: "an item of the catalogue that a later file changed",
+    files.ITEM_VECTORS: "an item, with its vector in each scorer",
+    files.FUSION: "a feature of a scorer and a group of users",
+    files.TERMS: "a dimension that stands for a word or a value",
+    files.FINETUNE_LEARNING: "an epoch of the `neural` scorer",
+    files.METRICS: "a model's metric at one k in one segment of the users",
+    files.SIGNIFICANCE: "another model compared with crossrec",
+    files.EXAMPLES: "an item in the history or list of one of a hundred test users",
+    files.FEEDBACK: "an estimate of a reward in a segment",
+    files.ACCURACY: "a segment of a domain",
+    files.CALIBRATION: "a bin of pairs of a user and an item with similar scores",
+    files.PER_USER: "a model and a test user",
+    files.TRANSFER_TABLE: "a segment and a control",
+    files.RECOMMENDATIONS: "an entry of a user's list",
+    files.BLEND: "one choice of weights for the parts of a search score",
+    files.TRIALS: "a trial, the best first",
+    files.FOUND: "an item that a query of `search --queries` found",
 }
 """What a row of each file is."""
 OTHER_SCHEMAS = {
-    stages.ADAPT_LEARNING: "LEARNING",
-    stages.FINETUNE_LEARNING: "LEARNING",
-    stages.ADDED: "ITEMS",
-    stages.UPDATED: "ITEMS",
-    stages.TRANSFER_TABLE: "TRANSFER",
+    files.ADAPT_LEARNING: "LEARNING",
+    files.FINETUNE_LEARNING: "LEARNING",
+    files.ADDED: "ITEMS",
+    files.UPDATED: "ITEMS",
+    files.TRANSFER_TABLE: "TRANSFER",
 }
-"""Files whose schema in ``tables`` does not have the name of the file's constant in ``stages``."""
+"""Files whose schema in ``schemas`` does not have the name of the file's constant in ``stages``."""
 
 
 def files_page() -> str:
@@ -246,21 +245,21 @@ def codes(names: tuple[str, ...]) -> str:
 def parquet_files() -> dict[str, File]:
     """Every Parquet file that crossrec writes, by its path in the run directory."""
     documented = commented_schemas()
-    constants = {value: name for name, value in vars(stages).items() if str(value).endswith(".parquet")}
-    files = with_changing_columns()
+    constants = {value: name for name, value in vars(files).items() if str(value).endswith(".parquet")}
+    described = with_changing_columns()
     for path, name in constants.items():
-        if path not in files:
-            files[path] = documented[OTHER_SCHEMAS.get(path, name)]
+        if path not in described:
+            described[path] = documented[OTHER_SCHEMAS.get(path, name)]
     reasons = documented["WHY"].columns
-    files[stages.RECOMMENDATIONS].columns.extend([*column[:2], f"with reasons: {column[2]}"] for column in reasons)
-    return {path: files[path] for path in constants}
+    described[files.RECOMMENDATIONS].columns.extend([*column[:2], f"with reasons: {column[2]}"] for column in reasons)
+    return {path: described[path] for path in constants}
 
 
 def with_changing_columns() -> dict[str, File]:
     """Files whose columns depend on the config."""
     vectors = [
-        *columns_of(pa.schema([tables.ITEMS.field(name) for name in (tables.ITEM_INDEX, tables.ITEM_ID)])),
-        [f"`{tables.DOMAIN}`", "string", "source or target"],
+        *columns_of(pa.schema([schemas.ITEMS.field(name) for name in (columns.ITEM_INDEX, columns.ITEM_ID)])),
+        [f"`{columns.DOMAIN}`", "string", "source or target"],
         [
             "`SCORER_vector`",
             "list of float",
@@ -268,11 +267,11 @@ def with_changing_columns() -> dict[str, File]:
         ],
         ["`SCORER_terms`", "list of int32", "of a sparse vector: which dimensions these are"],
     ]
-    per_user = [*columns_of(tables.per_user([])), ["`METRIC@K`", "double", "such as `ndcg@10`; one column each"]]
+    per_user = [*columns_of(schemas.per_user([])), ["`METRIC@K`", "double", "such as `ndcg@10`; one column each"]]
     return {
-        stages.ITEM_TEXT: File("", columns_of(tables.embeddings(384))),
-        stages.ITEM_VECTORS: File("", vectors),
-        stages.PER_USER: File("", per_user),
+        files.ITEM_TEXT: File("", columns_of(schemas.embeddings(384))),
+        files.ITEM_VECTORS: File("", vectors),
+        files.PER_USER: File("", per_user),
     }
 
 
@@ -291,15 +290,15 @@ def type_name(kind: pa.DataType) -> str:
 
 
 def commented_schemas() -> dict[str, File]:
-    """The schemas of ``tables`` by name, with the comments behind ``pa.schema(`` and behind each column."""
-    source = Path(tables.__file__).read_text(encoding="utf-8")
+    """The schemas of ``schemas`` by name, with the comments behind ``pa.schema(`` and behind each column."""
+    source = Path(schemas.__file__).read_text(encoding="utf-8")
     words = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {word.start[0]: word.string.lstrip("# ") for word in words if word.type == tokenize.COMMENT}
     found = {}
     for node in ast.parse(source).body:
         match node:
             case ast.Assign(targets=[ast.Name(name)], value=ast.Call(args=[ast.Dict(keys)])):
-                schema = getattr(tables, name)
+                schema = getattr(schemas, name)
                 lines = {key.lineno for key in keys if key}
                 one_line = lines == {node.lineno}
                 meanings = {} if one_line else meanings_of(schema, keys, comments)

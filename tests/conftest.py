@@ -23,10 +23,10 @@ import yaml
 from transformers import BertConfig, BertModel, BertTokenizer
 from typer.testing import CliRunner
 
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 
 # What was made by imports need not be looked through again and again, nor so often what Ibis makes.

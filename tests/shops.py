@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
+from crossrec_cli.models.ragged import Ragged
 
 USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 400, 60, 32, 150, 10, 6, 5
 
@@ -42,7 +43,7 @@ def shop(knows: str, seed: int = 0, users: int = USERS) -> tuple[TrainingData, C
     train = histories.lengths - 2
     popularity = np.bincount(histories.take(np.arange(users), train).values, minlength=items)
     data = TrainingData(
-        Histories(histories, train, Ragged.of([[]] * users), Domain(is_target, popularity)),
+        Histories(histories, train, Ragged.of([[]] * users), ItemStats(is_target, popularity)),
         *_items(knows, group, rng),
     )
     everybody = np.arange(users)
@@ -66,5 +67,5 @@ def _items(knows: str, group: np.ndarray, rng: np.random.Generator) -> tuple[pa.
         embeddings[:, :2] += 30 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     brand = [f"brand {number}" if knows == "attributes" else None for number in group]
     nothing = pa.nulls(len(group), pa.string())
-    columns = {t.TEXT: texts, t.BRAND: pa.array(brand, pa.string()), t.CATEGORY: nothing, t.PRICE_BAND: nothing}
+    columns = {c.TEXT: texts, c.BRAND: pa.array(brand, pa.string()), c.CATEGORY: nothing, c.PRICE_BAND: nothing}
     return pa.table(columns), embeddings

@@ -18,17 +18,17 @@ from typer.testing import CliRunner
 
 from crossrec_cli.cli import app
 from crossrec_cli.config.document import masked
+from crossrec_cli.config.field_types import SCORERS
 from crossrec_cli.config.load import load_config
-from crossrec_cli.config.values import SCORERS
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.export import write
 from crossrec_cli.export.folder import open_export
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.reporting import Silent
+from crossrec_cli.ranking.recommender import Recommender
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.app import create_app
-from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
-from crossrec_cli.stages.recommender import Recommender
 
 WIDE = ("--set", "recommend.k=100")
 

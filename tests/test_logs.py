@@ -7,10 +7,10 @@ import json
 import pytest
 
 from crossrec_cli.config.load import load_config
+from crossrec_cli.config.secrets import mask
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.table import BY_NAME
-from crossrec_cli.reporting import mask
 
 
 def events(shop) -> list[dict]:

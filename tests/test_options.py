@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from conftest import Shop, make_shop
 
+from crossrec_cli.config.field_types import Section
 from crossrec_cli.config.load import load_config, models_in
 from crossrec_cli.config.schema import Config
-from crossrec_cli.config.values import Section
 from crossrec_cli.errors import ExitCode
 
 TESTS = Path(__file__).parent
@@ -75,14 +75,14 @@ ELSEWHERE: dict[Value, str] = {
         False,
     ): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("data.repeats", "sum"): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
-    ("encoder.trust_remote_code", True): "encoder/test_embed.py::test_a_model_that_brings_its_own_code_is_asked_for",
-    ("encoder.allow_pickle_weights", True): "encoder/test_locate.py::test_pickled_weights_are_read_only_where",
+    ("encoder.trust_remote_code", True): "text/test_encode.py::test_a_model_that_brings_its_own_code_is_asked_for",
+    ("encoder.allow_pickle_weights", True): "text/test_find.py::test_pickled_weights_are_read_only_where",
     ("split.strategy", "leave_last_out"): "data/test_split.py::test_leave_last_out_against_a_plain_loop",
     ("runtime.precision", "fp16"): "test_stages.py::test_an_unavailable_device_or_model_has_its_code",
-    ("tune.search.log", True): "test_tune.py::test_the_best_by_validation_is_found",
-    ("tune.search.log", False): "test_tune.py::test_the_best_by_validation_is_found",
-    ("tune.search.choices", True): "test_tune.py::test_the_best_by_validation_is_found",
-    ("tune.search.choices", False): "test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.log", True): "stages/test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.log", False): "stages/test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.choices", True): "stages/test_tune.py::test_the_best_by_validation_is_found",
+    ("tune.search.choices", False): "stages/test_tune.py::test_the_best_by_validation_is_found",
 }
 ELSEWHERE |= {
     (f"data.clean.{rule}", "fail"): "data/test_ledger.py::test_a_rule_set_to_fail_names_file_row_and_field"

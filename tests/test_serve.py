@@ -18,9 +18,9 @@ from fastapi.testclient import TestClient
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.reporting import Silent
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.app import MOST_BYTES, create_app
-from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
 
 

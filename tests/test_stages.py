@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from conftest import Shop, make_shop, needs_gpu
 
-from crossrec_cli.artifacts import tables
+from crossrec_cli.artifacts import schemas
+from crossrec_cli.artifacts.files import SEARCH
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.stages import SEARCH
-from crossrec_cli.stages.searcher import Searcher
+from crossrec_cli.ranking.searcher import Searcher
 
 STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
 
@@ -128,7 +128,7 @@ def test_tables_hold_what_they_say(trained):
     lists = trained.table("recommend", "recommendations")
     users = trained.table("preprocess", "users")
     items = trained.table("preprocess", "items")
-    assert list(lists.columns) == [*tables.RECOMMENDATIONS.names, *tables.WHY.names]
+    assert list(lists.columns) == [*schemas.RECOMMENDATIONS.names, *schemas.WHY.names]
     assert set(lists["user_id"]) == set(users["user_id"]), "everybody gets a list, 'new' without a purchase too"
     assert lists["score"].between(0, 1, inclusive="neither").all()
     assert (lists.groupby("user_id")["score"].diff().dropna() <= 0).all()
@@ -167,7 +167,7 @@ def test_reasons_name_what_carried_an_item_and_their_parts_add_up_to_its_score(t
 def test_reasons_are_left_out_where_none_are_wanted(trained, crossrec):
     before = trained.table("recommend", "recommendations")
     assert crossrec("recommend", trained.path, "--set", "recommend.reasons=0").exit_code == 0
-    pd.testing.assert_frame_equal(trained.table("recommend", "recommendations"), before[tables.RECOMMENDATIONS.names])
+    pd.testing.assert_frame_equal(trained.table("recommend", "recommendations"), before[schemas.RECOMMENDATIONS.names])
 
 
 def test_metrics_are_means_over_the_users_of_a_segment(trained):

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from crossrec_cli import launch, machine
 from crossrec_cli.artifacts import store as disk
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.artifacts.store import Store
-from crossrec_cli.encoder import locate
-from crossrec_cli.reporting import peak_memory
+from crossrec_cli.runtime import launch, machine
+from crossrec_cli.runtime.progress import peak_memory
+from crossrec_cli.text import find
 
 
 def test_without_resource_memory_is_unknown_and_every_stage_runs(trained, crossrec, monkeypatch):
@@ -90,8 +90,8 @@ def test_a_disk_without_links_is_found_before_the_work(tmp_path, monkeypatch):
 
 def test_names_of_a_models_files_are_the_same_on_every_system(monkeypatch, tiny_bert):
     monkeypatch.setattr(Path, "relative_to", lambda self, other: PureWindowsPath("onnx") / self.name)
-    monkeypatch.setattr(locate, "hash_file", lambda path: "")
-    assert "onnx/config.json" in locate.fingerprint(tiny_bert)
+    monkeypatch.setattr(find, "hash_file", lambda path: "")
+    assert "onnx/config.json" in find.fingerprint(tiny_bert)
 
 
 def test_ctrl_c_ends_no_leader_on_windows(monkeypatch):

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossrec_cli.errors import ArtifactError, InputError, LockedError
-from crossrec_cli.reporting import Reporter
+from crossrec_cli.runtime.progress import Reporter
 
 WINDOWS = os.name == "nt"
 FORMAT_VERSION = 1

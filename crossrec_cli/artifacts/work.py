@@ -9,7 +9,7 @@ from platform import python_version
 from typing import Any
 
 from crossrec_cli.artifacts.store import FORMAT_VERSION, FileEntry, Manifest, new_id
-from crossrec_cli.reporting import peak_memory
+from crossrec_cli.runtime.progress import peak_memory
 
 LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "pyarrow", "numpy")
 

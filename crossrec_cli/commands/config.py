@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, ending, loaded
-from crossrec_cli.console import Console
+from crossrec_cli.console.terminal import Console
 
 app = typer.Typer(help="Look at a config.", no_args_is_help=True, epilog=EXIT_CODES)
 

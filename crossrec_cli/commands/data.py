@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending, loaded
-from crossrec_cli.console import Console
+from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import InputError
-from crossrec_cli.interrupts import whole
+from crossrec_cli.runtime.interrupts import whole
 
 app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -18,11 +18,11 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
     console = Console(quiet, as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
+            from crossrec_cli.console import show_check  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
             from crossrec_cli.data.check import check  # noqa: PLC0415
 
         found = check(loaded(config, overrides))
-        told = show.check(console, found)
+        told = show_check.check(console, found)
         if found.problem:
             raise InputError(found.problem, told)
         console.document(told)

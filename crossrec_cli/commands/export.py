@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending, loaded
-from crossrec_cli.console import Console
-from crossrec_cli.interrupts import whole
+from crossrec_cli.console.terminal import Console
+from crossrec_cli.runtime.interrupts import whole
 
 app = typer.Typer()
 
@@ -29,12 +29,14 @@ def export(
     console = Console(quiet, as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
+            from crossrec_cli.console import show_export  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.export.folder import EXPORT  # noqa: PLC0415
+            from crossrec_cli.export.write import write_export  # noqa: PLC0415  torch takes a moment to import
 
         settings = loaded(config, overrides)
         with Store(settings.run_path).lock(lock_timeout, console):
             console.open_log(settings.run_path)
             console.begin(EXPORT)
-            console.document(show.exported(console, settings, folder))
+            made = write_export(settings, folder, console)
+            console.document({"run_dir": settings.run_dir} | show_export.exported(console, folder, made))

@@ -10,9 +10,9 @@ import typer
 from rich.text import Text
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, Quiet, ending, loaded
-from crossrec_cli.console import Console
+from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.interrupts import whole
+from crossrec_cli.runtime.interrupts import whole
 
 if TYPE_CHECKING:
     from crossrec_cli.data.guess import Guess

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending, loaded
-from crossrec_cli.console import Console
-from crossrec_cli.interrupts import whole
+from crossrec_cli.console.terminal import Console
+from crossrec_cli.runtime.interrupts import whole
 
 app = typer.Typer(help="What is for sale since training.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -37,12 +37,12 @@ def add(
     console = Console(quiet, as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
+            from crossrec_cli.console import show_items  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run import add_items  # noqa: PLC0415
 
         settings = loaded(config, overrides)
         with Store(settings.run_path).lock(lock_timeout, console):
             console.open_log(settings.run_path)
             made = add_items(settings, file, platform, console)
-            console.document({"run_dir": settings.run_dir} | show.added(console, made))
+            console.document({"run_dir": settings.run_dir} | show_items.added(console, made))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ending
-from crossrec_cli.console import Console
-from crossrec_cli.interrupts import whole
+from crossrec_cli.console.terminal import Console
+from crossrec_cli.runtime.interrupts import whole
 
 app = typer.Typer()
 
@@ -22,9 +22,10 @@ def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
     console = Console(as_json=as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline.run_directories import runs_in  # noqa: PLC0415
 
-        console.document(show_runs.listed(console, folder))
+        console.document(show_runs.listed(console, folder, runs_in(folder)))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -36,9 +37,10 @@ def compare(
     console = Console(as_json=as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline.run_directories import RunComparison  # noqa: PLC0415
 
-        console.document(show_runs.compare(console, runs))
+        console.document(show_runs.compare(console, RunComparison.of(runs)))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -52,7 +54,8 @@ def clean(
     console = Console(as_json=as_json)
     with ending(console):
         with whole():
-            from crossrec_cli import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.pipeline.run_directories import remove_old  # noqa: PLC0415
 
         console.begin("clean")
-        console.document(show_runs.cleaned(console, folder, keep, dry_run))
+        console.document(show_runs.cleaned(console, folder, remove_old(folder, keep, dry_run), dry_run))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, ending, given
-from crossrec_cli.console import Console
+from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.interrupts import INTERRUPTED, whole
+from crossrec_cli.runtime.interrupts import INTERRUPTED, whole
 
 if TYPE_CHECKING:
     from crossrec_cli.artifacts.store import Artifact
@@ -65,7 +65,7 @@ def _serve(console: Console, config: Config, made: Artifact | None, host: str, l
         import uvicorn  # noqa: PLC0415  an extra
 
         from crossrec_cli.serving.app import create_app  # noqa: PLC0415  torch takes a moment to import
-        from crossrec_cli.serving.events import Events  # noqa: PLC0415
+        from crossrec_cli.serving.event_store import Events  # noqa: PLC0415
         from crossrec_cli.serving.live import Service  # noqa: PLC0415
 
     service = Service(config, made, console, Events(MOST_EVENTS))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from crossrec_cli import distributed
-from crossrec_cli.console import Console
+from crossrec_cli.config.secrets import mask
+from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, CrossrecError, ExitCode, InputError, RegressionError
-from crossrec_cli.interrupts import INTERRUPTED
-from crossrec_cli.reporting import mask
+from crossrec_cli.runtime import distributed
+from crossrec_cli.runtime.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:  # pydantic takes a moment to import, which help can do without
     from crossrec_cli.artifacts.store import Artifact

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from crossrec_cli import distributed
+from crossrec_cli.artifacts.files import (
+    EVALUATE,
+    FINETUNE,
+    PIPELINE,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    RECOMMEND,
+    SEARCH,
+    TRANSFER,
+    TUNE,
+)
+from crossrec_cli.commands.execution import PageOptions, execute, show_requested_lists
 from crossrec_cli.commands.shared import (
     EXIT_CODES,
     AsJson,
@@ -27,28 +35,14 @@ from crossrec_cli.commands.shared import (
     given,
     loaded,
 )
-from crossrec_cli.console import Console, Format
-from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.interrupts import whole
-from crossrec_cli.launch import launch
-from crossrec_cli.stages import (
-    EVALUATE,
-    FINETUNE,
-    PIPELINE,
-    PREPROCESS,
-    PRETRAIN_ADAPT,
-    RECOMMEND,
-    SEARCH,
-    TRANSFER,
-    TUNE,
-)
-
-if TYPE_CHECKING:  # pydantic and pyarrow take a moment to import, which help can do without
-    from crossrec_cli import show
-    from crossrec_cli.config.schema import Config
-    from crossrec_cli.pipeline.run import Outcome
+from crossrec_cli.console.terminal import Console, Format
+from crossrec_cli.errors import ConfigError
+from crossrec_cli.runtime import distributed
+from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.launch import launch
 
 app = typer.Typer()
+
 
 UserIds = Annotated[
     list[str] | None,
@@ -80,7 +74,7 @@ def _stage_command(name: str, help_text: str, needs: tuple[str, ...] = ()) -> No
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
-        _execute((name,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, needs=needs)
+        execute((name,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, needs=needs)
 
 
 Step = StrEnum("Step", {name: name for name in PIPELINE})  # type: ignore[misc]  # one table says what there is
@@ -121,13 +115,15 @@ def run(
                     console.error([told])
                 raise SystemExit(code)
         if dry_run:
-            from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_stages  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.plan import plan  # noqa: PLC0415
 
             settings = loaded(config, overrides)
-            console.document({"run_dir": settings.run_dir} | show.planned(console, plan(settings, stages, force)))
+            console.document(
+                {"run_dir": settings.run_dir} | show_stages.planned(console, plan(settings, stages, force))
+            )
             return
-        _execute(stages, config, overrides, force, console, lock_timeout)
+        execute(stages, config, overrides, force, console, lock_timeout)
 
 
 def _without_training(config: Path, overrides: Sequence[str] | None) -> list[str]:
@@ -170,16 +166,14 @@ def recommend(
     console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
         with whole():
-            from crossrec_cli import show_lists  # noqa: PLC0415  pyarrow takes a moment to import
-            from crossrec_cli.pipeline.current import inputs_of  # noqa: PLC0415
+            from crossrec_cli.ranking.list_request import ListRequest  # noqa: PLC0415  pyarrow takes a moment to import
 
-        if asked := show_lists.Asked(user or (), users, why_not):
+        if request := ListRequest(user or (), users, why_not):
             settings, made = given(config, exported, overrides)
-            inputs = inputs_of(settings, RECOMMEND, console, made)
-            found = show_lists.listed(console, settings, inputs, asked, form, sys.stdin)
+            found = show_requested_lists(console, settings, made, request, form)
             console.document({"run_dir": settings.run_dir} | found)
         else:
-            _execute((RECOMMEND,), config, overrides, force, console, lock_timeout, form=form, exported=exported)
+            execute((RECOMMEND,), config, overrides, force, console, lock_timeout, form=form, exported=exported)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -198,12 +192,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well the test purchases are found, beside other ways, and write report.html."""
-    with whole():
-        from crossrec_cli import show  # noqa: PLC0415  pyarrow takes a moment to import
-
     console = Console(quiet or markdown, as_json)
-    page = show.Page(markdown, png, open_page, against)
-    _execute((EVALUATE,), config, overrides or (), force, console, lock_timeout, page=page)
+    page = PageOptions(markdown, png, open_page, against)
+    execute((EVALUATE,), config, overrides or (), force, console, lock_timeout, page=page)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -225,87 +216,4 @@ def search(
 ) -> None:
     """Find items by what a query says and what the user wants."""
     asked = (query, user, queries)
-    _execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, asked=asked)
-
-
-def _execute(
-    stages: tuple[str, ...],
-    config_path: Path | None,
-    overrides: Sequence[str],
-    force: bool,
-    console: Console,
-    lock_timeout: float,
-    page: show.Page | None = None,
-    form: Format = Format.TABLE,
-    asked: tuple[str | None, str | None, Path | None] | None = None,
-    exported: Path | None = None,
-    needs: tuple[str, ...] = (),
-) -> None:
-    """Load the config, run the stages under the lock, those they need before them, show what came of them."""
-    with ending(console):
-        with whole():
-            from crossrec_cli import show, show_lists, show_search  # noqa: PLC0415  pyarrow takes a moment to import
-            from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
-            from crossrec_cli.pipeline.run import follow, run_stages  # noqa: PLC0415
-
-        looked_for = show_search.Asked(*asked) if asked else None
-        config, made = given(config_path, exported, overrides)
-        _see_that_it_can_be_tracked(config)
-        if TUNE in stages:
-            _see_that_it_can_be_tuned(config)
-        distributed.join()
-        if distributed.follows():
-            follow(config)
-            return
-        with Store(config.run_path).lock(lock_timeout, console):
-            console.open_log(config.run_path)
-            earlier = show.evaluated(page.against) if page and page.against else None
-            outcomes = []
-            needed = run_stages(config, needs, console)
-            for outcome in chain(needed, run_stages(config, stages, console, force, made)):
-                show.outcome(console, outcome)
-                outcomes.append(outcome)
-            distributed.dismiss()
-            document = _document(config, outcomes)
-            if RECOMMEND in stages:
-                recommended = next(made.artifact for made in outcomes if made.stage == RECOMMEND)
-                document["lists"] = show_lists.of_run(console, recommended, form)
-            if looked_for:
-                document["found"] = show_search.found(console, config, outcomes[-1].artifact, looked_for)
-            if {EVALUATE, TRANSFER} & set(stages):
-                document |= show.page(console, config, page or show.Page())
-            if page and page.against and earlier:
-                document["against"] = show.against(
-                    console, outcomes[-1].artifact, earlier, page.against, config.evaluate.tolerance
-                )
-            console.document(document)
-
-
-def _see_that_it_can_be_tracked(config: Config) -> None:
-    """Before a night of training, and not after it."""
-    wanted = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
-    for package in (package for package, where in wanted.items() if where and not find_spec(package)):
-        raise UnavailableError(f"tracking.{package} needs the package {package}; pip install 'crossrec[{package}]'")
-
-
-def _see_that_it_can_be_tuned(config: Config) -> None:
-    """Before the stages that tune needs."""
-    if not config.tune.search:
-        raise ConfigError(["tune.search: names no field; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
-    if not find_spec("optuna"):
-        raise UnavailableError("tune needs the package optuna; pip install 'crossrec[tune]'")
-
-
-def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:
-    stages = [
-        {
-            "stage": outcome.stage,
-            "ran": outcome.ran,
-            "reason": outcome.reason,
-            "path": str(outcome.artifact.path),
-            "wall_seconds": outcome.artifact.manifest.wall_seconds,
-            "summary": outcome.artifact.manifest.summary,
-        }
-        for outcome in outcomes
-    ]
-    return {"run_dir": config.run_dir, "stages": stages}
+    execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, asked=asked)

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
+from crossrec_cli.config.field_types import Section
 from crossrec_cli.config.load import KeyPath, dump_config, models_in
 from crossrec_cli.config.schema import Config
-from crossrec_cli.config.values import Section
-from crossrec_cli.reporting import mask
+from crossrec_cli.config.secrets import mask
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

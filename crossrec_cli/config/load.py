@@ -17,8 +17,8 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
+from crossrec_cli.config.field_types import Section
 from crossrec_cli.config.schema import Config
-from crossrec_cli.config.values import Section
 from crossrec_cli.errors import ConfigError
 
 Key = str | int

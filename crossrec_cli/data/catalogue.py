@@ -12,23 +12,16 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean, Data, Domains, Interactions, Items, Platform, Source, Users
-from crossrec_cli.config.values import template_fields
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Clean, Data, Domains
+from crossrec_cli.config.field_types import template_fields
+from crossrec_cli.config.source_fields import Interactions, Items, Platform, Source, Users
+from crossrec_cli.data.cells import BETWEEN, PATH, entries, path, plain, text_function, trimmed, words
 from crossrec_cli.data.described import LATEST, one_each, ways
-from crossrec_cli.data.engine import SOURCE_ROW, Engine, input_files
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW, input_files
 from crossrec_cli.data.readings import Kind, Origin, read_cells
-from crossrec_cli.data.values import (
-    BETWEEN,
-    PATH,
-    entries,
-    path,
-    plain,
-    text_function,
-    trimmed,
-    words,
-)
 from crossrec_cli.errors import InputError
 
 SURE = 0.4
@@ -64,7 +57,7 @@ def file_column(raw: ir.Table, name: str, key: str, path: str) -> ir.Column:
 def one_per(table: ir.Table, keys: Sequence[str], order: Sequence[Any]) -> ir.Table:
     """With ``REASON`` on all rows but the first of each key, in an order that does not depend on the file's."""
     nth = ibis.row_number().over(group_by=list(keys), order_by=[*order, SOURCE_ROW])
-    return table.mutate(**{t.REASON: ibis.coalesce(table[t.REASON], Reason.first((nth > 0, Reason.SAME_ID)))})
+    return table.mutate(**{c.REASON: ibis.coalesce(table[c.REASON], Reason.first((nth > 0, Reason.SAME_ID)))})
 
 
 def union(parts: Sequence[ir.Table]) -> ir.Table:
@@ -89,56 +82,56 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     clock = platform.interactions.columns.timestamp if shared else None
     described = dict.fromkeys([*names, *filter(None, (spec.columns.category, spec.columns.brand))])
     texts = {name: f"text {number}" for number, name in enumerate(described)}
-    kinds: dict[str, Kind] = {t.ITEM_ID: "id", t.PRICE: "number"}
+    kinds: dict[str, Kind] = {c.ITEM_ID: "id", c.PRICE: "number"}
     cells = read_cells(engine, raw, columns, kinds, Origin(f"{platform.name} items", spec.path, key), ledger)
     nothing = ibis.null("string")
     read = raw.select(
         SOURCE_ROW,
         **{
-            t.ITEM_ID: cells[t.ITEM_ID],
-            t.PRICE: cells.get(t.PRICE, ibis.null("float64")),
-            t.LANGUAGE: words(raw[spec.columns.language]).lower() if spec.columns.language else nothing,
+            c.ITEM_ID: cells[c.ITEM_ID],
+            c.PRICE: cells.get(c.PRICE, ibis.null("float64")),
+            c.LANGUAGE: words(raw[spec.columns.language]).lower() if spec.columns.language else nothing,
             LATEST: _times(engine, raw, platform, index, ledger) if clock else ibis.null("timestamp(6)"),
         },
         **{texts[name]: entries(raw[name]) for name in described},
     )
     # Kept, since a Parquet file of one row group would be worked on by one thread, and as Spark would make a
     # text anew for each look at it.
-    read = engine.keep(read.mutate(**{t.REASON: _unusable(read[t.ITEM_ID], spec)}), spec.path)
+    read = engine.keep(read.mutate(**{c.REASON: _unusable(read[c.ITEM_ID], spec)}), spec.path)
     if not shared:  # or else its rows are interactions, and counted as such
-        ledger.leave_out(one_per(read, [t.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
-    found = ways(read.filter(read[t.REASON].isnull()).drop(t.REASON))
+        ledger.leave_out(one_per(read, [c.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
+    found = ways(read.filter(read[c.REASON].isnull()).drop(c.REASON))
     text = {name: found[texts[name]] for name in described}
     part = found.select(
         SOURCE_ROW,
         "n",
         LATEST,
         **{
-            t.ITEM_ID: found[t.ITEM_ID],
-            t.PLATFORM: ibis.literal(platform.name),
-            t.CATEGORY: path(text[spec.columns.category], data.clean) if spec.columns.category else nothing,
-            t.BRAND: plain(text[spec.columns.brand].replace(BETWEEN, " "), data.clean)
+            c.ITEM_ID: found[c.ITEM_ID],
+            c.PLATFORM: ibis.literal(platform.name),
+            c.CATEGORY: path(text[spec.columns.category], data.clean) if spec.columns.category else nothing,
+            c.BRAND: plain(text[spec.columns.brand].replace(BETWEEN, " "), data.clean)
             if spec.columns.brand
             else nothing,
-            t.PRICE: found[t.PRICE],
-            t.LANGUAGE: found[t.LANGUAGE],
-            t.TEXT: _filled(spec.text, {name: text[name] for name in names}, data.clean),
+            c.PRICE: found[c.PRICE],
+            c.LANGUAGE: found[c.LANGUAGE],
+            c.TEXT: _filled(spec.text, {name: text[name] for name in names}, data.clean),
         },
     )
     part, varied, listed = one_each(engine, engine.keep(part, spec.path), clock is not None)
     engine.drop(read)
     if data.detect_language:
-        before, part = part, engine.keep(part.mutate(detected=_language(part[t.TEXT]).nullif("")), spec.path)
+        before, part = part, engine.keep(part.mutate(detected=_language(part[c.TEXT]).nullif("")), spec.path)
         engine.drop(before)
         often = part.count().over(group_by="detected") >= SELDOM * part.count().over(ibis.window())
         detected = often.ifelse(part["detected"], ibis.null("string"))
-        part = part.mutate(**{t.LANGUAGE: ibis.coalesce(part[t.LANGUAGE], detected)}).drop("detected")
+        part = part.mutate(**{c.LANGUAGE: ibis.coalesce(part[c.LANGUAGE], detected)}).drop("detected")
         part = engine.keep(part, spec.path)
     ledger.note("catalogue", "described in more than one way", varied, platform.name)
     if spec.columns.category:
-        missing = engine.count(part.filter(part[t.CATEGORY].isnull()))
+        missing = engine.count(part.filter(part[c.CATEGORY].isnull()))
         ledger.note("catalogue", "without a category", missing, platform.name)
-    ledger.described += [{t.PLATFORM: platform.name} | one for one in listed]
+    ledger.described += [{c.PLATFORM: platform.name} | one for one in listed]
     return part
 
 
@@ -146,8 +139,8 @@ def _times(engine: Engine, raw: ir.Table, platform: Platform, index: int, ledger
     """When each row of the interactions' own file happened, as the interactions are read."""
     spec, key = platform.interactions, f"data.platforms[{index}].interactions"
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
-    names = {t.TIMESTAMP: mapped(raw, spec, key)[t.TIMESTAMP]}
-    return read_cells(engine, raw, names, {t.TIMESTAMP: "time"}, origin, ledger)[t.TIMESTAMP]
+    names = {c.TIMESTAMP: mapped(raw, spec, key)[c.TIMESTAMP]}
+    return read_cells(engine, raw, names, {c.TIMESTAMP: "time"}, origin, ledger)[c.TIMESTAMP]
 
 
 def is_shared(platform: Platform, spec: Source) -> bool:
@@ -179,7 +172,7 @@ def more_items(engine: Engine, data: Data, domains: Domains, index: int, path: s
     platforms[index] = platforms[index].model_copy(update={"items": items})
     data = data.model_copy(update={"platforms": tuple(platforms)})
     found = with_domain(platform_items(engine, data, index, ledger), domains)
-    return found.mutate(**{t.ITEM_ID: ibis.literal(own_id(platforms[index], data)) + found[t.ITEM_ID]})
+    return found.mutate(**{c.ITEM_ID: ibis.literal(own_id(platforms[index], data)) + found[c.ITEM_ID]})
 
 
 def _filled(template: str, texts: dict[str, ir.StringValue], clean: Clean) -> ir.StringValue:
@@ -212,10 +205,10 @@ def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Tabl
     Raises:
         InputError: if a category that the config names is no item's.
     """
-    found = engine.fetch(items.select(t.CATEGORY).distinct())[t.CATEGORY].to_pylist()
+    found = engine.fetch(items.select(c.CATEGORY).distinct())[c.CATEGORY].to_pylist()
     parts = [category.split(PATH) for category in found if category]
     known = sorted({PATH.join(levels[:depth]) for levels in parts for depth in range(1, len(levels) + 1)})
-    for name, domain in ((t.SOURCE, domains.source), (t.TARGET, domains.target)):
+    for name, domain in ((c.SOURCE, domains.source), (c.TARGET, domains.target)):
         for category in domain.category:
             if category != "*" and category not in known:
                 close = get_close_matches(category, known, n=1)
@@ -227,9 +220,9 @@ def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Tabl
 
 def with_domain(items: ir.Table, domains: Domains) -> ir.Table:
     """As ``assign_domains``, whatever categories there are. An item without one is in what ``*`` names alone."""
-    category = items[t.CATEGORY]
-    within = ((_within(category, getattr(domains, name).category), name) for name in (t.TARGET, t.SOURCE))
-    return items.mutate(**{t.DOMAIN: ibis.cases(*within, else_=ibis.null("string"))})
+    category = items[c.CATEGORY]
+    within = ((_within(category, getattr(domains, name).category), name) for name in (c.TARGET, c.SOURCE))
+    return items.mutate(**{c.DOMAIN: ibis.cases(*within, else_=ibis.null("string"))})
 
 
 def _within(category: ir.StringValue, names: Sequence[str]) -> ir.BooleanValue:
@@ -244,12 +237,12 @@ def price_bands(items: ir.Table) -> ir.Table:
 
     Equal prices are in one band.
     """
-    widest = items[t.CATEGORY].re_replace(f"{PATH}.*$", "")
-    priced = items[t.PRICE].notnull()
-    cheaper = ibis.rank().over(group_by=[widest, priced], order_by=items[t.PRICE])
+    widest = items[c.CATEGORY].re_replace(f"{PATH}.*$", "")
+    priced = items[c.PRICE].notnull()
+    cheaper = ibis.rank().over(group_by=[widest, priced], order_by=items[c.PRICE])
     third = cheaper * len(BANDS) // items.count().over(group_by=[widest, priced])
     band = ibis.cases(*((third == place, name) for place, name in enumerate(BANDS)), else_=ibis.null("string"))
-    return items.mutate(**{t.PRICE_BAND: priced.ifelse(band, ibis.null("string"))})
+    return items.mutate(**{c.PRICE_BAND: priced.ifelse(band, ibis.null("string"))})
 
 
 def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
@@ -261,18 +254,18 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
         spec, key = platform.users, f"data.platforms[{index}].users"
         raw = engine.read(spec)
         origin = Origin(f"{platform.name} users", spec.path, key)
-        read = read_cells(engine, raw, mapped(raw, spec, key), {t.USER_ID: "id"}, origin, ledger)
+        read = read_cells(engine, raw, mapped(raw, spec, key), {c.USER_ID: "id"}, origin, ledger)
         named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
         part = raw.select(
             SOURCE_ROW,
-            **{t.USER_ID: read[t.USER_ID], t.PLATFORM: ibis.literal(platform.name), t.TAGS: tag_list(named)},
+            **{c.USER_ID: read[c.USER_ID], c.PLATFORM: ibis.literal(platform.name), c.TAGS: tag_list(named)},
         )
-        alike = part.count().over(group_by=[t.USER_ID, t.TAGS])
-        missing = Reason.first((part[t.USER_ID].isnull(), Reason.NO_USER))
-        part = part.mutate(alike=alike, **{t.REASON: missing})
-        kept = engine.keep(one_per(part, [t.USER_ID], [ibis.desc("alike"), t.TAGS]).drop("alike"), spec.path)
+        alike = part.count().over(group_by=[c.USER_ID, c.TAGS])
+        missing = Reason.first((part[c.USER_ID].isnull(), Reason.NO_USER))
+        part = part.mutate(alike=alike, **{c.REASON: missing})
+        kept = engine.keep(one_per(part, [c.USER_ID], [ibis.desc("alike"), c.TAGS]).drop("alike"), spec.path)
         if is_shared(platform, spec):
-            parts.append(kept.filter(kept[t.REASON].isnull()).drop(t.REASON))
+            parts.append(kept.filter(kept[c.REASON].isnull()).drop(c.REASON))
         else:
             parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
     return union(parts) if parts else None

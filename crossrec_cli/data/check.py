@@ -10,15 +10,16 @@ from pathlib import Path
 
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Interactions, Items, Users
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.field_types import template_fields
 from crossrec_cli.config.schema import Config
-from crossrec_cli.config.values import template_fields
-from crossrec_cli.data import engine, quality, suspects
+from crossrec_cli.config.source_fields import Interactions, Items, Users
+from crossrec_cli.data import engine, quality_measures, suspects
 from crossrec_cli.data.clean import clean
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.interactions import read_interactions
 from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.split import split
 from crossrec_cli.data.suspects import Suspect
 from crossrec_cli.errors import InputError
@@ -40,7 +41,7 @@ class Check:
     columns: list[tuple[str, str, str, str]] = field(default_factory=list)
     """Source, our name, the file's column, its first value."""
     measures: list[tuple[str, str, str | None, float]] = field(default_factory=list)
-    """As in ``tables.QUALITY``."""
+    """As in ``schemas.QUALITY``."""
     suspects: list[Suspect] = field(default_factory=list)
     """What looks like no person, no product or no tag."""
     readings: list[tuple[str, str, str]] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Check:
     @property
     def too_few(self) -> dict[str, int]:
         """What the target has too few of, and how many there are."""
-        there = {measure: int(value) for measure, label, _, value in self.measures if label == t.TARGET}
+        there = {measure: int(value) for measure, label, _, value in self.measures if label == c.TARGET}
         return {name: there[name] for name, least in LEAST.items() if name in there and there[name] < least}
 
     @property
@@ -73,7 +74,7 @@ class Check:
     def verdict(self) -> str:
         """Whether transfer has a chance, in a sentence."""
         users = {label: value for measure, label, _, value in self.measures if measure == "users"}
-        if not users.get(t.TARGET):
+        if not users.get(c.TARGET):
             return "cannot be told"
         if "both" not in users:
             return "is not in question: source and target are the same items"
@@ -82,7 +83,7 @@ class Check:
                 f"{count:,} {name} where {LEAST[name]:,} are needed" for name, count in self.too_few.items()
             )
             return f"cannot be judged, as the target is too small: {few}"
-        by_users, by_words = users["both"] / users[t.TARGET], self.words[1] / max(self.words[0], 1)
+        by_users, by_words = users["both"] / users[c.TARGET], self.words[1] / max(self.words[0], 1)
         ways = [f"{by_users:.0%} of the target's users bought in the source"] if by_users >= ENOUGH_USERS else []
         ways += [f"{by_words:.0%} of its words are in the source's texts"] if by_words >= ENOUGH_WORDS else []
         if ways:
@@ -128,9 +129,9 @@ def _rehearse(tables: Engine, config: Config, found: Check) -> None:
         found.suspects += suspects.unlike_tags(tables, data, index)
     found.words = _words(tables, cleaned.items)
     done = split(tables, cleaned, config, ledger)
-    test = done.cases.filter(done.cases[t.SPLIT] == t.TEST)
-    ledger.note("test users", t.TARGET, tables.count(test.select(t.USER_INDEX).distinct()))
-    quality.measure(tables, done, data, ledger)
+    test = done.cases.filter(done.cases[c.SPLIT] == c.TEST)
+    ledger.note("test users", c.TARGET, tables.count(test.select(c.USER_INDEX).distinct()))
+    quality_measures.measure(tables, done, data, ledger)
 
 
 def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, str]]:
@@ -145,7 +146,7 @@ def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, st
                 continue
             raw = tables.read(spec, limit=1)
             rows = tables.fetch(raw.drop(SOURCE_ROW)).to_pylist()
-            split = [(t.SPLIT, config.split.column)] if part == "interactions" and config.split.column else []
+            split = [(c.SPLIT, config.split.column)] if part == "interactions" and config.split.column else []
             for ours, theirs in [*_mapped(spec), *split]:
                 there = "not in the file" if theirs not in raw.columns else "no row"
                 value = str(rows[0][theirs]) if rows and theirs in raw.columns else there
@@ -157,14 +158,14 @@ def _mapped(spec: Interactions | Items | Users) -> Iterator[tuple[str, str]]:
         if theirs is not None:
             yield ours, theirs
     if isinstance(spec, Items):
-        yield from ((t.TEXT, name) for name in template_fields(spec.text))
+        yield from ((c.TEXT, name) for name in template_fields(spec.text))
     if isinstance(spec, Users):
         yield from (("tag", name) for name in spec.tags)
 
 
 def _words(tables: Engine, items: ir.Table) -> tuple[int, int]:
-    word = items[t.TEXT].lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip().split(" ").unnest()
-    words = items.drop_null(t.TEXT).select(t.DOMAIN, word=word).distinct()
-    of_target = words.filter(words[t.DOMAIN] == t.TARGET).select("word")
-    of_source = words.filter(words[t.DOMAIN] == t.SOURCE).select("word")
+    word = items[c.TEXT].lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip().split(" ").unnest()
+    words = items.drop_null(c.TEXT).select(c.DOMAIN, word=word).distinct()
+    of_target = words.filter(words[c.DOMAIN] == c.TARGET).select("word")
+    of_source = words.filter(words[c.DOMAIN] == c.SOURCE).select("word")
     return tables.count(of_target), tables.count(of_target.semi_join(of_source, "word"))

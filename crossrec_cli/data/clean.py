@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, Domains, Platform
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Data, Domains
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.source_fields import Platform
 from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
 from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, MARK, USER, read_interactions, varying
 from crossrec_cli.data.ledger import COLUMNS, FILE_BITS, Ledger, Reason
-from crossrec_cli.data.rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
+from crossrec_cli.data.raw_files import SOURCE_ROW
+from crossrec_cli.data.row_rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
 from crossrec_cli.errors import InputError
 
 LISTED = "listed"
@@ -108,10 +110,10 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     for rule in (no_returns, no_repeats, no_bots):
         rows = rule(engine, rows, data, ledger)
     ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
-    ledger.note(t.REACH, t.IN_CATALOGUE, engine.count(items.filter(items[t.DOMAIN] == t.TARGET)))
-    ledger.note(t.REACH, t.PEOPLE, engine.count(_users(files_users, accounts, rows, data)))
+    ledger.note(c.REACH, c.IN_CATALOGUE, engine.count(items.filter(items[c.DOMAIN] == c.TARGET)))
+    ledger.note(c.REACH, c.PEOPLE, engine.count(_users(files_users, accounts, rows, data)))
     rows, left = enough_interactions(engine, decayed(engine, rows, data), data, ledger)
-    catalogue = items.filter(items[t.DOMAIN].notnull() & _has_text(items, data))
+    catalogue = items.filter(items[c.DOMAIN].notnull() & _has_text(items, data))
     bought = catalogue.semi_join(left[ITEM], ITEM)
     require_both_domains(engine, bought, config.domains)
     if data.min_interactions.item and config.split.strategy != "cold_items":
@@ -123,7 +125,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
 def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir.Table, ir.Table | None]:
     """The items with domain and price band; the platforms' ids and whose they are; what text matching proposes."""
     data = config.data
-    own = with_id(read_items(engine, data, ledger).rename({OWN: t.ITEM_ID}), data)
+    own = with_id(read_items(engine, data, ledger).rename({OWN: c.ITEM_ID}), data)
     links = read_links(engine, data.identity.items, "data.identity.items", ledger)
     match, proposed = data.identity.match_items, None
     if match is not None:
@@ -131,45 +133,45 @@ def _items(engine: Engine, config: Config, ledger: Ledger) -> tuple[ir.Table, ir
         if match.apply is not None:
             links.append(as_links(own, proposed.filter(proposed["confidence"] >= match.apply)))
     listings = number(engine, own, data, links, ledger, "items", repeats=False).rename(
-        {LISTING: ACCOUNT, ITEM: KEY, t.ITEM_ID: ID}
+        {LISTING: ACCOUNT, ITEM: KEY, c.ITEM_ID: ID}
     )
-    items = own.inner_join(listings, [t.PLATFORM, OWN])
+    items = own.inner_join(listings, [c.PLATFORM, OWN])
     if len(data.platforms) > 1 or links:
         items = _one_listing_each(items, data)
     items = price_bands(assign_domains(engine, items.drop(SOURCE_ROW, LISTING, OWN, ID), config.domains))
     item_links = None
     if proposed is not None:
         kept = engine.keep(_with_texts(proposed, own, listings), "items")  # a kept table has no order
-        item_links = kept.order_by(ibis.desc("confidence"), t.ITEM_ID, f"other_{t.ITEM_ID}")
+        item_links = kept.order_by(ibis.desc("confidence"), c.ITEM_ID, f"other_{c.ITEM_ID}")
     items = engine.keep(items, "items")
     engine.drop(own)
     return items, listings, item_links
 
 
 def _with_texts(proposed: ir.Table, own: ir.Table, listings: ir.Table) -> ir.Table:
-    """Proposed pairs in the form of ``tables.ITEM_LINKS``; applied are those that are one item by now."""
-    known = own.select(t.PLATFORM, OWN, ID, t.TEXT).inner_join(
-        listings.select(t.PLATFORM, OWN, ITEM), [t.PLATFORM, OWN]
+    """Proposed pairs in the form of ``schemas.ITEM_LINKS``; applied are those that are one item by now."""
+    known = own.select(c.PLATFORM, OWN, ID, c.TEXT).inner_join(
+        listings.select(c.PLATFORM, OWN, ITEM), [c.PLATFORM, OWN]
     )
     for name, prefix in ((ID, ""), (f"other_{ID}", "other_")):
-        end = known.select(**{name: known[ID], f"{prefix}{t.TEXT}": known[t.TEXT], f"{prefix}{ITEM}": known[ITEM]})
+        end = known.select(**{name: known[ID], f"{prefix}{c.TEXT}": known[c.TEXT], f"{prefix}{ITEM}": known[ITEM]})
         proposed = proposed.inner_join(end, name)
     return proposed.mutate(
         applied=proposed[ITEM] == proposed[f"other_{ITEM}"],
-        **{t.ITEM_ID: proposed[ID], f"other_{t.ITEM_ID}": proposed[f"other_{ID}"]},
+        **{c.ITEM_ID: proposed[ID], f"other_{c.ITEM_ID}": proposed[f"other_{ID}"]},
     )
 
 
 def _one_listing_each(items: ir.Table, data: Data) -> ir.Table:
     """Of an item on several platforms the listing that has a text, on the platform that the config names first."""
-    place = ibis.cases(*((items[t.PLATFORM] == shop.name, nth) for nth, shop in enumerate(data.platforms)), else_=-1)
-    nth = ibis.row_number().over(group_by=ITEM, order_by=[items[t.TEXT].isnull(), place, items[LISTING]])
+    place = ibis.cases(*((items[c.PLATFORM] == shop.name, nth) for nth, shop in enumerate(data.platforms)), else_=-1)
+    nth = ibis.row_number().over(group_by=ITEM, order_by=[items[c.TEXT].isnull(), place, items[LISTING]])
     return items.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
 
 
 def _has_text(items: ir.Table, data: Data) -> ir.BooleanValue:
     """Whether an item stays, for its text's sake."""
-    return items[t.TEXT].notnull() | (data.clean.items_without_text == "keep")
+    return items[c.TEXT].notnull() | (data.clean.items_without_text == "keep")
 
 
 def _accounts(
@@ -179,16 +181,16 @@ def _accounts(
     own = []
     for platform, part in zip(data.platforms, parts, strict=True):
         # Kept, so that nulls are looked for among the distinct ids alone.
-        ids = engine.keep(part.select(**{OWN: part[t.USER_ID]}).distinct(), "interactions").drop_null(OWN)
+        ids = engine.keep(part.select(**{OWN: part[c.USER_ID]}).distinct(), "interactions").drop_null(OWN)
         if users is not None and platform.users is not None:
-            listed = users.filter(users[t.PLATFORM] == platform.name).select(**{OWN: users[t.USER_ID]})
+            listed = users.filter(users[c.PLATFORM] == platform.name).select(**{OWN: users[c.USER_ID]})
             _note_matches(engine, ids, listed, platform, ledger)
-        own.append(ids.select(OWN, **{t.PLATFORM: ibis.literal(platform.name)}))
+        own.append(ids.select(OWN, **{c.PLATFORM: ibis.literal(platform.name)}))
     if users is not None:
-        own.append(users.select(**{OWN: users[t.USER_ID]}, **{t.PLATFORM: users[t.PLATFORM]}))
+        own.append(users.select(**{OWN: users[c.USER_ID]}, **{c.PLATFORM: users[c.PLATFORM]}))
     links = read_links(engine, data.identity.users, "data.identity.users", ledger)
     return number(engine, union(own), data, links, ledger, "users", repeats=len(own) > 1).rename(
-        {USER: KEY, t.USER_ID: ID}
+        {USER: KEY, c.USER_ID: ID}
     )
 
 
@@ -231,26 +233,26 @@ def _numbered(
     ledger: Ledger,
 ) -> ir.Table:
     """The usable rows of items in source or target, with numbers in place of ids, and none of them twice."""
-    domains = items.select(ITEM, t.DOMAIN, has_text=_has_text(items, data))
-    known = listings.select(t.PLATFORM, OWN, LISTING, ITEM).inner_join(domains, ITEM)
+    domains = items.select(ITEM, c.DOMAIN, has_text=_has_text(items, data))
+    known = listings.select(c.PLATFORM, OWN, LISTING, ITEM).inner_join(domains, ITEM)
     numbered = []
     for platform, part in zip(data.platforms, parts, strict=True):
-        user = accounts.filter(accounts[t.PLATFORM] == platform.name)
-        user = user.select(ACCOUNT, USER, **{t.USER_ID: user[OWN]})
-        item = known.filter(known[t.PLATFORM] == platform.name)
-        item = item.select(LISTING, ITEM, t.DOMAIN, "has_text", **{t.ITEM_ID: item[OWN]})
-        no_product = Reason.first((excluded(part[t.ITEM_ID], platform.items.exclude), Reason.EXCLUDED))
-        usable = part.mutate(**{t.REASON: ibis.coalesce(part[t.REASON], no_product)})
-        found = usable.left_join(user, t.USER_ID).left_join(item, t.ITEM_ID)
-        numbered.append(found.drop(t.USER_ID, f"{t.USER_ID}_right", t.ITEM_ID, f"{t.ITEM_ID}_right"))
+        user = accounts.filter(accounts[c.PLATFORM] == platform.name)
+        user = user.select(ACCOUNT, USER, **{c.USER_ID: user[OWN]})
+        item = known.filter(known[c.PLATFORM] == platform.name)
+        item = item.select(LISTING, ITEM, c.DOMAIN, "has_text", **{c.ITEM_ID: item[OWN]})
+        no_product = Reason.first((excluded(part[c.ITEM_ID], platform.items.exclude), Reason.EXCLUDED))
+        usable = part.mutate(**{c.REASON: ibis.coalesce(part[c.REASON], no_product)})
+        found = usable.left_join(user, c.USER_ID).left_join(item, c.ITEM_ID)
+        numbered.append(found.drop(c.USER_ID, f"{c.USER_ID}_right", c.ITEM_ID, f"{c.ITEM_ID}_right"))
     rows = _one_clock(union(numbered), data)
     of_item = Reason.first(
         (rows[ITEM].isnull(), Reason.UNKNOWN_ITEM),
         (~rows["has_text"], Reason.NO_TEXT),
-        (rows[t.DOMAIN].isnull(), Reason.OUTSIDE),
+        (rows[c.DOMAIN].isnull(), Reason.OUTSIDE),
     )
     carried = [SOURCE_ROW, USER, ITEM, CLOCK, *varying(data), *(name for name in (MARK,) if name in rows.columns)]
-    rows = rows.select(*carried, **{t.REASON: ibis.coalesce(rows[t.REASON], of_item)})
+    rows = rows.select(*carried, **{c.REASON: ibis.coalesce(rows[c.REASON], of_item)})
     joined = engine.keep(rows, "interactions")  # joining and sorting at once takes too much memory
     rows, repeats = duplicates(joined, data)
     rows = engine.keep(rows, "interactions")
@@ -264,7 +266,7 @@ def _numbered(
 
 
 def _ids_to_compare(engine: Engine, part: ir.Table, listings: ir.Table) -> str:
-    bought = engine.fetch(part.select(t.ITEM_ID).drop_null().limit(1))[t.ITEM_ID].to_pylist()
+    bought = engine.fetch(part.select(c.ITEM_ID).drop_null().limit(1))[c.ITEM_ID].to_pylist()
     known = engine.fetch(listings.select(OWN).limit(1))[OWN].to_pylist()
     return (
         f"{COLUMNS}; an item's id is '{bought[0] if bought else ''}' there, '{known[0] if known else ''}' in the items"
@@ -277,7 +279,7 @@ def _one_clock(rows: ir.Table, data: Data) -> ir.Table:
         return rows
     earliest, latest = rows[CLOCK].min(), rows[CLOCK].max()
     span = (latest - earliest + 1).over(ibis.window())
-    return rows.mutate(**{CLOCK: rows[CLOCK] + ibis.ifelse(rows[t.DOMAIN] == t.TARGET, span, 0)})
+    return rows.mutate(**{CLOCK: rows[CLOCK] + ibis.ifelse(rows[c.DOMAIN] == c.TARGET, span, 0)})
 
 
 def require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> None:
@@ -286,8 +288,8 @@ def require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> 
     Raises:
         InputError: if there are none of one.
     """
-    there = engine.fetch(bought.select(t.DOMAIN).distinct())[t.DOMAIN].to_pylist()
-    wanted = ((t.TARGET, domains.target), (t.SOURCE, domains.source))
+    there = engine.fetch(bought.select(c.DOMAIN).distinct())[c.DOMAIN].to_pylist()
+    wanted = ((c.TARGET, domains.target), (c.SOURCE, domains.source))
     for name, domain in wanted[: 1 if domains.same else 2]:
         if name not in there:
             raise InputError(
@@ -301,16 +303,16 @@ def _users(files_users: ir.Table | None, accounts: ir.Table, left: ir.Table, dat
     there = left.select(USER)
     tagged = None
     if files_users is not None:
-        theirs = files_users.rename({OWN: t.USER_ID}).inner_join(accounts, [t.PLATFORM, OWN])
+        theirs = files_users.rename({OWN: c.USER_ID}).inner_join(accounts, [c.PLATFORM, OWN])
         there = there.union(theirs.select(USER), distinct=True)
-        tags = theirs.select(USER, tag=theirs[t.TAGS].unnest()).distinct()
-        tagged = tags.group_by(USER).aggregate(**{t.TAGS: tags["tag"].collect().sort()})
-        tagged = theirs.select(USER).distinct().left_join(tagged, USER).select(USER, t.TAGS)
+        tags = theirs.select(USER, tag=theirs[c.TAGS].unnest()).distinct()
+        tagged = tags.group_by(USER).aggregate(**{c.TAGS: tags["tag"].collect().sort()})
+        tagged = theirs.select(USER).distinct().left_join(tagged, USER).select(USER, c.TAGS)
     people = with_id(accounts.semi_join(there, USER), data)
-    people = people.filter(people[ID] == people[t.USER_ID]).select(USER, t.USER_ID, t.PLATFORM)
+    people = people.filter(people[ID] == people[c.USER_ID]).select(USER, c.USER_ID, c.PLATFORM)
     nothing = tag_list([])
     if tagged is None:
-        return people.mutate(**{t.TAGS: nothing, LISTED: ibis.literal(False)})
+        return people.mutate(**{c.TAGS: nothing, LISTED: ibis.literal(False)})
     people = people.left_join(tagged.mutate(**{LISTED: ibis.literal(True)}), USER)
-    tags, listed = ibis.coalesce(people[t.TAGS], nothing), people[LISTED].fill_null(False)
-    return people.select(USER, t.USER_ID, t.PLATFORM, **{t.TAGS: tags, LISTED: listed})
+    tags, listed = ibis.coalesce(people[c.TAGS], nothing), people[LISTED].fill_null(False)
+    return people.select(USER, c.USER_ID, c.PLATFORM, **{c.TAGS: tags, LISTED: listed})

@@ -9,10 +9,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.raw_files import SOURCE_ROW
 
-VOTED = (t.TEXT, t.CATEGORY, t.BRAND, t.LANGUAGE)
+VOTED = (c.TEXT, c.CATEGORY, c.BRAND, c.LANGUAGE)
 """Of these the value in most rows is taken."""
 LATEST = "latest"
 """When an item was last described in this way; null where the file knows no times."""
@@ -45,18 +46,18 @@ def one_each(engine: Engine, described: ir.Table, timed: bool) -> tuple[ir.Table
         The items; how many are described in more than one way; and the most frequent ones of these, as ``item_id``,
         ``column`` and ``values``, pairs of a value and its rows. Prices that change with time are no such way.
     """
-    several = described.group_by(t.ITEM_ID).aggregate(ways=described.count())
+    several = described.group_by(c.ITEM_ID).aggregate(ways=described.count())
     several = engine.keep(several.filter(several["ways"] > 1), "items")
     if not engine.count(several):
         return described.drop("n", LATEST), 0, []
-    more = engine.keep(described.semi_join(several, t.ITEM_ID), "items")
-    told = [t.TEXT, t.CATEGORY, t.BRAND, t.LANGUAGE] if timed else [*VOTED, t.PRICE]
+    more = engine.keep(described.semi_join(several, c.ITEM_ID), "items")
+    told = [c.TEXT, c.CATEGORY, c.BRAND, c.LANGUAGE] if timed else [*VOTED, c.PRICE]
     differ = ibis.or_(*((more[name].min() != more[name].max()).fill_null(False) for name in told))
-    varied = more.group_by(t.ITEM_ID).aggregate(differ=differ, n=more["n"].sum())
+    varied = more.group_by(c.ITEM_ID).aggregate(differ=differ, n=more["n"].sum())
     varied = engine.keep(varied.filter(varied["differ"]), "items")
-    most = varied.order_by(ibis.desc("n"), t.ITEM_ID).limit(LISTED)
-    listed = _listed(engine.fetch(more.semi_join(most, t.ITEM_ID)).to_pylist(), told)
-    once = described.anti_join(several, t.ITEM_ID).drop("n", LATEST)
+    most = varied.order_by(ibis.desc("n"), c.ITEM_ID).limit(LISTED)
+    listed = _listed(engine.fetch(more.semi_join(most, c.ITEM_ID)).to_pylist(), told)
+    once = described.anti_join(several, c.ITEM_ID).drop("n", LATEST)
     found, count = engine.keep(once.union(_chosen(more, timed).select(once.columns)), "items"), engine.count(varied)
     for done in (described, several, more, varied):
         engine.drop(done)
@@ -65,22 +66,22 @@ def one_each(engine: Engine, described: ir.Table, timed: bool) -> tuple[ir.Table
 
 def _chosen(more: ir.Table, timed: bool) -> ir.Table:
     """One row for each item of several."""
-    alike = {f"{name} n": more["n"].sum().over(group_by=[t.ITEM_ID, name]) for name in VOTED}
-    unpriced = ~(more[t.PRICE] > 0).fill_null(False)
+    alike = {f"{name} n": more["n"].sum().over(group_by=[c.ITEM_ID, name]) for name in VOTED}
+    unpriced = ~(more[c.PRICE] > 0).fill_null(False)
     votes = more.mutate(**alike, unpriced=unpriced, priced=unpriced.ifelse(0, more["n"]))
-    until = ibis.window(group_by=t.ITEM_ID, order_by=[t.PRICE, SOURCE_ROW], rows=(None, 0))
-    half = votes["priced"].sum().over(group_by=t.ITEM_ID) / 2
+    until = ibis.window(group_by=c.ITEM_ID, order_by=[c.PRICE, SOURCE_ROW], rows=(None, 0))
+    half = votes["priced"].sum().over(group_by=c.ITEM_ID) / 2
     votes = votes.mutate(below_half=votes["priced"].sum().over(until) < half)
 
     def first(name: str, order: Sequence[Any]) -> ir.Column:
         order = [votes[name].isnull(), *order, name]
-        return votes[name].first(include_null=True).over(group_by=t.ITEM_ID, order_by=order)
+        return votes[name].first(include_null=True).over(group_by=c.ITEM_ID, order_by=order)
 
     chosen = {name: first(name, [ibis.desc(f"{name} n")]) for name in VOTED}
     best = [ibis.desc(LATEST), ibis.desc("n")] if timed else ["below_half"]
-    chosen[t.PRICE] = first(t.PRICE, ["unpriced", *best])
-    nth = ibis.row_number().over(group_by=t.ITEM_ID, order_by=SOURCE_ROW)
-    return votes.select(SOURCE_ROW, t.ITEM_ID, t.PLATFORM, nth=nth, **chosen).filter(ibis._["nth"] == 0).drop("nth")
+    chosen[c.PRICE] = first(c.PRICE, ["unpriced", *best])
+    nth = ibis.row_number().over(group_by=c.ITEM_ID, order_by=SOURCE_ROW)
+    return votes.select(SOURCE_ROW, c.ITEM_ID, c.PLATFORM, nth=nth, **chosen).filter(ibis._["nth"] == 0).drop("nth")
 
 
 def _listed(rows: list[dict[str, Any]], told: list[str]) -> list[dict[str, Any]]:
@@ -88,14 +89,14 @@ def _listed(rows: list[dict[str, Any]], told: list[str]) -> list[dict[str, Any]]
     found = []
     ids = Counter[str]()
     for row in rows:
-        ids[row[t.ITEM_ID]] += row["n"]
+        ids[row[c.ITEM_ID]] += row["n"]
     for item_id, _ in sorted(ids.items(), key=lambda pair: (-pair[1], pair[0])):
         for name in told:
             values = Counter[Any]()
             for row in rows:
-                if row[t.ITEM_ID] == item_id and row[name] is not None:
+                if row[c.ITEM_ID] == item_id and row[name] is not None:
                     values[row[name]] += row["n"]
             if len(values) > 1:
                 pairs = sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))
-                found.append({t.ITEM_ID: item_id, "column": name, "values": pairs})
+                found.append({c.ITEM_ID: item_id, "column": name, "values": pairs})
     return found

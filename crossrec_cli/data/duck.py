@@ -18,12 +18,11 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.data.engine import (
+from crossrec_cli.data.engine import FILE, Engine
+from crossrec_cli.data.raw_files import (
     BROKEN,
-    FILE,
     SOURCE_ROW,
-    Engine,
-    Files,
+    RawFiles,
     alike,
     checked,
     header_names,
@@ -77,7 +76,7 @@ class DuckEngine(Engine):
         self._views: dict[str, str] = {}
         """Of what is read anew each time: name and path."""
 
-    def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:
+    def _scan(self, files: RawFiles, offset: int, limit: int | None) -> ir.Table:
         bound = "" if limit is None else f" LIMIT {limit}"
         name = next(self._names)
         self._views[name] = files.folder or files.paths[0]
@@ -92,7 +91,7 @@ class DuckEngine(Engine):
             _check_names(files.paths[0], table.columns)
         return table
 
-    def _resolve(self, files: Files) -> Files:
+    def _resolve(self, files: RawFiles) -> RawFiles:
         """As ``Engine._resolve``: addresses with stars become files, and DuckDB looks up the columns of text forms."""
         if not is_address(files.paths[0]):
             return files
@@ -112,7 +111,7 @@ class DuckEngine(Engine):
         headers = [header_names(path, header) for path, header in zip(paths, headers, strict=True)]
         return replace(files, paths=paths, columns=alike(paths, headers))
 
-    def _in_utf_8(self, files: Files, name: str) -> Files:
+    def _in_utf_8(self, files: RawFiles, name: str) -> RawFiles:
         """Copies of files in an encoding that DuckDB does not know without an extension."""
         self._scratch.mkdir(parents=True, exist_ok=True)
         copies = []
@@ -133,7 +132,7 @@ class DuckEngine(Engine):
             copies.append(str(copy))
         return replace(files, paths=copies, csv=files.csv.model_copy(update={"encoding": "utf-8"}))
 
-    def _columns(self, files: Files, path: str) -> list[str]:
+    def _columns(self, files: RawFiles, path: str) -> list[str]:
         return [name for name, *_ in self.connection.raw_sql(f"DESCRIBE FROM {_reader(files, path)}").fetchall()]
 
     def _explained(self, error: duckdb.Error, query: str, what: str = "") -> Exception:
@@ -180,7 +179,7 @@ class DuckEngine(Engine):
             raise self._explained(error, self.connection.compile(columns)) from None
 
 
-def _query(files: Files, offset: int) -> str:
+def _query(files: RawFiles, offset: int) -> str:
     """Parquet files know their rows' numbers; those of text files are counted on the way, a file at a time."""
     if files.form == "parquet":
         rows = f"{offset} + file_index * {FILE} + file_row_number + 1"
@@ -194,7 +193,7 @@ def _query(files: Files, offset: int) -> str:
     )
 
 
-def _reader(files: Files, path: str) -> str:
+def _reader(files: RawFiles, path: str) -> str:
     """The table function that reads a text file."""
     columns = "columns = {" + ", ".join(f"{_text(name)}: 'VARCHAR'" for name in files.columns) + "}, "
     if files.form == "json":

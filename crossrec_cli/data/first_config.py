@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from crossrec_cli.config.data import Clean
+from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.data.guess import WHOLE_CATALOGUE, Guess
 from crossrec_cli.data.parts import Part
 from crossrec_cli.data.vocabulary import event_weights

@@ -10,11 +10,11 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.config.data import Clean
+from crossrec_cli.config.data_fields import Clean
+from crossrec_cli.data.cells import entries, identifier, path, words
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.parts import Naming, Part, interactions_part, items_part, users_part
 from crossrec_cli.data.profile import Table, tables
-from crossrec_cli.data.values import entries, identifier, path, words
 from crossrec_cli.errors import InputError
 
 RARE = 0.05

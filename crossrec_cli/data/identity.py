@@ -18,8 +18,9 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, ItemMatch, Links
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Data
+from crossrec_cli.config.source_fields import ItemMatch, Links
 from crossrec_cli.data.catalogue import file_column, own_id, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
@@ -58,19 +59,19 @@ def number(
     Returns:
         platform, own id, ``ACCOUNT``, ``KEY``, ``ID``; kept.
     """
-    ids = own.select(t.PLATFORM, OWN)
+    ids = own.select(c.PLATFORM, OWN)
     if links:
         ends = [
-            pairs.select(**{t.PLATFORM: pairs[f"{side}_{t.PLATFORM}"], OWN: pairs[side]})
+            pairs.select(**{c.PLATFORM: pairs[f"{side}_{c.PLATFORM}"], OWN: pairs[side]})
             for pairs in links
             for side in (LEFT, RIGHT)
         ]
         ids = union([ids.mutate(occurs=True), *(end.mutate(occurs=False) for end in ends)])
-        ids = ids.group_by(t.PLATFORM, OWN).aggregate(occurs=ids["occurs"].any())
+        ids = ids.group_by(c.PLATFORM, OWN).aggregate(occurs=ids["occurs"].any())
     elif repeats:
         ids = ids.distinct()
     ids = with_id(ids, data)
-    order = [ID] if len(data.platforms) == 1 else [ID, t.PLATFORM]  # "a:b" may be b of a, or a's own
+    order = [ID] if len(data.platforms) == 1 else [ID, c.PLATFORM]  # "a:b" may be b of a, or a's own
     ids = ids.mutate(**{ACCOUNT: ibis.row_number().over(order_by=order).cast("int32")})
     if not links:
         return engine.keep(ids.mutate(**{KEY: ids[ACCOUNT]}), of)
@@ -81,12 +82,12 @@ def number(
     ids = ids.mutate(first=ibis.coalesce(ids["first"], ids[ACCOUNT])).drop(f"{ACCOUNT}_right")
     ids = ids.inner_join(first, "first")
     key = (ibis.dense_rank().over(order_by=ids["first"])).cast("int32")
-    return engine.keep(ids.select(t.PLATFORM, OWN, ACCOUNT, **{KEY: key, ID: ids["first_id"]}), of)
+    return engine.keep(ids.select(c.PLATFORM, OWN, ACCOUNT, **{KEY: key, ID: ids["first_id"]}), of)
 
 
 def with_id(own: ir.Table, data: Data) -> ir.Table:
     """With ``ID``: the own id, behind the platform's name where there are several."""
-    prefix = ibis.cases(*((own[t.PLATFORM] == shop.name, own_id(shop, data)) for shop in data.platforms), else_="")
+    prefix = ibis.cases(*((own[c.PLATFORM] == shop.name, own_id(shop, data)) for shop in data.platforms), else_="")
     return own.mutate(**{ID: prefix + own[OWN]})
 
 
@@ -100,7 +101,7 @@ def read_links(engine: Engine, tables: Sequence[Links], key: str, ledger: Ledger
             file_column(raw, name, f"{here}.{side}.id", spec.path)
         ends = read_cells(engine, raw, names, {LEFT: "id", RIGHT: "id"}, Origin(here, spec.path, here), ledger)
         shops = {
-            f"{side}_{t.PLATFORM}": ibis.literal(end.platform) for side, end in ((LEFT, spec.left), (RIGHT, spec.right))
+            f"{side}_{c.PLATFORM}": ibis.literal(end.platform) for side, end in ((LEFT, spec.left), (RIGHT, spec.right))
         }
         found.append(engine.keep(raw.select(**ends, **shops).drop_null([LEFT, RIGHT]), spec.path))
     return found
@@ -113,8 +114,8 @@ def _first_of_group(
     edges = engine.fetch(union([_edges(ids, pairs) for pairs in links]).distinct())
     left, right = (edges[side].to_numpy().astype(np.int64) for side in (LEFT, RIGHT))
     linked = np.unique(np.concatenate([left, right]))
-    all_ids = engine.fetch(ids.select(ACCOUNT, t.PLATFORM, "occurs").order_by(ACCOUNT))
-    shop, occurs = (all_ids[name].to_numpy(zero_copy_only=False)[linked] for name in (t.PLATFORM, "occurs"))
+    all_ids = engine.fetch(ids.select(ACCOUNT, c.PLATFORM, "occurs").order_by(ACCOUNT))
+    shop, occurs = (all_ids[name].to_numpy(zero_copy_only=False)[linked] for name in (c.PLATFORM, "occurs"))
     ends = (np.searchsorted(linked, left), np.searchsorted(linked, right))
     groups = _Groups.of(*ends, shop, occurs, _joined_within(data, of))
     conflicts = groups.conflicts
@@ -133,8 +134,8 @@ def _first_of_group(
 def _edges(ids: ir.Table, pairs: ir.Table) -> ir.Table:
     """The pairs as account numbers, the smaller left."""
     for side in (LEFT, RIGHT):
-        end = ids.select(**{side: ids[OWN], f"{side}_{t.PLATFORM}": ids[t.PLATFORM], f"{side}_{ACCOUNT}": ids[ACCOUNT]})
-        pairs = pairs.inner_join(end, [side, f"{side}_{t.PLATFORM}"])
+        end = ids.select(**{side: ids[OWN], f"{side}_{c.PLATFORM}": ids[c.PLATFORM], f"{side}_{ACCOUNT}": ids[ACCOUNT]})
+        pairs = pairs.inner_join(end, [side, f"{side}_{c.PLATFORM}"])
     a, b = pairs[f"{LEFT}_{ACCOUNT}"], pairs[f"{RIGHT}_{ACCOUNT}"]
     return pairs.filter(a != b).select(**{LEFT: ibis.least(a, b), RIGHT: ibis.greatest(a, b)})
 
@@ -197,8 +198,8 @@ def propose(engine: Engine, listings: ir.Table, match: ItemMatch) -> ir.Table:
     Returns:
         ``ID``, other id, ``confidence``; kept.
     """
-    word = listings[t.TEXT].lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip().split(" ").unique().unnest()
-    of = listings.drop_null(t.TEXT).select(t.PLATFORM, ID, word=word)
+    word = listings[c.TEXT].lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip().split(" ").unique().unnest()
+    of = listings.drop_null(c.TEXT).select(c.PLATFORM, ID, word=word)
     of = engine.keep(of.filter(of["word"] != ""), "items")
     total = listings.count().as_scalar()
     common = of.group_by("word").aggregate(items=of.count())
@@ -206,10 +207,10 @@ def propose(engine: Engine, listings: ir.Table, match: ItemMatch) -> ir.Table:
     of = engine.keep(of.mutate(weight=(total / of["items"]).ln()), "items")
     whole = of.group_by(ID).aggregate(whole=of["weight"].sum())
     rare = of.filter(of["items"] <= COMMON_WORD)
-    other = rare.select("word", **{f"other_{t.PLATFORM}": rare[t.PLATFORM], f"other_{ID}": rare[ID]})
-    ends = [ID, f"other_{ID}", t.PLATFORM, f"other_{t.PLATFORM}"]
+    other = rare.select("word", **{f"other_{c.PLATFORM}": rare[c.PLATFORM], f"other_{ID}": rare[ID]})
+    ends = [ID, f"other_{ID}", c.PLATFORM, f"other_{c.PLATFORM}"]
     pairs = rare.inner_join(other, "word")
-    pairs = pairs.filter(pairs[t.PLATFORM] < pairs[f"other_{t.PLATFORM}"]).select(ends).distinct()
+    pairs = pairs.filter(pairs[c.PLATFORM] < pairs[f"other_{c.PLATFORM}"]).select(ends).distinct()
     shared = pairs.inner_join(of.select(ID, "word", "weight"), ID)
     shared = shared.semi_join(of.select("word", **{f"other_{ID}": of[ID]}), ["word", f"other_{ID}"])
     shared = shared.group_by(ends).aggregate(shared=ibis._["weight"].sum())
@@ -224,8 +225,8 @@ def _mutual(pairs: ir.Table, match: ItemMatch) -> ir.Table:
     """Each the other's best on its platform, ties by id."""
     order = [ibis.desc("confidence"), ID, f"other_{ID}"]
     pairs = pairs.mutate(
-        best=ibis.row_number().over(group_by=[ID, f"other_{t.PLATFORM}"], order_by=order),
-        best_of_other=ibis.row_number().over(group_by=[f"other_{ID}", t.PLATFORM], order_by=order),
+        best=ibis.row_number().over(group_by=[ID, f"other_{c.PLATFORM}"], order_by=order),
+        best_of_other=ibis.row_number().over(group_by=[f"other_{ID}", c.PLATFORM], order_by=order),
     )
     wanted = (pairs["best"] == 0) & (pairs["best_of_other"] == 0) & (pairs["confidence"] >= match.propose)
     return pairs.filter(wanted).select(ID, f"other_{ID}", "confidence")
@@ -234,6 +235,6 @@ def _mutual(pairs: ir.Table, match: ItemMatch) -> ir.Table:
 def as_links(listings: ir.Table, proposed: ir.Table) -> ir.Table:
     """Proposed pairs in the form of ``read_links``."""
     for side, name in ((LEFT, ID), (RIGHT, f"other_{ID}")):
-        end = listings.select(**{name: listings[ID], side: listings[OWN], f"{side}_{t.PLATFORM}": listings[t.PLATFORM]})
+        end = listings.select(**{name: listings[ID], side: listings[OWN], f"{side}_{c.PLATFORM}": listings[c.PLATFORM]})
         proposed = proposed.inner_join(end, name)
-    return proposed.select(LEFT, f"{LEFT}_{t.PLATFORM}", RIGHT, f"{RIGHT}_{t.PLATFORM}")
+    return proposed.select(LEFT, f"{LEFT}_{c.PLATFORM}", RIGHT, f"{RIGHT}_{c.PLATFORM}")

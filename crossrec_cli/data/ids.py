@@ -1,4 +1,4 @@
-"""``values.identifier`` for single ids: of the command line, of the config, of requests."""
+"""``cells.identifier`` for single ids: of the command line, of the config, of requests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crossrec_cli.data.cells import CONTROL, FLOAT, SPACE, identifier
 from crossrec_cli.data.engine import Engine
-from crossrec_cli.data.values import CONTROL, FLOAT, SPACE, identifier
 from crossrec_cli.errors import InputError
 
 EXACT = 2**53

@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data, Interactions
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Data
+from crossrec_cli.config.source_fields import Interactions
 from crossrec_cli.data.catalogue import file_column, mapped
-from crossrec_cli.data.engine import SOURCE_ROW, Engine, places
+from crossrec_cli.data.cells import words
+from crossrec_cli.data.engine import Engine, places
 from crossrec_cli.data.identity import ACCOUNT
 from crossrec_cli.data.ids import joined
 from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
-from crossrec_cli.data.values import words
 from crossrec_cli.errors import InputError
 
 CLOCK = "clock"
@@ -29,18 +31,18 @@ PURCHASE = "purchase"
 MARK = "mark"
 """What the file says a row is for, with ``split.strategy: given``: one of ``MARKS``."""
 FOR_TRAINING, FOR_VALIDATION, FOR_TEST = range(3)
-MARKS = {t.TRAIN: FOR_TRAINING, t.VALID: FOR_VALIDATION, "validation": FOR_VALIDATION, t.TEST: FOR_TEST}
+MARKS = {c.TRAIN: FOR_TRAINING, c.VALID: FOR_VALIDATION, "validation": FOR_VALIDATION, c.TEST: FOR_TEST}
 WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
 """Whether the file says something there, readable or not."""
 
 
 _KINDS: dict[str, Kind] = {
-    t.USER_ID: "id",
-    t.ITEM_ID: "id",
-    t.TIMESTAMP: "time",
-    t.ORDER: "number",
-    t.QUANTITY: "number",
-    t.RATING: "number",
+    c.USER_ID: "id",
+    c.ITEM_ID: "id",
+    c.TIMESTAMP: "time",
+    c.ORDER: "number",
+    c.QUANTITY: "number",
+    c.RATING: "number",
 }
 
 
@@ -64,24 +66,24 @@ def read_interactions(
             ledger.note("identity", "joined by the space around them", count, of)
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
     read = read_cells(engine, raw, names, _KINDS, origin, ledger)
-    clock, nothing = t.TIMESTAMP if spec.columns.timestamp else t.ORDER, ibis.null("float64")
+    clock, nothing = c.TIMESTAMP if spec.columns.timestamp else c.ORDER, ibis.null("float64")
     kind = words(raw[spec.columns.event]) if spec.columns.event else None
     extra = {} if marks is None else {MARK: _marks(engine, raw, marks)}
-    if t.ORDER in varying(data):
-        extra[t.ORDER] = read.get(t.ORDER, nothing)
+    if c.ORDER in varying(data):
+        extra[c.ORDER] = read.get(c.ORDER, nothing)
     part = raw.select(
         SOURCE_ROW,
         **{
-            t.USER_ID: read[t.USER_ID],
-            t.ITEM_ID: read[t.ITEM_ID],
-            t.PLATFORM: ibis.literal(platform.name),
+            c.USER_ID: read[c.USER_ID],
+            c.ITEM_ID: read[c.ITEM_ID],
+            c.PLATFORM: ibis.literal(platform.name),
             CLOCK: read[clock],
-            t.EVENT: ibis.literal(t.RATING if spec.columns.rating else PURCHASE) if kind is None else kind,
-            t.QUANTITY: read.get(t.QUANTITY, nothing),
-            t.RATING: read.get(t.RATING, nothing),
+            c.EVENT: ibis.literal(c.RATING if spec.columns.rating else PURCHASE) if kind is None else kind,
+            c.QUANTITY: read.get(c.QUANTITY, nothing),
+            c.RATING: read.get(c.RATING, nothing),
             **{
                 written: words(raw[names[name]]).notnull() if name in names else ibis.literal(False)
-                for written, name in ((WRITTEN_QUANTITY, t.QUANTITY), (WRITTEN_RATING, t.RATING))
+                for written, name in ((WRITTEN_QUANTITY, c.QUANTITY), (WRITTEN_RATING, c.RATING))
             },
             **extra,
         },
@@ -90,12 +92,12 @@ def read_interactions(
     advice = {
         Reason.NO_TIME: (clock, set_format(origin) if spec.columns.timestamp else "no number"),
         Reason.TOO_EARLY: (clock, early),
-        Reason.NO_QUANTITY: (t.QUANTITY, "no number"),
-        Reason.NO_RATING: (t.RATING, "no number"),
+        Reason.NO_QUANTITY: (c.QUANTITY, "no number"),
+        Reason.NO_RATING: (c.RATING, "no number"),
     }
     ledger.trace(raw, {reason: (names[name], what) for reason, (name, what) in advice.items() if name in names})
     part = part.view()  # or else Ibis would write out how a time is read wherever the time is named
-    part = part.mutate(**_worth(part, spec), **{t.REASON: _unusable(part, spec, data)})
+    part = part.mutate(**_worth(part, spec), **{c.REASON: _unusable(part, spec, data)})
     return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
 
 
@@ -125,11 +127,11 @@ def varying(data: Data) -> list[str]:
     specs = [platform.interactions for platform in data.platforms]
     weights = {event.weight for spec in specs for event in spec.events.values()} | {1.0}
     differ = {
-        t.EVENT: any(spec.columns.event for spec in specs) or len({bool(spec.columns.rating) for spec in specs}) > 1,
-        t.QUANTITY: any(spec.columns.quantity for spec in specs),
-        t.RATING: any(spec.columns.rating for spec in specs),
-        t.WEIGHT: len(weights) > 1,
-        t.ORDER: any(spec.columns.orders_ties for spec in specs),
+        c.EVENT: any(spec.columns.event for spec in specs) or len({bool(spec.columns.rating) for spec in specs}) > 1,
+        c.QUANTITY: any(spec.columns.quantity for spec in specs),
+        c.RATING: any(spec.columns.rating for spec in specs),
+        c.WEIGHT: len(weights) > 1,
+        c.ORDER: any(spec.columns.orders_ties for spec in specs),
         IS_RETURN: may_return(data),
         ACCOUNT: bool(data.identity.users),
         LISTING: bool(data.identity.items or data.identity.match_items),
@@ -145,12 +147,12 @@ def may_return(data: Data) -> bool:
 
 def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
     """What each row counts, and whether it takes a purchase back."""
-    kind, back = part[t.EVENT], [name for name, event in spec.events.items() if event.returns]
+    kind, back = part[c.EVENT], [name for name, event in spec.events.items() if event.returns]
     weights = [(kind == name, event.weight) for name, event in spec.events.items()]
-    is_return = (part[t.QUANTITY] < 0).fill_null(False)
+    is_return = (part[c.QUANTITY] < 0).fill_null(False)
     return {
         # To Ibis a cast to float64 would be none, and to an engine 2.0 is a decimal with one digit behind the point.
-        t.WEIGHT: (ibis.cases(*weights, else_=1.0) if weights else ibis.literal(1.0)).cast("float32"),
+        c.WEIGHT: (ibis.cases(*weights, else_=1.0) if weights else ibis.literal(1.0)).cast("float32"),
         IS_RETURN: is_return | kind.isin(back).fill_null(False) if back else is_return,
     }
 
@@ -158,11 +160,11 @@ def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
 def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue:
     """The first reason why a row cannot be used; null if it can."""
     rules = [
-        (part[t.USER_ID].isnull(), Reason.NO_USER),
-        (part[t.ITEM_ID].isnull(), Reason.NO_ITEM),
+        (part[c.USER_ID].isnull(), Reason.NO_USER),
+        (part[c.ITEM_ID].isnull(), Reason.NO_ITEM),
         (part[CLOCK].isnull(), Reason.NO_TIME),
-        (part[WRITTEN_QUANTITY] & part[t.QUANTITY].isnull(), Reason.NO_QUANTITY),
-        (part[WRITTEN_RATING] & part[t.RATING].isnull(), Reason.NO_RATING),
+        (part[WRITTEN_QUANTITY] & part[c.QUANTITY].isnull(), Reason.NO_QUANTITY),
+        (part[WRITTEN_RATING] & part[c.RATING].isnull(), Reason.NO_RATING),
     ]
     if spec.columns.timestamp is not None:
         rules.append((part[CLOCK] < ibis.literal(data.clean.earliest), Reason.TOO_EARLY))
@@ -170,16 +172,16 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
         if data.clean.future != "keep":
             rules.append((part[CLOCK] > ibis.literal(latest), Reason.FUTURE))
     if spec.events and spec.columns.event:
-        known = part[t.EVENT].isin(list(spec.events)).fill_null(False)
+        known = part[c.EVENT].isin(list(spec.events)).fill_null(False)
         rules.append((~known, Reason.UNKNOWN_EVENT))
     for name, event in spec.events.items():
         if event.at_least is not None:
-            enough = (part[t.RATING] >= event.at_least).fill_null(False)
-            rules.append(((part[t.EVENT] == name) & ~enough, Reason.LOW_RATING))
-    rules.append((part[t.QUANTITY] == 0, Reason.NOTHING))
+            enough = (part[c.RATING] >= event.at_least).fill_null(False)
+            rules.append(((part[c.EVENT] == name) & ~enough, Reason.LOW_RATING))
+    rules.append((part[c.QUANTITY] == 0, Reason.NOTHING))
     return Reason.first(*rules)
 
 
 def in_time(rows: ir.Table) -> list[str]:
     """The order of one user's rows of one item; those that agree in all of it stand there twice."""
-    return [name for name in (CLOCK, LISTING, t.EVENT, t.QUANTITY, t.RATING) if name in rows.columns]
+    return [name for name in (CLOCK, LISTING, c.EVENT, c.QUANTITY, c.RATING) if name in rows.columns]

@@ -7,9 +7,11 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Source, Split
-from crossrec_cli.data.engine import SOURCE_ROW, Engine
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Split
+from crossrec_cli.config.source_fields import Source
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import CrossrecError
 
 
@@ -27,13 +29,13 @@ def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: 
         LeakError: if there is any of crossrec's own.
     """
     rows, held_out, catalogue = (engine.read(Source(path=str(path))) for path in (interactions, cases, items))
-    moments = rows.select(t.USER_INDEX, t.ITEM_INDEX, t.POSITION, t.TIMESTAMP)
+    moments = rows.select(c.USER_INDEX, c.ITEM_INDEX, c.POSITION, c.TIMESTAMP)
     held_out = engine.keep(held_out.drop(SOURCE_ROW), "cases")
-    asked = moments.inner_join(held_out, [t.USER_INDEX, t.ITEM_INDEX])
-    asked = asked.filter(asked[t.POSITION] >= asked[t.HISTORY_LENGTH])  # an item may have been bought before as well
-    asked = engine.keep(asked.select(*held_out.columns, t.POSITION, t.TIMESTAMP), "cases")
-    tested, given = asked.filter(asked[t.SPLIT] == t.TEST), config.strategy == "given"
-    trains, untested = (rows.filter(rows[t.SPLIT].isin(splits)) for splits in ([t.TRAIN], [t.TRAIN, t.VALID]))
+    asked = moments.inner_join(held_out, [c.USER_INDEX, c.ITEM_INDEX])
+    asked = asked.filter(asked[c.POSITION] >= asked[c.HISTORY_LENGTH])  # an item may have been bought before as well
+    asked = engine.keep(asked.select(*held_out.columns, c.POSITION, c.TIMESTAMP), "cases")
+    tested, given = asked.filter(asked[c.SPLIT] == c.TEST), config.strategy == "given"
+    trains, untested = (rows.filter(rows[c.SPLIT].isin(splits)) for splits in ([c.TRAIN], [c.TRAIN, c.VALID]))
     found = {} if given else _in_training(engine, trains, asked, catalogue, config)
     found |= {
         "what is asked for is not bought after what is given": held_out.anti_join(asked, held_out.columns),
@@ -52,14 +54,14 @@ def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: 
 def _too_late(engine: Engine, rows: ir.Table, held_out: ir.Table, config: Split) -> list[str]:
     """Rows that the file marks for training or validation though they come no sooner than what is then asked for."""
     told = []
-    for asked, marks in ((t.TEST, (t.TRAIN, t.VALID)), (t.VALID, (t.TRAIN,))):
-        first = held_out.filter(held_out[t.SPLIT] == asked)
-        first = first.group_by(t.USER_INDEX).aggregate(given=first[t.HISTORY_LENGTH].min())
-        late = rows.inner_join(first, t.USER_INDEX).filter(ibis._[t.POSITION] >= ibis._["given"])
-        late = late.filter(late[t.SPLIT].isin(marks)).group_by(t.SPLIT)
-        counted = late.aggregate(rows=ibis._.count(), users=ibis._[t.USER_INDEX].nunique()).order_by(t.SPLIT)
+    for asked, marks in ((c.TEST, (c.TRAIN, c.VALID)), (c.VALID, (c.TRAIN,))):
+        first = held_out.filter(held_out[c.SPLIT] == asked)
+        first = first.group_by(c.USER_INDEX).aggregate(given=first[c.HISTORY_LENGTH].min())
+        late = rows.inner_join(first, c.USER_INDEX).filter(ibis._[c.POSITION] >= ibis._["given"])
+        late = late.filter(late[c.SPLIT].isin(marks)).group_by(c.SPLIT)
+        counted = late.aggregate(rows=ibis._.count(), users=ibis._[c.USER_INDEX].nunique()).order_by(c.SPLIT)
         told += [
-            f"split.column '{config.column}': {row['rows']:,} {row[t.SPLIT]} rows of {row['users']:,} users are no "
+            f"split.column '{config.column}': {row['rows']:,} {row[c.SPLIT]} rows of {row['users']:,} users are no "
             f"earlier than their user's first {asked} row; the figures may be better than they would be"
             for row in engine.fetch(counted).to_pylist()
         ]
@@ -70,12 +72,12 @@ def _in_training(
     engine: Engine, trains: ir.Table, asked: ir.Table, catalogue: ir.Table, config: Split
 ) -> dict[str, ir.Table]:
     """Rows that train and must not, as these questions are asked, by what is wrong with them."""
-    earliest = asked.group_by(t.USER_INDEX).aggregate(
-        first=asked[t.POSITION].min(), since=asked[t.TIMESTAMP].min(), given=asked[t.HISTORY_LENGTH].min()
+    earliest = asked.group_by(c.USER_INDEX).aggregate(
+        first=asked[c.POSITION].min(), since=asked[c.TIMESTAMP].min(), given=asked[c.HISTORY_LENGTH].min()
     )
-    latest = trains.group_by(t.USER_INDEX).aggregate(place=trains[t.POSITION].max(), until=trains[t.TIMESTAMP].max())
+    latest = trains.group_by(c.USER_INDEX).aggregate(place=trains[c.POSITION].max(), until=trains[c.TIMESTAMP].max())
     latest = engine.keep(latest, "cases")
-    beside = engine.keep(latest.inner_join(earliest, t.USER_INDEX), "cases")
+    beside = engine.keep(latest.inner_join(earliest, c.USER_INDEX), "cases")
     return {
         "a held-out interaction's place trains": beside.filter(beside["place"] >= beside["first"]),
         "what is not given at the first question trains": beside.filter(beside["place"] >= beside["given"]),
@@ -91,7 +93,7 @@ def _late(latest: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
     """Split by time, nobody's training goes on after the first moment that is asked about."""
     if config.strategy != "time":
         return latest.limit(0)
-    return latest.filter(latest["until"] >= asked[t.TIMESTAMP].min().as_scalar())
+    return latest.filter(latest["until"] >= asked[c.TIMESTAMP].min().as_scalar())
 
 
 def _too_new(given: ir.Value, asked: ir.Value, config: Split) -> ir.BooleanValue:
@@ -101,33 +103,33 @@ def _too_new(given: ir.Value, asked: ir.Value, config: Split) -> ir.BooleanValue
 
 def _given_at_once(moments: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
     """Questions to which something is given that happened at the answer's own time, such as its basket, or later."""
-    questions = asked.group_by(t.USER_INDEX, t.HISTORY_LENGTH).aggregate(since=asked[t.TIMESTAMP].min())
-    given = moments.select(t.USER_INDEX, t.POSITION, t.TIMESTAMP).inner_join(questions, t.USER_INDEX)
+    questions = asked.group_by(c.USER_INDEX, c.HISTORY_LENGTH).aggregate(since=asked[c.TIMESTAMP].min())
+    given = moments.select(c.USER_INDEX, c.POSITION, c.TIMESTAMP).inner_join(questions, c.USER_INDEX)
     given = given.filter(
-        given[t.POSITION] < given[t.HISTORY_LENGTH], _too_new(given[t.TIMESTAMP], given["since"], config)
+        given[c.POSITION] < given[c.HISTORY_LENGTH], _too_new(given[c.TIMESTAMP], given["since"], config)
     )
-    return given.select(t.USER_INDEX, t.HISTORY_LENGTH).distinct()
+    return given.select(c.USER_INDEX, c.HISTORY_LENGTH).distinct()
 
 
 def _given_away(asked: ir.Table) -> ir.Table:
     """Users one of whose answers in a split is among what is given with another question of that split."""
-    theirs = asked.group_by(t.USER_INDEX, t.SPLIT)
-    theirs = theirs.aggregate(first=asked[t.POSITION].min(), given=asked[t.HISTORY_LENGTH].max())
+    theirs = asked.group_by(c.USER_INDEX, c.SPLIT)
+    theirs = theirs.aggregate(first=asked[c.POSITION].min(), given=asked[c.HISTORY_LENGTH].max())
     return theirs.filter(theirs["first"] < theirs["given"])
 
 
 def _twice(rows: ir.Table) -> ir.Table:
     """A person split in two would be trained on under one name and asked under the other."""
-    owners = rows.group_by(t.PLATFORM, t.ORIGINAL_USER_ID)
-    owners = owners.aggregate(first=rows[t.USER_INDEX].min(), last=rows[t.USER_INDEX].max())
+    owners = rows.group_by(c.PLATFORM, c.ORIGINAL_USER_ID)
+    owners = owners.aggregate(first=rows[c.USER_INDEX].min(), last=rows[c.USER_INDEX].max())
     return owners.filter(owners["first"] < owners["last"])
 
 
 def _warm(trains: ir.Table, asked: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
     """What the strategy says is hidden, but is in training."""
     if config.strategy == "cold_items":
-        return trains.semi_join(asked, t.ITEM_INDEX)
+        return trains.semi_join(asked, c.ITEM_INDEX)
     if config.strategy == "cold_users":
-        target = catalogue.filter(catalogue[t.DOMAIN] == t.TARGET)
-        return trains.semi_join(asked, t.USER_INDEX).semi_join(target, t.ITEM_INDEX)
+        target = catalogue.filter(catalogue[c.DOMAIN] == c.TARGET)
+        return trains.semi_join(asked, c.USER_INDEX).semi_join(target, c.ITEM_INDEX)
     return trains.limit(0)

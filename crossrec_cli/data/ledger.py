@@ -12,9 +12,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Clean
-from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import schemas
+from crossrec_cli.config.data_fields import Clean
+from crossrec_cli.data.engine import FILE, Engine
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import InputError
 
 FILE_BITS = FILE.bit_length() - 1
@@ -138,7 +140,7 @@ class Ledger:
             The rows without a reason. Kept: DuckDB takes what passes such a filter for few, and would join it badly.
         """
         self.leave_out(table, rules, of, first, hints)
-        rest = self.engine.keep(table.filter(table[t.REASON].isnull()).drop(t.REASON), of)
+        rest = self.engine.keep(table.filter(table[c.REASON].isnull()).drop(c.REASON), of)
         self.engine.drop(table)
         return rest
 
@@ -151,12 +153,12 @@ class Ledger:
         hints: Mapping[Reason, str] | None = None,
     ) -> None:
         """Count and write down the rows that bear a reason; as ``sort_out``, which takes them out as well."""
-        by_file = table.group_by(t.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
+        by_file = table.group_by(c.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
         counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
         for row in counted:
-            row[t.REASON] = row[t.REASON] and REASONS[row[t.REASON] - 1]
+            row[c.REASON] = row[c.REASON] and REASONS[row[c.REASON] - 1]
         for rule in rules:
-            met = [row for row in counted if row[t.REASON] == rule]
+            met = [row for row in counted if row[c.REASON] == rule]
             self.note("removed", rule, sum(row["n"] for row in met), of)
             if met and rule in self._fails:
                 first_row = min(row["row"] for row in met)
@@ -166,14 +168,14 @@ class Ledger:
                 )
         for row in counted:
             self._rows[row["file"]] += row["n"] if first else 0
-            self._unusable[row["file"]] += row["n"] if row[t.REASON] in UNUSABLE else 0
+            self._unusable[row["file"]] += row["n"] if row[c.REASON] in UNUSABLE else 0
         self._check_share(counted, of, hints or {})
-        out = table.filter(table[t.REASON].notnull())
+        out = table.filter(table[c.REASON].notnull())
         out = out.select(
             SOURCE_ROW,
             # To Ibis a cast to int8 would be none, and to an engine the literals are wider.
-            out[t.REASON].cast("int16").name(t.REASON),
-            **{t.TABLE: ibis.literal(TABLES.index(of), "int8")},
+            out[c.REASON].cast("int16").name(c.REASON),
+            **{c.TABLE: ibis.literal(TABLES.index(of), "int8")},
         )
         self._rejected.append(self.engine.keep(out, of))
 
@@ -182,25 +184,25 @@ class Ledger:
         rejected = ibis.union(*self._rejected) if len(self._rejected) > 1 else self._rejected[0]
         rejected = rejected.order_by(SOURCE_ROW).view()  # as numbers; only then in words
         words = {
-            t.TABLE: (rejected[t.TABLE], TABLES),
-            t.REASON: (rejected[t.REASON] - 1, [reason.value for reason in REASONS]),
-            t.FILE: (rejected[SOURCE_ROW] >> FILE_BITS, self.engine.read_files),
+            c.TABLE: (rejected[c.TABLE], TABLES),
+            c.REASON: (rejected[c.REASON] - 1, [reason.value for reason in REASONS]),
+            c.FILE: (rejected[SOURCE_ROW] >> FILE_BITS, self.engine.read_files),
         }
         named = {
             name: ibis.literal(values, "array<string>")[place.cast("int32")] for name, (place, values) in words.items()
         }
-        named[t.ROW] = rejected[SOURCE_ROW] & (FILE - 1)
-        self.engine.write(rejected.select(**named), path, t.REJECTED)
+        named[c.ROW] = rejected[SOURCE_ROW] & (FILE - 1)
+        self.engine.write(rejected.select(**named), path, schemas.REJECTED)
 
     def _check_share(self, counted: Sequence[dict[str, Any]], of: str, hints: Mapping[Reason, str]) -> None:
         for file in {row["file"] for row in counted}:
             unusable, rows = self._unusable[file], self._rows[file]
             if unusable <= self._clean.max_rejected * rows:
                 continue
-            met = [row for row in counted if row["file"] == file and row[t.REASON] in UNUSABLE]
+            met = [row for row in counted if row["file"] == file and row[c.REASON] in UNUSABLE]
             met.sort(key=lambda row: (-row["n"], row["row"]))
-            reasons = Counter({row[t.REASON]: row["n"] for row in met})
-            most, where = met[0][t.REASON], met[0]["row"]
+            reasons = Counter({row[c.REASON]: row["n"] for row in met})
+            most, where = met[0][c.REASON], met[0]["row"]
             if of == "interactions" and reasons[Reason.NO_USER] < rows:
                 enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
                 guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} leaves them out"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import ibis
 import ibis.expr.types as ir
 
+from crossrec_cli.data.cells import identifier
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.profile import Column, Table
-from crossrec_cli.data.values import identifier
 from crossrec_cli.data.vocabulary import COLUMNS, TEXT, in_order
 
 MANY_TAGS = 100

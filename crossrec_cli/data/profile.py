@@ -12,10 +12,11 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from crossrec_cli.config.data import Csv, Source
-from crossrec_cli.data.engine import DELIMITERS, SOURCE_ROW, Engine, find
+from crossrec_cli.config.source_fields import Csv, Source
+from crossrec_cli.data.cells import identifier, words
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.raw_files import DELIMITERS, SOURCE_ROW, find
 from crossrec_cli.data.sniff import SPREADSHEETS, SURE, TEXT_FILES, layout, suffix_of, time_formats
-from crossrec_cli.data.values import identifier, words
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000

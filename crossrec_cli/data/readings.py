@@ -9,18 +9,10 @@ from typing import Any, Literal
 
 import ibis.expr.types as ir
 
+from crossrec_cli.data.cells import decimal_comma, decimal_evidence, exact_bits, identifier, inexact, moment, number
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.times import CLEAR, DAY_FIRST, MONTH_FIRST, shape_of
-from crossrec_cli.data.values import (
-    decimal_comma,
-    decimal_evidence,
-    exact_bits,
-    identifier,
-    inexact,
-    moment,
-    number,
-)
 from crossrec_cli.errors import InputError
 
 Read = Callable[[ir.Column], ir.Value]

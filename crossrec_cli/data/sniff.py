@@ -14,8 +14,8 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from crossrec_cli.config.data import Csv
-from crossrec_cli.data.engine import COMPRESSED, DELIMITERS
+from crossrec_cli.config.source_fields import Csv
+from crossrec_cli.data.raw_files import COMPRESSED, DELIMITERS
 from crossrec_cli.errors import InputError
 
 TEXT_FILES = (*DELIMITERS, ".txt", ".dat", ".data")

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossrec_cli.config.schema import Runtime
-from crossrec_cli.data.engine import FILE, SOURCE_ROW, Engine, Files
+from crossrec_cli.data.engine import FILE, Engine
+from crossrec_cli.data.raw_files import SOURCE_ROW, RawFiles
 from crossrec_cli.errors import CrossrecError, InputError, UnavailableError
 
 try:
@@ -122,7 +123,7 @@ class SparkEngine(Engine):
         )
         self._spark: SparkSession = connection._session
 
-    def _scan(self, files: Files, offset: int, limit: int | None) -> ir.Table:
+    def _scan(self, files: RawFiles, offset: int, limit: int | None) -> ir.Table:
         try:
             rows = self._parquet(files, offset) if files.form == "parquet" else self._texts(files, offset)
             name = next(self._names)
@@ -131,7 +132,7 @@ class SparkEngine(Engine):
             raise InputError(f"{files.paths[0]}: cannot be read: {_cause(error)}") from None
         return self.connection.table(name)
 
-    def _parquet(self, files: Files, offset: int) -> DataFrame:
+    def _parquet(self, files: RawFiles, offset: int) -> DataFrame:
         base = {"basePath": files.folder} if files.folder else {}
         rows = self._spark.read.options(mergeSchema="true", **base).parquet(*files.paths)
         row = functions.col("_metadata.row_index") + 1
@@ -147,14 +148,14 @@ class SparkEngine(Engine):
             "file_uri", "file_offset", "row_in_file"
         )
 
-    def _texts(self, files: Files, offset: int) -> DataFrame:
+    def _texts(self, files: RawFiles, offset: int) -> DataFrame:
         parts = [self._text(files, path, offset + FILE * nth) for nth, path in enumerate(files.paths)]
         rows = parts[0]
         for part in parts[1:]:
             rows = rows.union(part)
         return rows
 
-    def _text(self, files: Files, path: str, offset: int) -> DataFrame:
+    def _text(self, files: RawFiles, path: str, offset: int) -> DataFrame:
         """A file's rows, numbered by Spark's ids within a partition and by how many rows the partitions before hold."""
         reader = self._spark.read
         if files.columns:

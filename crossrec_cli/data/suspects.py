@@ -9,8 +9,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Data
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.data.clean import Cleaned
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import OWN
@@ -55,35 +55,35 @@ class Suspect:
 
 def guests(engine: Engine, rows: ir.Table, platform: str) -> Iterator[Suspect]:
     """User ids that are many people's, of ``read_interactions``."""
-    rows = rows.drop_null(t.USER_ID)
-    counts = engine.keep(rows.group_by(t.USER_ID).aggregate(n=rows.count()), "interactions")
+    rows = rows.drop_null(c.USER_ID)
+    counts = engine.keep(rows.group_by(c.USER_ID).aggregate(n=rows.count()), "interactions")
     sizes = engine.fetch(counts.aggregate(n=counts["n"].sum(), users=counts.count())).to_pylist()[0]
     total, users = sizes["n"] or 0, max(sizes["users"], 1)
-    name = counts[t.USER_ID].lower()
+    name = counts[c.USER_ID].lower()
     large = (counts["n"] >= LARGE * total) & (counts["n"] * max(users - 1, 1) >= TIMES * (total - counts["n"]))
     named = name.re_search(NOBODY) | (name.re_search(ZERO) & (counts["n"] >= MUCH * total / users))
-    chosen = counts.filter((large & (users > 1)) | named).order_by(ibis.desc("n"), t.USER_ID).limit(MOST)
+    chosen = counts.filter((large & (users > 1)) | named).order_by(ibis.desc("n"), c.USER_ID).limit(MOST)
     for row in engine.fetch(chosen).to_pylist():
         text = (
-            f"user '{row[t.USER_ID]}' has {row['n'] / total:.1%} of the rows and looks like a guest account: leave the "
+            f"user '{row[c.USER_ID]}' has {row['n'] / total:.1%} of the rows and looks like a guest account: leave the "
             "id empty in the export, and these rows are left out"
         )
-        yield Suspect("guest account", platform, row[t.USER_ID], row["n"], text)
+        yield Suspect("guest account", platform, row[c.USER_ID], row["n"], text)
 
 
 def no_products(engine: Engine, rows: ir.Table, cleaned: Cleaned, data: Data, index: int) -> Iterator[Suspect]:
     """Items that look like postage, tests and the like, the most frequent first."""
     platform = data.platforms[index].name
-    own = cleaned.listings.filter(cleaned.listings[t.PLATFORM] == platform).select(OWN, ITEM)
-    own = own.inner_join(cleaned.items.select(ITEM, t.TEXT, t.PRICE), ITEM)
-    bought = rows.group_by(t.ITEM_ID).aggregate(n=rows.count())
-    own = own.left_join(bought, own[OWN] == bought[t.ITEM_ID])
+    own = cleaned.listings.filter(cleaned.listings[c.PLATFORM] == platform).select(OWN, ITEM)
+    own = own.inner_join(cleaned.items.select(ITEM, c.TEXT, c.PRICE), ITEM)
+    bought = rows.group_by(c.ITEM_ID).aggregate(n=rows.count())
+    own = own.left_join(bought, own[OWN] == bought[c.ITEM_ID])
     item_id = own[OWN]
     own = own.select(
         n=own["n"].fill_null(0),
         id=item_id,
-        named=item_id.lower().re_search(NO_PRODUCT) | own[t.TEXT].lower().re_search(NO_PRODUCT).fill_null(False),
-        free=(own[t.PRICE] == 0).fill_null(False),
+        named=item_id.lower().re_search(NO_PRODUCT) | own[c.TEXT].lower().re_search(NO_PRODUCT).fill_null(False),
+        free=(own[c.PRICE] == 0).fill_null(False),
         wordy=~item_id.re_search(r"\d"),
     )
     own = engine.keep(own, "items")
@@ -134,5 +134,5 @@ def descriptions(
     for one in described:
         values = ", ".join(f"'{value}' {rows:,}" for value, rows in one["values"][:3])
         rows = sum(count for _, count in one["values"])
-        text = f"item '{one[t.ITEM_ID]}' has more than one {one['column']}: {values} rows; the first is taken"
-        yield Suspect("described in more than one way", one[t.PLATFORM], one[t.ITEM_ID], rows, text)
+        text = f"item '{one[c.ITEM_ID]}' has more than one {one['column']}: {values} rows; the first is taken"
+        yield Suspect("described in more than one way", one[c.PLATFORM], one[c.ITEM_ID], rows, text)

@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from crossrec_cli.config.values import DIRECTIVE
+from crossrec_cli.config.field_types import DIRECTIVE
 
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH_NUMBERS = [(name, f"{number:02}") for number, name in enumerate(_NAMES, 1)]

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation.ease import ease, ease_cells
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
 from crossrec_cli.models.base import TrainingData, purchases
 from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
-from crossrec_cli.ranking.topk import Scorer
+from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
+from crossrec_cli.ranking.topk import ScoreFunction
 
 LARGEST = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
@@ -67,10 +68,10 @@ class Baseline:
     """A way to rank, with the settings to choose from on validation."""
 
     title: str
-    make: Callable[[Shop, float], Scorer]
+    make: Callable[[Shop, float], ScoreFunction]
     settings: tuple[float, ...] = (0.0,)
 
-    def tuned(self, shop: Shop, quality: Callable[[Scorer], float]) -> tuple[Scorer, float]:
+    def tuned(self, shop: Shop, quality: Callable[[ScoreFunction], float]) -> tuple[ScoreFunction, float]:
         """The setting whose scorer is best, and that setting.
 
         Raises:
@@ -84,7 +85,7 @@ class Baseline:
         return self.make(shop, setting), setting
 
 
-def popularity_scorer(shop: Shop) -> Scorer:
+def popularity_scorer(shop: Shop) -> ScoreFunction:
     """Everybody gets what was bought most in training."""
     scores = torch.from_numpy(_counts(shop).astype(np.float32))
 
@@ -94,7 +95,7 @@ def popularity_scorer(shop: Shop) -> Scorer:
     return score
 
 
-def tag_popularity_scorer(shop: Shop) -> Scorer:
+def tag_popularity_scorer(shop: Shop) -> ScoreFunction:
     """What was bought most by users with the same tags, the mean over a user's tags; without tags, by everybody."""
     training, tags = shop.histories.training, shop.histories.tags
     number = numbered(shop.candidates, len(shop.in_target))
@@ -117,7 +118,7 @@ def tag_popularity_scorer(shop: Shop) -> Scorer:
     return score
 
 
-def knn_scorer(shop: Shop, neighbours: int) -> Scorer:
+def knn_scorer(shop: Shop, neighbours: int) -> ScoreFunction:
     """The items bought most often together with those of the history, by the cosine of their buyers.
 
     Sarwar et al. 2001, https://doi.org/10.1145/371920.372071, with each candidate's nearest items alone.
@@ -140,7 +141,7 @@ def knn_scorer(shop: Shop, neighbours: int) -> Scorer:
     return score
 
 
-def ials_scorer(shop: Shop, alpha: float) -> Scorer:
+def ials_scorer(shop: Shop, alpha: float) -> ScoreFunction:
     """Factors of users and items (Hu, Koren & Volinsky 2008, https://doi.org/10.1109/ICDM.2008.22), by ``implicit``.
 
     Raises:
@@ -167,7 +168,7 @@ def ials_scorer(shop: Shop, alpha: float) -> Scorer:
     return score
 
 
-def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0) -> Scorer:
+def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0) -> ScoreFunction:
     """The linear item-to-item model with a closed form, EASE (Steck 2019, https://arxiv.org/abs/1905.03375).
 
     Args:
@@ -197,7 +198,7 @@ def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0
     return score
 
 
-def weighed(shop: Shop, scorers: Sequence[str]) -> Scorer:
+def weighed(shop: Shop, scorers: Sequence[str]) -> ScoreFunction:
     """Scorers that need no training, later purchases counting more, as validation has it likeliest."""
     fused = Fused.fitted(scorers, shop.before, shop.valid, shop.candidates, shop.mask_seen, shop.seed)
     return fused.refitted(shop.data, shop.seed).among(shop.candidates)

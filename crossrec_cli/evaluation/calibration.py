@@ -10,8 +10,9 @@ import torch
 from scipy.stats import entropy, mannwhitneyu
 
 from crossrec_cli.evaluation.metrics import Floats
-from crossrec_cli.interest.batches import Cases, Histories, Ints
-from crossrec_cli.ranking.topk import Scorer, chunks
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Ints
+from crossrec_cli.ranking.topk import ScoreFunction, chunks
 
 PAIRS = 2_000_000
 """About so many pairs of a user and an item are looked at; more would move neither two numbers nor ten bins."""
@@ -19,7 +20,7 @@ BINS = 10
 
 
 def pairs(
-    scorer: Scorer, histories: Histories, cases: Cases, candidates: Ints, mask_seen: bool
+    scorer: ScoreFunction, histories: Histories, cases: Cases, candidates: Ints, mask_seen: bool
 ) -> tuple[Floats, Floats]:
     """Logits of the items that may be recommended to a case's user, and whether the case asks for them.
 

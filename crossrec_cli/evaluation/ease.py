@@ -6,8 +6,8 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse import csr_array
 
-from crossrec_cli.interest.batches import Ints
 from crossrec_cli.models.base import Floats
+from crossrec_cli.models.ragged import Ints
 
 
 def ease_cells(users: int, items: int, wanted: int) -> int:

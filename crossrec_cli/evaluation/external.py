@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Cases, Histories, Ints, numbered
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Ints, numbered
 from crossrec_cli.ranking.topk import Ranks
 
 LISTS = pa.schema(
     [
-        pa.field(t.USER_ID, pa.string(), nullable=False),
-        pa.field(t.ITEM_ID, pa.string(), nullable=False),
-        pa.field(t.RANK, pa.int64(), nullable=False),  # 1 is best
+        pa.field(c.USER_ID, pa.string(), nullable=False),
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
+        pa.field(c.RANK, pa.int64(), nullable=False),  # 1 is best
     ]
 )
 
@@ -25,16 +27,16 @@ def see_that_they_are_lists(lists: pa.Table, where: str) -> None:
     Raises:
         InputError: if they do not, or two are alike.
     """
-    rank = lists[t.RANK].to_numpy()
+    rank = lists[c.RANK].to_numpy()
     if (rank < 1).any():
         row = int((rank < 1).argmax())
         raise InputError(f"{where}, row {row + 1}: rank is {rank[row]}; it has to be at least 1")
-    user = lists[t.USER_ID].combine_chunks().dictionary_encode().indices.to_numpy()
+    user = lists[c.USER_ID].combine_chunks().dictionary_encode().indices.to_numpy()
     order = np.lexsort((rank, user))
     again = (np.diff(user[order]) == 0) & (np.diff(rank[order]) == 0)
     if again.any():
         row = int(order[1:][again].min())
-        raise InputError(f"{where}, row {row + 1}: user {lists[t.USER_ID][row]} has rank {rank[row]} twice")
+        raise InputError(f"{where}, row {row + 1}: user {lists[c.USER_ID][row]} has rank {rank[row]} twice")
 
 
 def external_ranks(
@@ -66,15 +68,15 @@ def external_ranks(
     case, place = (
         np.where(index < 0, -1, number[index])
         for index, number in (
-            (t.places(lists[t.USER_ID], users[t.USER_ID]), case_of),
-            (t.places(lists[t.ITEM_ID], items[t.ITEM_ID]), place_of),
+            (parquet.places(lists[c.USER_ID], users[c.USER_ID]), case_of),
+            (parquet.places(lists[c.ITEM_ID], items[c.ITEM_ID]), place_of),
         )
     )
     given = histories.items.take(cases.users, cases.history_lengths)
     seen = _cells(given.rows, given.values, items.num_rows) if mask_seen else np.empty(0, np.int64)
     kept = (case >= 0) & (place >= 0)
     kept[kept] = ~np.isin(_cells(case[kept], candidates[place[kept]], items.num_rows), seen)
-    order = np.lexsort((lists[t.RANK].to_numpy()[kept], case[kept]))
+    order = np.lexsort((lists[c.RANK].to_numpy()[kept], case[kept]))
     case, place = case[kept][order], place[kept][order]
     rank = np.arange(len(case)) - np.searchsorted(case, case) + 1
     shown = np.full((cases.count, min(k, len(candidates))), -1)

@@ -18,33 +18,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.config.schema import Evaluate
+from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.evaluation.significance import resamples
-from crossrec_cli.interest.batches import Bools, Ints
+from crossrec_cli.models.dataset import World
+from crossrec_cli.models.ragged import Bools, Ints
 
 PROPENSITY = "propensity"
 REWARDS = ("click", "purchase", "rating")
 REQUIRED = pa.schema(
-    [pa.field(t.USER_ID, pa.string(), nullable=False), pa.field(t.ITEM_ID, pa.string(), nullable=False)]
+    [pa.field(c.USER_ID, pa.string(), nullable=False), pa.field(c.ITEM_ID, pa.string(), nullable=False)]
 )
 OPTIONAL = pa.schema(
     [
         *(pa.field(name, pa.float64()) for name in REWARDS),
-        pa.field(t.RANK, pa.float64(), nullable=False),
+        pa.field(c.RANK, pa.float64(), nullable=False),
         pa.field(PROPENSITY, pa.float64(), nullable=False),
     ]
 )
 
 
 class Judgement(NamedTuple):
-    """A row of ``tables.FEEDBACK``."""
+    """A row of ``schemas.FEEDBACK``."""
 
     reward: str
     segment: str
@@ -82,11 +87,11 @@ class Impressions:
         rewards = [name for name in REWARDS if name in table.column_names]
         if not rewards:
             raise InputError(f"{where}: no column 'click', 'purchase' or 'rating'")
-        if (t.RANK in table.column_names) == (PROPENSITY in table.column_names):
+        if (c.RANK in table.column_names) == (PROPENSITY in table.column_names):
             raise InputError(f"{where}: needs exactly one of the columns 'rank' and 'propensity'")
-        name, told = (t.RANK, "at least 1") if t.RANK in table.column_names else (PROPENSITY, "above 0 and at most 1")
+        name, told = (c.RANK, "at least 1") if c.RANK in table.column_names else (PROPENSITY, "above 0 and at most 1")
         given = table[name].to_numpy()
-        right = (given >= 1) & np.isfinite(given) if name == t.RANK else (given > 0) & (given <= 1)
+        right = (given >= 1) & np.isfinite(given) if name == c.RANK else (given > 0) & (given <= 1)
         wrong = ~right  # nan as well
         if wrong.any():
             row = int(wrong.argmax())
@@ -94,16 +99,16 @@ class Impressions:
         values = {reward: table[reward].to_numpy().astype(np.float64) for reward in rewards}
         for reward, column in values.items():
             _see_that_it_can_be(column, reward, where)
-        user = t.places(table[t.USER_ID], users[t.USER_ID])
-        item = t.places(table[t.ITEM_ID], items[t.ITEM_ID])
+        user = parquet.places(table[c.USER_ID], users[c.USER_ID])
+        item = parquet.places(table[c.ITEM_ID], items[c.ITEM_ID])
         kept = user >= 0
         if not kept.any():
             raise InputError(f"{where}: none of its {len(kept):,} impressions is of a user in the data")
         return cls(
             user[kept],
             item[kept],
-            (1 / given if name == t.RANK else given)[kept],
-            name == t.RANK,
+            (1 / given if name == c.RANK else given)[kept],
+            name == c.RANK,
             {reward: column[kept] for reward, column in values.items()},
         )
 
@@ -171,3 +176,12 @@ def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
     drawn = np.concatenate([(times @ above) / np.maximum(times @ below, 1e-12) for times in resamples(len(above))])
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(above.sum() / below.sum()), float(low), float(high)
+
+
+def read_impressions(chosen: Evaluate, world: World) -> Impressions | None:
+    """What users thought of what they were shown; None where the config names no file."""
+    if not chosen.feedback:
+        return None
+    key = "evaluate.feedback"
+    table = read_file(Path(chosen.feedback), key, REQUIRED, OPTIONAL)
+    return Impressions.of(table, world.users, world.items, f"{key}: {chosen.feedback}")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import CASES, PER_USER
+from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.significance import Difference
 
@@ -56,12 +60,12 @@ class Comparison:
                 "negatives"
             )
         tables = [
-            table.filter(pc.equal(table[t.MODEL], t.CROSSREC))
-            .select([t.USER_ID, measure])
-            .rename_columns([t.USER_ID, name])
+            table.filter(pc.equal(table[c.MODEL], c.CROSSREC))
+            .select([c.USER_ID, measure])
+            .rename_columns([c.USER_ID, name])
             for table, name in ((ours, "ours"), (theirs, "theirs"))
         ]
-        both = tables[0].join(tables[1], t.USER_ID, join_type="inner").sort_by(t.USER_ID)
+        both = tables[0].join(tables[1], c.USER_ID, join_type="inner").sort_by(c.USER_ID)
         if not both.num_rows:
             raise InputError("--against: the two runs have no test user in common")
         mine, before = (both[name].to_numpy() for name in ("ours", "theirs"))
@@ -72,3 +76,67 @@ class Comparison:
         mine, before = mine[paired], before[paired]
         means = float(mine.mean()), float(before.mean())
         return cls(measure, *means, Difference.of(mine, before), tolerance, int((known.any(axis=0) & ~paired).sum()))
+
+
+@dataclass(frozen=True)
+class AgainstEarlier:
+    """An evaluation beside an earlier run's."""
+
+    run_dir: Path
+    """The earlier run's."""
+    comparison: Comparison
+    users: int
+    """All that this run was tested on."""
+    same_test: bool
+    same_evaluation: bool
+
+    @classmethod
+    def of(cls, ours: Artifact, theirs: Artifact, run_dir: Path, tolerance: float) -> AgainstEarlier:
+        """Compare two artifacts of evaluate.
+
+        Args:
+            ours: this run's.
+            theirs: the earlier run's.
+            run_dir: where that is.
+            tolerance: the share of the earlier figure that may be lost.
+
+        Raises:
+            InputError: if they cannot be compared.
+        """
+        now, before = (parquet.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
+        found = cls(
+            run_dir,
+            Comparison.of(now, before, deciding(now), tolerance),
+            len(now[c.USER_ID].unique()),
+            ours.manifest.inputs[CASES] == theirs.manifest.inputs[CASES],
+            ours.manifest.id == theirs.manifest.id,
+        )
+        if found.comparison.unpaired and found.same_test:
+            raise InputError(
+                f"{found.odd}, on the same test; evaluate both with the same evaluate.mask_seen, or retrain"
+            )
+        return found
+
+    @property
+    def odd(self) -> str:
+        """How many users have a figure in only one of the runs."""
+        pair = self.comparison
+        return (
+            f"--against: {pair.unpaired:,} of {pair.difference.users + pair.unpaired:,} users have {pair.measure} in "
+            f"only one of this run and {self.run_dir}"
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Both figures, and the difference with its 95 % interval."""
+        pair, change = self.comparison, self.comparison.difference
+        return (
+            f"{pair.measure} {pair.ours:.4f}, {pair.theirs:.4f} in {self.run_dir}: {change.mean:+.4f} "
+            f"({change.low:+.4f} to {change.high:+.4f}) over {change.users:,} users"
+        )
+
+    @property
+    def loss(self) -> str:
+        """The sentence of a run that ranks worse."""
+        share = f"{self.comparison.tolerance:.0%}"
+        return f"{self.sentence}, worse by more than chance and the {share} of evaluate.tolerance"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from crossrec_cli.evaluation.metrics import Floats, name
-from crossrec_cli.interest.batches import Bools, Ints, Ragged
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 
 LISTS_TOGETHER = 1024
 """Lists whose texts are held at once: 80 MB at 50 items each."""
@@ -19,7 +19,7 @@ SMOOTHING = 0.01
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class CandidateFacts:
     """What is known of the C candidates, in their order."""
 
     embeddings: npt.NDArray[np.float32]

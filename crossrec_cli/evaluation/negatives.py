@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.errors import InputError
-from crossrec_cli.interest.batches import Cases, Ints, Ragged, numbered
+from crossrec_cli.models.histories import Cases
+from crossrec_cli.models.ragged import Ints, Ragged, numbered
 from crossrec_cli.ranking.topk import Listed
 
 NEGATIVES = pa.schema(
     [
-        pa.field(t.USER_ID, pa.string(), nullable=False),
-        pa.field(t.ITEM_ID, pa.string(), nullable=False),
+        pa.field(c.USER_ID, pa.string(), nullable=False),
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
     ]
 )
 
@@ -34,14 +36,14 @@ def negatives_of(
     Raises:
         InputError: if a case has no candidate.
     """
-    user, item = t.places(table[t.USER_ID], users[t.USER_ID]), t.places(table[t.ITEM_ID], items[t.ITEM_ID])
+    user, item = parquet.places(table[c.USER_ID], users[c.USER_ID]), parquet.places(table[c.ITEM_ID], items[c.ITEM_ID])
     case = np.where(user < 0, -1, numbered(cases.users, users.num_rows)[user])
     column = np.where(item < 0, -1, numbered(candidates, items.num_rows)[item])
     kept = (case >= 0) & (column >= 0)
     pairs = np.unique(case[kept] * len(candidates) + column[kept])
     lengths = np.bincount(pairs // len(candidates), minlength=cases.count)
     if without := int((lengths == 0).sum()):
-        first = users[t.USER_ID][int(cases.users[lengths.argmin()])]
+        first = users[c.USER_ID][int(cases.users[lengths.argmin()])]
         raise InputError(
             f"{where}: names no item of the target for the test user '{first}', and for {without:,} of "
             f"{cases.count:,} test users in all; each of them needs some"

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Bools, Ints
 
-ALL = t.ALL
+ALL = c.ALL
 LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6+": (6, 2**31)}
 """Target interactions that are given."""
 
@@ -46,7 +47,7 @@ def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Bools
         cases: what is asked.
     """
     rows, wanted = cases.truth.rows, cases.truth.values
-    paths, languages = (items[name].to_pylist() for name in (t.CATEGORY, t.LANGUAGE))
+    paths, languages = (items[name].to_pylist() for name in (c.CATEGORY, c.LANGUAGE))
     categories = [
         (int(row), paths[item].partition(" > ")[0]) for row, item in zip(rows, wanted, strict=True) if paths[item]
     ]
@@ -57,7 +58,7 @@ def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Bools
 
 def described_users(users: pa.Table, who: Ints) -> dict[str, Bools]:
     """By platform and tag, for each of these users, given by their indices; bool (who,)."""
-    platforms, tags = (users[name].to_pylist() for name in (t.PLATFORM, t.TAGS))
+    platforms, tags = (users[name].to_pylist() for name in (c.PLATFORM, c.TAGS))
     platform = [(row, platforms[user]) for row, user in enumerate(who) if platforms[user]]
     tag = [(row, tag) for row, user in enumerate(who) for tag in tags[user]]
     return _parts("platform", platform, len(who)) | _parts("tag", tag, len(who))

@@ -11,20 +11,29 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import (
+    ADDED,
+    FINETUNE,
+    INTERACTIONS,
+    ITEM_VECTORS,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    TAG_NAMES,
+)
 from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.config.schema import Config
-from crossrec_cli.encoder.locate import PACKAGES
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.export.folder import GRAPH
-from crossrec_cli.models import neural
-from crossrec_cli.report.page import Table, markdown_table, markdown_text
-from crossrec_cli.stages import ADDED, FINETUNE, INTERACTIONS, ITEM_VECTORS, PREPROCESS, PRETRAIN_ADAPT, TAG_NAMES
-from crossrec_cli.stages.load import World
-from crossrec_cli.verdict import behind
-from crossrec_cli.verdict.facts import CROSSREC, Facts
-from crossrec_cli.verdict.page import FEW, TITLE, sections, verdict
-from crossrec_cli.verdict.words import SMALL, figure, gain, listed, measure
+from crossrec_cli.models.dataset import World
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.report import appendix
+from crossrec_cli.report.facts import CROSSREC, Facts
+from crossrec_cli.report.formatting import SMALL, figure, gain, listed, measure
+from crossrec_cli.report.page import FEW, TITLE, sections, verdict
+from crossrec_cli.report.render import PageTable, markdown_table, markdown_text
+from crossrec_cli.text.find import PACKAGES
 
 SHOWN = 3
 """So many items are bought by the user of the example."""
@@ -98,9 +107,9 @@ def _shares(finetuned: Manifest) -> str:
 
 def _use(config: Config, inputs: Mapping[str, Path], world: World) -> str:
     """The command, the lines of Python, and what goes into the graph."""
-    popularity, ids = world.histories.domain.popularity, world.items[t.ITEM_ID]
+    popularity, ids = world.histories.domain.popularity, world.items[c.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user, tags = shlex.quote(world.users[t.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
+    user, tags = shlex.quote(world.users[c.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
     files = [inputs[file].name for file in (ITEM_VECTORS, ADDED) if file in inputs]
     snippet = SNIPPET.format(files=files, graph=GRAPH, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
@@ -135,7 +144,7 @@ Time and memory grow with the users of a call: ask for some at a time."""
 def _measured(facts: Facts) -> list[str]:
     """The test's figures, and what the page says of them."""
     titled = {section.title: section for section in sections(facts)}
-    others, scores = titled["Beside other ways"], behind.scores(facts)
+    others, scores = titled["Beside other ways"], appendix.scores(facts)
     (groups,) = titled["For whom?"].tables
     large = replace(groups, rows=[row for row in groups.rows if not row[0].endswith(FEW)])
     return [
@@ -153,11 +162,11 @@ def _measured(facts: Facts) -> list[str]:
     ]
 
 
-def _beside_others(facts: Facts) -> Table:
+def _beside_others(facts: Facts) -> PageTable:
     """Every model's figures with their intervals, and what crossrec gains over it."""
     hit = next(name for _, _, name in facts.figures if name.startswith("hr"))
     models = sorted(
-        {model for _, model, _ in facts.figures}, key=lambda model: -facts.figures[ALL, model, facts.ndcg][t.VALUE]
+        {model for _, model, _ in facts.figures}, key=lambda model: -facts.figures[ALL, model, facts.ndcg][c.VALUE]
     )
     rows = [
         [
@@ -168,19 +177,19 @@ def _beside_others(facts: Facts) -> Table:
         for model in models
     ]
     names = [f"{measure(name)}@{facts.k} (95 %)" for name in (facts.ndcg, hit)]
-    users = facts.figures[ALL, CROSSREC, facts.ndcg][t.N]
-    return Table(f"Test, {users:,} users", ["model", *names, f"crossrec's gain in {measure(facts.ndcg)}"], rows)
+    users = facts.figures[ALL, CROSSREC, facts.ndcg][c.N]
+    return PageTable(f"Test, {users:,} users", ["model", *names, f"crossrec's gain in {measure(facts.ndcg)}"], rows)
 
 
 def _with_interval(facts: Facts, model: str, name: str) -> str:
     row = facts.figures[ALL, model, name]
-    return f"{figure(row[t.VALUE], 4)} ({figure(row[t.LOW], 4)} to {figure(row[t.HIGH], 4)})"
+    return f"{figure(row[c.VALUE], 4)} ({figure(row[c.LOW], 4)} to {figure(row[c.HIGH], 4)})"
 
 
-def _reliability(facts: Facts) -> Table:
+def _reliability(facts: Facts) -> PageTable:
     bins = facts.calibration.to_pylist()
     rows = [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]
-    return Table("Scores, and who bought", ["score", "bought", "pairs"], rows)
+    return PageTable("Scores, and who bought", ["score", "bought", "pairs"], rows)
 
 
 def _limits(config: Config) -> str:
@@ -203,11 +212,11 @@ def _limits(config: Config) -> str:
 
 def _days(interactions: Path) -> str:
     """The first and the last day of what users did."""
-    ends = pc.min_max(t.read_table(interactions, [t.TIMESTAMP])[t.TIMESTAMP]).as_py()
+    ends = pc.min_max(parquet.read_table(interactions, [c.TIMESTAMP])[c.TIMESTAMP]).as_py()
     return f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}" if ends["min"] else "not known, only an order"
 
 
-def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days: str) -> list[Table]:
+def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days: str) -> list[PageTable]:
     """Data, language model, settings and versions."""
     counts, encoder, interest = made[PREPROCESS].summary, config.encoder, config.interest
     package = PACKAGES.get(encoder.model)
@@ -221,7 +230,7 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
         ["users", f"{world.users.num_rows:,}"],
         *(
             [domain, f"{counts[f'{domain}_interactions']:,} interactions with {counts[f'{domain}_items']:,} items"]
-            for domain in (t.SOURCE, t.TARGET)[config.domains.same :]
+            for domain in (c.SOURCE, c.TARGET)[config.domains.same :]
         ),
         ["days", days],
         ["split", config.split.strategy],
@@ -241,9 +250,9 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
     ]
     settings = [
         ["scorers", _shares(made[FINETUNE])],
-        *(trained if neural.NAME in interest.scorers else []),
+        *(trained if neural_scorer.NAME in interest.scorers else []),
         ["seed", str(config.seed)],
     ]
     versions = [list(pair) for pair in made[FINETUNE].versions.items()]
     named = {"Data": data, "Language model": model, "Settings": settings, "Versions": versions}
-    return [Table(title, ["", ""], rows, words=True) for title, rows in named.items()]
+    return [PageTable(title, ["", ""], rows, words=True) for title, rows in named.items()]

@@ -20,11 +20,11 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from crossrec_cli.interest.model import UserEncoder
 from crossrec_cli.models.base import SMALLEST_WEIGHT, Floats, HistoryFeature, Scorer
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS
-from crossrec_cli.models.neural import NeuralFeature
+from crossrec_cli.models.neural.neural_scorer import NeuralFeature
+from crossrec_cli.models.neural.tower import UserEncoder
 from crossrec_cli.models.popularity import ItemFact, TagSales
 
 OPSET = 20

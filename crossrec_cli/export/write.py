@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from crossrec_cli import runtime
+from crossrec_cli.artifacts.files import FINETUNE, RECOMMEND, TAG_NAMES
+from crossrec_cli.artifacts.job import Summary
 from crossrec_cli.artifacts.store import (
     MANIFEST,
     Artifact,
@@ -37,12 +38,12 @@ from crossrec_cli.export.folder import (
     named_files,
 )
 from crossrec_cli.export.graph import write_graph
+from crossrec_cli.models.dataset import load_fused, load_world
 from crossrec_cli.pipeline.current import read_by
+from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME, stage_of
-from crossrec_cli.reporting import Reporter
-from crossrec_cli.stages import FINETUNE, RECOMMEND, TAG_NAMES, Summary
-from crossrec_cli.stages.load import load_fused, load_world
-from crossrec_cli.verdict.facts import Facts
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.progress import Reporter
 
 OF_SERVING = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
 """What ``crossrec recommend --from`` adds to an export."""
@@ -93,11 +94,11 @@ def _fill(
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
     config = load_config(draft / CONFIG_FILE, _copied(draft, config))
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
-    runtime.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
+    device.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
     report.say("writing the scorers as ONNX")
     write_graph(draft / GRAPH, load_fused(inputs, config.interest), pq.read_metadata(inputs[TAG_NAMES]).num_rows)
     world = load_world(inputs)
-    facts = Facts.read(Store(config.run_path), config.report)
+    facts = read_facts(Store(config.run_path), config.report)
     if facts is None:
         report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
     text = card(config, inputs, world, [artifact.manifest for artifact in made.values()], facts)

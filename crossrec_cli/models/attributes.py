@@ -7,8 +7,8 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.data.values import PATH
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.data.cells import PATH
 from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, whole_and_target
 from crossrec_cli.models.terms import Terms
 
@@ -28,7 +28,7 @@ def place(scorer: Scorer, new: NewItems) -> Matrix:
 
 
 def _lists(items: pa.Table) -> Iterator[Iterator[str]]:
-    columns = (items[name].to_pylist() for name in (t.BRAND, t.CATEGORY, t.PRICE_BAND))
+    columns = (items[name].to_pylist() for name in (c.BRAND, c.CATEGORY, c.PRICE_BAND))
     return (values(*row) for row in zip(*columns, strict=True))
 
 

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_array, diags_array, vstack
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Bools, Histories, Ints, Ragged
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.models.histories import Histories
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.whitening import Whitening
 
 Floats = npt.NDArray[np.float32]
@@ -38,7 +39,7 @@ class TrainingData:
 
     histories: Histories
     items: pa.Table
-    """Rows of ``tables.ITEMS``."""
+    """Rows of ``schemas.ITEMS``."""
     embeddings: Floats
     """What the language model makes of the items' texts, (I, width); zeros where there is no text."""
     times: Ints | None = None
@@ -75,7 +76,7 @@ class NewItems:
     """Items that came after training."""
 
     items: pa.Table
-    """Rows of ``tables.ITEMS``, n of them."""
+    """Rows of ``schemas.ITEMS``, n of them."""
     texts: Floats
     """As ``TrainingData.texts``, (n, r)."""
     known: KnownTexts | None
@@ -84,7 +85,7 @@ class NewItems:
     @property
     def is_target(self) -> Bools:
         """Which of them are to be recommended, (n,)."""
-        return np.array([name == t.TARGET for name in self.items[t.DOMAIN].to_pylist()], bool)
+        return np.array([name == c.TARGET for name in self.items[c.DOMAIN].to_pylist()], bool)
 
 
 class Feature(Protocol):

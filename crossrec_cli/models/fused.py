@@ -18,7 +18,6 @@ import torch
 from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Bools, Cases, Ints, Ragged
 from crossrec_cli.models.base import (
     Feature,
     Floats,
@@ -32,7 +31,9 @@ from crossrec_cli.models.base import (
     scaled_rows,
 )
 from crossrec_cli.models.fusion import Fusion, Questions, fit, group_of
+from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.popularity import sales
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import PLACE, SCORERS, choose
 from crossrec_cli.models.whitening import Whitening
 
@@ -129,7 +130,7 @@ class Fused:
         """Each scorer's vectors of items that came after training.
 
         Args:
-            items: rows of ``tables.ITEMS``, n of them.
+            items: rows of ``schemas.ITEMS``, n of them.
             embeddings: of their texts, (n, width).
         """
         known = None if self.text_vectors is None else KnownTexts(self.text_vectors, self.is_target)
@@ -180,7 +181,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class FusedAmong:
-    """Scores candidates: a ``ranking.topk.Scorer``."""
+    """Scores candidates: a ``ranking.topk.ScoreFunction``."""
 
     fused: Fused
     vectors: list[Matrix]

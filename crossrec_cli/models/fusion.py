@@ -17,8 +17,9 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.special
 
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
 from crossrec_cli.models.base import Feature, Floats, Scorer, products, row_products
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 
 GROUPS = (0, 1, 3, 6)
 """The least target purchases of each group of users."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.interest.batches import Bools
 from crossrec_cli.models.base import (
     Floats,
     HistoryFeature,
@@ -23,6 +22,7 @@ from crossrec_cli.models.base import (
     scaled_columns,
     trained_purchases,
 )
+from crossrec_cli.models.ragged import Bools
 
 NAME = "linear"
 SOURCE_WEIGHT = 0.3

@@ -16,13 +16,15 @@ import safetensors.numpy
 from safetensors import SafetensorError
 from scipy.sparse import csr_array
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
-from crossrec_cli.models import neural, popularity
+from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.scorers import features_of
 from crossrec_cli.models.whitening import Whitening
 
@@ -31,7 +33,7 @@ WIDTH = b"width"
 
 
 @dataclass(frozen=True)
-class Files:
+class ModelFiles:
     """Where a fused model is."""
 
     vectors: Path
@@ -40,26 +42,28 @@ class Files:
     terms: Path
 
 
-def save(fused: Fused, items: pa.Table, files: Files) -> None:
-    """Write a model of these items, rows of ``tables.ITEMS``."""
+def save(fused: Fused, items: pa.Table, files: ModelFiles) -> None:
+    """Write a model of these items, rows of ``schemas.ITEMS``."""
     vectors = {scorer.name: scorer.item_vectors for scorer in fused.scorers}
-    write_vectors(files.vectors, items.select([t.ITEM_INDEX, t.ITEM_ID, t.DOMAIN]), vectors)
-    t.write_table(files.fusion, t.FUSION, _fusion_columns(fused))
+    write_vectors(files.vectors, items.select([c.ITEM_INDEX, c.ITEM_ID, c.DOMAIN]), vectors)
+    parquet.write_table(files.fusion, schemas.FUSION, _fusion_columns(fused))
     state = {f"{one.name}/{name}": array for one in fused.scorers for name, array in one.state.items()}
     state |= {"whitening/mean": fused.whitening.mean, "whitening/matrix": fused.whitening.matrix}
     safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, files.weights)
     terms = [(one.name, term) for one in fused.scorers for term in one.terms]
-    t.write_table(files.terms, t.TERMS, {t.SCORER: [name for name, _ in terms], t.TERM: [term for _, term in terms]})
+    parquet.write_table(
+        files.terms, schemas.TERMS, {c.SCORER: [name for name, _ in terms], c.TERM: [term for _, term in terms]}
+    )
 
 
-def load(files: Files, added: Path | None, interest: Interest) -> Fused:
+def load(files: ModelFiles, added: Path | None, interest: Interest) -> Fused:
     """Read a model, and the items that were added to it.
 
     Raises:
         ArtifactError: if a file cannot be read, or is of another model.
     """
-    table, terms = t.read_table(files.fusion), t.read_table(files.terms)
-    names = list(dict.fromkeys(name for name in table[t.SCORER].to_pylist() if name))
+    table, terms = parquet.read_table(files.fusion), parquet.read_table(files.terms)
+    names = list(dict.fromkeys(name for name in table[c.SCORER].to_pylist() if name))
     is_target, vectors = read_vectors(files.vectors, names)
     try:
         state = safetensors.numpy.load_file(files.weights)
@@ -71,8 +75,8 @@ def load(files: Files, added: Path | None, interest: Interest) -> Fused:
         scorers = []
         for name in names:
             own = {key.partition("/")[2]: array for key, array in state.items() if key.startswith(f"{name}/")}
-            its_terms = terms[t.TERM].filter(pa.compute.equal(terms[t.SCORER], name)).to_pylist()
-            rows = table.filter(pa.compute.equal(table[t.SCORER], name)).to_pylist()
+            its_terms = terms[c.TERM].filter(pa.compute.equal(terms[c.SCORER], name)).to_pylist()
+            rows = table.filter(pa.compute.equal(table[c.SCORER], name)).to_pylist()
             features = _features(name, vectors[name], own, is_target, rows, interest)
             scorers.append(Scorer(name, vectors[name], features, own, its_terms))
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
@@ -84,7 +88,9 @@ def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) ->
     """Some columns of the items, and behind them each scorer's vectors."""
     for name, matrix in vectors.items():
         if isinstance(matrix, np.ndarray):
-            items = items.append_column(f"{name}_vector", t.vector_column(np.ascontiguousarray(matrix, np.float32)))
+            items = items.append_column(
+                f"{name}_vector", parquet.vector_column(np.ascontiguousarray(matrix, np.float32))
+            )
             continue
         offsets = pa.array(matrix.indptr.astype(np.int32))
         values = pa.ListArray.from_arrays(offsets, pa.array(matrix.data.astype(np.float32)))
@@ -97,7 +103,7 @@ def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) ->
 
 def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Matrix]]:
     """Which items are to be recommended, bool (I,), and each scorer's vectors, (I, d)."""
-    table = t.read_table(path)
+    table = parquet.read_table(path)
     found: dict[str, Matrix] = {}
     for name in names:
         if f"{name}_vector" not in table.column_names:
@@ -110,7 +116,7 @@ def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Ma
         indices = table[f"{name}_terms"].combine_chunks()
         cells = (column.flatten().to_numpy(), indices.flatten().to_numpy(), column.offsets.to_numpy())
         found[name] = csr_array(cells, shape=(len(column), int(metadata[WIDTH])))
-    return np.array([domain == t.TARGET for domain in table[t.DOMAIN].to_pylist()], bool), found
+    return np.array([domain == c.TARGET for domain in table[c.DOMAIN].to_pylist()], bool), found
 
 
 def _fusion_columns(fused: Fused) -> dict[str, list[object]]:
@@ -124,17 +130,17 @@ def _fusion_columns(fused: Fused) -> dict[str, list[object]]:
         rows += [
             (scorer, feature.name, decay, least, weight, spread) for least, weight in zip(GROUPS, weights, strict=True)
         ]
-    rows += [(None, t.SHIFT, None, least, shift, None) for least, shift in zip(GROUPS, fused.fusion.shift, strict=True)]
-    return dict(zip(t.FUSION.names, map(list, zip(*rows, strict=True)), strict=True))
+    rows += [(None, c.SHIFT, None, least, shift, None) for least, shift in zip(GROUPS, fused.fusion.shift, strict=True)]
+    return dict(zip(schemas.FUSION.names, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def _fusion(table: pa.Table) -> Fusion:
     rows = table.to_pylist()
-    of_features = [row for row in rows if row[t.SCORER]]
-    names = tuple(dict.fromkeys(row[t.FEATURE] for row in of_features))
-    weights = np.array([row[t.WEIGHT] for row in of_features], np.float32).reshape(len(names), len(GROUPS)).T
-    spread = np.array([row[t.SPREAD] for row in of_features][:: len(GROUPS)], np.float32)
-    shift = np.array([row[t.WEIGHT] for row in rows if not row[t.SCORER]], np.float32)
+    of_features = [row for row in rows if row[c.SCORER]]
+    names = tuple(dict.fromkeys(row[c.FEATURE] for row in of_features))
+    weights = np.array([row[c.WEIGHT] for row in of_features], np.float32).reshape(len(names), len(GROUPS)).T
+    spread = np.array([row[c.SPREAD] for row in of_features][:: len(GROUPS)], np.float32)
+    shift = np.array([row[c.WEIGHT] for row in rows if not row[c.SCORER]], np.float32)
     return Fusion(names, np.ascontiguousarray(weights), shift, spread)
 
 
@@ -147,9 +153,9 @@ def _features(
     interest: Interest,
 ) -> list[Feature]:
     """A scorer's features with the decays that were chosen."""
-    if name == neural.NAME:
-        return [neural.restored(np.asarray(vectors), state, is_target, interest)]
-    decays = {str(row[t.FEATURE]): row[t.DECAY] for row in rows}
+    if name == neural_scorer.NAME:
+        return [neural_scorer.restored(np.asarray(vectors), state, is_target, interest)]
+    decays = {str(row[c.FEATURE]): row[c.DECAY] for row in rows}
     facts = [one for one in decays if one != popularity.TAG_SALES]
     return [
         feature.with_decay(float(str(decays[feature.name]))) if isinstance(feature, HistoryFeature) else feature

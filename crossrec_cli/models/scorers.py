@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from crossrec_cli.interest.batches import Bools
-from crossrec_cli.models import attributes, linear, neighbours, neural, popularity, text, words
+from crossrec_cli.models import attributes, linear, neighbours, popularity, text, words
 from crossrec_cli.models.base import Feature, HistoryFeature, Matrix, NewItems, Scorer, TrainingData, whole_and_target
 from crossrec_cli.models.fusion import Questions, log_loss
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.ragged import Bools
 
 DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
 """How much a purchase may count beside the next one."""
@@ -37,7 +38,7 @@ PLACE: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
     popularity.NAME: popularity.place,
     neighbours.NAME: neighbours.place,
     linear.NAME: linear.place,
-    neural.NAME: neural.place,
+    neural_scorer.NAME: neural_scorer.place,
 }
 """Each gives the vectors of items that came after training."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 
 Floats = npt.NDArray[np.float32]
 WIDTH = 256
@@ -62,8 +62,8 @@ class Whitening:
         return found
 
     def directions(self, embeddings: Floats, items: pa.Table) -> Floats:
-        """The same with rows of length 1; zeros for items, rows of ``tables.ITEMS``, that have no text."""
+        """The same with rows of length 1; zeros for items, rows of ``schemas.ITEMS``, that have no text."""
         white = self(embeddings)
         length = np.maximum(np.linalg.norm(white, axis=1), 1e-12)
-        white *= (items[t.TEXT].is_valid().to_numpy() / length).astype(np.float32)[:, None]
+        white *= (items[c.TEXT].is_valid().to_numpy() / length).astype(np.float32)[:, None]
         return white

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, whole_and_target
 from crossrec_cli.models.terms import Terms
 
@@ -31,7 +31,7 @@ def place(scorer: Scorer, new: NewItems) -> Matrix:
 
 
 def _lists(items: pa.Table) -> Iterator[Iterator[str]]:
-    return (terms(text or "") for text in items[t.TEXT].to_pylist())
+    return (terms(text or "") for text in items[c.TEXT].to_pylist())
 
 
 def terms(text: str) -> Iterator[str]:

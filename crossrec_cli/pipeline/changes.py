@@ -11,8 +11,8 @@ from typing import Any
 from crossrec_cli import __version__
 from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.secrets import mask
 from crossrec_cli.pipeline.table import Stage
-from crossrec_cli.reporting import mask
 
 
 @dataclass(frozen=True)

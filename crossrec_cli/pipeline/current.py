@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from crossrec_cli.artifacts.files import ADDED, ADDITIONS
 from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, out_of_date
 from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage, language_model
-from crossrec_cli.reporting import Reporter, Silent
-from crossrec_cli.stages import ADDED, ADDITIONS
+from crossrec_cli.runtime.progress import Reporter, Silent
 
 
 def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]:

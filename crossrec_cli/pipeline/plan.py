@@ -12,7 +12,7 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, changes
 from crossrec_cli.pipeline.current import beside
 from crossrec_cli.pipeline.table import STAGES, Stage
-from crossrec_cli.reporting import Silent
+from crossrec_cli.runtime.progress import Silent
 
 RUNS: Final = "runs"
 MAY_RUN: Final = "may run"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossrec_cli import distributed
+from crossrec_cli.artifacts.files import ADDED, ADDITIONS, UPDATED
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.artifacts.store import Artifact, Store, describe_files
 from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.schema import Config
@@ -17,8 +18,8 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import Basis, basis_of, out_of_date
 from crossrec_cli.pipeline.current import additions, beside, read_by
 from crossrec_cli.pipeline.table import BY_NAME, SHARED, STAGES, Stage
-from crossrec_cli.reporting import Reporter, Silent
-from crossrec_cli.stages import ADDED, ADDITIONS, UPDATED, Job
+from crossrec_cli.runtime import distributed
+from crossrec_cli.runtime.progress import Reporter, Silent
 
 
 @dataclass(frozen=True)

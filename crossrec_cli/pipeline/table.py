@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrec_cli import stages
-from crossrec_cli.artifacts.store import Artifact, hash_file
-from crossrec_cli.config.schema import Config
-from crossrec_cli.encoder.locate import fingerprint, locate
-from crossrec_cli.errors import InputError
-from crossrec_cli.interrupts import whole
-from crossrec_cli.stages import (
+from crossrec_cli.artifacts.files import (
     ADAPTED,
     ADDED,
     ADDITIONS,
@@ -37,12 +32,17 @@ from crossrec_cli.stages import (
     TUNE,
     UPDATED,
     USERS,
-    Job,
 )
+from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.artifacts.store import Artifact, hash_file
+from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import InputError
+from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.text.find import fingerprint, locate
 
 
 def _data_files(config: Config) -> dict[str, str]:
-    from crossrec_cli.data.engine import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
+    from crossrec_cli.data.raw_files import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
 
     paths = sorted({path for source in config.data.sources for path in input_files(source.path)})
     now = datetime.now(UTC).isoformat()  # what a network holds may change unseen, so it is read again each time
@@ -100,7 +100,7 @@ class Stage:
     outside: Callable[[Config], dict[str, str]] = _nothing
     """Its files from outside the run directory, with the hash of their content; looked at when it is to run."""
     reads_if_there: tuple[str, ...] = ()
-    """Files, as stage/name, that the same earlier stages do not always write, or that ``items`` has perhaps left."""
+    """Files, as stage/name, that the same stages do not always write, or that ``added-items`` has perhaps left."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -126,11 +126,11 @@ class Stage:
         """Whether a config field, given with its index where it stands in a list, is among those it depends on."""
         return any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in self.fields)
 
-    def run(self, job: Job, **more: Any) -> stages.Summary:
-        """Do the work; ``items`` is told more than its job. Only now is the stage's code imported."""
+    def run(self, job: Job, **more: Any) -> Summary:
+        """Do the work; ``added-items`` is given more than its job. Only now is the stage's code imported."""
         with whole():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
-        summary: stages.Summary = module.run(job, **more)
+        summary: Summary = module.run(job, **more)
         return summary
 
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from crossrec_cli.interest.batches import Bools, Cases, Histories, Ints, Ragged, numbered
-from crossrec_cli.reporting import Advance
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
+from crossrec_cli.runtime.progress import Advance
 
 CHUNK_CELLS = 2**23
 """Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""
@@ -22,7 +23,7 @@ SPAN = 64
 """Neighbouring candidates of which the best is looked for first."""
 
 
-class Scorer(Protocol):
+class ScoreFunction(Protocol):
     """Anything that scores candidate items for users."""
 
     def __call__(self, histories: Ragged, tags: Ragged) -> Tensor:
@@ -42,7 +43,7 @@ class Chunk:
 
 
 def chunks(
-    scorer: Scorer,
+    scorer: ScoreFunction,
     histories: Histories,
     users: Ints,
     lengths: Ints,
@@ -96,7 +97,7 @@ class Ranks:
 
 
 def ranked(
-    scorer: Scorer,
+    scorer: ScoreFunction,
     histories: Histories,
     cases: Cases,
     candidates: Ints,

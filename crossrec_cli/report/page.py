@@ -1,235 +1,221 @@
-"""One self-contained HTML file from text, tables and charts, for screen, phone and paper.
-
-Its script is Vega's, inlined, and its policy forbids the browser to load anything. Every colour stands once, as a CSS
-variable with its light and its dark value; the charts are drawn in these, so that they follow without being drawn
-again. What comes from data is escaped here and nowhere else.
-"""
+"""The page that a team decides from: is it better than what we have, for whom, at what cost, and can I believe it?"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from html import escape
-from importlib.metadata import version
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
 
-import altair as alt
-import vl_convert
-from platformdirs import user_cache_path
+import pyarrow as pa
 
-_STYLE = """
-:root { color-scheme: light dark;
-  --paper: light-dark(#ffffff, #15181c); --ink: light-dark(#1b1f24, #e6e8eb);
-  --muted: light-dark(#57606a, #a3acb6); --line: light-dark(#d5dae0, #383e46);
-  --series-1: light-dark(#0072b2, #56b4e9); --series-2: light-dark(#d55e00, #e69f00);
-  --series-3: light-dark(#008f68, #2bc299); --series-4: light-dark(#aa4499, #e08fc1);
-  --series-5: light-dark(#8a6d00, #f0e442); --series-6: light-dark(#333f48, #c3cad1);
-  --series-7: light-dark(#8585f5, #8a6fe8); }
-body { margin: 0 auto; padding: 1.5rem 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1, h2 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; }
-p { max-width: 42rem; }
-.lead { font-size: 1.15rem; }
-.table { overflow-x: auto; margin: 1.5rem 0; }
-table { min-width: 16rem; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; }
-th, td { padding: .25rem 0 .25rem 1rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
-th:first-child { padding-left: 0; text-align: left; }
-th[scope=row] { color: inherit; white-space: normal; min-width: 8.5rem; max-width: 18rem; }
-.words th[scope=row] { min-width: 1.5rem; max-width: none; overflow-wrap: normal; }
-.words th, .words td { text-align: left; white-space: normal; vertical-align: top; }
-figure { margin: 2rem 0; break-inside: avoid; }
-figcaption { max-width: 42rem; margin-bottom: .5rem; color: var(--muted); }
-figcaption b { display: block; font-weight: 600; color: var(--ink); }
-.chart { width: 100%; }
-.chart svg { display: block; max-width: 100%; height: auto; }
-#vg-tooltip-element.vg-tooltip { background: var(--paper); color: var(--ink); border-color: var(--line); }
-#vg-tooltip-element.vg-tooltip td.key { color: var(--muted); }
-#vg-tooltip-element.vg-tooltip td { border: 0; }
-@media (max-width: 30rem) { table { font-size: .875rem; } }
-@media print { :root { color-scheme: light; } body { padding: 0; max-width: none; font-size: 10pt; }
-  .table { overflow: visible; } h2, caption, figcaption { break-after: avoid; } tr { break-inside: avoid; } }
-"""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
-"""Vega compiles a chart's expressions, hence eval; a label is data and never reaches it."""
-_SCRIPT = """
-const {specs, options} = JSON.parse(document.getElementById("specs").textContent);
-document.querySelectorAll(".chart").forEach((chart, place) => vegaEmbed(chart, specs[place], options));
-"""
-_INK, _MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
-_OPTIONS: dict[str, Any] = {
-    "actions": False,
-    "renderer": "svg",  # CSS variables reach it, and paper gets it sharp
-    "config": {
-        "background": None,
-        "font": "system-ui, sans-serif",
-        "view": {"stroke": None},
-        "range": {"category": [f"var(--series-{number})" for number in range(1, 8)]},
-        "axis": {
-            "labelColor": _MUTED,
-            "titleColor": _MUTED,
-            "titleFontWeight": "normal",
-            "domainColor": _LINE,
-            "tickColor": _LINE,
-            "gridColor": _LINE,
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "labelLimit": 130,
-            "labelSeparation": 8,
-        },
-        "axisX": {"grid": False},
-        "legend": {
-            "orient": "top",
-            "columns": 2,  # a phone's width holds two
-            "labelColor": _INK,
-            "labelFontSize": 12,
-            "labelLimit": 120,
-            "title": None,
-        },
-        "text": {"color": _INK},
-    },
-}
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.evaluation.segments import ALL
+from crossrec_cli.report import appendix, charts, quality_page
+from crossrec_cli.report.facts import CROSSREC, Facts, Row
+from crossrec_cli.report.formatting import NONE, SMALL, figure, gain, listed, measure, tested
+from crossrec_cli.report.render import Chart, PageSection, PageTable, render
+
+BELIEVED = 0.05
+"""P values below this are taken for more than luck."""
+SETTINGS = {"item_knn": "neighbours", "ials": "a purchase's weight"}
+"""What the number that was chosen for a baseline sets; for the others it is a λ."""
+NAMED, LONGEST = 3, 40
+"""So many groups are named in the verdict, with so many characters each."""
+FEW = " (few)"
+"""Marks a small segment."""
+SAME = "The target is the whole catalogue, so source and target are the same items."
+TITLE = "Does it recommend better?"
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column is text and whose others are figures, formatted."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: bool = False
-    """The other columns are text as well."""
+def page(facts: Facts) -> str:
+    """The text of an HTML file."""
+    return render(TITLE, verdict(facts), sections(facts))
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A chart with what it shows in words: its caption, and what a screen reader says of it."""
-
-    title: str
-    text: str
-    """Whole sentences."""
-    drawing: alt.Chart | alt.LayerChart
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a page."""
-
-    title: str
-    text: str
-    tables: Sequence[Table] = ()
-    charts: Sequence[Chart] = ()
+def sections(facts: Facts) -> list[PageSection]:
+    """The page's, in order."""
+    return [
+        *([_transfer(facts.transfer)] if facts.transfer is not None else []),
+        _beside_others(facts),
+        _segments(facts),
+        appendix.what_counts(facts),
+        appendix.scores(facts),
+        appendix.learning(facts),
+        appendix.lists(facts),
+        quality_page.section(facts.quality),
+        appendix.cost(facts),
+        appendix.satisfaction(facts),
+        *([appendix.people(facts)] if facts.shown.examples else []),
+        appendix.made_from(facts),
+    ]
 
 
-def render(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The page, as the text of an HTML file. The same input gives the same text."""
-    charts = [chart for section in sections for chart in section.charts]
-    specs = _json({"specs": [_spec(chart) for chart in charts], "options": _OPTIONS})
-    body = "\n".join(_section(section) for section in sections)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-<p class="lead">{escape(lead)}</p>
-{body}
-</main>
-<script type="application/json" id="specs">{specs}</script>
-<script>{_script()}</script>
-</body>
-</html>
-"""
+def verdict(facts: Facts) -> str:
+    """The answer, in a few sentences."""
+    figures, gains = facts.figures, facts.gains
+    ours = figures[ALL, CROSSREC, facts.ndcg]
+    worse = [model for model, row in gains.items() if row[c.GAIN_HIGH] < 0 and row[c.P_HOLM] < BELIEVED]
+    unsure = [model for model, row in gains.items() if model not in worse and not _sure(row)]
+    sentences = []
+    if worse:
+        sentences.append(f"No: {listed(worse)} {'is' if len(worse) == 1 else 'are'} better.")
+    elif unsure:
+        sentences.append(f"Not shown: the difference to {listed(unsure)} may be chance.")
+    elif gains:
+        best = max(gains, key=lambda model: figures[ALL, model, facts.ndcg][c.VALUE])
+        more = gain(gains[best])
+        several = f"all {len(gains)} others, by {more} over the best of them, {best}"
+        sentences.append(f"Yes: better than {several if len(gains) > 1 else f'{best}, by {more}'}.")
+    else:
+        sentences.append("It was compared with nothing: evaluate.baselines names no model.")
+    name = f"{measure(facts.ndcg)}@{facts.k}"
+    users = tested(facts.evaluated.summary) or f"{ours[c.N]:,} test users"
+    sentences.append(f"{CROSSREC} reaches {name} {ours[c.VALUE]:.4f} over {users}.")
+    sentences.append(SAME if facts.same_items else _transfer_verdict(facts))
+    weak = [part for part in _parts(facts) if _behind(facts, part, c.LOW, c.HIGH)]
+    if weak:
+        sentences.append(f"Look at {_some(weak)}: there another model is ahead.")
+    if behind_there := [part for part in _parts(facts) if part not in weak and _behind(facts, part, c.VALUE, c.VALUE)]:
+        sentences.append(f"Another model's mean is higher, perhaps by chance, for {_some(behind_there)}.")
+    return " ".join(sentences)
 
 
-def markdown(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The same without its charts, for a pull request."""
-    parts = [f"## {title}", markdown_text(lead)]
-    for section in sections:
-        parts += [f"### {section.title}", markdown_text(section.text), *map(markdown_table, section.tables)]
-    return "\n\n".join(parts) + "\n"
+def _some(parts: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    names = [part if len(part) <= LONGEST else f"{part[:LONGEST]}…" for part in parts[:NAMED]]
+    return listed(names + ([f"{len(parts) - NAMED} more"] if len(parts) > NAMED else []))
 
 
-def markdown_table(table: Table) -> str:
-    """A table with its title."""
-    rule = ["---"] + ["---" if table.words else "---:"] * (len(table.columns) - 1)
-    lines = [table.columns, rule, *([markdown_text(cell) for cell in row] for row in table.rows)]
-    return "\n".join([f"**{table.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
+def _sure(row: Row) -> bool:
+    return bool(row[c.GAIN_LOW] > 0 and row[c.P_HOLM] < BELIEVED)
 
 
-def markdown_text(text: str) -> str:
-    """Text from data as text: no cell ends in it and no HTML begins in it."""
-    return escape(text, quote=False).replace("|", "\\|").replace("`", "\\`")
+def _parts(facts: Facts) -> list[str]:
+    """The segments that have a case."""
+    rows = {
+        part: row for (part, model, metric), row in facts.figures.items() if (model, metric) == (CROSSREC, facts.ndcg)
+    }
+    return [part for part, row in rows.items() if part != ALL and row[c.N]]
 
 
-def png(chart: Chart, width: int = 900) -> bytes:
-    """A chart in its light colours, at twice the resolution of a screen, for slides."""
-    colours = dict(re.findall(r"(--[\w-]+): light-dark\((#\w+)", _STYLE))
-    config = {**_OPTIONS["config"], "background": colours["--paper"], "title": {"anchor": "start", "color": _INK}}
-    spec = chart.drawing.to_dict() | {"width": width, "title": chart.title}
-    text = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], json.dumps({**spec, "config": config}))
-    drawn: bytes = vl_convert.vegalite_to_png(json.loads(text), scale=2)
-    return drawn
+def _behind(facts: Facts, part: str, theirs: str, own: str) -> bool:
+    """Whether a figure of another model lies above one of crossrec's, in a segment that is large enough to tell."""
+    ours = facts.figures[part, CROSSREC, facts.ndcg]
+    others = (facts.figures[part, model, facts.ndcg] for model in facts.gains)
+    return ours[c.N] >= SMALL and any(row[theirs] > ours[own] for row in others)
 
 
-@cache
-def _script() -> str:
-    """Bundling takes a second and 130 MB, so the result is kept in the user's cache."""
-    key = hashlib.sha256(f"{version('vl-convert-python')} {_SCRIPT}".encode()).hexdigest()[:16]
-    kept = user_cache_path("crossrec") / f"charts-{key}.js"
-    if kept.is_file():
-        return kept.read_text(encoding="utf-8")
-    script: str = vl_convert.javascript_bundle(_SCRIPT)
-    with suppress(OSError):  # a cache that cannot be written is no reason to fail
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=kept.parent, delete=False) as file:
-            file.write(script)
-        Path(file.name).replace(kept)
-    return script
-
-
-def _section(section: Section) -> str:
-    tables = "\n".join(_table(table) for table in section.tables)
-    charts = "\n".join(_chart(chart) for chart in section.charts)
-    return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n{charts}\n{tables}\n</section>"
-
-
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
-        for label, *cells in table.rows
+def _transfer_verdict(facts: Facts) -> str:
+    if facts.transfer_is_stale:
+        return f"Whether the source helps is out of date ({facts.transfer_is_stale}); run 'crossrec transfer' again."
+    if facts.transfer is None:
+        return "Whether the source helps was not measured; 'crossrec transfer' does that."
+    row = next(row for row in facts.transfer.to_pylist() if row[c.SEGMENT] == ALL and row[c.CONTROL] == CROSSREC)
+    if row[c.GAIN_LOW] > 0:
+        return f"The source helps: {gain(row)}."
+    return (
+        f"The source harms: {gain(row)}." if row[c.GAIN_HIGH] < 0 else f"Whether the source helps is open: {gain(row)}."
     )
-    kind = ' class="words"' if table.words else ""
-    caption = f"<caption>{escape(table.title)}</caption>"
-    return f'<div class="table"><table{kind}>\n{caption}\n<tr>{head}</tr>\n{rows}\n</table></div>'
 
 
-def _chart(chart: Chart) -> str:
-    caption = f"<figcaption><b>{escape(chart.title)}</b>{escape(chart.text)}</figcaption>"
-    return f'<figure>{caption}<div class="chart"></div></figure>'
+def _transfer(table: pa.Table) -> PageSection:
+    """What source and texts are worth, by the controls."""
+    rows = table.to_pylist()
+    told = [
+        [
+            f"{row[c.SEGMENT]}, {row[c.N]:,}{_few(row[c.N])}",
+            row[c.CONTROL],
+            f"{row['ndcg@10']:.4f}",
+            f"{row['hr@10']:.4f}",
+            gain(row) if row[c.GAIN] else NONE,
+        ]
+        for row in rows
+    ]
+    ours = [row for row in rows if row[c.CONTROL] == CROSSREC]
+    harmed = [row[c.SEGMENT] for row in ours if row[c.GAIN_HIGH] < 0]
+    read_before = any(row[c.CONTROL] == "frozen texts" for row in rows)
+    text = (
+        "The same with the same budget, without the source's purchases, without the texts, and without training "
+        f"(without the scorer neural); the mean of {rows[0][c.SEEDS]} seeds, user by user. "
+        + ("Frozen texts are read by the language model as it came. " if read_before else "")
+        + (f"The source harms {listed(harmed)}." if harmed else "The source harms no group of users beyond doubt.")
+    )
+    values = {c.VALUE: c.GAIN, c.LOW: c.GAIN_LOW, c.HIGH: c.GAIN_HIGH, c.N: c.N}
+    points = [
+        charts.point(row[c.SEGMENT], CROSSREC, {name: row[column] for name, column in values.items()})
+        for row in ours
+        if row[c.N] >= SMALL
+    ]
+    columns = ["users", "control", "NDCG@10", "HR@10", "gain (95 %)"]
+    chart = Chart(
+        "The gain by users",
+        "Right of 0 the source helps.",
+        charts.dots(points, "Gain in NDCG@10 over the target alone"),
+    )
+    return PageSection("Does the source help?", text, [PageTable("crossrec and its controls", columns, told)], [chart])
 
 
-def _spec(chart: Chart) -> dict[str, Any]:
-    return chart.drawing.to_dict() | {"width": "container", "description": f"{chart.title}. {chart.text}"}
+def _beside_others(facts: Facts) -> PageSection:
+    """Every model over all users."""
+    figures, gains, ndcg = facts.figures, facts.gains, f"{measure(facts.ndcg)}@{facts.k}"
+    models = sorted({model for _, model, _ in figures}, key=lambda model: -figures[ALL, model, facts.ndcg][c.VALUE])
+    ranking = [name for name in dict.fromkeys(name for _, _, name in figures) if name not in appendix.LISTS]
+    rows = [[model, *(f"{figures[ALL, model, name][c.VALUE]:.4f}" for name in ranking)] for model in models]
+    told = [[model, gain(row), f"{row[c.P_HOLM]:.2g}"] for model, row in gains.items()]
+    settings = next(made.summary["settings"] for made in facts.manifests if "settings" in made.summary)
+    text = (
+        f"{_ranked(facts)} for the same users, who have each bought something new in the target since. "
+        f"Chosen on validation: {', '.join(_setting(*chosen) for chosen in settings.items()) or 'nothing'}. "
+        f"An interval holds 95 % of 2,000 bootstrap samples of users; p is of Wilcoxon's signed-rank test, raised "
+        f"after Holm for the number of others, {len(gains)}."
+    )
+    points = [charts.point(model, model, figures[ALL, model, facts.ndcg]) for model in models]
+    ends = [f"{row['label']}, {row['value']:.4f}" for row in (points[0], points[-1])]
+    chart = Chart(f"{ndcg} of each model", f"From {ends[0]}, to {ends[1]}.", charts.dots(points, ndcg))
+    tables = [
+        PageTable(f"Test, lists of {facts.k}", ["model", *map(measure, ranking)], rows),
+        PageTable(f"crossrec's gain in {ndcg}", ["over", "gain (95 %)", "p"], told),
+    ]
+    return PageSection("Beside other ways", text, tables[: 1 + bool(told)], [chart])
 
 
-def _json(document: object) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+def _ranked(facts: Facts) -> str:
+    """What the models had to rank."""
+    if sampled := facts.evaluated.config.get("evaluate.candidates"):
+        return f"All rank what was bought among {sampled:,} sampled items, which flatters all of them,"
+    if facts.evaluated.config.get("evaluate.negatives"):
+        return "All rank what was bought among the items that evaluate.negatives gives, which flatters all of them,"
+    if "external" in facts.gains:
+        return "All rank the target's items, external as far as its lists go,"
+    return "All rank the same items"
+
+
+def _setting(model: str, value: float) -> str:
+    """What was chosen for a model, and of what."""
+    return f"{model} with {SETTINGS.get(model, 'λ')} {value:g}"
+
+
+def _segments(facts: Facts) -> PageSection:
+    """Crossrec and the best other model in each part of the users."""
+    figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
+    rows, points = [], []
+    for part in _parts(facts):
+        ours = figures[part, CROSSREC, facts.ndcg]
+        best = max(facts.gains, key=lambda model: figures[part, model, facts.ndcg][c.VALUE], default=CROSSREC)
+        theirs = figures[part, best, facts.ndcg]
+        within = f"{figure(ours[c.LOW], 4)} to {figure(ours[c.HIGH], 4)}"
+        label = f"{part}{_few(ours[c.N])}"
+        rows.append([label, f"{ours[c.N]:,}", figure(ours[c.VALUE], 4), within, figure(theirs[c.VALUE], 4), best])
+        if ours[c.N] >= SMALL:
+            points += [
+                charts.point(part, model, figures[part, model, facts.ndcg]) for model in dict.fromkeys((best, CROSSREC))
+            ]
+    text = (
+        f"A segment of fewer than {SMALL} users is marked: its figures are mostly chance, and the chart leaves it out."
+    )
+    columns = ["users", "number", CROSSREC, "95 %", "best other", "which"]
+    lead = f"{len({row['label'] for row in points})} groups, some of them overlapping."
+    drawn = [Chart("crossrec and the best other by users", lead, charts.dots(points, ndcg))] if points else []
+    return PageSection("For whom?", text, [PageTable(f"{ndcg} by users", columns, rows)], drawn)
+
+
+def _few(number: int) -> str:
+    return "" if number >= SMALL else FEW

@@ -17,10 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from crossrec_cli import __version__
 from crossrec_cli.data.ids import as_id
 from crossrec_cli.errors import InputError
-from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.limits import Limits
 from crossrec_cli.serving.live import Live, Service
-from crossrec_cli.serving.metrics import CONTENT_TYPE, Metrics
+from crossrec_cli.serving.prometheus import CONTENT_TYPE, Metrics
 
 ANONYMOUS = ""
 """No user's id, and nobody's events."""
@@ -67,7 +67,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Event(Body):
+class NewEvent(Body):
     """Somebody did something with an item."""
 
     user_id: Id
@@ -77,7 +77,7 @@ class Event(Body):
 class NewEvents(Body):
     """What happened, oldest first."""
 
-    events: list[Event] = Field(max_length=MOST_GIVEN)
+    events: list[NewEvent] = Field(max_length=MOST_GIVEN)
 
 
 class User(Body):
@@ -88,13 +88,13 @@ class User(Body):
     tags: list[Tag] = Field(default=[], max_length=MOST_LISTED, description="Of a user who is not in the data.")
 
 
-class Asked(User):
+class ListQuery(User):
     """A list."""
 
     k: Length | None = Field(default=None, description="How many items; recommend.k if it is not given.")
 
 
-class AskedWhy(User):
+class ReasonQuery(User):
     """An item of a list, or one that is not in it."""
 
     item_id: Id
@@ -131,7 +131,7 @@ class Understood(BaseModel):
     unknown_tags: int
 
 
-class Lists(Answer, Understood):
+class ListAnswer(Answer, Understood):
     """A user's list."""
 
     known: bool
@@ -156,7 +156,7 @@ class Health(BaseModel):
     search: bool
 
 
-class Reason(Understood):
+class ReasonAnswer(Understood):
     """Why an item is, or is not, in a user's list, and what speaks for it: as in ``recommendations.parquet``."""
 
     model_config = ConfigDict(extra="allow")
@@ -196,12 +196,12 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
 
     @app.post("/recommend", responses=problems)
-    def recommend(asked: Asked) -> Lists:
+    def recommend(asked: ListQuery) -> ListAnswer:
         """The target items that a user is most likely to buy next, under the shop's rules."""
         live, k = service.live, asked.k or service.config.recommend.k
         rows = live.recommend(asked.user_id or ANONYMOUS, since(asked, events), asked.tags, k)
         known = asked.user_id in live.users
-        return Lists(items=rows, model=live.model_id, known=known, **understood(asked, live))
+        return ListAnswer(items=rows, model=live.model_id, known=known, **understood(asked, live))
 
     @app.post("/search", responses=problems | _problems(503))
     def search(asked: Query) -> Answer:
@@ -214,14 +214,14 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         return Answer(items=rows, model=live.model_id)
 
     @app.post("/explain", responses=problems | _problems(404))
-    def explain(asked: AskedWhy) -> Reason:
+    def explain(asked: ReasonQuery) -> ReasonAnswer:
         """What speaks for an item, and where it stands in the user's list or what keeps it out."""
         live, k, user = service.live, service.config.recommend.k, asked.user_id or ANONYMOUS
         try:
             row = live.explain(user, since(asked, events), asked.tags, k, asked.item_id)
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        return Reason(item_id=asked.item_id, model=live.model_id, **understood(asked, live), **row)
+        return ReasonAnswer(item_id=asked.item_id, model=live.model_id, **understood(asked, live), **row)
 
     @app.post("/events", responses=problems)
     def add(new: NewEvents) -> Taken:

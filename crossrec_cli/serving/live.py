@@ -11,19 +11,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import ADDITIONS, FUSION, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, checked, read_manifest
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import CrossrecError, InputError
-from crossrec_cli.interest.batches import Ints
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
-from crossrec_cli.reporting import Reporter
-from crossrec_cli.serving.events import Events
-from crossrec_cli.stages import ADDITIONS, FUSION, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
-from crossrec_cli.stages.recommender import Party, Recommender
-from crossrec_cli.stages.searcher import Searcher
-from crossrec_cli.stages.why_not import kept_out
+from crossrec_cli.ranking.recommender import Party, Recommender
+from crossrec_cli.ranking.searcher import Searcher
+from crossrec_cli.ranking.why_not import kept_out
+from crossrec_cli.runtime.progress import Reporter
+from crossrec_cli.serving.event_store import Events
 
 NAMED = 3
 """So many history items explain an answer, where the config names none."""
@@ -56,19 +57,19 @@ class Live:
         world = self.maker.world
         self.users, self.items = (
             {name: place for place, name in enumerate(column.to_pylist())}
-            for column in (world.users[t.USER_ID], world.items[t.ITEM_ID])
+            for column in (world.users[c.USER_ID], world.items[c.ITEM_ID])
         )
-        self.tags = {name: place for place, name in enumerate(t.read_table(inputs[TAG_NAMES])[t.TAG].to_pylist())}
+        self.tags = {name: place for place, name in enumerate(parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist())}
         self.searcher = None if exported else _searcher(config, self.maker, report)
         self._one_query = threading.Lock()  # a tokenizer serves one thread at a time
 
     def recommend(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> list[Row]:
-        """The user's list, best first: rows of ``tables.RECOMMENDATIONS``, with reasons where the config has them."""
-        rows: list[Row] = self._list(self._party(user, since, tags, k)).drop_columns([t.USER_ID]).to_pylist()
+        """The user's list, best first: rows of ``schemas.RECOMMENDATIONS``, with reasons where the config has them."""
+        rows: list[Row] = self._list(self._party(user, since, tags, k)).drop_columns([c.USER_ID]).to_pylist()
         return rows
 
     def explain(self, user: str, since: Sequence[str], tags: Sequence[str], k: int, item: str) -> Row:
-        """Why an item is, or is not, in the user's list, and what speaks for it: a row of ``tables.WHY`` and more.
+        """Why an item is, or is not, in the user's list, and what speaks for it: a row of ``schemas.WHY`` and more.
 
         Raises:
             InputError: if there is no such item.
@@ -79,12 +80,12 @@ class Live:
         listed = np.array([[self.items[item]]])
         why = replace(self.why, histories=party.world.histories)
         row: Row = why.of_lists(_ONE, listed, np.ones((1, 1), bool)).to_pylist()[0]
-        total = sum(row[part] for part in (t.FROM_SOURCE, t.FROM_TARGET, t.FROM_SALES, t.FROM_REST))
+        total = sum(row[part] for part in (c.FROM_SOURCE, c.FROM_TARGET, c.FROM_SALES, c.FROM_REST))
         place = kept_out(self.maker, party, 0, self.users.get(user, -1), self._list(party), item)
-        return {t.SCORE: float(torch.sigmoid(torch.tensor(total))), "place": place} | row
+        return {c.SCORE: float(torch.sigmoid(torch.tensor(total))), "place": place} | row
 
     def search(self, query: str, user: str | None, since: Sequence[str], k: int) -> list[Row]:
-        """What a query finds, best first: rows of ``tables.FOUND``.
+        """What a query finds, best first: rows of ``schemas.FOUND``.
 
         Raises:
             LookupError: if the run has no search index.
@@ -96,7 +97,7 @@ class Live:
         known = user if user in self.users else None
         with self._one_query:
             found = self.searcher.search(query, known, [item for item in since if item in self.items], k)
-        rows: list[Row] = found.drop_columns([t.QUERY, t.USER_ID]).to_pylist()
+        rows: list[Row] = found.drop_columns([c.QUERY, c.USER_ID]).to_pylist()
         return rows
 
     def held_already(self, user: str, items: Sequence[str]) -> list[bool]:

@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
-from crossrec_cli import distributed, runtime
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, FUSED, TAG_NAMES
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Config
-from crossrec_cli.interest.batches import load_cases
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interest.train import learning_columns
-from crossrec_cli.models import neural
+from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.dataset import after_validation, load_model, load_world, training_data
 from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.saved import save
-from crossrec_cli.stages import ADAPTED, CASES, FINETUNE_LEARNING, TAG_NAMES, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
-from crossrec_cli.stages.load import after_validation, load_model, load_world, training_data, written
+from crossrec_cli.models.histories import load_cases
+from crossrec_cli.models.learner import Learner, with_user_encoder
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.neural.train import learning_columns
+from crossrec_cli.models.saved import ModelFiles, save
+from crossrec_cli.runtime import device, distributed
 
 
 def run(job: Job) -> Summary:
     """Train, fuse, and write every item's final vectors."""
     config = job.config
-    compute = runtime.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime, config.seed)
     world = load_world(job.inputs)
     data = training_data(job.inputs, world)
-    valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
+    valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
     config = with_user_encoder(config, data, valid)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
         job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")
     if not (data.is_target & data.histories.domain.trained).any():
         job.report.warn("no target purchase is left to train on; only what the source teaches is known")
-    adapted = _start(job, config, data) if neural.NAME in config.interest.scorers else None
-    latest = after_validation(job.inputs, data) if config.finetune.refit else data
-    fused, learned = learner.fused(adapted and adapted.to(compute.device), data, latest, valid)
+    adapted = _start(job, config, data) if neural_scorer.NAME in config.interest.scorers else None
+    adapted = adapted and adapted.to(compute.device)
+    fused, epochs = learner.fused(adapted, data, valid)
+    valid_ndcg = ndcg(fused.among(world.target_items), data.histories, valid, config.evaluate.mask_seen)
+    if config.finetune.refit:
+        fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
     if not distributed.leads():
         return {}
-    save(fused, world.items, written(job))
-    t.write_table(job.output(FINETUNE_LEARNING), t.LEARNING, learning_columns(learned.epochs))
-    return {f"valid_{STOP_ON}": learned.valid_ndcg, "epochs": len(learned.epochs), "scorers": shares(fused)}
+    save(fused, world.items, ModelFiles(*(job.output(file) for file in FUSED)))
+    parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(epochs))
+    return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": shares(fused)}
 
 
 def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:
     """The model that both domains taught, or an untaught one of the same texts."""
     if config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, config.interest, data)
-    tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
+    tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
     return InterestModel(config.interest, data.texts, data.histories.domain, tags)
 
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.data import Identity
-from crossrec_cli.data import engine, leaks, quality
-from crossrec_cli.data.clean import clean
-from crossrec_cli.data.identity import OWN
-from crossrec_cli.data.interactions import ITEM
-from crossrec_cli.data.ledger import Ledger
-from crossrec_cli.data.split import split
-from crossrec_cli.report.quality import page
-from crossrec_cli.stages import (
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.files import (
     CASES,
     INTERACTIONS,
     ITEM_LINKS,
@@ -24,9 +17,16 @@ from crossrec_cli.stages import (
     QUALITY_PAGE,
     REJECTED,
     USERS,
-    Job,
-    Summary,
 )
+from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.config.data_fields import Identity
+from crossrec_cli.data import engine, leaks, quality_measures
+from crossrec_cli.data.clean import clean
+from crossrec_cli.data.identity import OWN
+from crossrec_cli.data.interactions import ITEM
+from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.split import split
+from crossrec_cli.report.quality_page import page
 
 
 def run(job: Job) -> Summary:
@@ -38,33 +38,37 @@ def run(job: Job) -> Summary:
         done = split(tables, cleaned, job.config, ledger)
         for warning in ledger.warnings:
             job.report.warn(warning)
-        tables.write(done.interactions, job.output(INTERACTIONS), t.INTERACTIONS)
-        tables.write(done.items, job.output(ITEMS), t.ITEMS)
-        tables.write(done.users, job.output(USERS), t.USERS)
-        tables.write(done.cases, job.output(CASES), t.CASES)
+        tables.write(done.interactions, job.output(INTERACTIONS), schemas.INTERACTIONS)
+        tables.write(done.items, job.output(ITEMS), schemas.ITEMS)
+        tables.write(done.users, job.output(USERS), schemas.USERS)
+        tables.write(done.cases, job.output(CASES), schemas.CASES)
         ledger.write(job.output(REJECTED))
         if cleaned.item_links is None:
-            t.write_table(job.output(ITEM_LINKS), t.ITEM_LINKS, t.ITEM_LINKS.empty_table().to_pydict())
+            parquet.write_table(
+                job.output(ITEM_LINKS), schemas.ITEM_LINKS, schemas.ITEM_LINKS.empty_table().to_pydict()
+            )
         else:
-            tables.write(cleaned.item_links, job.output(ITEM_LINKS), t.ITEM_LINKS)
+            tables.write(cleaned.item_links, job.output(ITEM_LINKS), schemas.ITEM_LINKS)
         if len(data.platforms) > 1 or data.identity != Identity():
-            own = cleaned.listings.inner_join(done.items.select(ITEM, t.ITEM_INDEX), ITEM)
-            own = own.select(t.PLATFORM, t.ITEM_INDEX, **{t.ORIGINAL_ITEM_ID: own[OWN]})
-            tables.write(own.order_by(t.ITEM_INDEX, t.PLATFORM, t.ORIGINAL_ITEM_ID), job.output(LISTINGS), t.LISTINGS)
+            own = cleaned.listings.inner_join(done.items.select(ITEM, c.ITEM_INDEX), ITEM)
+            own = own.select(c.PLATFORM, c.ITEM_INDEX, **{c.ORIGINAL_ITEM_ID: own[OWN]})
+            tables.write(
+                own.order_by(c.ITEM_INDEX, c.PLATFORM, c.ORIGINAL_ITEM_ID), job.output(LISTINGS), schemas.LISTINGS
+            )
         interactions, cases, items = (job.output(name) for name in (INTERACTIONS, CASES, ITEMS))
         for warning in leaks.check(tables, interactions, cases, items, job.config.split):
             job.report.warn(warning)
-        measured = quality.measure(tables, done, data, ledger)
-    t.write_table(job.output(QUALITY), t.QUALITY, measured.to_pydict())
+        measured = quality_measures.measure(tables, done, data, ledger)
+    parquet.write_table(job.output(QUALITY), schemas.QUALITY, measured.to_pydict())
     job.output(QUALITY_PAGE).write_text(page(measured), encoding="utf-8")
-    return _summary(measured, t.read_table(job.output(CASES), [t.SPLIT, t.USER_INDEX]))
+    return _summary(measured, parquet.read_table(job.output(CASES), [c.SPLIT, c.USER_INDEX]))
 
 
 def _summary(measured: pa.Table, cases: pa.Table) -> Summary:
-    sizes = {(row[t.MEASURE], row[t.LABEL]): row[t.VALUE] for row in measured.to_pylist()}
-    wanted = [(domain, name) for domain in (t.SOURCE, t.TARGET) for name in ("interactions", "items")]
+    sizes = {(row[c.MEASURE], row[c.LABEL]): row[c.VALUE] for row in measured.to_pylist()}
+    wanted = [(domain, name) for domain in (c.SOURCE, c.TARGET) for name in ("interactions", "items")]
     summary = {f"{domain}_{name}": int(sizes.get((name, domain), 0)) for domain, name in wanted}
-    for name in (t.VALID, t.TEST):
-        users = cases.filter(pc.equal(cases[t.SPLIT], name))[t.USER_INDEX]
+    for name in (c.VALID, c.TEST):
+        users = cases.filter(pc.equal(cases[c.SPLIT], name))[c.USER_INDEX]
         summary[f"{name}_users"] = pc.count_distinct(users).as_py()
     return summary

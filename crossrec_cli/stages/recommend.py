@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack
-from itertools import chain
-from pathlib import Path
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
-from crossrec_cli import distributed
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Ints
-from crossrec_cli.stages import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL, Job, Summary
-from crossrec_cli.stages.recommender import Recommender
-from crossrec_cli.stages.written import CSV, JSONL, csv_lines, json_lines
+from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.models.ragged import Ints
+from crossrec_cli.ranking.list_files import join_parts, write_part
+from crossrec_cli.ranking.recommender import ALL_USERS, Recommender
+from crossrec_cli.runtime import distributed
 
-ALL_USERS = "all"
 PART = 20_000
 """Users whose lists are kept at once for a run to go on from if this one is killed."""
-KEPT_OUT = b"kept out by rules"
 
 
 def run(job: Job) -> Summary:
@@ -40,60 +27,11 @@ def run(job: Job) -> Summary:
             of_part = users[number * PART :][:PART]
             mine = of_part[distributed.stretch(len(of_part))]
             if not there[number]:
-                _write_part(part, maker, maker.lists(mine, advance))
+                write_part(part, maker, maker.lists(mine, advance))
             advance(len(of_part) if there[number] else len(of_part) - len(mine))
     if not distributed.leads():
         return {}
-    return {"users": len(users)} | _join(job, maker, parts)
-
-
-def _write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:
-    """Some users' lists, and what the rules kept out of them; the file is there whole or not at all."""
-    everybody = distributed.in_order(lists)
-    if not distributed.leads():
-        deque(everybody, 0)
-        distributed.gather(maker.shelf.taken())
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    with pq.ParquetWriter(draft, maker.schema, compression="zstd") as writer:
-        for rows in everybody:
-            writer.write_table(rows)
-        taken = distributed.gather(maker.shelf.taken())
-        if maker.with_rules:
-            writer.add_key_value_metadata({KEPT_OUT: json.dumps(taken)})
-    draft.replace(path)
-
-
-def _join(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
-    """The parts as one file, and in the other formats that are wanted."""
-    also, rows, listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
-    with ExitStack() as stack:
-        whole = stack.enter_context(pq.ParquetWriter(job.output(RECOMMENDATIONS), maker.schema, compression="zstd"))
-        csv, jsonl = (
-            stack.enter_context(job.output(file).open("w", encoding="utf-8", newline="")) if name in also else None
-            for name, file in ((CSV, RECOMMENDATIONS_CSV), (JSONL, RECOMMENDATIONS_JSONL))
-        )
-        for part in parts:
-            for group in _row_groups(part):
-                whole.write_table(group)
-                if csv:
-                    csv.write(csv_lines(group, header=not rows))
-                if jsonl:
-                    jsonl.write(json_lines(group))
-                rows += group.num_rows
-                listed.append(t.places(pa.chunked_array([pc.unique(group[t.USER_ID])]), maker.world.users[t.USER_ID]))
-    summary = {"recommendations": rows, "examples": _examples(maker, np.unique(np.concatenate(listed)))}
-    if maker.with_rules:
-        taken = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
-        return summary | maker.shelf.summary(taken)
-    return summary
-
-
-def _row_groups(path: Path) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            yield file.read_row_group(number)
+    return {"users": len(users)} | join_parts(job, maker, parts)
 
 
 def _chosen_users(maker: Recommender, wanted: tuple[str, ...]) -> Ints:
@@ -101,17 +39,3 @@ def _chosen_users(maker: Recommender, wanted: tuple[str, ...]) -> Ints:
     if wanted == (ALL_USERS,):
         return np.arange(maker.world.users.num_rows)
     return np.unique(maker.users(wanted, "recommend.users"))
-
-
-def _examples(maker: Recommender, users: Ints) -> dict[str, str]:
-    """The first user of each kind, to be shown."""
-    world = maker.world
-    bought = world.histories.items.take(users)
-    is_target = world.histories.domain.is_target
-    in_target = bought.where(is_target[bought.values]).lengths
-    kinds = {
-        "bought before" if is_target.all() else "bought in the target before": in_target > 0,
-        "bought in the source alone": (in_target == 0) & (bought.lengths > 0),
-        "bought nothing yet": bought.lengths == 0,
-    }
-    return {kind: world.users[t.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}

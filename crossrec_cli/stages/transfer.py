@@ -2,111 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import torch
-
-from crossrec_cli import runtime
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.encoder import cache
-from crossrec_cli.encoder.embed import TextEncoder
-from crossrec_cli.encoder.locate import locate
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.files import TRANSFER_TABLE
+from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import ConfigError
-from crossrec_cli.evaluation import metrics
-from crossrec_cli.evaluation.segments import ALL, segments
-from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.interest.batches import Bools, Cases, load_cases
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.interrupts import whole
-from crossrec_cli.models import neural
-from crossrec_cli.models.base import TrainingData
-from crossrec_cli.stages import CASES, LANGUAGE_MODEL, TAG_NAMES, TRANSFER_TABLE, Job, Summary
-from crossrec_cli.stages.learn import Learner, with_user_encoder
-from crossrec_cli.stages.learn import scores as scores_of
-from crossrec_cli.stages.load import after_validation, load_world, target_of, texts_of, training_data
-
-Floats = npt.NDArray[np.float32]
-HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
-
-
-READ, FROZEN, NONE = "as they were read", "as the language model came", "none"
-"""What an item's text is to a control."""
-
-
-@dataclass(frozen=True)
-class Control:
-    """One way to learn."""
-
-    name: str
-    sees_source: bool = True
-    texts: str = READ
-    trains: bool = True
-
-    def part_of(self, data: TrainingData, embeddings: Floats) -> TrainingData:
-        """What it may learn from."""
-        data = replace(data, embeddings=embeddings)
-        if self.texts == NONE:
-            texts = pa.nulls(data.items.num_rows, pa.string())
-            data = replace(data, items=data.items.set_column(data.items.column_names.index(t.TEXT), t.TEXT, texts))
-        if self.sees_source:
-            return data
-        histories = data.histories
-        times = None if data.times is None else data.times[data.is_target[histories.items.values]]
-        return replace(data, histories=histories.of_target(), times=times)
-
-
-SCRATCH = Control("target alone", sees_source=False)
-CROSSREC = Control("crossrec")
-CONTROLS = (
-    SCRATCH,
-    Control("without texts", texts=NONE),
-    Control("without training", trains=False),
-    Control("frozen texts", texts=FROZEN),
-    CROSSREC,
-)
-"""``FROZEN`` is there only where an adapted language model was kept: else it is ``READ``."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What may be learned from, and what is asked."""
-
-    data: TrainingData
-    latest: TrainingData
-    """With what validation held back."""
-    valid: Cases
-    test: Cases
-    embeddings: Mapping[str, Floats]
-    """Of the items' texts, float32 (items, width), for each way that a control may see them."""
-    tags: int
-
-    @classmethod
-    def of(cls, job: Job, compute: runtime.Compute) -> Problem:
-        """All of it."""
-        cases = t.read_table(job.inputs[CASES])
-        data = training_data(job.inputs, load_world(job.inputs))
-        latest = after_validation(job.inputs, data)
-        valid, test = (load_cases(cases, split) for split in (t.VALID, t.TEST))
-        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-        return cls(data, latest, valid, test, _read_texts(job, data, compute), tags)
-
-    def for_control(self, control: Control) -> Problem:
-        """The part of it that a control may see."""
-        data, latest = (control.part_of(one, self.embeddings[control.texts]) for one in (self.data, self.latest))
-        valid, test = self.valid, self.test
-        if not control.sees_source:
-            valid, test = (self.data.histories.in_target(cases) for cases in (valid, test))
-        return replace(self, data=data, latest=latest, valid=valid, test=test)
-
-
-Scores = dict[Control, dict[str, list[metrics.Floats]]]
-"""For each control and metric, every seed's value for every case."""
+from crossrec_cli.evaluation.controls import CONTROLS, HR, NDCG, ControlData, Scores, row, summary, train_once
+from crossrec_cli.evaluation.segments import segments
+from crossrec_cli.models.learner import Learner
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.runtime import device
 
 
 def run(job: Job) -> Summary:
@@ -118,9 +22,9 @@ def run(job: Job) -> Summary:
     config = job.config
     if config.domains.same:
         raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
-    compute = runtime.prepare(config.runtime, config.seed)
-    problem = Problem.of(job, compute)
-    trains = neural.NAME in config.interest.scorers
+    compute = device.prepare(config.runtime, config.seed)
+    problem = ControlData.of(job, compute)
+    trains = neural_scorer.NAME in config.interest.scorers
     controls = [one for one in CONTROLS if one.texts in problem.embeddings and (trains or one.trains)]
     scores: Scores = {control: {HR: [], NDCG: []} for control in controls}
     for seed in config.transfer.seeds:
@@ -128,79 +32,10 @@ def run(job: Job) -> Summary:
             job.report.say(f"seed {seed}, {control.name}")
             path = job.checkpoint.with_name(f"{job.checkpoint.stem}-{seed}-{number}.safetensors")
             learner = Learner(config, seed, compute, job.report, path)
-            for name, values in _train_once(control, learner, problem).items():
+            for name, values in train_once(control, learner, problem).items():
                 scores[control][name].append(values)
     parts = segments(problem.data.histories, problem.test)
     rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
-    columns = {name: [found[name] for found in rows] for name in t.TRANSFER.names}
-    t.write_table(job.output(TRANSFER_TABLE), t.TRANSFER, columns)
-    return _summary(rows)
-
-
-def _read_texts(job: Job, data: TrainingData, compute: runtime.Compute) -> dict[str, Floats]:
-    """The texts' embeddings, and where these are an adapted language model's, those of the one that it came from."""
-    config, read = job.config, data.embeddings
-    found = {READ: read, NONE: np.zeros_like(read)}
-    if LANGUAGE_MODEL in job.inputs:
-        encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        found[FROZEN] = cache.embed(encoder, texts_of(data.items), config.run_path / "embeddings", job.report)
-    return found
-
-
-def _train_once(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:
-    """HR and NDCG as ``train`` finds them, or as it found them in an earlier run that did not come to its end."""
-    path = learner.checkpoint
-    kept = Checkpoint(path, learner.config.runtime.checkpoint_every)
-    if saved := kept.load():
-        return {name: values.numpy() for name, values in saved[0].items()}
-    found = train(control, learner, problem.for_control(control))
-    chosen = {name: found[name] for name in (HR, NDCG)}
-    with whole():
-        kept.save({name: torch.from_numpy(values) for name, values in chosen.items()}, {})
-        for state in path.parent.glob(f"{path.stem}-*"):  # of its trainings, which are needed no more
-            state.unlink()
-    return chosen
-
-
-def train(control: Control, learner: Learner, problem: Problem) -> dict[str, metrics.Floats]:
-    """Train and fuse one control; what it scores in each test case.
-
-    Who does not see the source may learn from the target for as many epochs as the others from both.
-    """
-    data, histories = problem.data, problem.data.histories
-    learner = replace(learner, config=with_user_encoder(learner.config, data, problem.valid))
-    config = learner.config
-    runtime.prepare(config.runtime, learner.seed)
-    model = None
-    if control.trains and neural.NAME in config.interest.scorers:
-        model = InterestModel(config.interest, data.texts, histories.domain, problem.tags).to(learner.compute.device)
-        learner.from_both(model, histories)
-    fused, _ = learner.fused(model, data, problem.latest, problem.valid)
-    return scores_of(fused.among(target_of(histories)), histories, problem.test, config.evaluate.mask_seen)
-
-
-def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:
-    """One line of ``tables.TRANSFER``: means over seeds, and the gain over the target alone, user by user."""
-    hr, ndcg = (np.mean(scores[control][name], axis=0)[chosen] for name in (HR, NDCG))
-    gain = ndcg - np.mean(scores[SCRATCH][NDCG], axis=0)[chosen]
-    low, high = interval(gain)
-    return {
-        t.SEGMENT: segment,
-        t.CONTROL: control.name,
-        HR: metrics.mean(hr),
-        NDCG: metrics.mean(ndcg),
-        t.GAIN: metrics.mean(gain),
-        t.GAIN_LOW: low,
-        t.GAIN_HIGH: high,
-        t.N: int(np.isfinite(ndcg).sum()),
-        t.SEEDS: len(scores[control][NDCG]),
-    }
-
-
-def _summary(rows: list[dict[str, Any]]) -> Summary:
-    """The line of crossrec itself, and where it loses to the target alone."""
-    ours = {found[t.SEGMENT]: found for found in rows if found[t.CONTROL] == CROSSREC.name}
-    whole = ours[ALL]
-    negative = [segment for segment, found in ours.items() if found[t.GAIN_HIGH] < 0]
-    gain = {name: whole[name] for name in (t.GAIN, t.GAIN_LOW, t.GAIN_HIGH)}
-    return {NDCG: whole[NDCG], HR: whole[HR], **gain, "negative_transfer": negative}
+    columns = {name: [found[name] for found in rows] for name in schemas.TRANSFER.names}
+    parquet.write_table(job.output(TRANSFER_TABLE), schemas.TRANSFER, columns)
+    return summary(rows)

@@ -2,208 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from crossrec_cli import runtime
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.document import masked
-from crossrec_cli.config.load import dump_config
-from crossrec_cli.config.schema import TUNED as SECTIONS
-from crossrec_cli.config.schema import Config, Dimension
-from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.interest.batches import Cases, load_cases
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.models.base import TrainingData
-from crossrec_cli.reporting import Reporter, Silent
-from crossrec_cli.stages import CASES, TAG_NAMES, TRIALS, TUNED, Job, Summary
-from crossrec_cli.stages.learn import STOP_ON, Learner, with_user_encoder
-from crossrec_cli.stages.load import load_world, training_data
-
-if TYPE_CHECKING:
-    import optuna
-
-STUDY = "study.db"
-"""Beside the artifacts: all trials of all studies, for later runs to go on from."""
-SECONDS = "seconds"
+from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation.tuning import (
+    SECONDS,
+    STUDY,
+    TuningData,
+    best_so_far,
+    finished_trials,
+    load_optuna,
+    resume,
+    run_trial,
+    study_name,
+    write_trials,
+)
 
 
 def run(job: Job) -> Summary:
     """Train until there are as many trials as wanted; write all of them down, and the config with the best."""
-    optuna = _optuna()
+    optuna = load_optuna()
     config = job.config
-    problem = _Problem.of(job)
+    problem = TuningData.of(job)
     if not problem.valid.count:
         raise InputError("no validation case: there is nothing to tune on; look at split")
     study = optuna.create_study(
-        study_name=_name(job),
+        study_name=study_name(job),
         storage=f"sqlite:///{job.out.parent / STUDY}",
         load_if_exists=True,
         direction="maximize",
     )
-    _take_up(study, job.report)
-    left = config.tune.trials - len(_finished(study))
+    resume(study, job.report)
+    left = config.tune.trials - len(finished_trials(study))
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
     with job.report.progress("tuning", config.tune.trials, "trials") as advance:
         advance(config.tune.trials - max(left, 0))
         for _ in range(left):
             trial = study.ask()
             began = time.perf_counter()
-            state, score = _tried(problem, config, trial)
+            state, score = run_trial(problem, config, trial)
             trial.set_user_attr(SECONDS, round(time.perf_counter() - began, 1))
             study.tell(trial, score, state=state)
             job.report.log(f"trial {trial.number + 1}: {state.name.lower()}, {score}, {trial.params}")
-            advance(1, _progress(study))
-    return _written(job, study)
-
-
-@dataclass
-class _Problem:
-    """What is the same for all trials."""
-
-    data: TrainingData
-    valid: Cases
-    tags: int
-    compute: runtime.Compute
-    adapted: dict[str, InterestModel] = field(default_factory=dict)
-    """What the last trial's training on both domains gave, by the fields that it depends on."""
-
-    @classmethod
-    def of(cls, job: Job) -> _Problem:
-        compute = runtime.prepare(job.config.runtime, job.config.seed)
-        valid = load_cases(t.read_table(job.inputs[CASES]), t.VALID)
-        tags = t.read_table(job.inputs[TAG_NAMES]).num_rows
-        return cls(training_data(job.inputs, load_world(job.inputs)), valid, tags, compute)
-
-    def start(self, learner: Learner) -> InterestModel:
-        """The model that both domains taught, or an untaught one, as finetune would start from."""
-        config, histories = learner.config, self.data.histories
-        of = (config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json"), config.finetune.init)
-        key = json.dumps(of)
-        if key not in self.adapted:
-            runtime.prepare(config.runtime, learner.seed)
-            model = InterestModel(config.interest, self.data.texts, histories.domain, self.tags)
-            model.to(self.compute.device)
-            if config.finetune.init == "adapted":
-                learner.from_both(model, histories)
-            self.adapted = {key: model}
-        return self.adapted[key]
-
-
-def _tried(problem: _Problem, config: Config, trial: optuna.Trial) -> tuple[optuna.trial.TrialState, float | None]:
-    """One trial's end, and validation's NDCG@10."""
-    optuna = _optuna()
-    try:
-        chosen = with_values(config, {name: _suggested(trial, name, of) for name, of in config.tune.search.items()})
-        return optuna.trial.TrialState.COMPLETE, _score(problem, chosen)
-    except ConfigError as error:  # values that do not go together, or with which training comes to nothing
-        trial.set_user_attr("problem", str(error))
-        return optuna.trial.TrialState.FAIL, None
-
-
-def _score(problem: _Problem, config: Config) -> float:
-    """Validation's NDCG@10 of all scorers fused."""
-    finetune = config.finetune.model_copy(update={"refit": False})  # test is never looked at
-    config = with_user_encoder(config.model_copy(update={"finetune": finetune}), problem.data, problem.valid)
-    with tempfile.TemporaryDirectory() as folder:
-        learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
-        _, learned = learner.fused(problem.start(learner), problem.data, problem.data, problem.valid)
-        return learned.valid_ndcg or 0.0
-
-
-def _suggested(trial: optuna.Trial, name: str, of: Dimension) -> object:
-    if of.choices:
-        return trial.suggest_categorical(name, of.choices)
-    low, high = of.low or 0, of.high or 0
-    if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(name, low, high, log=of.log)
-    return trial.suggest_float(name, low, high, log=of.log)
-
-
-def with_values(config: Config, values: Mapping[str, object]) -> Config:
-    """A config with other values of some fields, given by their dotted names.
-
-    Raises:
-        ConfigError: if they are not allowed, or not together.
-    """
-    data = config.model_dump(mode="json")
-    for name, value in values.items():
-        *sections, last = name.split(".")
-        section = data
-        for part in sections:
-            section = section[part]
-        section[last] = value
-    try:
-        return Config.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise ConfigError([f"{where}: {problem['msg'].removeprefix('Value error, ')}"]) from None
-
-
-def _take_up(study: optuna.Study, report: Reporter) -> None:
-    """Trials that a killed run left unfinished are tried again."""
-    optuna = _optuna()
-    stale = [trial for trial in study.trials if trial.state is optuna.trial.TrialState.RUNNING]
-    for trial in stale:
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    if finished := _finished(study):
-        report.say(f"going on after {len(finished)} trials of an earlier run")
-
-
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """All trials but those that a killed run left unfinished."""
-    return [trial for trial in study.trials if SECONDS in trial.user_attrs]
-
-
-def _progress(study: optuna.Study) -> str:
-    finished = [trial.value for trial in study.trials if trial.value is not None]
-    return f"best validation NDCG@10 {max(finished):.4f}" if finished else "none finished yet"
-
-
-def _name(job: Job) -> str:
-    """One for all that a trial's score depends on, but how many trials there are."""
-    config = job.config
-    search = config.tune.model_dump(mode="json")["search"]
-    basis = [job.code, config.seed, search, config.runtime.precision, config.evaluate.mask_seen]
-    basis += [getattr(config, name).model_dump(mode="json") for _, name in SECTIONS]
-    inputs = sorted(f"{file} {hashlib.sha256(path.read_bytes()).hexdigest()}" for file, path in job.inputs.items())
-    return hashlib.sha256(json.dumps([basis, inputs]).encode()).hexdigest()[:16]
-
-
-def _written(job: Job, study: optuna.Study) -> Summary:
-    """The trials as a table, best first, and the config with the best one's values."""
-    ordered = sorted(_finished(study), key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
-    columns = {
-        "trial": [trial.number + 1 for trial in ordered],
-        "state": [trial.state.name.lower() for trial in ordered],
-        "valid_ndcg@10": [trial.value for trial in ordered],
-        "seconds": [trial.user_attrs[SECONDS] for trial in ordered],
-        "values": [json.dumps(trial.params) for trial in ordered],
-        "problem": [trial.user_attrs.get("problem") for trial in ordered],
-    }
-    t.write_table(job.output(TRIALS), t.TRIALS, columns)
-    best = ordered[0]
-    if best.value is None:
-        told = best.user_attrs.get("problem", "no trial came to its end")
-        raise ConfigError([f"tune.search: none of {len(ordered)} trials finished: {told}"])
-    which = f"trial {best.number + 1} of {len(ordered)}, validation NDCG@10 {best.value:.4f}"
-    chosen = dump_config(masked(with_values(job.config, best.params)))
-    job.output(TUNED).write_text(f"# Written by 'crossrec tune': {which}.\n{chosen}", encoding="utf-8")
-    return {"trials": len(ordered), f"valid_{STOP_ON}": best.value, "best": best.params}
-
-
-def _optuna() -> Any:
-    import optuna  # noqa: PLC0415  an extra
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
+            advance(1, best_so_far(study))
+    return write_trials(job, study)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from versions import commit, content
 
+from crossrec_cli.artifacts.files import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Store
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.stages import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 
 CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 FORK = multiprocessing.get_context("fork")

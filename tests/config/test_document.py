@@ -11,7 +11,7 @@ import yaml
 
 from crossrec_cli.config.document import annotated, json_schema, masked, set_fields
 from crossrec_cli.config.load import _CoreLoader, dotted_path, load_config
-from crossrec_cli.config.schema import Adapt
+from crossrec_cli.config.training_fields import Adapt
 from crossrec_cli.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from small import kinds, write
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data.check import Check, check
 
@@ -100,7 +100,7 @@ def test_a_source_that_shares_nothing_with_the_target_has_little_chance(shop, cr
 
 def sizes(items: int, users: int, tested: int, both: int = 50) -> Check:
     """What was found of a target of this size; all its words are the source's too."""
-    figures = {("items", t.TARGET): items, ("users", t.TARGET): users, ("test users", t.TARGET): tested}
+    figures = {("items", c.TARGET): items, ("users", c.TARGET): users, ("test users", c.TARGET): tested}
     measures = [(measure, label, None, float(n)) for (measure, label), n in figures.items()]
     return Check(measures=[*measures, ("users", "both", None, float(both))], words=(10, 10))
 

@@ -17,10 +17,11 @@ import pytest
 import small
 from conftest import Shop
 
-from crossrec_cli.config.data import Csv, Source
 from crossrec_cli.config.schema import Runtime
+from crossrec_cli.config.source_fields import Csv, Source
 from crossrec_cli.data import engine
-from crossrec_cli.data.engine import SOURCE_ROW, Engine, places
+from crossrec_cli.data.engine import Engine, places
+from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import ExitCode, InputError
 
 

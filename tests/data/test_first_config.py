@@ -6,8 +6,8 @@ import json
 
 from small import GUESTS, order_lines
 
-from crossrec_cli.config.data import Csv, InteractionColumns, ItemColumns
 from crossrec_cli.config.load import load_config
+from crossrec_cli.config.source_fields import Csv, InteractionColumns, ItemColumns
 
 
 def test_order_lines_of_a_raw_export_need_no_edit(tmp_path, crossrec):

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
-from crossrec_cli.stages import Job
 from crossrec_cli.stages import preprocess as stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from small import BASE, cleaned, kinds, measured, reasons, table, write
 
-from crossrec_cli.config.data import Clean, Source
+from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.config.schema import Runtime
+from crossrec_cli.config.source_fields import Source
 from crossrec_cli.data import engine
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.readings import Origin, read_cells

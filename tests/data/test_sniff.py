@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from crossrec_cli.config.data import Csv
+from crossrec_cli.config.source_fields import Csv
 from crossrec_cli.data.sniff import layout, time_formats
 from crossrec_cli.errors import InputError
 

@@ -8,13 +8,14 @@ import pytest
 from conftest import preprocess
 from small import kinds, measured, reasons, table, write
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data.ledger import Reason
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.interest.batches import load_cases, load_histories
-from crossrec_cli.reporting import Silent
-from crossrec_cli.stages import Job
+from crossrec_cli.models.histories import load_cases, load_histories
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 
 
@@ -466,8 +467,10 @@ def test_only_rows_marked_train_are_trained_on_wherever_they_stand(tmp_path):
     shop.config["split"] = {"strategy": "given", "column": "split"}
     assert not (shop.run_dir / "preprocess").exists()
     warned(shop)
-    written = {name: t.read_table(shop.folder / f"out/{name}.parquet") for name in ("interactions", "items", "users")}
-    ids = written["items"][t.ITEM_ID].to_pylist()
+    written = {
+        name: parquet.read_table(shop.folder / f"out/{name}.parquet") for name in ("interactions", "items", "users")
+    }
+    ids = written["items"][c.ITEM_ID].to_pylist()
     trained = {}
     for validated in (False, True):
         histories = load_histories(*written.values(), [], validated=validated)
@@ -475,7 +478,7 @@ def test_only_rows_marked_train_are_trained_on_wherever_they_stand(tmp_path):
         trained[validated] = [[ids[item] for item in part] for part in np.split(histories.training.values, starts)]
         assert histories.train_lengths.tolist() == [1, 1], "so much comes before anything that is held out"
     assert trained == {False: [["r0", "r1", "b2"], ["b0"]], True: [["r0", "r1", "b1", "b2"], ["b0"]]}
-    cases = t.read_table(shop.folder / "out/cases.parquet")
+    cases = parquet.read_table(shop.folder / "out/cases.parquet")
     asked = {name: load_cases(cases, name) for name in ("valid", "test")}
     assert {name: case.history_lengths.tolist() for name, case in asked.items()} == {"valid": [3], "test": [1]}
 

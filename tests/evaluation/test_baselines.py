@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import shops
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation import baselines
 from crossrec_cli.evaluation.baselines import (
@@ -21,8 +21,9 @@ from crossrec_cli.evaluation.baselines import (
     popularity_scorer,
     tag_popularity_scorer,
 )
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
+from crossrec_cli.models.ragged import Ragged
 
 NOBODY = Ragged.of([[]] * 3)
 
@@ -31,13 +32,13 @@ def histories(users: int, items: int, seed: int = 0) -> Histories:
     """Random purchases of which the last of each user is held out; some items are bought twice."""
     rng = np.random.default_rng(seed)
     bought = Ragged.of([rng.integers(0, items, rng.integers(2, 9)).tolist() for _ in range(users)])
-    domain = Domain(np.arange(items) < items // 2, np.ones(items, int))
+    domain = ItemStats(np.arange(items) < items // 2, np.ones(items, int))
     return Histories(bought, bought.lengths - 1, Ragged.of([[]] * users), domain)
 
 
 def shop(world: Histories, candidates: list[int]) -> Shop:
     items = len(world.domain.is_target)
-    texts = pa.table({t.TEXT: [f"model{item // 3} in red" for item in range(items)]})
+    texts = pa.table({c.TEXT: [f"model{item // 3} in red" for item in range(items)]})
     nothing = Cases(np.empty(0, np.int64), np.empty(0, np.int64), Ragged.of([]))
     data = TrainingData(world, texts, np.eye(items, dtype=np.float32))
     return Shop(data, data, np.array(candidates), nothing, True, 0)
@@ -160,7 +161,7 @@ def test_ials_finds_the_half_of_the_shop_that_a_user_buys_in(monkeypatch):
     rng = np.random.default_rng(0)
     lists = [(rng.choice(6, 4, replace=False) + 6 * (user % 2)).tolist() for user in range(80)]
     world = Histories(
-        Ragged.of(lists), np.full(80, 4), Ragged.of([[]] * 80), Domain(np.ones(12, bool), np.ones(12, int))
+        Ragged.of(lists), np.full(80, 4), Ragged.of([[]] * 80), ItemStats(np.ones(12, bool), np.ones(12, int))
     )
     scores = ials_scorer(shop(world, list(range(12))), alpha=5)(Ragged.of([[0, 1], [6, 7], []]), NOBODY)
     assert scores[0, 2:6].min() > scores[0, 8:].max()

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from crossrec_cli.evaluation.external import LISTS, external_ranks
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
+from crossrec_cli.models.ragged import Ragged
 
 USERS = pa.table({"user_id": ["ann", "bob", "eve"]})
 ITEMS = pa.table({"item_id": list("abcdef")})
@@ -14,7 +15,7 @@ WORLD = Histories(
     Ragged.of([[0, 2], [1], [5]]),
     np.array([2, 1, 1]),
     Ragged.of([[], [], []]),
-    Domain(np.isin(np.arange(6), TARGET), np.ones(6, int)),
+    ItemStats(np.isin(np.arange(6), TARGET), np.ones(6, int)),
 )
 CASES = Cases(np.array([0, 1]), np.array([2, 1]), Ragged.of([[4, 3], [2]]))
 

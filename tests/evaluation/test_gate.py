@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from crossrec_cli.artifacts.files import CASES
 from crossrec_cli.errors import InputError
-from crossrec_cli.evaluation.gate import Comparison
+from crossrec_cli.evaluation.gate import AgainstEarlier, Comparison
 
 RNG = np.random.default_rng(0)
 BEFORE = RNG.random(400) * (RNG.random(400) < 0.3)
@@ -63,3 +67,33 @@ def test_users_of_both_runs_are_compared():
         Comparison.of(scores(BEFORE[:9], range(9)), scores(BEFORE[:9], range(9, 18)), "ndcg@10", 0.0)
     with pytest.raises(InputError, match=r"no ndcg@5; evaluate it with the same evaluate\.k"):
         Comparison.of(scores(BEFORE, measure="ndcg@5"), scores(BEFORE), "ndcg@5", 0.0)
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """An evaluation of nine users with these figures."""
+
+    def made(name: str, figures: list[float], test: str = "a") -> SimpleNamespace:
+        path = tmp_path / f"{name}.parquet"
+        users = [f"u{i}" for i in range(len(figures))]
+        pq.write_table(pa.table({"model": ["crossrec"] * len(figures), "user_id": users, "ndcg@10": figures}), path)
+        return SimpleNamespace(manifest=SimpleNamespace(id=name, inputs={CASES: test}), file=lambda _: path)
+
+    return made
+
+
+def test_a_figure_that_one_run_lacks_on_the_same_test_is_an_error_and_else_counted(evaluation, tmp_path):
+    whole, one_less = evaluation("whole", [0.5] * 9), evaluation("less", [float("nan"), *[0.5] * 8])
+    with pytest.raises(InputError, match="1 of 9 users have ndcg@10 in only one"):
+        AgainstEarlier.of(one_less, whole, tmp_path, 0.05)
+    newer = evaluation("newer", [float("nan"), *[0.5] * 8], test="b")
+    found = AgainstEarlier.of(newer, whole, tmp_path, 0.05)
+    change = found.comparison.difference
+    assert (found.comparison.unpaired, change.users, change.mean, found.same_test) == (1, 8, 0, False)
+
+
+def test_an_evaluation_beside_itself_is_the_same_one(evaluation, tmp_path):
+    whole = evaluation("whole", [0.1, float("nan"), 0.9])
+    found = AgainstEarlier.of(whole, whole, tmp_path, 0.05)
+    change = found.comparison.difference
+    assert (found.same_evaluation, change.mean, change.users, found.comparison.unpaired) == (True, 0, 2, 0)

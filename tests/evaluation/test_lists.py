@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from crossrec_cli.evaluation import lists
-from crossrec_cli.evaluation.lists import Catalogue, coverage
-from crossrec_cli.interest.batches import Ragged
+from crossrec_cli.evaluation.lists import CandidateFacts, coverage
+from crossrec_cli.models.ragged import Ragged
 
 TEXTS = np.array([[9, 9], [2, 0], [0, 1], [3, 0], [0.6, 0.8]], np.float32)
 ITEMS = np.array([1, 2, 3, 4])
-SHOP = Catalogue(
+SHOP = CandidateFacts(
     TEXTS, ITEMS, np.array([0.5, 0.25, 0.0, 0.125]), 100, np.array([False, False, True, False]), np.array([0, 1, 0, 2])
 )
 NOBODY = Ragged.of([[]])

@@ -6,7 +6,8 @@ import pytest
 
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
-from crossrec_cli.interest.batches import Cases, Ragged
+from crossrec_cli.models.histories import Cases
+from crossrec_cli.models.ragged import Ragged
 
 USERS = pa.table({"user_id": ["ann", "bob", "eve"]})
 ITEMS = pa.table({"item_id": list("abcdef")})

@@ -12,15 +12,15 @@ import pytest
 import shops
 import torch
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Interest
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.export import graph
-from crossrec_cli.interest.batches import Bools, Ints, Ragged
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.models import neural
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import SCORERS
 
 DECAYS = (1.0, 0.9, 0.6)
@@ -31,12 +31,12 @@ def shop(knows: str, tags: int) -> TrainingData:
     rng = np.random.default_rng(0)
     data, *_ = shops.shop(knows)
     items, users = data.items.num_rows, data.histories.users
-    texts = [*data.items[t.TEXT].to_pylist()[1:], None]
+    texts = [*data.items[c.TEXT].to_pylist()[1:], None]
     columns = {
-        t.TEXT: pa.array(texts),
-        t.BRAND: pa.array(rng.choice(["ours", "theirs", None], items)),
-        t.CATEGORY: pa.array(rng.choice(["A > B", "A > C", "D", None], items)),
-        t.PRICE_BAND: pa.array(rng.choice(["low", "high", None], items)),
+        c.TEXT: pa.array(texts),
+        c.BRAND: pa.array(rng.choice(["ours", "theirs", None], items)),
+        c.CATEGORY: pa.array(rng.choice(["A > B", "A > C", "D", None], items)),
+        c.PRICE_BAND: pa.array(rng.choice(["low", "high", None], items)),
     }
     borne = Ragged.of(rng.integers(0, tags, (users, 2)).tolist() if tags else [[]] * users)
     histories = replace(data.histories, tags=borne)
@@ -50,7 +50,7 @@ def trained(data: TrainingData, kind: str, tags: int) -> Scorer:
     model = InterestModel(interest, data.texts, data.histories.domain, tags)
     for weights in (model.nobody, model.tags.weight, model.tower.bias):
         torch.nn.init.normal_(weights)
-    return neural.neural(model, data)
+    return neural_scorer.neural(model, data)
 
 
 def fused(data: TrainingData, *more: Scorer) -> Fused:
@@ -131,9 +131,9 @@ def test_a_scorer_that_knows_nothing_adds_nothing(tmp_path):
     """Where no two items have a word, a column or a buyer in common a scorer has no dimension at all."""
     data = shop("text", 0)
     nothing = pa.nulls(data.items.num_rows, pa.string())
-    bare = dict.fromkeys((t.BRAND, t.CATEGORY, t.PRICE_BAND), nothing)
+    bare = dict.fromkeys((c.BRAND, c.CATEGORY, c.PRICE_BAND), nothing)
     texts = pa.array([f"word{number}" for number in range(data.items.num_rows)])
-    model = fused(replace(data, items=pa.table({t.TEXT: texts} | bare)))
+    model = fused(replace(data, items=pa.table({c.TEXT: texts} | bare)))
     assert {scorer.name for scorer in model.scorers if not scorer.item_vectors.shape[1]} == {"words", "attributes"}
     graph.write_graph(tmp_path / "scorer.onnx", model, 0)
     histories, borne = people(data.is_target, 0)

@@ -11,16 +11,16 @@ import pytest
 import shops
 import torch
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.config.schema import Interest
-from crossrec_cli.interest.batches import Ragged
-from crossrec_cli.interest.model import InterestModel
-from crossrec_cli.models import neural
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Fusion
-from crossrec_cli.models.neural import NeuralFeature
-from crossrec_cli.models.saved import Files, load, save
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.neural_scorer import NeuralFeature
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.saved import ModelFiles, load, save
 from crossrec_cli.models.scorers import SCORERS
 
 LONG = 60_000
@@ -32,13 +32,13 @@ def data() -> TrainingData:
     rng = np.random.default_rng(0)
     data, *_ = shops.shop("words")
     items, users = data.items.num_rows, data.histories.users
-    texts = data.items[t.TEXT].to_pylist()
+    texts = data.items[c.TEXT].to_pylist()
     texts[3] = None
     columns = {
-        t.TEXT: pa.array(texts),
-        t.BRAND: pa.array(rng.choice(["ours", "theirs", None], items)),
-        t.CATEGORY: pa.array(rng.choice(["A > B", "A > C", "D", None], items)),
-        t.PRICE_BAND: pa.array(rng.choice(["low", "high", None], items)),
+        c.TEXT: pa.array(texts),
+        c.BRAND: pa.array(rng.choice(["ours", "theirs", None], items)),
+        c.CATEGORY: pa.array(rng.choice(["A > B", "A > C", "D", None], items)),
+        c.PRICE_BAND: pa.array(rng.choice(["low", "high", None], items)),
     }
     embeddings = data.embeddings.copy()
     embeddings[3] = 0
@@ -58,7 +58,7 @@ def trained(data: TrainingData, kind: str) -> Scorer:
     model = InterestModel(config, data.texts, data.histories.domain, 4)
     torch.nn.init.normal_(model.tower.bias)
     torch.nn.init.normal_(model.tags.weight)
-    return neural.neural(model, data)
+    return neural_scorer.neural(model, data)
 
 
 @pytest.fixture(scope="module", params=[*sorted(SCORERS), "bag", "sequence", "hybrid"])
@@ -138,7 +138,7 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
 
 def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
     fused = alone(scorer, data)
-    files = Files(*(tmp_path / name for name in ("vectors", "fusion", "weights", "terms")))
+    files = ModelFiles(*(tmp_path / name for name in ("vectors", "fusion", "weights", "terms")))
     save(fused, catalogue(data), files)
     again = load(files, None, INTEREST)
     everything = np.arange(data.items.num_rows)
@@ -165,7 +165,7 @@ def test_new_items_are_scored_as_those_that_they_are_like(scorer: Scorer, data: 
 def test_an_item_without_text_or_purchases_takes_after_nobody(data: TrainingData) -> None:
     scorer = trained(data, "bag")
     new = catalogue(data).take([3, 3])
-    found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural.NAME]
+    found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural_scorer.NAME]
     np.testing.assert_array_equal(found[0], [*scorer.state["adaptor.bias"].tolist(), 0])
 
 
@@ -181,8 +181,8 @@ def alone(scorer: Scorer, data: TrainingData) -> Fused:
 def catalogue(data: TrainingData) -> pa.Table:
     """The items as preprocess writes them."""
     number = pa.array(np.arange(data.items.num_rows), pa.int32())
-    domain = pa.array(np.where(data.is_target, t.TARGET, t.SOURCE))
-    head = {t.ITEM_INDEX: number, t.ITEM_ID: number.cast(pa.string()), t.DOMAIN: domain}
+    domain = pa.array(np.where(data.is_target, c.TARGET, c.SOURCE))
+    head = {c.ITEM_INDEX: number, c.ITEM_ID: number.cast(pa.string()), c.DOMAIN: domain}
     return pa.table(head | {name: data.items[name] for name in data.items.column_names if name not in head})
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import shops
 
-from crossrec_cli.interest.batches import Cases
 from crossrec_cli.models.base import Scorer, TrainingData, products
 from crossrec_cli.models.fusion import Questions, fit, group_of
+from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.scorers import SCORERS, choose
 
 LEAST = 0.97

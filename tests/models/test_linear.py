@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from crossrec_cli.artifacts import tables as t
-from crossrec_cli.interest.batches import Domain, Histories, Ragged
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models import linear
 from crossrec_cli.models.base import KnownTexts, NewItems, TrainingData, products
+from crossrec_cli.models.histories import Histories, ItemStats
+from crossrec_cli.models.ragged import Ragged
 
 USERS, ITEMS, COLD = 80, 30, 20
 TARGET = np.arange(ITEMS // 2, ITEMS)
@@ -21,10 +22,10 @@ def data(request: pytest.FixtureRequest) -> TrainingData:
     rng, users = np.random.default_rng(0), request.param
     bought = Ragged.of([np.unique(rng.integers(0, ITEMS, rng.integers(4, 12))).tolist() for _ in range(users)])
     bought = bought.where(bought.values != COLD)
-    domain = Domain(np.arange(ITEMS) >= TARGET[0], np.bincount(bought.values, minlength=ITEMS))
+    domain = ItemStats(np.arange(ITEMS) >= TARGET[0], np.bincount(bought.values, minlength=ITEMS))
     embeddings = rng.normal(size=(ITEMS, 12)).astype(np.float32)
     embeddings[COLD] = embeddings[25]
-    items = pa.table({t.TEXT: ["a text"] * ITEMS, t.DOMAIN: np.where(domain.is_target, t.TARGET, t.SOURCE)})
+    items = pa.table({c.TEXT: ["a text"] * ITEMS, c.DOMAIN: np.where(domain.is_target, c.TARGET, c.SOURCE)})
     return TrainingData(Histories(bought, bought.lengths, Ragged.of([[]] * users), domain), items, embeddings)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from crossrec_cli.artifacts import tables as t
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.whitening import Whitening
 
 
@@ -41,5 +41,5 @@ def test_whitening_stands_few_or_equal_texts(items):
 def test_directions_have_length_1_and_an_item_without_text_has_none():
     embeddings = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     texts = pa.array([None, *["a"] * 8], pa.string())
-    found = Whitening.of(embeddings).directions(embeddings, pa.table({t.TEXT: texts}))
+    found = Whitening.of(embeddings).directions(embeddings, pa.table({c.TEXT: texts}))
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), [0, *[1] * 8], atol=1e-5)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from crossrec_cli.artifacts.files import ADDITIONS, EVALUATE, FINETUNE, PIPELINE, PREPROCESS, SEARCH, TRANSFER
 from crossrec_cli.config.load import load_config
-from crossrec_cli.data import engine
+from crossrec_cli.data import raw_files
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline import changes, table
 from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.current import inputs_of, read_by, up_to_date
 from crossrec_cli.pipeline.plan import MAY_RUN, RUNS, UP_TO_DATE, plan
 from crossrec_cli.pipeline.table import BY_NAME, STAGES
-from crossrec_cli.reporting import Silent
-from crossrec_cli.serving.events import Events
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
-from crossrec_cli.stages import ADDITIONS, EVALUATE, FINETUNE, PIPELINE, PREPROCESS, SEARCH, TRANSFER
 
 READERS = [stage.name for stage in STAGES if stage.upstream]
 
@@ -45,7 +45,7 @@ def test_a_finished_chain_is_enough_for_all_that_reads_it(trained):
 def test_what_was_read_from_a_network_counts_until_it_is_read_again(trained, monkeypatch):
     """No two looks at a network are the same, so each run reads it; what has been read stays good for all others."""
     config = load_config(trained.path)
-    monkeypatch.setattr(engine, "is_address", lambda path: True)
+    monkeypatch.setattr(raw_files, "is_address", lambda path: True)
     for stage in READERS:
         assert inputs_of(config, stage)
     does = {step.stage: step.does for step in plan(config, PIPELINE)}

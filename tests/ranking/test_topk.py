@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
+from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.ranking import topk
 
 ITEMS, USERS = 40, 25
@@ -17,7 +18,7 @@ def histories() -> Histories:
     items = np.concatenate([rng.choice(ITEMS, n, replace=False) for n in lengths])
     is_target = np.arange(ITEMS) % 2 == 0
     nobody = Ragged(np.empty(0, np.int64), np.zeros(USERS, np.int64))
-    return Histories(Ragged(items, lengths), lengths // 2, nobody, Domain(is_target, np.ones(ITEMS, int)))
+    return Histories(Ragged(items, lengths), lengths // 2, nobody, ItemStats(is_target, np.ones(ITEMS, int)))
 
 
 @pytest.fixture

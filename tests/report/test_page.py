@@ -1,109 +1,213 @@
+"""The page of the planted shop, and what it says when figures are changed."""
+
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 
-import altair as alt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from crossrec_cli.config.values import SCORERS
-from crossrec_cli.report.page import Chart, Section, Table, render
-
-HOSTILE = "</script><script>document.title = 'broken'; alert(1)</script>"
-LOADS = {"src", "href", "srcset", "action", "data", "poster"}
-
-
-class Seen(HTMLParser):
-    """A page as a browser reads it: its elements, their attributes, its text and its scripts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.scripts: list[str] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem == "script":
-            self.scripts.append(data)
-        else:
-            self.text += data
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import schemas
+from crossrec_cli.artifacts.files import ITEM_TEXT, PREPROCESS, PRETRAIN_ADAPT, TRANSFER, TRANSFER_TABLE
+from crossrec_cli.artifacts.store import Store, describe_files
+from crossrec_cli.artifacts.work import Work
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.schema import Report
+from crossrec_cli.pipeline.changes import basis_of
+from crossrec_cli.pipeline.evaluated import read_facts
+from crossrec_cli.pipeline.table import BY_NAME
+from crossrec_cli.report.appendix import learning, what_counts
+from crossrec_cli.report.facts import Facts
+from crossrec_cli.report.page import page, verdict
 
 
-def chart(label: str = "a", title: str = "Bars") -> Chart:
-    data = alt.InlineData(values=[{"label": label, "value": 1}, {"label": "b", "value": 2}])
-    return Chart(title, "b is the larger.", alt.Chart(data).mark_bar().encode(x="label:N", y="value:Q"))
+@pytest.fixture
+def facts(trained) -> Facts:
+    found = read_facts(Store(trained.run_dir), Report(examples=10))
+    assert found is not None
+    return found
 
 
-def hostile() -> str:
-    table = Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]])
-    section = Section(HOSTILE, HOSTILE, [table], [Chart(HOSTILE, HOSTILE, chart(HOSTILE).drawing)])
-    return render(HOSTILE, HOSTILE, [section])
+def with_gains(facts: Facts, **gains: tuple[float, float, float]) -> Facts:
+    """The same with other gains over some models: their ends, and p."""
+    rows = facts.significance.to_pylist()
+    for row in rows:
+        low, high, p = gains.get(row[c.MODEL], (0.1, 0.2, 0.001))
+        row |= {c.GAIN: (low + high) / 2, c.GAIN_LOW: low, c.GAIN_HIGH: high, c.P: p, c.P_HOLM: p}
+    return replace(facts, significance=pa.Table.from_pylist(rows, schemas.SIGNIFICANCE))
 
 
-def test_what_comes_from_data_stays_text():
-    html = hostile()
-    seen = Seen(html)
-    assert "<script>document" not in html
-    assert seen.tags.count("script") == 2
-    assert seen.text.count(HOSTILE) == 12
-    spec = json.loads(seen.scripts[0])["specs"][0]
-    assert HOSTILE in json.dumps(spec)
-    assert spec["description"] == f"{HOSTILE}. {HOSTILE}"
+def transfer(low: float, high: float) -> pa.Table:
+    rows = [
+        ["all", "target alone", 0.4, 0.2, 0.0, 0.0, 0.0, 100, 3],
+        ["all", "crossrec", 0.5, 0.3, (low + high) / 2, low, high, 100, 3],
+    ]
+    return pa.Table.from_pylist([dict(zip(schemas.TRANSFER.names, row, strict=True)) for row in rows], schemas.TRANSFER)
 
 
-def test_nothing_is_loaded():
-    seen = Seen(render("Page", "Lead", [Section("One", "Text", charts=[chart()])]))
-    assert not seen.attributes & LOADS
-    assert not {"link", "img", "iframe", "object"} & set(seen.tags)
-    assert "default-src 'none'" in render("Page", "Lead", [])
+def test_the_verdict_follows_the_figures(facts):
+    assert verdict(with_gains(facts)).startswith(f"Yes: better than all {len(facts.gains)} others, ")
+    assert verdict(with_gains(facts, ease=(-0.01, 0.1, 0.3))).startswith("Not shown: the difference to ease may be ch")
+    assert verdict(with_gains(facts, ease=(0.001, 0.1, 0.3))).startswith("Not shown: "), "Holm says that it may be"
+    told = verdict(with_gains(facts, ease=(-0.2, -0.1, 0.001), text=(-0.2, -0.1, 0.01)))
+    assert told.startswith("No: text and ease are better.")
 
 
-def test_the_same_input_gives_the_same_bytes_in_another_process():
-    code = "import sys; from tests.report import test_page; sys.stdout.write(test_page.hostile())"
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONIOENCODING": "utf-8"}
-    other = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=True)
-    assert other.stdout.decode() == hostile()
+def test_the_verdict_tells_of_transfer(facts):
+    assert "was not measured; 'crossrec transfer' does that." in verdict(facts)
+    for low, high, told in ((0.01, 0.03, "helps: +.0200 (+.0100"), (-0.03, -0.01, "harms"), (-0.01, 0.01, "is open")):
+        assert told in verdict(replace(facts, transfer=transfer(low, high)))
 
 
-def test_a_value_that_is_no_number_is_refused_rather_than_drawn_wrong():
-    data = alt.InlineData(values=[{"x": float("nan")}])
-    with pytest.raises(ValueError, match="JSON"):
-        render("Page", "", [Section("One", "", charts=[Chart("C", "", alt.Chart(data).mark_point())])])
+def leave_transfer(shop, config: dict | None = None, inputs: dict | None = None, version: int = 0) -> Facts:
+    """A transfer run of the shop, of which this is not as the shop is now; and what the page then knows."""
+    stage, store = BY_NAME[TRANSFER], Store(shop.run_dir)
+    made = {name: store.current(name) for name in (PREPROCESS, PRETRAIN_ADAPT)}
+    basis = basis_of(stage, load_config(shop.path), made)
+    with store.draft(TRANSFER) as draft:
+        pq.write_table(transfer(0.01, 0.03), draft / Path(TRANSFER_TABLE).name)
+        facts = basis.config | (config or {}), basis.inputs | (inputs or {}), describe_files(draft), {}, 1
+        store.commit(draft, Work().manifest(TRANSFER, stage.version - version, basis.digest, *facts))
+    found = read_facts(store, Report())
+    assert found is not None
+    return found
 
 
-def test_figures_are_to_the_right_and_labels_are_headers():
-    html = render("Page", "Lead", [Section("One", "Text", [Table("Counts", ["what", "n"], [["users", "1,234"]])])])
-    assert '<th scope="row">users</th><td>1,234</td>' in html
-    assert re.search(r"td {[^}]*text-align: right", html)
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({}, None),
+        ({"config": {"transfer.seeds": [9]}}, None),
+        ({"config": {"finetune.epochs": 3}}, "finetune.epochs changed from 3 to 10"),
+        ({"config": {"adapt.lr": 0.5}}, "adapt.lr"),
+        ({"config": {"evaluate.mask_seen": False}}, "evaluate.mask_seen"),
+        ({"inputs": {ITEM_TEXT: "0"}}, ITEM_TEXT),
+        ({"version": 1}, "version"),
+    ],
+)
+def test_a_transfer_run_counts_where_it_was_trained_as_the_run(trained, other, named):
+    found = leave_transfer(trained, **other)
+    if named is None:
+        assert found.transfer_is_stale is None
+        assert found.transfer == transfer(0.01, 0.03)
+        assert "The source helps: +.0200" in verdict(found)
+    else:
+        assert named in (found.transfer_is_stale or "")
+        assert found.transfer is None
+        assert "run 'crossrec transfer' again" in verdict(found)
+        assert "with the same budget" not in page(found)
 
 
-def test_each_scorer_has_a_colour_of_its_own_in_light_and_dark():
-    html = render("Page", "", [])
-    pairs = re.findall(r"--series-\d+: light-dark\((#\w+), (#\w+)\)", html)
-    assert len(pairs) >= len(SCORERS)
-    assert all(len(set(colours)) == len(colours) for colours in zip(*pairs, strict=True))
-    assert html.count('"var(--series-') == len(pairs), "and charts take them all"
+def test_a_model_that_is_newer_than_the_evaluation_has_no_page(trained, crossrec):
+    assert crossrec("finetune", trained.path, "--set", "finetune.init=scratch").exit_code == 0
+    assert read_facts(Store(trained.run_dir), Report()) is None
 
 
-def test_a_browser_draws_every_chart_and_runs_nothing_else(browser):
-    charts = [chart(HOSTILE), chart(title="More bars")]
-    html = render("Page", "Lead", [Section("One", "", charts=charts), Section("Two", "", charts=[chart()])])
-    drawn, console = browser(html, width=500)  # it opens none narrower
+def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
+    rows = facts.metrics.to_pylist()
+    for row in rows:
+        if (row[c.SEGMENT], row[c.METRIC]) == ("warm", "ndcg") and row[c.MODEL] in ("crossrec", "text"):
+            best = row[c.MODEL] == "text"
+            row |= {c.VALUE: 0.5 + best / 4, c.LOW: 0.4 + best / 4, c.HIGH: 0.6 + best / 4, c.N: 50}
+    behind = pa.Table.from_pylist(rows, schemas.METRICS)
+    assert "Look at warm: there another model is ahead." in verdict(replace(facts, metrics=behind))
+    few = pa.Table.from_pylist([row | {c.N: min(row[c.N], 49)} for row in rows], schemas.METRICS)
+    assert "warm" not in verdict(replace(facts, metrics=few))
+
+
+def test_what_counts_is_each_scorers_share_of_what_decides(facts, trained):
+    """|weight| times spread over a scorer's features, by users; what is added to all scores decides nothing."""
+    rows = trained.table("finetune", "fusion").dropna(subset="scorer")
+    size = (rows["weight"] * rows["spread"]).abs().groupby([rows["group"], rows["scorer"]]).sum()
+    expected = (size / size.groupby("group").transform("sum")).to_dict()
+    found = {(group, name): share for group, shares in facts.decides.items() for name, share in shares.items()}
+    assert found == pytest.approx(expected)
+    section = what_counts(facts)
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == ["0", "1-2", "3-5", "6+"]
+    assert table.rows[0][1:] == [f"{expected[0, name]:.0%}" for name in table.columns[1:]]
+    (chart,) = section.charts
+    first = max(facts.decides[0], key=facts.decides[0].get)
+    assert f"Without target purchases {first} ({expected[0, first]:.0%})" in chart.text
+
+
+def test_scorers_that_tell_nothing_apart_decide_nothing(facts):
+    rows = [row | {c.SPREAD: row[c.SPREAD] and 0.0} for row in facts.fusion.to_pylist()]
+    found = replace(facts, fusion=pa.Table.from_pylist(rows, schemas.FUSION))
+    assert {share for shares in found.decides.values() for share in shares.values()} == {0.0}
+    assert "What counts, and for whom" in page(found)
+
+
+def test_where_nothing_learned_by_epochs_the_page_says_so(facts):
+    nothing = replace(facts, learning={stage: table.slice(0, 0) for stage, table in facts.learning.items()})
+    assert not learning(nothing).charts
+    assert learning(nothing).text != learning(facts).text
+    assert "How it learned" in page(nothing)
+
+
+def test_a_browser_draws_the_page(facts, browser):
+    drawn, console = browser(page(replace(facts, transfer=transfer(0.1, 0.2))), width=500)
     assert console == ""
-    assert "<title>Page</title>" in drawn
-    assert len(re.findall(r'<svg[^>]* class="marks"', drawn)) == 3
-    assert drawn.count('class="mark-rect role-mark') == 3
-    assert 'aria-label="More bars. b is the larger."' in drawn
-    assert all(int(width) <= 500 - 32 for width in re.findall(r'class="marks" width="(\d+)"', drawn))
+    assert len(re.findall(r'<svg[^>]* class="marks"', drawn)) == drawn.count("<figure>") >= 8
+    titles = ("Does the source help?", "Beside other ways", "For whom?", "What counts, and for whom", "What it costs")
+    for title in (*titles, "Some users"):
+        assert f"<h2>{title}</h2>" in drawn
+
+
+def test_the_page_is_written_by_whatever_brings_new_figures(trained, crossrec):
+    path = trained.run_dir / "report.html"
+    path.unlink(missing_ok=True)
+    done = crossrec("evaluate", trained.path, "--json", "--png")
+    document = json.loads(done.stdout)
+    assert document["report"] == str(path)
+    assert document["verdict"] in path.read_text().replace("&#x27;", "'")
+    charts = sorted((trained.run_dir / "charts").iterdir())
+    assert len(charts) >= 7
+    assert all(chart.read_bytes().startswith(b"\x89PNG") for chart in charts)
+    before = path.read_bytes()
+    crossrec("evaluate", trained.path, "--set", "evaluate.baselines=[popularity]")
+    assert path.read_bytes() != before
+
+
+def test_markdown_is_all_that_stdout_gets(trained, crossrec):
+    done = crossrec("evaluate", trained.path, "--markdown")
+    assert done.stdout.startswith("## Does it recommend better?\n\n")
+    assert "| crossrec | " in done.stdout
+    assert "<svg" not in done.stdout
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    assert all(row.endswith("|") for row in rows)
+
+
+def test_titles_that_are_code_stay_text(shop, crossrec):
+    path = shop.folder / "items.parquet"
+    items = pd.read_parquet(path)
+    items["title"] = "</script><script>alert(1)</script> | `x` " + items["title"]
+    items.to_parquet(path)
+    shop.config |= {"report": {"examples": 10}}
+    shop.config["data"]["clean"] = {"markup": False}
+    assert crossrec("run", shop.path).exit_code == 0
+    html = (shop.run_dir / "report.html").read_text()
+    assert "<script>alert" not in html
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt; | `x`" in html
+
+
+def test_no_person_is_on_the_page_unless_the_config_asks(facts):
+    users = facts.examples[c.USER_ID].to_pylist()
+    named = [f"User {user}<" for user in dict.fromkeys(users)]
+    for shown, numbers, ids in (
+        (Report(), 0, 0),
+        (Report(examples=3), 3, 0),
+        (Report(examples=3, ids="real"), 0, 3),
+        (Report(examples=100, ids="real"), 0, 100),
+    ):
+        html = page(replace(facts, shown=shown))
+        assert ("Some users" in html) == bool(shown.examples)
+        assert sum(f"User {number}<" in html for number in range(1, 101)) == numbers
+        assert sum(name in html for name in named) == ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.event_store import Events
 
 
 def test_of_too_many_events_the_oldest_are_forgotten():

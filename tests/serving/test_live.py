@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from crossrec_cli.artifacts.store import MANIFEST
-from crossrec_cli.reporting import Silent
+from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving import live
-from crossrec_cli.serving.events import Events
+from crossrec_cli.serving.event_store import Events
 
 
 class Told(Silent):

@@ -6,11 +6,13 @@ import numpy as np
 import shops
 
 from crossrec_cli.evaluation.baselines import Shop
-from crossrec_cli.interest.batches import Cases, Domain, Histories, Ragged
+from crossrec_cli.evaluation.compared import _different
+from crossrec_cli.evaluation.measured import _source_cases
+from crossrec_cli.evaluation.ranked_cases import drawn
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.stages.evaluate import _different, drawn
-from crossrec_cli.stages.load import World
-from crossrec_cli.stages.measured import _source_cases
+from crossrec_cli.models.dataset import World
+from crossrec_cli.models.histories import Cases, Histories, ItemStats
+from crossrec_cli.models.ragged import Ragged
 
 
 def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
@@ -39,7 +41,7 @@ def test_so_many_cases_are_drawn_alike_each_time_and_others_by_another_seed():
 
 def test_what_trains_is_not_asked_of_the_source_though_it_comes_later():
     bought, trains = Ragged.of([[0, 1, 2, 0, 1], [1, 0]]), np.array([1, 0, 0, 1, 1, 1, 0], bool)
-    domain = Domain(np.array([False, False, True, True]), np.ones(4, int))
+    domain = ItemStats(np.array([False, False, True, True]), np.ones(4, int))
     histories = Histories(bought, np.array([1, 1]), Ragged.of([[], []]), domain, trains)
     cases, candidates = _source_cases(World(None, None, histories), 0)
     assert candidates.tolist() == [0, 1]

@@ -1,0 +1,80 @@
+"""Parquet files of ours: written and read, and their columns as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crossrec_cli.artifacts.columns import EMBEDDING
+from crossrec_cli.errors import ArtifactError
+
+
+def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
+    """A float32 matrix as a column of vectors."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+def vectors(table: pa.Table) -> npt.NDArray[np.float32]:
+    """The column ``EMBEDDING`` as a float32 matrix, in Arrow's own memory, which is read-only."""
+    column = table[EMBEDDING].combine_chunks()
+    matrix: npt.NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return matrix
+
+
+def embedding_parts(path: Path) -> Iterator[npt.NDArray[np.float32]]:
+    """An item_text.parquet as matrices of some thousand rows each, in Arrow's own memory, which is read-only.
+
+    Raises:
+        ArtifactError: if it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would hold all that was read
+            for batch in file.iter_batches(columns=[EMBEDDING]):
+                column = batch[EMBEDDING]
+                yield column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+        pa.default_memory_pool().release_unused()  # hundreds of megabytes after a large file
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
+    """The same as one matrix of our own; a million texts are then held once and not twice."""
+    with pq.ParquetFile(path) as file:
+        rows = file.metadata.num_rows
+    matrix, begin = np.empty((rows, 0), np.float32), 0
+    for part in embedding_parts(path):
+        if not begin:
+            matrix = np.empty((rows, part.shape[1]), np.float32)
+        matrix[begin : begin + len(part)] = part
+        begin += len(part)
+    return matrix
+
+
+def places(column: pa.ChunkedArray, known: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """For each value of a column its place among the known ones, −1 where it is none of them."""
+    found = pc.fill_null(pc.index_in(column, value_set=known.combine_chunks()), -1)
+    number: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
+    return number
+
+
+def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, object]) -> None:
+    """Write columns (arrays or lists, all of one length) as one Parquet file."""
+    pq.write_table(pa.table(dict(columns)).select(schema.names).cast(schema), path, compression="zstd")
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file of ours.
+
+    Raises:
+        ArtifactError: if it cannot be read or lacks a column.
+    """
+    try:
+        return pq.read_table(path, columns=columns and list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,280 @@
+"""Every Parquet schema, once. Readers and writers take them from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from crossrec_cli.artifacts import columns as c
+
+_time = pa.timestamp("us")  # Spark refuses nanoseconds in Parquet
+
+INTERACTIONS = pa.schema(
+    {
+        c.USER_INDEX: pa.int32(),
+        c.POSITION: pa.int32(),  # place in the user's history, oldest first, from 0
+        c.ITEM_INDEX: pa.int32(),
+        c.PLATFORM: pa.string(),
+        c.ORIGINAL_USER_ID: pa.string(),  # the platform's own
+        c.ORIGINAL_ITEM_ID: pa.string(),
+        c.TIMESTAMP: _time,  # null where only an order is known
+        c.EVENT: pa.string(),
+        c.QUANTITY: pa.float64(),
+        c.RATING: pa.float64(),
+        c.WEIGHT: pa.float32(),  # how much it counts, above 0
+        c.SPLIT: pa.string(),  # train | valid: held out for validation alone | held_out; each history is in this order
+    }
+)
+ITEMS = pa.schema(
+    {
+        c.ITEM_INDEX: pa.int32(),
+        c.ITEM_ID: pa.string(),
+        c.PLATFORM: pa.string(),
+        c.DOMAIN: pa.string(),  # source | target
+        c.CATEGORY: pa.string(),  # from wide to narrow, with " > " between
+        c.BRAND: pa.string(),
+        c.PRICE: pa.float64(),
+        c.PRICE_BAND: pa.string(),  # low | middle | high third of the prices in its widest category
+        c.LANGUAGE: pa.string(),  # as given, else as detected, ISO 639-1
+        c.TEXT: pa.string(),
+    }
+)
+USERS = pa.schema(
+    {
+        c.USER_INDEX: pa.int32(),
+        c.USER_ID: pa.string(),
+        c.PLATFORM: pa.string(),
+        c.TAGS: pa.list_(pa.string()),  # "column=value"
+        c.ACTIVITY: pa.int32(),  # interactions that train
+        c.RECENCY_DAYS: pa.float64(),  # from the latest of them to the latest of anybody's
+    }
+)
+CASES = pa.schema(  # one row per held-out interaction: the history that is given, and the item to be found
+    {
+        c.SPLIT: pa.string(),  # valid | test
+        c.USER_INDEX: pa.int32(),
+        c.ITEM_INDEX: pa.int32(),
+        c.HISTORY_LENGTH: pa.int32(),  # the user's first so many interactions are given
+        c.TARGET_HISTORY_LENGTH: pa.int32(),  # so many of those in the target
+        c.COLD_USER: pa.bool_(),  # none of them is in the target
+        c.COLD_ITEM: pa.bool_(),  # nobody has the item in training
+    }
+)
+QUALITY = pa.schema(  # one measure of the data a row; quality_measures.py says which there are
+    {c.MEASURE: pa.string(), c.LABEL: pa.string(), c.OTHER: pa.string(), c.VALUE: pa.float64()}
+)
+REJECTED = pa.schema(
+    {
+        c.TABLE: pa.string(),  # interactions | items | users
+        c.FILE: pa.string(),
+        c.ROW: pa.int64(),  # of the file's data, from 1
+        c.REASON: pa.string(),
+    }
+)
+ITEM_LINKS = pa.schema(
+    {
+        c.ITEM_ID: pa.string(),
+        "other_item_id": pa.string(),
+        "confidence": pa.float64(),  # 0 to 1
+        "applied": pa.bool_(),
+        c.TEXT: pa.string(),
+        "other_text": pa.string(),
+    }
+)
+LISTINGS = pa.schema(  # the platforms' own ids of the items, where there are several platforms or links
+    {c.PLATFORM: pa.string(), c.ORIGINAL_ITEM_ID: pa.string(), c.ITEM_INDEX: pa.int32()}
+)
+TAG_NAMES = pa.schema({c.TAG: pa.string()})  # in the order of the model's tag vectors
+FUSION = pa.schema(  # one row a feature and group of users; in log-odds for each unit of the feature's score
+    {
+        c.SCORER: pa.string(),  # null: the shift, which is added to all scores of the group
+        c.FEATURE: pa.string(),
+        c.DECAY: pa.float32(),  # how much a purchase counts beside the next one, where it matters
+        c.GROUP: pa.int32(),  # the least target purchases of its users
+        c.WEIGHT: pa.float32(),
+        c.SPREAD: pa.float32(),  # of the feature's scores over a user's candidates: times the weight, what it decides
+    }
+)
+TERMS = pa.schema({c.SCORER: pa.string(), c.TERM: pa.string()})  # in the order of the scorer's dimensions
+LEARNING = pa.schema(  # history.parquet, one row an epoch
+    {
+        c.EPOCH: pa.int32(),
+        "loss": pa.float64(),
+        "learning_rate": pa.float64(),
+        "seconds": pa.float64(),
+        "users_per_second": pa.float64(),
+        "peak_memory_bytes": pa.int64(),
+    }
+)
+METRICS = pa.schema(
+    {
+        c.MODEL: pa.string(),
+        c.SEGMENT: pa.string(),  # all, and parts of it
+        c.METRIC: pa.string(),
+        c.K: pa.int32(),
+        c.VALUE: pa.float64(),
+        c.LOW: pa.float64(),  # its 95 % interval over cases; null where it is no mean over them
+        c.HIGH: pa.float64(),
+        c.N: pa.int64(),  # cases that it says something of
+    }
+)
+SIGNIFICANCE = pa.schema(  # crossrec beside each other model, on the same cases
+    {
+        c.MODEL: pa.string(),
+        c.METRIC: pa.string(),
+        c.K: pa.int32(),
+        c.GAIN: pa.float64(),  # mean difference, crossrec's less the model's
+        c.GAIN_LOW: pa.float64(),
+        c.GAIN_HIGH: pa.float64(),
+        c.P: pa.float64(),  # Wilcoxon's signed-rank test
+        c.P_HOLM: pa.float64(),  # the same, raised for there being several models
+        c.N: pa.int64(),
+    }
+)
+EXAMPLES = pa.schema(  # some test users: what each did, and what crossrec would have shown then
+    {
+        c.USER_ID: pa.string(),
+        "kind": pa.string(),  # history, newest first | list, best first
+        c.RANK: pa.int32(),  # place in it, from 1
+        c.TEXT: pa.string(),
+        c.DOMAIN: pa.string(),
+        "hit": pa.bool_(),  # of a list: whether test asked for it
+    }
+)
+FEEDBACK = pa.schema(  # what users thought of what they were shown, and would think of crossrec's lists
+    {
+        "reward": pa.string(),  # click | purchase | rating
+        c.SEGMENT: pa.string(),
+        c.K: pa.int32(),
+        c.MEASURE: pa.string(),  # logged | ips | snips
+        c.VALUE: pa.float64(),
+        c.LOW: pa.float64(),
+        c.HIGH: pa.float64(),
+        "effective": pa.float64(),  # impressions that it rests on, each of weight 1
+        "impressions": pa.int64(),
+    }
+)
+ACCURACY = pa.schema(  # of the interest score, over pairs of a user and an item
+    {
+        c.DOMAIN: pa.string(),
+        c.SEGMENT: pa.string(),  # "all", or users by their target history, or items that nobody bought in training
+        "auc": pa.float64(),
+        "log_loss": pa.float64(),
+        "base_log_loss": pa.float64(),  # if the same probability were given to all pairs, the share that was bought
+        "brier": pa.float64(),
+        "expected_calibration_error": pa.float64(),
+        "pairs": pa.int64(),
+        "bought": pa.int64(),
+    }
+)
+CALIBRATION = pa.schema(  # a bin of pairs of user and item, from each of which equally many purchases are expected
+    {
+        "predicted": pa.float64(),  # mean probability
+        "observed": pa.float64(),  # share bought
+        "pairs": pa.int64(),
+    }
+)
+TRANSFER = pa.schema(  # one row a segment and control; means over seeds
+    {
+        c.SEGMENT: pa.string(),
+        c.CONTROL: pa.string(),
+        "hr@10": pa.float64(),
+        "ndcg@10": pa.float64(),
+        c.GAIN: pa.float64(),  # in NDCG@10, over the target alone
+        c.GAIN_LOW: pa.float64(),  # its 95 % interval over users
+        c.GAIN_HIGH: pa.float64(),
+        c.N: pa.int64(),  # cases with something to find
+        c.SEEDS: pa.int32(),
+    }
+)
+TRIALS = pa.schema(  # trials.parquet, the best first
+    {
+        "trial": pa.int32(),  # from 1, in the order of their beginning
+        "state": pa.string(),  # complete | fail
+        "valid_ndcg@10": pa.float64(),  # null unless complete
+        "seconds": pa.float64(),
+        "values": pa.string(),  # of the tuned fields, as JSON
+        "problem": pa.string(),  # why it failed
+    }
+)
+RECOMMENDATIONS = pa.schema(
+    {
+        c.USER_ID: pa.string(),
+        c.RANK: pa.int32(),
+        c.ITEM_ID: pa.string(),
+        c.SCORE: pa.float32(),
+        c.PRICE: pa.float64(),
+        c.TEXT: pa.string(),
+    }
+)
+FOUND = pa.schema(  # what a search found, one row an item of a query's list
+    {
+        c.QUERY: pa.string(),
+        c.USER_ID: pa.string(),  # null: somebody unknown
+        c.RANK: pa.int32(),
+        c.ITEM_ID: pa.string(),
+        c.DOMAIN: pa.string(),
+        c.PRICE: pa.float64(),
+        c.RELEVANCE: pa.float32(),  # what the text adds to the score
+        c.INTEREST: pa.float32(),  # a probability; null in the source, where it is not calibrated
+        c.SCORE: pa.float32(),
+        c.TEXT: pa.string(),
+    }
+)
+BLEND = pa.schema(  # ways to weigh the parts of a search's score, and how well each finds what was bought
+    {
+        "blend": pa.string(),  # tuned | without interest | default | meaning, words or interest alone
+        "meaning": pa.float64(),  # these three are the weights
+        "words": pa.float64(),
+        c.INTEREST: pa.float64(),
+        "ndcg@10": pa.float64(),  # over pairs of a query and a purchase that nothing was tuned on
+        c.LOW: pa.float64(),
+        c.HIGH: pa.float64(),
+        c.N: pa.int64(),
+        c.USED: pa.bool_(),  # whether this is how searches weigh them
+    }
+)
+WHY = pa.schema(  # recommendations.parquet has these as well where reasons are wanted
+    {
+        c.REASONS: pa.list_(  # the history items that speak most for it
+            pa.struct(
+                {
+                    c.ITEM_ID: pa.string(),
+                    c.DOMAIN: pa.string(),
+                    c.SCORER: pa.string(),  # which makes most of it
+                    c.PART: pa.float32(),  # of the score as log-odds
+                    c.SHARE: pa.float32(),  # of all that speaks for it in the history
+                }
+            )
+        ),
+        c.FROM_SOURCE: pa.float32(),  # these four add up to the score as log-odds
+        c.FROM_TARGET: pa.float32(),
+        c.FROM_SALES: pa.float32(),  # how it sells, and how much is bought at all
+        c.FROM_REST: pa.float32(),  # tags, and what is of no interaction alone
+        c.BY_SCORER: pa.list_(pa.struct({c.SCORER: pa.string(), c.PART: pa.float32()})),  # the same by scorer
+        c.IN_COMMON: pa.list_(pa.string()),  # brand, category and words shared with them
+        c.BECAUSE: pa.string(),
+    }
+)
+
+
+def embeddings(width: int) -> pa.Schema:
+    """item_text.parquet: the language model's embedding of each item's text, ``width`` float32."""
+    return pa.schema({c.ITEM_INDEX: pa.int32(), c.EMBEDDING: pa.list_(pa.float32(), width)})
+
+
+def cached_embeddings(width: int) -> pa.Schema:
+    """A language model's embeddings by the beginning of their texts' sha256."""
+    return pa.schema({c.TEXT_HASH: pa.binary(16), c.EMBEDDING: pa.list_(pa.float32(), width)})
+
+
+def per_user(metrics: Sequence[str]) -> pa.Schema:
+    """per_user.parquet: one row per model and user, a column per metric such as ``ndcg@10``."""
+    head = {
+        c.MODEL: pa.string(),
+        c.USER_ID: pa.string(),
+        c.HISTORY_LENGTH: pa.int32(),
+        c.TARGET_HISTORY_LENGTH: pa.int32(),
+    }
+    return pa.schema(head | dict.fromkeys(metrics, pa.float64()))

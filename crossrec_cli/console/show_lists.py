@@ -1,0 +1,91 @@
+"""Lists as people and other programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import RECOMMENDATIONS
+from crossrec_cli.artifacts.store import CURRENT, Artifact
+from crossrec_cli.console.terminal import Console, Format, visible
+from crossrec_cli.ranking.list_text import csv_lines
+
+
+def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]:
+    """Print the lists of one user of each kind; as CSV, all lists.
+
+    Returns:
+        The lists printed, by user id.
+    """
+    path = artifact.file(RECOMMENDATIONS)
+    if form == Format.CSV:
+        with pq.ParquetFile(path) as file:
+            as_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
+        return {}
+    table = parquet.read_table(path)
+    found = {}
+    for kind, user in artifact.manifest.summary["examples"].items():
+        found[user] = table.filter(pc.equal(table[c.USER_ID], user))
+        _print_list(console, user, found[user], kind)
+    console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
+    return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in found.items()}
+
+
+def listed(console: Console, parts: Iterable[pa.Table]) -> tuple[dict[str, Any], set[str]]:
+    """Print the lists, one after another.
+
+    Args:
+        console: where to.
+        parts: rows of ``schemas.RECOMMENDATIONS``, whole lists.
+
+    Returns:
+        The lists by user id, empty but for ``--json``; and the ids of all users that have one.
+    """
+    document: dict[str, Any] = {}
+    users: set[str] = set()
+    for rows in parts:
+        for user in pc.unique(rows[c.USER_ID]).to_pylist():
+            of_user = rows.filter(pc.equal(rows[c.USER_ID], user))
+            _print_list(console, user, of_user)
+            users.add(user)
+            if console.as_json:
+                document[user] = of_user.drop_columns([c.USER_ID]).to_pylist()
+    return document, users
+
+
+def why_not(console: Console, reason: Mapping[str, str]) -> None:
+    """Say in one line what keeps an item out of a user's list."""
+    user, item = visible(reason[c.USER_ID]), visible(reason[c.ITEM_ID])
+    console.result(Text(f"{item} for {user}: {visible(reason['reason'])}"), wanted=True)
+
+
+def as_csv(console: Console, parts: Iterable[pa.Table]) -> None:
+    """Print lists as CSV, under one header."""
+    for number, rows in enumerate(parts):
+        console.text(csv_lines(rows, header=number == 0))
+
+
+def _print_list(console: Console, user: str, rows: pa.Table, kind: str | None = None) -> None:
+    """A user's list; ``kind`` says what sort of user this is an example of."""
+    if kind:
+        console.remark(f"Somebody who {kind}:")
+    console.result(Text(f"User {visible(user)}:", style="bold"), wanted=kind is None)
+    priced = rows[c.PRICE].null_count < rows.num_rows
+    width = max(map(cell_len, map(visible, rows[c.ITEM_ID].to_pylist())), default=0)
+    for row in rows.to_pylist():
+        price = f"{'' if row[c.PRICE] is None else f'{row[c.PRICE]:.2f}':>8}  " if priced else ""
+        item = set_cell_size(visible(row[c.ITEM_ID]), width)
+        line = f"{row[c.RANK]:>4}. {row[c.SCORE]:.4f}  {price}{item}  {visible(row[c.TEXT] or '')}".rstrip()
+        console.result(console.fit(Text(line)), wanted=kind is None)
+        if row.get(c.REASONS):
+            reasons = Text(f"      {visible(row[c.BECAUSE])}", style="dim")
+            console.result(console.fit(reasons), wanted=kind is None)
+    console.result(Text(), wanted=kind is None)

@@ -1,0 +1,172 @@
+"""What becomes of usable rows that say the same, take each other back, are too many or too few."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import ibis
+import ibis.expr.types as ir
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.config.data_fields import Data
+from crossrec_cli.data.engine import Engine
+from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, LISTING, USER, in_time, may_return, varying
+from crossrec_cli.data.ledger import Ledger, Reason
+from crossrec_cli.data.raw_files import SOURCE_ROW
+from crossrec_cli.errors import InputError
+
+SMALLEST_WEIGHT = 1e-6
+"""However old: a weight of 0 would take the interaction away."""
+
+
+def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
+    """Mark rows that stand there twice and double clicks; and repeats, where the first of all is to stay anyway."""
+    usable = rows[c.REASON].isnull()
+    pair = ibis.window(group_by=[rows[USER], rows[ITEM], usable], order_by=[*in_time(rows), SOURCE_ROW])
+    same = {name: rows[name].identical_to(rows[name].lag().over(pair)) for name in in_time(rows)}
+    nth = ibis.row_number().over(pair)
+    twice = (nth > 0) & ibis.and_(*same.values())
+    tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
+    if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
+        kind = [rows[name] for name in (LISTING, c.EVENT, IS_RETURN, c.QUANTITY) if name in rows.columns]
+        alike = ibis.window(group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*in_time(rows), SOURCE_ROW])
+        until = rows[CLOCK].lag().over(alike) + ibis.interval(seconds=data.clean.near_duplicates)
+        tests.append(((rows[CLOCK] <= until) & ~twice, Reason.NEAR_DUPLICATE))
+    if _first_stays(data):
+        tests.append((nth > 0, Reason.REPEAT))
+    if not tests:
+        return rows, []
+    return rows.mutate(**{c.REASON: ibis.coalesce(rows[c.REASON], Reason.first(*tests))}), [why for _, why in tests]
+
+
+def _first_stays(data: Data) -> bool:
+    """Whether the first of a user's interactions with an item is the one to keep, whatever returns there are."""
+    by_weight = data.repeats == "strongest" and c.WEIGHT in varying(data)
+    return data.repeats in ("first", "strongest") and not by_weight and not may_return(data)
+
+
+def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
+    """All that a user did who did too much on some day."""
+    if data.clean.bots is None or data.platforms[0].interactions.columns.timestamp is None:
+        return rows
+    counts = rows.group_by(USER).aggregate(n=rows.count())  # few have to be looked at day by day
+    busy = rows.semi_join(counts.filter(counts["n"] > data.clean.bots), USER)
+    days = busy.group_by(USER, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
+    bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(USER).distinct(), "interactions")
+    theirs = rows.semi_join(bots, USER).mutate(**{c.REASON: ibis.literal(Reason.BOT.code, "int8")})
+    ledger.leave_out(theirs, [Reason.BOT], "interactions")
+    return rows.anti_join(bots, USER) if engine.count(bots) else rows
+
+
+def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
+    """Returns, and with ``cancel`` the purchases that they take back."""
+    if not may_return(data) or data.clean.returns == "keep":
+        return rows
+    if data.clean.returns == "cancel":
+        marked = _given_back(rows)
+    else:
+        marked = rows.mutate(**{c.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
+    marked = engine.keep(marked, "interactions")
+    engine.drop(rows)
+    return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
+
+
+def _given_back(rows: ir.Table) -> ir.Table:
+    """Mark returns, and all that somebody did with an item of which they gave back as many as they bought.
+
+    Who viewed and bought bought once: what counts as bought is what weighs the most of it.
+    """
+    pair = ibis.window(group_by=[USER, ITEM])
+    if c.WEIGHT in rows.columns:
+        weight = rows[IS_RETURN].ifelse(0.0, rows[c.WEIGHT])
+        rows = rows.mutate(bought=weight == weight.max().over(pair))
+    else:
+        rows = rows.mutate(bought=~rows[IS_RETURN])
+    units = _units(rows)
+    back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
+    bought = (rows["bought"] & ~rows[IS_RETURN]).ifelse(units, 0.0).sum().over(pair)
+    why = Reason.first((rows[IS_RETURN], Reason.RETURN), (back >= bought, Reason.RETURNED))
+    return rows.mutate(**{c.REASON: why}).drop("bought")
+
+
+def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
+    """One row for a user and item, as ``data.repeats`` says."""
+    if data.repeats == "keep" or _first_stays(data):
+        return rows
+    order = [*in_time(rows), SOURCE_ROW]
+    if data.repeats == "strongest" and c.WEIGHT in rows.columns:
+        order = [ibis.desc(c.WEIGHT), *order]
+    if data.repeats == "last":
+        order = [ibis.desc(CLOCK), *order[1:]]
+    nth = ibis.row_number().over(group_by=[USER, ITEM], order_by=order)
+    marked = {c.REASON: Reason.first((nth > 0, Reason.REPEAT))}
+    if data.repeats == "sum":
+        weight = rows[c.WEIGHT] if c.WEIGHT in rows.columns else ibis.literal(1.0)
+        marked[c.WEIGHT] = (weight * _units(rows)).sum().over(group_by=[USER, ITEM])
+    repeated = engine.keep(rows.mutate(**marked), "interactions")
+    engine.drop(rows)
+    return ledger.sort_out(repeated, [Reason.REPEAT], "interactions")
+
+
+def _units(rows: ir.Table) -> ir.FloatingValue:
+    """How many pieces each row is about."""
+    return ibis.coalesce(rows[c.QUANTITY].abs(), 1.0) if c.QUANTITY in rows.columns else ibis.literal(1.0)
+
+
+def decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
+    """Weights that halve with age."""
+    if data.half_life_days is None:
+        return rows
+    latest = engine.fetch(rows.aggregate(latest=rows[CLOCK].max().epoch_seconds().cast("int64")))["latest"][0].as_py()
+    halvings = (latest - rows[CLOCK].epoch_seconds()) / (86400 * data.half_life_days)
+    weight = ibis.literal(0.5) ** halvings
+    if c.WEIGHT in rows.columns:
+        weight = rows[c.WEIGHT] * weight
+    return rows.mutate(**{c.WEIGHT: ibis.greatest(weight, SMALLEST_WEIGHT)})
+
+
+def enough_interactions(
+    engine: Engine, rows: ir.Table, data: Data, ledger: Ledger
+) -> tuple[ir.Table, dict[str, ir.Table]]:
+    """The k-core over users and items, taken away round by round until nothing more falls.
+
+    Only the counts are rewritten in a round, not the interactions: a round costs two scans.
+
+    Returns:
+        The interactions, and the users and the items that stay.
+    """
+    least = {USER: data.min_interactions.user, ITEM: data.min_interactions.item}
+    total = left = engine.count(rows)
+    counts = {key: engine.keep(rows.group_by(key).aggregate(n=rows.count()), "interactions") for key in least}
+    for nth in count(1):
+        before = left
+        for key, other in ((USER, ITEM), (ITEM, USER)):
+            few = counts[key].filter(counts[key]["n"] < least[key])
+            counts[key] = engine.keep(counts[key].filter(counts[key]["n"] >= max(least[key], 1)), "interactions")
+            lost = rows.semi_join(few, key).semi_join(counts[other], other)
+            lost = engine.keep(lost.group_by(other).aggregate(lost=lost.count()), "interactions")
+            left -= engine.fetch(lost.aggregate(n=lost["lost"].sum()))["n"][0].as_py() or 0
+            rest = counts[other].left_join(lost, other)
+            rest = rest.select(other, n=rest["n"] - rest["lost"].coalesce(0))
+            counts[other] = engine.keep(rest, "interactions")
+        _note_core(engine, ledger, nth, left, counts)
+        if left == before:
+            break
+    if left == total:
+        return rows, counts
+    of_user = rows.anti_join(counts[USER], USER).mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
+    of_item = rows.semi_join(counts[USER], USER).anti_join(counts[ITEM], ITEM)
+    if least[USER] <= 1:  # then a user falls with the last of their items alone
+        of_user, of_item = of_user.limit(0), rows.anti_join(counts[ITEM], ITEM)
+    of_item = of_item.mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
+    ledger.leave_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
+    return rows, counts
+
+
+def _note_core(engine: Engine, ledger: Ledger, nth: int, left: int, counts: dict[str, ir.Table]) -> None:
+    step = f"enough interactions, round {nth}"
+    ledger.note("interactions_left", step, left)
+    for key, measure in ((USER, "users_left"), (ITEM, "items_left")):
+        ledger.note(measure, step, engine.count(counts[key]))
+    if not left:
+        raise InputError(f"no interaction is left after '{step}'; look at data.min_interactions")

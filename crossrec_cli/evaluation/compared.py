@@ -1,0 +1,84 @@
+"""What crossrec is compared with: the baselines of the config, and another system's lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.config.schema import Evaluate
+from crossrec_cli.data.extra_files import read_file
+from crossrec_cli.errors import InputError
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
+from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_they_are_lists
+from crossrec_cli.evaluation.validation import STOP_ON
+from crossrec_cli.models.dataset import World
+from crossrec_cli.models.histories import Cases
+from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
+
+EXTERNAL = "external"
+
+
+def tuned_baselines(job: Job, shop: Shop) -> tuple[dict[str, ScoreFunction], dict[str, float]]:
+    """The baselines' scorers, and the settings that validation chose for them."""
+    scorers: dict[str, ScoreFunction] = {}
+    settings: dict[str, float] = {}
+
+    def quality(scorer: ScoreFunction) -> float:
+        ranks = ranked(scorer, shop.histories, shop.valid, shop.candidates, shop.mask_seen)
+        return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
+
+    names = _different(job.config.evaluate.baselines, shop)
+    with job.report.progress("making what it is compared with", len(names), "models") as advance:
+        for name in names:
+            baseline = BASELINES[name]
+            try:
+                scorers[name], setting = baseline.tuned(shop, quality)
+            except TooLargeError as error:
+                job.report.warn(f"{baseline.title} is left out: it needs {error}")
+            else:
+                if len(baseline.settings) > 1:
+                    settings[name] = setting
+            advance(1, baseline.title)
+    return scorers, settings
+
+
+def _different(names: Sequence[str], shop: Shop) -> list[str]:
+    """The baselines' names, without those that are another one on these data: without tags, or without a source."""
+    same = {"ease_target", "ease_weighted"} if "ease" in names and shop.in_target.all() else set()
+    if "popularity" in names and not len(shop.histories.tags.values):
+        same.add("tag_popularity")
+    return [name for name in names if name not in same]
+
+
+def read_lists(chosen: Evaluate) -> pa.Table | None:
+    """Another system's lists, read before anything is computed."""
+    if not chosen.external:
+        return None
+    key = "evaluate.external"
+    lists = read_file(Path(chosen.external), key, LISTS)
+    see_that_they_are_lists(lists, f"{key}: {chosen.external}")
+    return lists
+
+
+def rank_lists(job: Job, lists: pa.Table, world: World, cases: Cases) -> Ranks:
+    """The ranks of the true items in the lists of another system.
+
+    Raises:
+        InputError: if no list is of a test user.
+    """
+    chosen, key = job.config.evaluate, f"evaluate.external: {job.config.evaluate.external}"
+    items = (world.users, world.items, world.histories, cases, world.target_items)
+    ranks = external_ranks(lists, *items, chosen.mask_seen, max(chosen.k))
+    listed = (ranks.lists >= 0).any(axis=1)
+    if not listed.any():
+        raise InputError(f"{key}: none of its {lists.num_rows:,} rows is of a test user and an item to recommend")
+    if not listed.all():
+        job.report.warn(f"{key}: has lists for {listed.sum():,} of {cases.count:,} test users; the others score 0")
+    if not np.isfinite(ranks.rank).any():
+        job.report.warn(f"{key}: no list holds what its user bought in the test; they have to be made as of before it")
+    return ranks

@@ -1,0 +1,85 @@
+"""Whether the adapted language model ranks the source better than it did before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from crossrec_cli.artifacts.checkpoint import Checkpoint
+from crossrec_cli.artifacts.files import LANGUAGE_MODEL
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.evaluation.validation import STOP_ON
+from crossrec_cli.models.base import HistoryFeature, products, unit_rows
+from crossrec_cli.models.dataset import World, save_model
+from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.whitening import Whitening
+from crossrec_cli.ranking.topk import ranked
+from crossrec_cli.text.adapt import adapt
+from crossrec_cli.text.encode import TextEncoder
+
+ASKED_AT_MOST = 2000
+Floats = npt.NDArray[np.float32]
+
+
+def adapted_if_better(
+    job: Job, world: World, encoder: TextEncoder, texts: list[str], frozen: Floats
+) -> tuple[Floats, bool]:
+    """The adapted language model's embeddings, if they rank what other users bought better than the frozen one's."""
+    question = SourceQuestion.of(world.histories, job.config.seed)
+    chosen = job.config.adapt
+    kept = job.checkpoint.with_name(f"{job.checkpoint.stem}-language-model.safetensors")
+    checkpoint = Checkpoint(kept, job.config.runtime.checkpoint_every)
+    adapt(encoder, texts, question.lists, chosen.language_model, chosen.text, job.config.seed, job.report, checkpoint)
+    with job.report.progress("reading item texts again", len(set(texts)), "texts") as advance:
+        adapted = encoder.embed(texts, advance)
+    before, after = (question.ndcg(embeddings) for embeddings in (frozen, adapted))
+    low, high = interval(after - before)
+    gain = f"{metrics.mean(after - before):+.4f} ({low:+.4f} to {high:+.4f})"
+    told = f"NDCG@10 {metrics.mean(before):.4f} frozen, {gain} adapted, for {len(before):,} buyers that it did not see"
+    if low <= 0:
+        job.report.warn(f"the adapted language model ranks the source no better and is not kept: {told}")
+        return frozen, False
+    job.report.say(f"the adapted language model is kept: {told}")
+    save_model(job.output(LANGUAGE_MODEL), encoder.model)
+    return adapted, True
+
+
+@dataclass(frozen=True)
+class SourceQuestion:
+    """What some of the source's buyers bought last, told by the texts of what they bought before."""
+
+    histories: Histories
+    cases: Cases
+    lists: list[Ints]
+    """What the others bought, for the language model to learn from."""
+
+    @classmethod
+    def of(cls, histories: Histories, seed: int) -> SourceQuestion:
+        """Ask a random tenth of the buyers, 2,000 at most, for the last quarter of what they bought."""
+        source = histories.source_training
+        buyers = np.random.default_rng(seed).permutation(np.flatnonzero(source.lengths > 1))
+        asked = np.sort(buyers[: min(max(len(buyers) // 10, 1), ASKED_AT_MOST)])
+        lengths = source.lengths[asked]
+        given = lengths - np.maximum(lengths // 4, 1)
+        cases = Cases(asked, given, source.slice(asked, given, lengths))
+        others = np.setdiff1d(buyers, asked)
+        lists = np.split(source.take(others).values, np.cumsum(source.lengths[others])[:-1])
+        return cls(replace(histories, items=source, train_lengths=source.lengths, scattered=None), cases, lists)
+
+    def ndcg(self, embeddings: Floats) -> metrics.Floats:
+        """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
+        candidates = np.flatnonzero(self.histories.domain.is_source & self.histories.domain.trained)
+        vectors = np.asarray(unit_rows(Whitening.of(embeddings)(embeddings)))
+        text = HistoryFeature("text", vectors, self.histories.domain.is_target)
+
+        def scorer(histories: Ragged, tags: Ragged) -> torch.Tensor:
+            return torch.from_numpy(products(text.user_vectors(histories, tags), vectors[candidates]))
+
+        ranks = ranked(scorer, self.histories, self.cases, candidates, mask_seen=True)
+        return metrics.per_case(ranks, [10])[STOP_ON]

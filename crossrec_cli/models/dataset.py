@@ -1,0 +1,125 @@
+"""How the model's stages get from files to arrays and models, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import safetensors.torch
+from safetensors import SafetensorError
+from torch.nn import Module
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.histories import Histories, load_histories
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.ragged import Ints
+from crossrec_cli.models.saved import ModelFiles, load
+
+
+@dataclass(frozen=True)
+class World:
+    """preprocess's tables, ready for the model."""
+
+    items: pa.Table
+    users: pa.Table
+    histories: Histories
+
+    @property
+    def target_items(self) -> Ints:
+        """Indices of the items to recommend, sorted, int64."""
+        return target_of(self.histories)
+
+
+def target_of(histories: Histories) -> Ints:
+    """Indices of the items to recommend, sorted, int64."""
+    return np.flatnonzero(histories.domain.is_target)
+
+
+def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None, validated: bool = False) -> World:
+    """Read preprocess's tables.
+
+    Args:
+        inputs: the files that the stage reads.
+        tag_names: the model's tags; from pretrain-adapt unless they are given.
+        validated: validation is over; see ``load_histories``.
+    """
+    if tag_names is None:
+        tag_names = parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist()
+    items, users = load_items(inputs), parquet.read_table(inputs[USERS])
+    interactions = parquet.read_table(inputs[INTERACTIONS], [c.USER_INDEX, c.ITEM_INDEX, c.WEIGHT, c.SPLIT])
+    return World(items, users, load_histories(interactions, items, users, tag_names, validated))
+
+
+def load_items(inputs: Mapping[str, Path]) -> pa.Table:
+    """The catalogue as ``items add`` changed it, and behind it what that added: rows of ``schemas.ITEMS``."""
+    catalogue, *others = (
+        parquet.read_table(inputs[file], schemas.ITEMS.names).cast(schemas.ITEMS)
+        if file in inputs
+        else schemas.ITEMS.empty_table()
+        for file in (ITEMS, UPDATED, ADDED)  # cast, as DuckDB's know no null
+    )
+    updated, added = others
+    return pa.concat_tables([with_rows(catalogue, updated), added])
+
+
+def with_rows(items: pa.Table, newer: pa.Table) -> pa.Table:
+    """A catalogue with newer rows in the place of those of the same index."""
+    if not newer.num_rows:
+        return items
+    place = np.arange(items.num_rows)
+    place[newer[c.ITEM_INDEX].to_numpy()] = items.num_rows + np.arange(newer.num_rows)
+    return pa.concat_tables([items, newer]).take(place)
+
+
+def texts_of(items: pa.Table) -> list[str]:
+    """What the language model reads of each item: nothing of one without a text."""
+    found: list[str] = pc.fill_null(items[c.TEXT], "").to_pylist()
+    return found
+
+
+def training_data(inputs: Mapping[str, Path], world: World) -> TrainingData:
+    """What the scorers learn from."""
+    times = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP]
+    known = None if times.null_count else times.cast(pa.int64()).to_numpy()
+    return TrainingData(world.histories, world.items, parquet.read_embeddings(inputs[ITEM_TEXT]), known)
+
+
+def after_validation(inputs: Mapping[str, Path], data: TrainingData) -> TrainingData:
+    """The same with what validation held back; the texts' embeddings are not read once more."""
+    return replace(data, histories=load_world(inputs, validated=True).histories)
+
+
+def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, data: TrainingData) -> InterestModel:
+    """The neural model with the weights that a stage left.
+
+    Raises:
+        ArtifactError: if they cannot be read, or are another model's.
+    """
+    try:
+        state = safetensors.torch.load_file(inputs[weights])
+        model = InterestModel(interest, data.texts, data.histories.domain, len(state["tags.weight"]))
+        model.load_state_dict(state)
+    except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
+        raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None
+    return model
+
+
+def load_fused(inputs: Mapping[str, Path], interest: Interest) -> Fused:
+    """The model that finetune left, with the items that were added since."""
+    return load(ModelFiles(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
+
+
+def save_model(path: Path, model: Module) -> None:
+    """Write a model's weights as safetensors."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    safetensors.torch.save_file(weights, path)

@@ -1,0 +1,162 @@
+"""Histories as flat arrays, and the cases that are held out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
+
+
+@dataclass(frozen=True)
+class ItemStats:
+    """Which items belong to what."""
+
+    is_target: Bools
+    """Shape (items,)."""
+    popularity: Ints
+    """How many training interactions each item has; shape (items,)."""
+
+    @property
+    def is_source(self) -> Bools:
+        """The others; all items where the target is the whole catalogue. Shape (items,)."""
+        return self.is_target if self.is_target.all() else ~self.is_target
+
+    @property
+    def trained(self) -> Bools:
+        """Items that have any; the others are cold."""
+        return self.popularity > 0
+
+
+@dataclass(frozen=True)
+class Histories:
+    """All users' interactions, oldest first, and what is asked of them."""
+
+    items: Ragged
+    """Each user's item indices, with how much each interaction counts."""
+    train_lengths: Ints
+    """How many of them, from the first, may be trained on; shape (users,)."""
+    tags: Ragged
+    """Each user's tag indices."""
+    domain: ItemStats
+    scattered: Bools | None = None
+    """Which of them may be trained on, where those are not the first ones alone, as a split that came with the data may
+    have it; ``train_lengths`` then ends before all that may not. Shape (interactions,)."""
+
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self.train_lengths)
+
+    @cached_property
+    def trains(self) -> Bools:
+        """Which interactions may be trained on; shape (interactions,)."""
+        if self.scattered is not None:
+            return self.scattered
+        place = np.arange(len(self.items.values)) - self.items.starts[self.items.rows]
+        return place < self.train_lengths[self.items.rows]
+
+    @cached_property
+    def training(self) -> Ragged:
+        """The training part of every history."""
+        if self.scattered is not None:
+            return self.items.where(self.scattered)
+        return self.items.take(np.arange(self.users), self.train_lengths)
+
+    @property
+    def source_training(self) -> Ragged:
+        """Of that, what is in the source."""
+        return self.training.where(self.domain.is_source[self.training.values])
+
+    def of_target(self) -> Histories:
+        """What is left of them in the target alone."""
+        lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
+        domain = ItemStats(self.domain.is_target, self.domain.popularity * self.domain.is_target)
+        kept = self.domain.is_target[self.items.values]
+        scattered = None if self.scattered is None else self.scattered[kept]
+        return Histories(self.items.where(kept), lengths, self.tags, domain, scattered)
+
+    def in_target(self, cases: Cases) -> Cases:
+        """The same questions, asked of ``of_target``."""
+        return replace(cases, history_lengths=self.target_lengths(cases.users, cases.history_lengths))
+
+    def target_lengths(self, users: Ints, lengths: Ints) -> Ints:
+        """How many of these users' first so many interactions are in the target."""
+        given = self.items.take(users, lengths)
+        return given.where(self.domain.is_target[given.values]).lengths
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Held-out questions: given the first part of this user's history, which items come?"""
+
+    users: Ints
+    history_lengths: Ints
+    truth: Ragged
+    """The items to be found, one list a case."""
+
+    @property
+    def count(self) -> int:
+        """Number of cases."""
+        return len(self.users)
+
+    def of(self, cases: Ints) -> Cases:
+        """Some of them, given by their places."""
+        return Cases(self.users[cases], self.history_lengths[cases], self.truth.take(cases))
+
+
+def load_histories(
+    interactions: pa.Table, items: pa.Table, users: pa.Table, tag_names: list[str], validated: bool = False
+) -> Histories:
+    """Arrays from preprocess's tables, which are sorted by user and position.
+
+    Args:
+        interactions: as ``schemas.INTERACTIONS``.
+        items: as ``schemas.ITEMS``.
+        users: as ``schemas.USERS``.
+        tag_names: the tags that the model knows; others are passed over.
+        validated: validation is over, so that what was held out for it alone may be trained on as well.
+    """
+    user, item = _ints(interactions, c.USER_INDEX), _ints(interactions, c.ITEM_INDEX)
+    splits = pa.array([c.TRAIN, c.VALID] if validated else [c.TRAIN])
+    trains = pc.is_in(interactions[c.SPLIT], splits).to_numpy()
+    weight = interactions[c.WEIGHT].to_numpy().astype(np.float32)
+    is_target = pc.equal(items[c.DOMAIN], c.TARGET).to_numpy()
+    popularity = np.bincount(item[trains], minlength=items.num_rows)
+    histories = Ragged(item, np.bincount(user, minlength=users.num_rows), weight)
+    first = histories.lengths.copy()  # so many train before anything that does not
+    np.minimum.at(first, user[~trains], (np.arange(len(user)) - histories.starts[user])[~trains])
+    return Histories(
+        items=histories,
+        train_lengths=first,
+        tags=_tag_indices(users[c.TAGS], tag_names),
+        domain=ItemStats(is_target, popularity),
+        scattered=None if first.sum() == trains.sum() else trains,
+    )
+
+
+def load_cases(cases: pa.Table, split: str) -> Cases:
+    """One split's cases; a user's held-out items with one given history are one case."""
+    cases = cases.filter(pc.equal(cases[c.SPLIT], split))
+    users, first, lengths = np.unique(_ints(cases, c.USER_INDEX), return_index=True, return_counts=True)
+    return Cases(users, _ints(cases, c.HISTORY_LENGTH)[first], Ragged(_ints(cases, c.ITEM_INDEX), lengths))
+
+
+def tag_vocabulary(users: pa.Table) -> list[str]:
+    """Every tag that some user bears, sorted."""
+    return sorted(pc.unique(pc.list_flatten(users[c.TAGS])).to_pylist())
+
+
+def _ints(table: pa.Table, column: str) -> Ints:
+    values: Ints = table[column].to_numpy().astype(np.int64)
+    return values
+
+
+def _tag_indices(tags: pa.ChunkedArray, names: list[str]) -> Ragged:
+    number = {name: index for index, name in enumerate(names)}
+    return Ragged.of([[number[tag] for tag in user if tag in number] for user in tags.to_pylist()])

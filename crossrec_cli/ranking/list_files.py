@@ -1,0 +1,91 @@
+"""Everybody's lists as files: in parts while they are made, then as one."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import RECOMMENDATIONS, RECOMMENDATIONS_CSV, RECOMMENDATIONS_JSONL
+from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.models.ragged import Ints
+from crossrec_cli.ranking.list_text import CSV, JSONL, csv_lines, json_lines
+from crossrec_cli.ranking.recommender import Recommender
+from crossrec_cli.runtime import distributed
+
+KEPT_OUT = b"kept out by rules"
+
+
+def write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:
+    """Some users' lists, and what the rules kept out of them; the file is there whole or not at all."""
+    everybody = distributed.in_order(lists)
+    if not distributed.leads():
+        deque(everybody, 0)
+        distributed.gather(maker.shelf.taken())
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    with pq.ParquetWriter(draft, maker.schema, compression="zstd") as writer:
+        for rows in everybody:
+            writer.write_table(rows)
+        taken = distributed.gather(maker.shelf.taken())
+        if maker.with_rules:
+            writer.add_key_value_metadata({KEPT_OUT: json.dumps(taken)})
+    draft.replace(path)
+
+
+def join_parts(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
+    """The parts as one file, and in the other formats that are wanted."""
+    also, rows, listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
+    with ExitStack() as stack:
+        whole = stack.enter_context(pq.ParquetWriter(job.output(RECOMMENDATIONS), maker.schema, compression="zstd"))
+        csv, jsonl = (
+            stack.enter_context(job.output(file).open("w", encoding="utf-8", newline="")) if name in also else None
+            for name, file in ((CSV, RECOMMENDATIONS_CSV), (JSONL, RECOMMENDATIONS_JSONL))
+        )
+        for part in parts:
+            for group in _row_groups(part):
+                whole.write_table(group)
+                if csv:
+                    csv.write(csv_lines(group, header=not rows))
+                if jsonl:
+                    jsonl.write(json_lines(group))
+                rows += group.num_rows
+                listed.append(
+                    parquet.places(pa.chunked_array([pc.unique(group[c.USER_ID])]), maker.world.users[c.USER_ID])
+                )
+    summary = {"recommendations": rows, "examples": examples(maker, np.unique(np.concatenate(listed)))}
+    if maker.with_rules:
+        taken = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
+        return summary | maker.shelf.summary(taken)
+    return summary
+
+
+def _row_groups(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
+
+
+def examples(maker: Recommender, users: Ints) -> dict[str, str]:
+    """The first user of each kind, to be shown."""
+    world = maker.world
+    bought = world.histories.items.take(users)
+    is_target = world.histories.domain.is_target
+    in_target = bought.where(is_target[bought.values]).lengths
+    kinds = {
+        "bought before" if is_target.all() else "bought in the target before": in_target > 0,
+        "bought in the source alone": (in_target == 0) & (bought.lengths > 0),
+        "bought nothing yet": bought.lengths == 0,
+    }
+    return {kind: world.users[c.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}

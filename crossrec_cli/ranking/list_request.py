@@ -1,0 +1,119 @@
+"""Whose lists are wanted now, and those lists; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.data.extra_files import read_file
+from crossrec_cli.data.ids import as_ids
+from crossrec_cli.errors import ConfigError, InputError
+from crossrec_cli.models.ragged import Ints
+from crossrec_cli.runtime.progress import Reporter
+
+if TYPE_CHECKING:  # torch takes a moment to import
+    from crossrec_cli.ranking.recommender import Recommender
+
+STDIN = Path("-")
+USERS = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class ListRequest:
+    """Whose lists are wanted."""
+
+    users: Sequence[str] = ()
+    file: Path | None = None
+    """More users: Parquet or CSV with user_id; ``-``: an id a line from standard input."""
+    why_not: str | None = None
+    """An item that is missing from the list of the one user."""
+
+    def __post_init__(self) -> None:
+        """See that it fits together.
+
+        Raises:
+            ConfigError: if it does not.
+        """
+        if self.why_not is not None and (len(self.users) != 1 or self.file):
+            raise ConfigError(["--why-not needs one --user"])
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.file)
+
+    def ids_of_file(self, stdin: Iterable[str]) -> pa.Array:
+        """The users named by ``--users``."""
+        if self.file is None:
+            return pa.array([], pa.string())
+        if self.file == STDIN:
+            return as_ids((line for line in stdin if line.strip()), "--users -")
+        return read_file(self.file, "--users", USERS)[c.USER_ID].combine_chunks()
+
+
+@dataclass(frozen=True)
+class RequestedLists:
+    """The lists of the users of a request."""
+
+    recommender: Recommender
+    named: list[str]
+    """The ids that ``--user`` names."""
+    users: Ints
+    """Indices of all users, int64."""
+
+    @classmethod
+    def of(cls, recommender: Recommender, request: ListRequest, more: pa.Array, report: Reporter) -> RequestedLists:
+        """Find the users; those of the file that are not in the data are counted in a warning.
+
+        Args:
+            recommender: makes the lists.
+            request: whose they are.
+            more: the ids of its file.
+            report: gets the warning.
+
+        Raises:
+            InputError: if a user that ``--user`` names is not in the data.
+        """
+        named, known_ids = recommender.users(request.users, "--user"), recommender.world.users[c.USER_ID]
+        indices = parquet.places(pa.chunked_array([more]), known_ids)
+        if unknown := int((indices < 0).sum()):
+            report.warn(f"--users {request.file}: {unknown:,} of {len(more):,} users are not in the data")
+        users = np.concatenate([named, indices[indices >= 0]])
+        return cls(recommender, pc.take(known_ids, named).to_pylist(), users)
+
+    def parts(self, report: Reporter) -> Iterator[pa.Table]:
+        """Rows of ``schemas.RECOMMENDATIONS``, whole lists, some users at a time."""
+        with report.progress("ranking", len(self.users), "users") as advance:
+            yield from self.recommender.lists(self.users, advance)
+
+    def check_complete(self, listed: Iterable[str]) -> None:
+        """See that each user that ``--user`` names has a list.
+
+        Raises:
+            InputError: if one has none.
+        """
+        if left := set(self.named) - set(listed):
+            raise InputError(
+                f"--user {min(left)}: has no list: owning all there is, or left nothing by recommend.rules"
+            )
+
+
+def reason_against(recommender: Recommender, request: ListRequest) -> dict[str, str]:
+    """What keeps the item of ``--why-not`` out of the list of the one user: both ids, and the reason in one line.
+
+    Raises:
+        InputError: if there is no such user.
+    """
+    from crossrec_cli.ranking.why_not import why_not  # noqa: PLC0415  torch takes a moment to import
+
+    named = recommender.users(request.users, "--user")
+    (user,) = pc.take(recommender.world.users[c.USER_ID], named).to_pylist()
+    (rows,) = recommender.lists(named)
+    (item,) = as_ids([request.why_not or ""], "--why-not").to_pylist()
+    return {c.USER_ID: user, c.ITEM_ID: item, "reason": why_not(recommender, rows, user, item)}

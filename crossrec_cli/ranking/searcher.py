@@ -1,0 +1,227 @@
+"""What answers queries: loaded once, asked many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import torch.nn.functional as F  # noqa: N812  the field's usual name
+from torch import Tensor
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.files import BLEND
+from crossrec_cli.config.schema import Config
+from crossrec_cli.data.extra_files import read_file
+from crossrec_cli.data.ids import as_ids
+from crossrec_cli.errors import ConfigError, InputError
+from crossrec_cli.models.dataset import load_fused, load_world
+from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.ragged import Bools, Ints, Ragged
+from crossrec_cli.ranking.history_updates import Newest
+from crossrec_cli.ranking.recommender import Recommender
+from crossrec_cli.ranking.search_score import CHANCE, Signals, Weights, Words, best, centered, nonsense, standardised
+from crossrec_cli.ranking.topk import CHUNK_CELLS
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.progress import Advance, Silent
+from crossrec_cli.text.saved_encoder import load_encoder
+
+QUERIES = pa.schema([pa.field(c.QUERY, pa.string(), nullable=False)])
+WHO = pa.schema([pa.field(c.USER_ID, pa.string())])
+
+
+class Searcher:
+    """Answers queries over all items, source and target; what the user bought before is found too."""
+
+    def __init__(
+        self,
+        config: Config,
+        inputs: Mapping[str, Path],
+        words: Words,
+        weights: Weights,
+        maker: Recommender | None = None,
+    ) -> None:
+        """Load what is needed beside the word index.
+
+        Args:
+            config: the whole config.
+            inputs: the files that the stage search reads.
+            words: the index of the items' texts and ids.
+            weights: how the parts of the score are weighed.
+            maker: what has the same users and model in memory already.
+        """
+        compute = device.prepare(config.runtime, config.seed)
+        self.words, self.weights = words, weights
+        self.world = maker.world if maker else Newest.of(config, inputs, load_world(inputs), Silent()).world
+        self.fused = maker.fused if maker else load_fused(inputs, config.interest)
+        self.is_target = self.world.histories.domain.is_target
+        self.interest_of = self.fused.among(np.arange(len(self.is_target)))
+        self.texts = _texts(self.fused)
+        self.encoder = load_encoder(config.encoder, inputs, compute)
+
+    @classmethod
+    def load(
+        cls, config: Config, inputs: Mapping[str, Path], index: Path, maker: Recommender | None = None
+    ) -> Searcher:
+        """With the word index and the weights that the stage search left in the folder ``index``."""
+        blend = parquet.read_table(index / Path(BLEND).name)
+        used = blend.filter(blend[c.USED]).to_pylist()[0]
+        return cls(config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)), maker)
+
+    def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
+        """The k best items for one query.
+
+        Args:
+            query: any words; it is embedded by the language model that read the items.
+            user: who asks; None: somebody unknown.
+            history: ids of items that the user bought since, oldest first.
+            k: how many items.
+
+        Returns:
+            Rows of ``schemas.FOUND``, best first; none if nothing matches the query, see ``_matched``.
+
+        Raises:
+            InputError: if there is no such user or item, or the query is empty.
+        """
+        if not query.strip():
+            raise InputError("the query is empty")
+        who = np.array([-1]) if user is None else _places(self.world.users[c.USER_ID], [user], "user")
+        since = _places(self.world.items[c.ITEM_ID], history, "item")
+        before = self.histories(who)
+        values = np.concatenate([before.values, since])
+        weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
+        given = Ragged(values, np.array([len(values)]), weights)
+        return self._answers([query], [user], self.interest_of(given, self.tags(who)), k)
+
+    def search_all(self, queries: Sequence[str], users: Sequence[str | None], k: int, advance: Advance) -> pa.Table:
+        """The k best items for each of many queries; users who are not known are somebody unknown.
+
+        Returns:
+            Rows of ``schemas.FOUND``, query by query, best first; no row for a query that nothing matches.
+        """
+        who, found = self.known_users(users), [schemas.FOUND.empty_table()]
+        for part in self.chunks(len(queries)):
+            asked = list(queries[part])
+            logits = self.interest_of(self.histories(who[part]), self.tags(who[part]))
+            found.append(self._answers(asked, users[part], logits, k))
+            advance(len(asked))
+        return pa.concat_tables(found)
+
+    def chunks(self, queries: int) -> Iterator[slice]:
+        """So many queries in parts whose scores may be held at once."""
+        size = max(CHUNK_CELLS // len(self.is_target), 1)
+        yield from (slice(begin, begin + size) for begin in range(0, queries, size))
+
+    def known_users(self, users: Sequence[str | None]) -> Ints:
+        """Their indices, int64; −1 for those who are not in the data, and for None."""
+        return parquet.places(pa.chunked_array([pa.array(users, pa.string())]), self.world.users[c.USER_ID])
+
+    @torch.no_grad()
+    def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
+        """The parts of the score of all items (B, I), for users whose interest is (B, I) in log-odds."""
+        meaning = standardised(self._cosines(queries))
+        interest = centered(logits, self.is_target)
+        return Signals(meaning, self.words.scores(queries), interest)
+
+    @torch.no_grad()
+    def _cosines(self, queries: Sequence[str]) -> Tensor:
+        """Of the queries' embeddings and the items', float32 (B, I)."""
+        asked = self.fused.whitening(self.encoder.embed(queries, lambda *_: None))
+        return F.normalize(torch.from_numpy(asked)) @ self.texts.T
+
+    def _nearest(self, queries: Sequence[str]) -> Tensor:
+        """Each query's cosine to the item that is nearest to it in meaning, float32 (B,)."""
+        return self._cosines(queries).amax(dim=1)
+
+    @cached_property
+    def _by_chance(self) -> float:
+        """How near nine in ten queries without meaning come to an item."""
+        return float(self._nearest(nonsense(self.world.items[c.TEXT].to_pylist())).quantile(CHANCE))
+
+    def _matched(self, queries: Sequence[str], words: Tensor) -> Bools:
+        """Which queries find something, bool (B,).
+
+        Some item has a word of it, by BM25 (B, I), or is nearer to it in meaning than chance would have it.
+        """
+        found: Bools = (words > 0).any(dim=1).numpy()
+        rest = np.flatnonzero(~found).tolist()
+        if rest:
+            found[rest] = (self._nearest([queries[row] for row in rest]) > self._by_chance).numpy()
+        return found
+
+    def histories(self, who: Ints) -> Ragged:
+        """All that users did; nothing of those who are −1."""
+        items = self.world.histories.items
+        return items.take(who, np.where(who >= 0, items.lengths[who], 0))
+
+    def trained_histories(self, who: Ints) -> Ragged:
+        """What training had of it."""
+        known = self.world.histories
+        return known.items.take(who, np.where(who >= 0, known.train_lengths[who], 0))
+
+    def tags(self, who: Ints) -> Ragged:
+        """Users' tags; none of those who are −1."""
+        tags = self.world.histories.tags
+        return tags.take(who, np.where(who >= 0, tags.lengths[who], 0))
+
+    @torch.no_grad()
+    def _answers(self, queries: Sequence[str], users: Sequence[str | None], logits: Tensor, k: int) -> pa.Table:
+        """Rows of ``schemas.FOUND`` for users whose interest is (B, I) in log-odds."""
+        signals = self.signals(queries, logits)
+        matched = self._matched(queries, signals.words)
+        scores, places = best(signals.score(self.weights), self.words.named(queries), k)
+        relevance = signals.relevance(self.weights).gather(1, places)
+        interest = torch.sigmoid(logits.gather(1, places))
+        items, length = places.numpy().reshape(-1), places.shape[1]
+        columns = {
+            c.QUERY: pc.take(pa.array(queries, pa.string()), np.repeat(np.arange(len(queries)), length)),
+            c.USER_ID: pc.take(pa.array(users, pa.string()), np.repeat(np.arange(len(queries)), length)),
+            c.RANK: np.tile(np.arange(1, length + 1), len(queries)),
+            c.RELEVANCE: relevance.numpy().reshape(-1),
+            c.INTEREST: pa.array(interest.numpy().reshape(-1), mask=~self.is_target[items]),
+            c.SCORE: scores.numpy().reshape(-1),
+        } | {name: pc.take(self.world.items[name], items) for name in (c.ITEM_ID, c.DOMAIN, c.PRICE, c.TEXT)}
+        table = pa.table(columns).select(schemas.FOUND.names).cast(schemas.FOUND)
+        return table.filter(pa.array(np.repeat(matched, length)))
+
+
+def _texts(fused: Fused) -> Tensor:
+    """What all items' texts say, rows of length 1, (I, r).
+
+    Raises:
+        ConfigError: if texts are not among the scorers.
+    """
+    if fused.text_vectors is None:
+        raise ConfigError(["interest.scorers: a search compares texts; put 'text' among them"])
+    return torch.tensor(fused.text_vectors)  # a copy, as Arrow's memory is read-only
+
+
+def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
+    """The queries of a Parquet or CSV file, and who asks each; None: somebody unknown.
+
+    Raises:
+        InputError: if it cannot be read, or a query is empty.
+    """
+    table = read_file(path, "--queries", QUERIES, WHO)
+    queries = table[c.QUERY].to_pylist()
+    if empty := [row for row, query in enumerate(queries, 1) if not query.strip()]:
+        raise InputError(f"--queries: {path}, row {empty[0]}: no {c.QUERY}")
+    return queries, table[c.USER_ID].to_pylist() if c.USER_ID in table.column_names else [None] * len(queries)
+
+
+def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
+    """Where ids stand among the known ones.
+
+    Raises:
+        InputError: if one of them is not there.
+    """
+    ids = as_ids(wanted, what)
+    found = parquet.places(pa.chunked_array([ids]), known)
+    if (found < 0).any():
+        raise InputError(f"{what} '{ids[int((found < 0).argmax())]}': not in the data")
+    return found

@@ -1,0 +1,147 @@
+"""A run's artifacts as the page needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import (
+    ACCURACY,
+    ADAPT_LEARNING,
+    CALIBRATION,
+    EVALUATE,
+    EXAMPLES,
+    FEEDBACK,
+    FINETUNE,
+    FINETUNE_LEARNING,
+    FUSION,
+    METRICS,
+    PREPROCESS,
+    PRETRAIN_ADAPT,
+    QUALITY,
+    RECOMMEND,
+    SIGNIFICANCE,
+    TRANSFER,
+    TRANSFER_TABLE,
+)
+from crossrec_cli.artifacts.store import Artifact, Manifest
+from crossrec_cli.config.schema import Report
+
+CROSSREC = c.CROSSREC
+SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run's artifacts hold."""
+
+    metrics: pa.Table
+    significance: pa.Table
+    accuracy: pa.Table
+    calibration: pa.Table
+    examples: pa.Table
+    feedback: pa.Table
+    """Empty where there is no feedback file."""
+    quality: pa.Table
+    shown: Report
+    """What the page may show of people."""
+    fusion: pa.Table
+    learning: Mapping[str, pa.Table]
+    """history.parquet of the training stages, by stage."""
+    transfer: pa.Table | None
+    """None where ``crossrec transfer`` was not run as this run was trained."""
+    transfer_is_stale: str | None
+    """In what it was run otherwise than this run was trained; None if in nothing, or if it was not run."""
+    manifests: Sequence[Manifest]
+    """Of the stages there are, in their order."""
+
+    @property
+    def evaluated(self) -> Manifest:
+        """The evaluation's."""
+        return next(made for made in self.manifests if made.stage == EVALUATE)
+
+    @property
+    def same_items(self) -> bool:
+        """Whether the target is the whole catalogue, so that source and target are the same items."""
+        made = next(made for made in self.manifests if made.stage == PREPROCESS)
+        return list(made.config["domains.target.category"]) == ["*"]
+
+    @cached_property
+    def k(self) -> int:
+        """The list length that the page speaks of: 10 where it was measured."""
+        ks = sorted(set(self.metrics[c.K].to_pylist()))
+        return 10 if 10 in ks else int(ks[-1])
+
+    @cached_property
+    def ndcg(self) -> str:
+        """NDCG's name in the tables, which tells of sampled candidates."""
+        names: list[str] = self.metrics[c.METRIC].to_pylist()
+        return next(name for name in names if name.startswith("ndcg"))
+
+    @cached_property
+    def figures(self) -> dict[tuple[str, str, str], Row]:
+        """The rows of metrics.parquet at ``k``, by segment, model and metric."""
+        rows = self.metrics.to_pylist()
+        return {(row[c.SEGMENT], row[c.MODEL], row[c.METRIC]): row for row in rows if row[c.K] == self.k}
+
+    @cached_property
+    def gains(self) -> dict[str, Row]:
+        """Crossrec's gain in NDCG over each other model."""
+        rows = self.significance.to_pylist()
+        return {row[c.MODEL]: row for row in rows if row[c.K] == self.k and row[c.METRIC] == self.ndcg}
+
+    @cached_property
+    def decides(self) -> dict[int, dict[str, float]]:
+        """Each scorer's share of what decides, for each group of users, by its least number of target purchases."""
+        sizes: dict[int, dict[str, float]] = {}
+        for row in self.fusion.to_pylist():
+            if row[c.SCORER]:
+                of_group = sizes.setdefault(row[c.GROUP], {})
+                size = abs(row[c.WEIGHT] * row[c.SPREAD])
+                of_group[row[c.SCORER]] = of_group.get(row[c.SCORER], 0.0) + size
+        return {group: _shares(of_group) for group, of_group in sorted(sizes.items())}
+
+    @classmethod
+    def of(cls, found: Mapping[str, Artifact], shown: Report, transfer_is_stale: str | None) -> Facts:
+        """Those of a run that has been evaluated as it stands; see ``pipeline.evaluated.read_facts``.
+
+        Args:
+            found: its artifacts, by stage.
+            shown: what the page may show of people.
+            transfer_is_stale: in what transfer was run otherwise than this run was trained.
+
+        Raises:
+            ArtifactError: if one of its artifacts is damaged.
+        """
+
+        def table(file: str) -> pa.Table:
+            return parquet.read_table(found[file.partition("/")[0]].file(file))
+
+        return cls(
+            metrics=table(METRICS),
+            significance=table(SIGNIFICANCE),
+            accuracy=table(ACCURACY),
+            calibration=table(CALIBRATION),
+            examples=table(EXAMPLES),
+            feedback=table(FEEDBACK),
+            quality=table(QUALITY),
+            shown=shown,
+            fusion=table(FUSION),
+            learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
+            transfer=table(TRANSFER_TABLE) if TRANSFER in found and not transfer_is_stale else None,
+            transfer_is_stale=transfer_is_stale,
+            manifests=[found[stage].manifest for stage in SHOWN if stage in found],
+        )
+
+
+def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
+    """Each as a share of all; 0 where all are 0."""
+    total = sum(sizes.values()) or 1.0
+    return {name: size / total for name, size in sizes.items()}

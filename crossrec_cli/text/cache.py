@@ -1,0 +1,83 @@
+"""Embeddings kept from run to run, so that tomorrow's run encodes only the texts that are new."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.runtime import distributed
+from crossrec_cli.runtime.progress import Reporter
+from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.find import fingerprint
+
+VERSION = 1
+"""Goes up when ``TextEncoder.embed`` gives another vector for a text than before: what it gave then is not kept on."""
+KEPT = 2
+"""Language models, or settings of one, whose embeddings stay."""
+
+
+def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Reporter) -> npt.NDArray[np.float32]:
+    """As ``TextEncoder.embed``, but texts that the cache holds are not encoded again.
+
+    A text's embedding depends in its last bits on the texts that it is encoded together with, so a run that finds some
+    of them here may differ there from one that finds none.
+
+    Args:
+        encoder: the language model.
+        texts: any strings.
+        folder: of the cache; a file for each model and its settings, with the texts of its latest run.
+        report: shows how many are encoded.
+
+    Returns:
+        float32 array of shape (len(texts), hidden size).
+    """
+    distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+    names = [hashlib.sha256(text.encode()).digest()[:16] for text in distinct]
+    path = folder / f"{_key(encoder)}.parquet"
+    known, kept = _load(path, encoder.width)
+    vectors = np.empty((len(distinct), encoder.width), np.float32)
+    place = np.array([known.get(name, -1) for name in names], dtype=np.int64)
+    vectors[place >= 0] = kept[place[place >= 0]]
+    missing = np.flatnonzero(place < 0)
+    with report.progress("reading item texts", len(missing), "texts") as advance:
+        vectors[missing] = encoder.embed([distinct[number] for number in missing], advance)
+    if len(missing) < len(distinct):
+        report.say(f"{len(distinct) - len(missing):,} of {len(distinct):,} texts were read in an earlier run")
+    if distributed.leads() and (len(missing) or len(names) < len(known)):
+        _save(path, names, vectors)
+    return vectors[which]
+
+
+def _key(encoder: TextEncoder) -> str:
+    """One for all that bears on an embedding beside the text."""
+    config = encoder.config
+    settings = [VERSION, fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.float32]]:
+    """Places of the texts by name, and their vectors; nothing if there is no file, or a damaged one."""
+    try:
+        table = parquet.read_table(path)
+        return {name: place for place, name in enumerate(table[c.TEXT_HASH].to_pylist())}, parquet.vectors(table)
+    except (ArtifactError, KeyError, ValueError):
+        return {}, np.empty((0, width), np.float32)
+
+
+def _save(path: Path, names: Sequence[bytes], vectors: npt.NDArray[np.float32]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    columns = {c.TEXT_HASH: pa.array(names, pa.binary(16)), c.EMBEDDING: parquet.vector_column(vectors)}
+    parquet.write_table(draft, schemas.cached_embeddings(vectors.shape[1]), columns)
+    draft.replace(path)
+    for old in sorted(path.parent.glob("*.parquet"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+        old.unlink()

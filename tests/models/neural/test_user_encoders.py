@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.models.histories import ItemStats
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.neural.user_encoders import SequenceEncoder
+
+
+def test_the_latest_purchase_tells_the_most_however_small_its_vector():
+    """Before anything is learned. As they come, vectors as small as a new item's say less than the layers' noise."""
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(Interest(dim=32, max_sequence=8)).eval()
+    tokens, others = 0.02 * torch.randn(64, 8, 32), 0.02 * torch.randn(64, 32)
+    nobody, in_target = torch.zeros(64, 32), torch.ones(64, 8)
+
+    def moved(place: int) -> float:
+        changed = tokens.clone()
+        changed[:, place] = others
+        with torch.no_grad():
+            before, after = (encoder(nobody, given, in_target)[:, -1] for given in (tokens, changed))
+        return 1 - torch.cosine_similarity(before, after).mean().item()
+
+    assert moved(7) > 20 * moved(0)
+
+
+@pytest.mark.parametrize(("kind", "drops"), [("bag", True), ("sequence", False), ("hybrid", True)])
+def test_items_are_whole_where_the_encoder_drops_of_what_it_reads(kind, drops):
+    torch.manual_seed(0)
+    config = Interest(dim=8, user_encoder=kind, dropout=0.5, id_dropout=0.0)
+    domain = ItemStats(np.ones(20, bool), np.ones(20, int))
+    model = InterestModel(config, np.eye(20, dtype=np.float32), domain, tags=0)
+    assert torch.equal(model.train().tower().vectors, model.eval().tower().vectors) != drops
+    if model.sequence is not None:
+        given = torch.randn(3, 8), torch.randn(3, 4, 8), torch.ones(3, 4)
+        model.sequence.layers = torch.nn.ModuleList()
+        assert not torch.equal(model.sequence.train()(*given), model.sequence.eval()(*given))
+
+
+def test_target_purchases_stand_where_they_would_without_the_source():
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(Interest(dim=8, max_sequence=6)).eval()
+    encoder.layers = torch.nn.ModuleList()
+    prefix, items = torch.randn(1, 8), torch.randn(1, 6, 8)
+    in_target = torch.tensor([[0.0, 0.0, 1.0, 0.0, 1.0, 1.0]])
+    mixed = encoder(prefix, items, in_target)[0]
+    for domain in (0.0, 1.0):
+        own = in_target[0] == domain
+        alone = encoder(prefix, items[:, own], in_target[:, own])[0]
+        torch.testing.assert_close(mixed[1:][own], alone[1:])

@@ -1,0 +1,148 @@
+"""Newer events count as preprocess would have them: the raw file cut in two gives what the whole of it gives."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small import kinds, table, write
+
+from crossrec_cli.artifacts.files import INTERACTIONS, ITEMS, USERS
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.config.load import load_config
+from crossrec_cli.errors import InputError
+from crossrec_cli.models.dataset import World, load_world
+from crossrec_cli.ranking.history_updates import Newest
+from crossrec_cli.runtime.progress import Silent
+from crossrec_cli.stages import preprocess as stage
+
+COLUMNS = "user item time event quantity rating"
+OLD = """
+    base  r0  2024-01-01  buy    1  -
+    base  b0  2024-01-02  buy    1  -
+    base  b1  2024-01-03  buy    1  -
+    ann   r0  2024-01-01  buy    2  -
+    ann   r1  2024-01-02  view   1  -
+    ann   b0  2024-01-03  buy    1  -
+    bob   r1  2024-01-01  buy    1  -
+    bob   r2  2024-01-02  stars  1  5
+"""
+NEW = """
+    ann   r0  2024-02-01  refund 1  -
+    ann   b0  2024-02-02  refund 1  -
+    ann   r1  2024-02-03  buy    3  -
+    bob   r0  2024-02-01  view   1  -
+    bob   r0  2024-02-02  buy    1  -
+    bob   r0  2024-02-02  buy    1  -
+    bob   b1  2024-02-03  stars  1  2
+    bob   r1  2024-02-04  buy    -1 -
+    cy    b1  2024-02-01  buy    1  -
+    cy    r0  2024-02-01  odd    1  -
+"""
+EVENTS = {"view": {"weight": 0.25}, "buy": {}, "stars": {"weight": 0.5, "at_least": 4}, "refund": {"returns": True}}
+OURS = {"user": "user_id", "item": "item_id", "time": "timestamp"}
+
+
+class Heard(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def world_of(shop, rows: pd.DataFrame, **data: object) -> tuple[World, dict[str, Path]]:
+    """The histories that preprocess makes of some rows, and its files."""
+    rows.to_parquet(shop.folder / "shop-interactions.parquet")
+    shop.config["data"] |= data
+    out = Path(tempfile.mkdtemp(dir=shop.folder))
+    stage.run(Job(load_config(shop.path), {}, out, Silent(), out))
+    inputs = {file: out / Path(file).name for file in (INTERACTIONS, ITEMS, USERS)}
+    return load_world(inputs, []), inputs
+
+
+def histories(world: World) -> dict[str, list[tuple[str, float]]]:
+    """Every user's items with their weights, oldest first."""
+    items, found = world.items["item_id"].to_pylist(), {}
+    rows, given = world.histories.items.rows, world.histories.items
+    for user, name in enumerate(world.users["user_id"].to_pylist()):
+        own = rows == user
+        pairs = zip(given.values[own], given.weights_or_ones[own], strict=True)
+        found[name] = [(items[item], round(float(weight), 5)) for item, weight in pairs]
+    return found
+
+
+@pytest.fixture
+def shop(tmp_path):
+    made = write(tmp_path, shop=(table(COLUMNS, OLD), kinds("r0", "r1", "r2", "b0", "b1")))
+    made.config["data"]["platforms"][0]["interactions"]["events"] = EVENTS
+    return made
+
+
+def newest(shop, known: World, inputs: dict[str, Path], events: pd.DataFrame, report=None) -> Newest:
+    path = shop.folder / "events.csv"
+    events.to_csv(path, index=False)
+    config = load_config(shop.path, [f"recommend.events={path}"])
+    return Newest.of(config, inputs, known, report or Silent())
+
+
+@pytest.mark.parametrize(
+    ("repeats", "returns"), [("strongest", "cancel"), ("sum", "cancel"), ("last", "drop"), ("keep", "cancel")]
+)
+def test_a_file_cut_in_two_gives_what_the_whole_gives(shop, repeats, returns):
+    shop.config["data"]["clean"] |= {"returns": returns}
+    old, new = table(COLUMNS, OLD), table(COLUMNS, NEW)
+    whole, _ = world_of(shop, pd.concat([old, new]), repeats=repeats)
+    known, inputs = world_of(shop, old, repeats=repeats)
+    found = newest(shop, known, inputs, new.rename(columns=OURS))
+    assert histories(found.world) == histories(whole)
+    assert len(found.times(inputs)) == len(found.known.histories.items.values)
+    if (repeats, returns) == ("strongest", "cancel"):
+        assert histories(found.world) == {
+            "ann": [("r0", 1.0), ("r1", 1.0)],  # of two r0 one came back; b0 did; the view of r1 became a purchase
+            "base": [("r0", 1.0), ("b0", 1.0), ("b1", 1.0)],
+            "bob": [("r2", 0.5), ("r0", 1.0)],  # b1 got two stars, r1 came back
+            "cy": [("b1", 1.0)],
+        }
+
+
+def test_the_order_of_the_file_counts_where_it_tells_no_time(shop):
+    known, inputs = world_of(shop, table(COLUMNS, OLD))
+    rows = pd.DataFrame({"user_id": ["cy", "bob", "cy"], "item_id": ["r2", "b1", "r0"]})
+    found = histories(newest(shop, known, inputs, rows).world)
+    assert found["cy"] == [("r2", 1.0), ("r0", 1.0)]
+    assert found["bob"] == [("r1", 1.0), ("r2", 0.5), ("b1", 1.0)]
+
+
+def test_what_is_unusable_is_counted_and_too_much_of_it_is_an_error(shop):
+    known, inputs = world_of(shop, table(COLUMNS, OLD))
+    users, items, words = ["cy", None, "cy", "cy"], ["r2", "r0", "r1", "zz"], ["buy", "buy", "odd", "buy"]
+    rows = pd.DataFrame({"user_id": users, "item_id": items, "event": words})
+    report = Heard()
+    assert histories(newest(shop, known, inputs, rows, report).world)["cy"] == [("r2", 1.0)]
+    expected = ["missing user id", "unknown event", "not in the data"]
+    assert all(word in told for word, told in zip(expected, report.warnings, strict=True))
+    shop.config["data"]["clean"]["max_rejected"] = 0.05
+    with pytest.raises(InputError, match=r"recommend\.events: .*events\.csv: row 2: 2 of 4 rows are unusable"):
+        newest(shop, known, inputs, rows)
+
+
+def test_an_event_column_that_the_config_has_not_is_named(shop):
+    columns = shop.config["data"]["platforms"][0]["interactions"]["columns"]
+    del columns["event"], shop.config["data"]["platforms"][0]["interactions"]["events"]
+    known, inputs = world_of(shop, table(COLUMNS, OLD))
+    report = Heard()
+    rows = pd.DataFrame({"user_id": ["cy"], "item_id": ["r2"], "event": ["view"]})
+    assert histories(newest(shop, known, inputs, rows, report).world)["cy"] == [("r2", 1.0)]
+    assert "'event'" in report.warnings[0]
+
+
+def test_without_events_nothing_changes(shop):
+    known, inputs = world_of(shop, table(COLUMNS, OLD))
+    found = Newest.of(load_config(shop.path), inputs, known, Silent())
+    assert found.world is found.known is known
+    assert found.kept.all()

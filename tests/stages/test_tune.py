@@ -1,0 +1,135 @@
+"""crossrec tune: the values that rank validation best are found, kept from run to run, and written as a config."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from crossrec_cli.artifacts.job import Job
+from crossrec_cli.config.load import load_config
+from crossrec_cli.errors import ExitCode
+from crossrec_cli.evaluation import tuning
+
+pytest.importorskip("optuna", reason="optuna is not installed: pip install 'crossrec[tune]'")
+
+
+@pytest.fixture
+def tuned(trained):
+    """One start knows nothing of what metal is, and one width goes with no number of heads."""
+    search = {"finetune.init": {"choices": ["scratch", "adapted"]}, "interest.dim": {"choices": [15, 16]}}
+    trained.config["tune"] = {"trials": 8, "search": search}
+    trained.config["finetune"]["epochs"] = 3
+    return trained
+
+
+def test_the_best_by_validation_is_found_and_its_config_gives_it_again(tuned, crossrec):
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == 0, done.stderr
+    trials = tuned.table("tune", "trials")
+    values = [json.loads(text) for text in trials["values"]]
+    assert len(trials) == 8
+    assert values[0] == {"finetune.init": "adapted", "interest.dim": 16}
+    assert trials["valid_ndcg@10"].dropna().is_monotonic_decreasing
+    failed = [value["interest.dim"] == 15 for value in values]
+    assert (trials["state"] == "fail").tolist() == failed
+    assert 0 < sum(failed) < 8
+    assert trials["problem"][failed.index(True)] == "interest: dim (15) must be a multiple of heads (2)"
+    best = tuned.run_dir / "tune" / "current" / "best.yaml"
+    assert load_config(best).finetune.init == "adapted"
+    assert "finetune.init adapted, interest.dim 16" in " ".join(done.stdout.split())
+    again = json.loads(crossrec("finetune", best, "--json").stdout)["stages"][0]
+    assert again["summary"]["valid_ndcg@10"] == trials["valid_ndcg@10"][0]
+    assert "up to date" in crossrec("tune", tuned.path).stderr
+
+
+def test_what_was_tried_counts_and_what_was_interrupted_is_tried_again(tuned, crossrec, monkeypatch):
+    scores = iter([0.1, 0.2, KeyboardInterrupt(), 0.3, 0.4, 0.5, 0.6])
+    seen = []
+
+    def score(problem, config):
+        seen.append(config.finetune.lr)
+        if isinstance(score := next(scores), BaseException):
+            raise score
+        return score
+
+    monkeypatch.setattr(tuning, "_score", score)
+    tuned.config["tune"]["search"] = {"finetune.lr": {"low": 1e-4, "high": 0.1, "log": True}}
+    tuned.config["tune"]["trials"] = 4
+    with pytest.raises(BaseException):  # noqa: B017  the shell's handler is not there to tell it
+        assert crossrec("tune", tuned.path).exit_code == 0
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == 0, done.stderr
+    assert "going on after 2 trials" in done.stderr
+    assert seen[3] == seen[2], "the one that was interrupted comes first"
+    assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.4, 0.3, 0.2, 0.1]
+    assert crossrec("tune", tuned.path, "--set", "tune.trials=5").exit_code == 0
+    assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.5, 0.4, 0.3, 0.2, 0.1]
+    assert len(set(seen)) == 5
+    other = ["--set", "adapt.lr=0.02", "--set", "tune.trials=1"]
+    assert crossrec("pretrain-adapt", tuned.path, *other).exit_code == 0
+    assert crossrec("tune", tuned.path, *other).exit_code == 0
+    assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.6], "another config is another study"
+
+
+def test_another_version_of_the_code_starts_a_study_of_its_own(tuned):
+    """Of the same config and inputs."""
+    config = load_config(tuned.path)
+    jobs = [Job(config, {}, tuned.folder, None, tuned.folder, code) for code in ("tune 7", "tune 7", "tune 8")]
+    assert len({tuning.study_name(job) for job in jobs}) == 2
+
+
+def test_the_stages_that_it_reads_are_made_first(shop, crossrec):
+    shop.config["tune"] = {"trials": 1, "search": {"interest.dim": {"choices": [15]}}}
+    shop.config["adapt"]["epochs"] = 1
+    assert crossrec("tune", shop.path).exit_code == ExitCode.CONFIG, "no trial finishes: 15 goes with no heads"
+    assert (shop.run_dir / "pretrain-adapt" / "current").exists()
+    shop.config["tune"] = {"trials": 1, "search": {"interest.dim": {"choices": [16]}}}
+    shop.config["finetune"]["epochs"] = 1
+    done = json.loads(crossrec("tune", shop.path, "--force", "--json").stdout)
+    assert {stage["stage"]: stage["ran"] for stage in done["stages"]} == {
+        "preprocess": False,
+        "pretrain-adapt": False,
+        "tune": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        ({}, "tune.search: names no field"),
+        ({"finetune.lrr": {"choices": [1]}}, "'finetune.lrr' is not to be tuned; did you mean 'finetune.lr'?"),
+        ({"seed": {"choices": [1]}}, "'seed' is not to be tuned"),
+        ({"finetune.lr": {"low": 1, "high": 0.5}}, "low (1) must be below high (0.5)"),
+        ({"finetune.lr": {"low": 0.0, "high": 0.5, "log": True}}, "log needs low above 0"),
+        ({"finetune.lr": {}}, "needs either low and high or choices"),
+        ({"finetune.lr": {"choices": [1], "low": 2}}, "do not go with choices"),
+        ({"finetune.lr": {"hihg": 1}}, "did you mean 'high'?"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_told(tuned, crossrec, search, told):
+    tuned.config["tune"]["search"] = search
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == ExitCode.CONFIG
+    assert told in done.stderr
+
+
+def test_a_search_that_names_nothing_ends_before_anything_is_made(shop, crossrec):
+    assert crossrec("tune", shop.path).exit_code == ExitCode.CONFIG
+    assert not (shop.run_dir / "preprocess").exists()
+
+
+def test_without_optuna_it_names_the_extra(tuned, crossrec, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = crossrec("tune", tuned.path)
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    assert "crossrec[tune]" in done.stderr
+
+
+def test_a_trial_reads_the_config_as_the_shell_would(tuned):
+    values = {"finetune.rates.users": 0.5, "interest.user_encoder": "sequence"}
+    chosen = tuning.with_values(load_config(tuned.path), values)
+    assert (chosen.finetune.rates.users, chosen.interest.user_encoder) == (0.5, "sequence")
+    assert yaml.safe_load(tuned.path.read_text())["interest"]["user_encoder"] == "bag"
