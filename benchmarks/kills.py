@@ -3,8 +3,8 @@
     python benchmarks/kills.py configs/demo.yaml --kills 20 --set adapt.epochs=3 --set finetune.epochs=3
 
 Each kill is SIGKILL, in a directory of its own, at a moment drawn from the time that the undisturbed run took. After it
-the artifacts that are current must be whole; after the run that follows, every file but manifests, ``history.parquet``
-and the log must have the undisturbed one's bytes.
+the artifacts that are current must be whole; after the run that follows, every file but manifests,
+``learning_curve.parquet`` and the log must have the undisturbed one's bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from crossrec_cli.artifacts.files import PIPELINE
 from crossrec_cli.artifacts.store import Store
 
-TIMES = {"manifest.json", "history.parquet"}
+TIMES = {"manifest.json", "learning_curve.parquet"}
 
 
 def main() -> None:

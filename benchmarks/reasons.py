@@ -21,7 +21,7 @@ from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
-from crossrec_cli.models.dataset import World, load_fused, load_world
+from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import ScoreFunction
@@ -41,12 +41,12 @@ def main() -> None:
     if recommended is None:
         raise SystemExit(f"{config.run_dir}: no recommend artifact; run 'crossrec recommend' first")
     inputs = inputs_of(config, RECOMMEND)
-    world = load_world(inputs)
+    dataset = load_dataset(inputs)
     fused = load_fused(inputs, config.interest)
     lists = parquet.read_table(recommended.file(RECOMMENDATIONS)).to_pandas()
     chosen = np.random.default_rng(0).permutation(lists[c.USER_ID].unique())[: arguments.users]
     lists = lists[lists[c.USER_ID].isin(chosen)]
-    held = np.concatenate([cases(*each) for each in histories(world, lists, fused.among(world.target_items))])
+    held = np.concatenate([cases(*each) for each in histories(dataset, lists, fused.among(dataset.target_items))])
     print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
 
 
@@ -54,17 +54,17 @@ Case = tuple[ScoreFunction, Ragged, Ragged, list[tuple[int, np.ndarray]]]
 """The scorer, one user's history and tags, and of each entry its column and which interactions its reasons name."""
 
 
-def histories(world: World, lists: pd.DataFrame, scorer: ScoreFunction) -> Iterator[Case]:
+def histories(dataset: Dataset, lists: pd.DataFrame, scorer: ScoreFunction) -> Iterator[Case]:
     """Each user's."""
-    place = {user: index for index, user in enumerate(world.users[c.USER_ID].to_pylist())}
-    item = {name: index for index, name in enumerate(world.items[c.ITEM_ID].to_pylist())}
-    column = {index: number for number, index in enumerate(world.target_items)}
+    place = {user: index for index, user in enumerate(dataset.users[c.USER_ID].to_pylist())}
+    item = {name: index for index, name in enumerate(dataset.items[c.ITEM_ID].to_pylist())}
+    column = {index: number for number, index in enumerate(dataset.target_items)}
     for user, rows in lists.groupby(c.USER_ID):
         who = np.array([place[user]])
-        given = world.histories.items.take(who)
+        given = dataset.histories.items.take(who)
         named = [np.isin(given.values, [item[why[c.ITEM_ID]] for why in reasons]) for reasons in rows[c.REASONS]]
         columns = [column[item[name]] for name in rows[c.ITEM_ID]]
-        yield scorer, given, world.histories.tags.take(who), list(zip(columns, named, strict=True))
+        yield scorer, given, dataset.histories.tags.take(who), list(zip(columns, named, strict=True))
 
 
 def cases(scorer: ScoreFunction, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:

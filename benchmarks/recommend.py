@@ -68,7 +68,7 @@ def speed(config: Config, folder: Path) -> str:
     """Users a second, of both."""
     inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
     recommender = Recommender(config, inputs, Silent())
-    users = np.arange(recommender.world.users.num_rows)
+    users = np.arange(recommender.dataset.users.num_rows)
     items, width = recommender.scorer.vectors[0].shape
     vectors, ready = torch.randn(items, width), torch.randn(len(users), width)
     bare, lists = [], []

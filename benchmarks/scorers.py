@@ -22,7 +22,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import Feature, Scorer, products
-from crossrec_cli.models.dataset import load_fused, load_world, training_data
+from crossrec_cli.models.dataset import load_dataset, load_fused, training_data
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.fusion import GROUPS, Questions, group_of
 from crossrec_cli.models.histories import Cases, load_cases
@@ -42,16 +42,16 @@ class Benchmark:
         config = load_config(config_file, overrides)
         device.prepare(config.runtime, config.seed)
         inputs = inputs_of(config, EVALUATE)
-        world, cases = load_world(inputs), parquet.read_table(inputs[CASES])
-        self.data = training_data(inputs, world)
+        dataset, cases = load_dataset(inputs), parquet.read_table(inputs[CASES])
+        self.data = training_data(inputs, dataset)
         self.fused = load_fused(inputs, config.interest)
         self.valid, self.test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
-        self.candidates, self.mask_seen = world.target_items, config.evaluate.mask_seen
+        self.candidates, self.mask_seen = dataset.target_items, config.evaluate.mask_seen
         asked = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
         self.questions = Questions.of(*asked)
-        lengths = world.histories.target_lengths(self.test.users, self.test.history_lengths)
+        lengths = dataset.histories.target_lengths(self.test.users, self.test.history_lengths)
         self.group = group_of(lengths)
-        self.sold = world.histories.domain.trained
+        self.sold = dataset.histories.item_stats.trained
 
     def among(self, names: Sequence[str]) -> Ranking:
         """Some of the scorers, weighed anew on validation."""

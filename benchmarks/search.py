@@ -68,14 +68,14 @@ class Asked:
         self.searcher = searcher
         self.who, self.bought, self.given = column[c.USER_INDEX], column[c.ITEM_INDEX], column[c.HISTORY_LENGTH]
         self.kind = rng.choice(KINDS, len(self.who))
-        texts = searcher.world.items[c.TEXT]
+        texts = searcher.dataset.items[c.TEXT]
         pairs = zip(self.bought, self.kind, strict=True)
         self.queries = [query(texts[int(item)].as_py(), str(kind), rng) for item, kind in pairs]
 
     def signals(self) -> Iterator[tuple[Signals, Tensor]]:
         """The parts of the score, and what was bought."""
         for part in self.searcher.chunks(len(self.who)):
-            given = self.searcher.world.histories.items.take(self.who[part], self.given[part])
+            given = self.searcher.dataset.histories.items.take(self.who[part], self.given[part])
             logits = self.searcher.interest_of(given, self.searcher.tags(self.who[part]))
             yield self.searcher.signals(self.queries[part], logits), torch.from_numpy(self.bought[part])
 

@@ -151,9 +151,12 @@ class Served:
         self.lists = pd.read_parquet(folder / "recommend/current/recommendations.parquet")
         self.client = TestClient(create_app(Service(config, made, Silent(), Events(10)), None))
         self.session = onnxruntime.InferenceSession(folder / "scorer.onnx")
-        maker = Recommender(config, inputs_of(config, "recommend", exported=made), Silent())
-        self.ids, self.histories = maker.world.items["item_id"].to_pylist(), maker.world.histories
-        self.users, self.tags = maker.world.users["user_id"].to_pylist(), pd.read_parquet(folder / "tags.parquet")
+        recommender = Recommender(config, inputs_of(config, "recommend", exported=made), Silent())
+        self.ids, self.histories = recommender.dataset.items["item_id"].to_pylist(), recommender.dataset.histories
+        self.users, self.tags = (
+            recommender.dataset.users["user_id"].to_pylist(),
+            pd.read_parquet(folder / "tags.parquet"),
+        )
 
     def batch(self, user: str) -> pd.Series:
         return self.lists[self.lists["user_id"] == user].set_index("item_id")["score"].astype(float)

@@ -58,7 +58,7 @@ def odd(tmp_path):
     pd.DataFrame({"visitorid": list("ab"), "name": list("ab")}).to_parquet(tmp_path / "parts" / "0.parquet")
     (tmp_path / "old.csv").write_text("visitorid,itemid,timestamp\na,x,1\n")
     (tmp_path / "torn.parquet").write_text("PAR1")
-    (tmp_path / "stock.csv").write_text("shelf,count\n1,2\n")
+    (tmp_path / "stock.csv").write_text("pool,count\n1,2\n")
     (tmp_path / "notes.txt").write_text("nothing")
     return tmp_path
 

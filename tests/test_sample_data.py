@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def items() -> pd.DataFrame:
     found = pd.read_parquet(ROOT / "sample_data/items.parquet")
-    found[["domain", "shelf", "type"]] = found["category"].str.split(" > ", expand=True)
+    found[["domain", "pool", "type"]] = found["category"].str.split(" > ", expand=True)
     return found
 
 
@@ -28,15 +28,15 @@ def test_the_target_is_of_many_kinds_and_no_food(items):
     found = items[items["domain"] == target]
     assert len(found) == 350
     assert set(found["department"]) == {"DRUG GM", "COSMETICS"}
-    assert found["shelf"].nunique() > 10
-    assert found["shelf"].value_counts(normalize=True).max() < 0.15
-    assert found.groupby(["shelf", "type"]).size().max() <= 8
+    assert found["pool"].nunique() > 10
+    assert found["pool"].value_counts(normalize=True).max() < 0.15
+    assert found.groupby(["pool", "type"]).size().max() <= 8
 
 
 def test_a_list_of_the_demo_has_at_most_two_of_a_category(items):
     config = load_config(ROOT / "configs/demo.yaml")
     assert config.recommend.rules.per_category == 2
-    assert items.loc[items["domain"] == "PERSONAL CARE", "shelf"].nunique() * 2 >= config.recommend.k
+    assert items.loc[items["domain"] == "PERSONAL CARE", "pool"].nunique() * 2 >= config.recommend.k
 
 
 def test_the_texts_have_all_columns_that_tell_products_apart(items):

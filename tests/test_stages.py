@@ -119,7 +119,7 @@ def test_each_stage_by_itself_gives_what_run_gives(shop, crossrec, tmp_path):
     crossrec("run", shop.path)
     for stage in STAGES:
         for file in sorted((again / stage / "current").iterdir()):
-            if file.name not in {"manifest.json", "history.parquet"}:  # they hold times
+            if file.name not in {"manifest.json", "learning_curve.parquet"}:  # they hold times
                 twin = shop.run_dir / stage / "current" / file.name
                 assert twin.read_bytes() == file.read_bytes(), f"{stage}/{file.name} differs"
 
@@ -471,7 +471,9 @@ def test_a_stage_refuses_what_was_made_with_another_config(trained, crossrec):
     assert "out of date (config interest.dim changed from 16 to 8); run 'crossrec pretrain-adapt' first" in done.stderr
 
 
-@pytest.mark.parametrize("file", ["scorers.safetensors", "item_vectors.parquet", "history.parquet", "manifest.json"])
+@pytest.mark.parametrize(
+    "file", ["scorers.safetensors", "item_vectors.parquet", "learning_curve.parquet", "manifest.json"]
+)
 def test_a_damaged_artifact_stops_its_readers_and_is_made_again(trained, crossrec, file):
     path = trained.run_dir / "finetune" / "current" / file
     path.write_bytes(path.read_bytes()[:-10])
@@ -733,7 +735,7 @@ def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
     manifest = json.loads((trained.run_dir / "finetune" / "current" / "manifest.json").read_text())
     assert manifest["config"]["finetune.epochs"] == 10
     assert {"preprocess/cases.parquet", "pretrain-adapt/model.safetensors"} <= set(manifest["inputs"])
-    assert manifest["files"]["history.parquet"]["rows"] == 10
+    assert manifest["files"]["learning_curve.parquet"]["rows"] == 10
     assert manifest["versions"]["torch"]
     assert manifest["wall_seconds"] > 0
     assert manifest["peak_memory_bytes"] > 10**7

@@ -57,13 +57,13 @@ class Checkpoint:
             return None
 
 
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies, each under its name behind a prefix."""
     return {f"{prefix}.{name}": tensor.clone() for name, tensor in tensors.items()}
 
 
-def of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What ``under`` put there."""
+def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What ``add_prefix`` put there."""
     return {name.removeprefix(f"{prefix}."): found for name, found in tensors.items() if name.startswith(f"{prefix}.")}
 
 
@@ -71,7 +71,7 @@ def moments(optimizer: Optimizer) -> dict[str, Tensor]:
     """All that an optimizer remembers of earlier steps."""
     found: dict[str, Tensor] = {}
     for number, tensors in optimizer.state_dict()["state"].items():
-        found |= under(f"optimizer.{number}", tensors)
+        found |= add_prefix(f"optimizer.{number}", tensors)
     return found
 
 
@@ -79,4 +79,6 @@ def restore_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None
     """Give an optimizer what ``moments`` found, among other tensors."""
     numbers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")})
     state = optimizer.state_dict()
-    optimizer.load_state_dict(state | {"state": {number: of(f"optimizer.{number}", tensors) for number in numbers}})
+    optimizer.load_state_dict(
+        state | {"state": {number: strip_prefix(f"optimizer.{number}", tensors) for number in numbers}}
+    )

@@ -97,7 +97,7 @@ FUSION = pa.schema(  # one row a feature and group of users; in log-odds for eac
     }
 )
 TERMS = pa.schema({c.SCORER: pa.string(), c.TERM: pa.string()})  # in the order of the scorer's dimensions
-LEARNING = pa.schema(  # history.parquet, one row an epoch
+LEARNING = pa.schema(  # learning_curve.parquet, one row an epoch
     {
         c.EPOCH: pa.int32(),
         "loss": pa.float64(),

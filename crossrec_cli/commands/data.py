@@ -7,7 +7,7 @@ import typer
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending, loaded
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import InputError
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer(help="Look at the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -17,7 +17,7 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
     """Say what each column maps to, what would be left out, and whether transfer has a chance. Writes nothing."""
     console = Console(quiet, as_json)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.console import show_check  # noqa: PLC0415  pyarrow and DuckDB take a moment to import
             from crossrec_cli.data.check import check  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ending
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 if TYPE_CHECKING:
     from crossrec_cli.console.show_machine import MachineFacts
@@ -35,7 +35,7 @@ def _look() -> MachineFacts:
 
     devices, problem = list[machine.Device](), None
     try:
-        with whole():
+        with defer_interrupts():
             devices = machine.devices()
     except (ImportError, OSError, RuntimeError) as error:  # a doctor looks at what is broken, too
         problem = f"torch cannot be used: {str(error).splitlines()[0]}"

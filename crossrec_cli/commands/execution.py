@@ -25,7 +25,7 @@ from crossrec_cli.commands.shared import (
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError, RegressionError, UnavailableError
 from crossrec_cli.runtime import distributed
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 if TYPE_CHECKING:  # pydantic and pyarrow take a moment to import, which help can do without
     from crossrec_cli.artifacts.store import Artifact
@@ -60,7 +60,7 @@ def execute(
 ) -> None:
     """Load the config, run the stages under the lock, those they need before them, show what came of them."""
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.console import show_lists, show_stages  # noqa: PLC0415
             from crossrec_cli.pipeline.evaluated import earlier_evaluation  # noqa: PLC0415
@@ -84,7 +84,7 @@ def execute(
             for outcome in chain(needed, run_stages(config, stages, console, force, made)):
                 show_stages.outcome(console, outcome)
                 outcomes.append(outcome)
-            distributed.dismiss()
+            distributed.shutdown()
             document = _document(config, outcomes)
             if RECOMMEND in stages:
                 recommended = next(made.artifact for made in outcomes if made.stage == RECOMMEND)
@@ -106,7 +106,7 @@ def show_requested_lists(
     Returns:
         The same for ``--json``.
     """
-    with whole():
+    with defer_interrupts():
         from crossrec_cli.console import show_lists  # noqa: PLC0415  torch takes a moment to import
         from crossrec_cli.pipeline.current import inputs_of  # noqa: PLC0415
         from crossrec_cli.ranking.list_request import RequestedLists, reason_against  # noqa: PLC0415

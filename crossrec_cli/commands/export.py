@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending, loaded
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ def export(
     """Write the model into a folder that needs nothing else: weights, vectors, ONNX, model card."""
     console = Console(quiet, as_json)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
             from crossrec_cli.console import show_export  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.export.folder import EXPORT  # noqa: PLC0415

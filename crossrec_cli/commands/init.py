@@ -12,7 +12,7 @@ from rich.text import Text
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, Quiet, ending, loaded
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 if TYPE_CHECKING:
     from crossrec_cli.data.guess import Guess
@@ -42,7 +42,7 @@ def init(
     console = Console(quiet, as_json)
     console.begin("init")
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.config.schema import Runtime  # noqa: PLC0415
             from crossrec_cli.data import engine, guess, profile  # noqa: PLC0415
             from crossrec_cli.data.first_config import first_config, todo  # noqa: PLC0415  DuckDB takes a moment

@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, LockTimeout, Overrides, Quiet, ending, loaded
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer(help="What is for sale since training.", no_args_is_help=True, epilog=EXIT_CODES)
 
@@ -36,7 +36,7 @@ def add(
     """Have new items recommended at once, by their texts. Nothing is trained again."""
     console = Console(quiet, as_json)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
             from crossrec_cli.console import show_items  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run import add_items  # noqa: PLC0415

@@ -9,7 +9,7 @@ import typer
 
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ending
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer()
 
@@ -21,7 +21,7 @@ def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
     """List the runs in a directory and below: dates, figures, sizes."""
     console = Console(as_json=as_json)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run_directories import runs_in  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def compare(
     """Say how runs rank beside the first, for the same users, and where their configs differ."""
     console = Console(as_json=as_json)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run_directories import RunComparison  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def clean(
     """Delete all runs in a directory and below but the newest."""
     console = Console(as_json=as_json)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.console import show_runs  # noqa: PLC0415  pyarrow takes a moment to import
             from crossrec_cli.pipeline.run_directories import remove_old  # noqa: PLC0415
 

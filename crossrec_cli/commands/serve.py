@@ -16,7 +16,7 @@ import typer
 from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, ending, given
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
-from crossrec_cli.runtime.interrupts import INTERRUPTED, whole
+from crossrec_cli.runtime.interrupts import INTERRUPTED, defer_interrupts
 
 if TYPE_CHECKING:
     from crossrec_cli.artifacts.store import Artifact
@@ -61,7 +61,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 def _serve(console: Console, config: Config, made: Artifact | None, host: str, listening: socket.socket) -> None:
     """Load, and answer until a signal ends it."""
-    with whole():
+    with defer_interrupts():
         import uvicorn  # noqa: PLC0415  an extra
 
         from crossrec_cli.serving.app import create_app  # noqa: PLC0415  torch takes a moment to import
@@ -74,7 +74,7 @@ def _serve(console: Console, config: Config, made: Artifact | None, host: str, l
         console.warn(f"whoever reaches {host} may ask; CROSSREC_TOKEN=… has clients show a token")
     live = service.live
     port = listening.getsockname()[1]
-    console.say(f"{len(live.users):,} users, {len(live.maker.shelf.items):,} items at http://{host}:{port}/docs")
+    console.say(f"{len(live.users):,} users, {len(live.recommender.pool.items):,} items at http://{host}:{port}/docs")
     config_of_server = uvicorn.Config(
         create_app(service, token), log_level="warning", access_log=False, timeout_graceful_shutdown=5
     )

@@ -38,7 +38,7 @@ from crossrec_cli.commands.shared import (
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime import distributed
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.runtime.launch import launch
 
 app = typer.Typer()
@@ -165,7 +165,7 @@ def recommend(
     overrides = [*(overrides or ()), *newer]
     console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
     with ending(console):
-        with whole():
+        with defer_interrupts():
             from crossrec_cli.ranking.list_request import ListRequest  # noqa: PLC0415  pyarrow takes a moment to import
 
         if request := ListRequest(user or (), users, why_not):

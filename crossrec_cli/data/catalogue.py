@@ -99,7 +99,7 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     # text anew for each look at it.
     read = engine.keep(read.mutate(**{c.REASON: _unusable(read[c.ITEM_ID], spec)}), spec.path)
     if not shared:  # or else its rows are interactions, and counted as such
-        ledger.leave_out(one_per(read, [c.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
+        ledger.record_rejected(one_per(read, [c.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
     found = ways(read.filter(read[c.REASON].isnull()).drop(c.REASON))
     text = {name: found[texts[name]] for name in described}
     part = found.select(
@@ -267,7 +267,7 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
         if is_shared(platform, spec):
             parts.append(kept.filter(kept[c.REASON].isnull()).drop(c.REASON))
         else:
-            parts.append(ledger.sort_out(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
+            parts.append(ledger.remove_flagged(kept, [Reason.NO_USER, Reason.SAME_ID], "users", first=True))
     return union(parts) if parts else None
 
 

@@ -17,7 +17,7 @@ from crossrec_cli.config.source_fields import Platform
 from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import ACCOUNT, ID, KEY, OWN, as_links, number, propose, read_links, with_id
-from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, MARK, USER, read_interactions, varying
+from crossrec_cli.data.interactions import CLOCK, ITEM, LISTING, MARK, USER, columns_to_carry, read_interactions
 from crossrec_cli.data.ledger import COLUMNS, FILE_BITS, Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.row_rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
@@ -50,7 +50,7 @@ class Cleaned:
     """What can be learned from."""
 
     rows: ir.Table
-    """user, item, clock, source_row, what ``varying`` names, and ``MARK`` where the file says what a row is for."""
+    """user, item, clock, source_row, what ``columns_to_carry`` names, and ``MARK`` where a row has a purpose."""
     left_users: ir.Table
     """Users with enough interactions; the others' rows are still among ``rows``."""
     left_items: ir.Table
@@ -251,7 +251,14 @@ def _numbered(
         (~rows["has_text"], Reason.NO_TEXT),
         (rows[c.DOMAIN].isnull(), Reason.OUTSIDE),
     )
-    carried = [SOURCE_ROW, USER, ITEM, CLOCK, *varying(data), *(name for name in (MARK,) if name in rows.columns)]
+    carried = [
+        SOURCE_ROW,
+        USER,
+        ITEM,
+        CLOCK,
+        *columns_to_carry(data),
+        *(name for name in (MARK,) if name in rows.columns),
+    ]
     rows = rows.select(*carried, **{c.REASON: ibis.coalesce(rows[c.REASON], of_item)})
     joined = engine.keep(rows, "interactions")  # joining and sorting at once takes too much memory
     rows, repeats = duplicates(joined, data)
@@ -262,7 +269,7 @@ def _numbered(
         raise InputError(f"{data.platforms[0].interactions.path}: holds no row")
     ledger.note("interactions_left", "read", read)
     hints = {Reason.UNKNOWN_ITEM: _ids_to_compare(engine, parts[0], listings)}
-    return ledger.sort_out(rows, [*ROW_RULES, *repeats], "interactions", first=True, hints=hints)
+    return ledger.remove_flagged(rows, [*ROW_RULES, *repeats], "interactions", first=True, hints=hints)
 
 
 def _ids_to_compare(engine: Engine, part: ir.Table, listings: ir.Table) -> str:

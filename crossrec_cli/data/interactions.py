@@ -69,7 +69,7 @@ def read_interactions(
     clock, nothing = c.TIMESTAMP if spec.columns.timestamp else c.ORDER, ibis.null("float64")
     kind = words(raw[spec.columns.event]) if spec.columns.event else None
     extra = {} if marks is None else {MARK: _marks(engine, raw, marks)}
-    if c.ORDER in varying(data):
+    if c.ORDER in columns_to_carry(data):
         extra[c.ORDER] = read.get(c.ORDER, nothing)
     part = raw.select(
         SOURCE_ROW,
@@ -119,7 +119,7 @@ def _marks(engine: Engine, raw: ir.Table, column: str) -> ir.IntegerValue:
     return ibis.cases(*branches, else_=ibis.literal(FOR_TRAINING, "int8"))
 
 
-def varying(data: Data) -> list[str]:
+def columns_to_carry(data: Data) -> list[str]:
     """Columns that tell more than the others do; the rest is not carried along, but filled in at the end.
 
     Without links, the platforms' own ids follow from the user and the item.
@@ -182,6 +182,6 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
     return Reason.first(*rules)
 
 
-def in_time(rows: ir.Table) -> list[str]:
+def tie_break_order(rows: ir.Table) -> list[str]:
     """The order of one user's rows of one item; those that agree in all of it stand there twice."""
     return [name for name in (CLOCK, LISTING, c.EVENT, c.QUANTITY, c.RATING) if name in rows.columns]

@@ -77,8 +77,8 @@ class Ledger:
     """Counts what each rule leaves out, keeps the rows that it left out, and stops at what shall not be.
 
     Raises:
-        InputError: from ``sort_out`` and ``leave_out``, if a rule is set to fail and met something, or too much of a
-            file is unusable.
+        InputError: from ``remove_flagged`` and ``record_rejected``, if a rule is set to fail and met something, or too
+            much of a file is unusable.
     """
 
     def __init__(self, engine: Engine, clean: Clean) -> None:
@@ -119,7 +119,7 @@ class Ledger:
             if not value:
                 raise InputError(if_none)
 
-    def sort_out(
+    def remove_flagged(
         self,
         table: ir.Table,
         rules: Sequence[Reason],
@@ -139,12 +139,12 @@ class Ledger:
         Returns:
             The rows without a reason. Kept: DuckDB takes what passes such a filter for few, and would join it badly.
         """
-        self.leave_out(table, rules, of, first, hints)
+        self.record_rejected(table, rules, of, first, hints)
         rest = self.engine.keep(table.filter(table[c.REASON].isnull()).drop(c.REASON), of)
         self.engine.drop(table)
         return rest
 
-    def leave_out(
+    def record_rejected(
         self,
         table: ir.Table,
         rules: Sequence[Reason],
@@ -152,7 +152,7 @@ class Ledger:
         first: bool = False,
         hints: Mapping[Reason, str] | None = None,
     ) -> None:
-        """Count and write down the rows that bear a reason; as ``sort_out``, which takes them out as well."""
+        """Count and write down the rows that bear a reason; as ``remove_flagged``, which takes them out as well."""
         by_file = table.group_by(c.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
         counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
         for row in counted:

@@ -21,7 +21,7 @@ from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
 """Rows that are read of a file that is of use."""
-LOOKED_AT = 10_000
+SAMPLE_ROWS = 10_000
 """Rows of each file whose columns are looked at."""
 TIMES = 50_000
 """Different times on which a date format is tried."""
@@ -88,7 +88,7 @@ class Table:
         is_text = suffix_of(path) in TEXT_FILES and Path(path).is_file()
         source, problem = Source(path=path, csv=layout(path) if is_text else None), ""
         try:
-            source, sample = _first_rows(engine, source, LOOKED_AT)
+            source, sample = _first_rows(engine, source, SAMPLE_ROWS)
         except InputError as error:
             if not is_text:
                 raise
@@ -103,7 +103,7 @@ class Table:
         try:
             self.source, self.sample = _first_rows(engine, self.source, SAMPLE)
         except InputError as error:
-            self.problem = self.problem or f"{error}; its first {LOOKED_AT:,} rows alone were read"
+            self.problem = self.problem or f"{error}; its first {SAMPLE_ROWS:,} rows alone were read"
 
     @property
     def path(self) -> str:
@@ -176,7 +176,7 @@ def _first_rows(engine: Engine, source: Source, rows: int) -> tuple[Source, ir.T
 
 def seen(engine: Engine, sample: ir.Table, columns: Sequence[str]) -> dict[str, Column]:
     """What is in the first cells of each column."""
-    first = sample.limit(LOOKED_AT)
+    first = sample.limit(SAMPLE_ROWS)
     texts = engine.keep(first.select(**{f"text{place}": words(first[name]) for place, name in enumerate(columns)}), "")
     figures: dict[str, ir.Value] = {}
     for place, name in enumerate(columns):

@@ -10,7 +10,16 @@ import ibis.expr.types as ir
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Data
 from crossrec_cli.data.engine import Engine
-from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, LISTING, USER, in_time, may_return, varying
+from crossrec_cli.data.interactions import (
+    CLOCK,
+    IS_RETURN,
+    ITEM,
+    LISTING,
+    USER,
+    columns_to_carry,
+    may_return,
+    tie_break_order,
+)
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import InputError
@@ -22,14 +31,16 @@ SMALLEST_WEIGHT = 1e-6
 def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
     """Mark rows that stand there twice and double clicks; and repeats, where the first of all is to stay anyway."""
     usable = rows[c.REASON].isnull()
-    pair = ibis.window(group_by=[rows[USER], rows[ITEM], usable], order_by=[*in_time(rows), SOURCE_ROW])
-    same = {name: rows[name].identical_to(rows[name].lag().over(pair)) for name in in_time(rows)}
+    pair = ibis.window(group_by=[rows[USER], rows[ITEM], usable], order_by=[*tie_break_order(rows), SOURCE_ROW])
+    same = {name: rows[name].identical_to(rows[name].lag().over(pair)) for name in tie_break_order(rows)}
     nth = ibis.row_number().over(pair)
     twice = (nth > 0) & ibis.and_(*same.values())
     tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
     if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
         kind = [rows[name] for name in (LISTING, c.EVENT, IS_RETURN, c.QUANTITY) if name in rows.columns]
-        alike = ibis.window(group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*in_time(rows), SOURCE_ROW])
+        alike = ibis.window(
+            group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*tie_break_order(rows), SOURCE_ROW]
+        )
         until = rows[CLOCK].lag().over(alike) + ibis.interval(seconds=data.clean.near_duplicates)
         tests.append(((rows[CLOCK] <= until) & ~twice, Reason.NEAR_DUPLICATE))
     if _first_stays(data):
@@ -41,7 +52,7 @@ def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
 
 def _first_stays(data: Data) -> bool:
     """Whether the first of a user's interactions with an item is the one to keep, whatever returns there are."""
-    by_weight = data.repeats == "strongest" and c.WEIGHT in varying(data)
+    by_weight = data.repeats == "strongest" and c.WEIGHT in columns_to_carry(data)
     return data.repeats in ("first", "strongest") and not by_weight and not may_return(data)
 
 
@@ -54,7 +65,7 @@ def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Ta
     days = busy.group_by(USER, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
     bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(USER).distinct(), "interactions")
     theirs = rows.semi_join(bots, USER).mutate(**{c.REASON: ibis.literal(Reason.BOT.code, "int8")})
-    ledger.leave_out(theirs, [Reason.BOT], "interactions")
+    ledger.record_rejected(theirs, [Reason.BOT], "interactions")
     return rows.anti_join(bots, USER) if engine.count(bots) else rows
 
 
@@ -68,7 +79,7 @@ def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
         marked = rows.mutate(**{c.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
     marked = engine.keep(marked, "interactions")
     engine.drop(rows)
-    return ledger.sort_out(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
+    return ledger.remove_flagged(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
 
 
 def _given_back(rows: ir.Table) -> ir.Table:
@@ -93,7 +104,7 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     """One row for a user and item, as ``data.repeats`` says."""
     if data.repeats == "keep" or _first_stays(data):
         return rows
-    order = [*in_time(rows), SOURCE_ROW]
+    order = [*tie_break_order(rows), SOURCE_ROW]
     if data.repeats == "strongest" and c.WEIGHT in rows.columns:
         order = [ibis.desc(c.WEIGHT), *order]
     if data.repeats == "last":
@@ -105,7 +116,7 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
         marked[c.WEIGHT] = (weight * _units(rows)).sum().over(group_by=[USER, ITEM])
     repeated = engine.keep(rows.mutate(**marked), "interactions")
     engine.drop(rows)
-    return ledger.sort_out(repeated, [Reason.REPEAT], "interactions")
+    return ledger.remove_flagged(repeated, [Reason.REPEAT], "interactions")
 
 
 def _units(rows: ir.Table) -> ir.FloatingValue:
@@ -159,7 +170,7 @@ def enough_interactions(
     if least[USER] <= 1:  # then a user falls with the last of their items alone
         of_user, of_item = of_user.limit(0), rows.anti_join(counts[ITEM], ITEM)
     of_item = of_item.mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
-    ledger.leave_out(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
+    ledger.record_rejected(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
     return rows, counts
 
 

@@ -29,7 +29,7 @@ from crossrec_cli.data.interactions import (
     MARK,
     PURCHASE,
     USER,
-    in_time,
+    tie_break_order,
 )
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW
@@ -121,7 +121,7 @@ def _enough_in_training(engine: Engine, cleaned: Cleaned, config: Config, ledger
     if gone:
         out = cleaned.rows.semi_join(cleaned.left_users, USER).semi_join(union(gone), ITEM)
         out = out.mutate(**{c.REASON: ibis.literal(Reason.NOT_IN_TRAINING.code, "int8")})
-        ledger.leave_out(out, [Reason.NOT_IN_TRAINING], "interactions")
+        ledger.record_rejected(out, [Reason.NOT_IN_TRAINING], "interactions")
         require_both_domains(engine, left.items, config.domains)
     return left, done
 
@@ -168,7 +168,7 @@ def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table, config: Split) 
         ties = [*(name for name in (c.ORDER,) if name in rows.columns), SOURCE_ROW]
     else:
         rows = rows.drop(SOURCE_ROW)
-        ties = ["lot", c.ITEM_INDEX, *in_time(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
+        ties = ["lot", c.ITEM_INDEX, *tie_break_order(rows)[1:], *(name for name in (ACCOUNT,) if name in rows.columns)]
     position = ibis.row_number().over(group_by=c.USER_INDEX, order_by=[CLOCK, *ties]).cast("int32")
     rows = rows.mutate(**{c.POSITION: position})
     return rows.drop("lot", *(name for name in (c.ORDER, SOURCE_ROW) if name in rows.columns))

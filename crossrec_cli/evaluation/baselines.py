@@ -55,7 +55,7 @@ class Shop:
     @property
     def in_target(self) -> Bools:
         """The target's items, (I,)."""
-        return self.histories.domain.is_target
+        return self.histories.item_stats.is_target
 
     @property
     def everything(self) -> Bools:

@@ -16,7 +16,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
 from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_they_are_lists
 from crossrec_cli.evaluation.validation import STOP_ON
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
 
@@ -65,14 +65,14 @@ def read_lists(chosen: Evaluate) -> pa.Table | None:
     return lists
 
 
-def rank_lists(job: Job, lists: pa.Table, world: World, cases: Cases) -> Ranks:
+def rank_lists(job: Job, lists: pa.Table, dataset: Dataset, cases: Cases) -> Ranks:
     """The ranks of the true items in the lists of another system.
 
     Raises:
         InputError: if no list is of a test user.
     """
     chosen, key = job.config.evaluate, f"evaluate.external: {job.config.evaluate.external}"
-    items = (world.users, world.items, world.histories, cases, world.target_items)
+    items = (dataset.users, dataset.items, dataset.histories, cases, dataset.target_items)
     ranks = external_ranks(lists, *items, chosen.mask_seen, max(chosen.k))
     listed = (ranks.lists >= 0).any(axis=1)
     if not listed.any():

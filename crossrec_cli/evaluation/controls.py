@@ -21,14 +21,14 @@ from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.evaluation.validation import scores as scores_of
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import after_validation, load_world, target_of, texts_of, training_data
+from crossrec_cli.models.dataset import after_validation, load_dataset, target_of, texts_of, training_data
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Bools
 from crossrec_cli.runtime import device
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.text import cache
 from crossrec_cli.text.encode import TextEncoder
 from crossrec_cli.text.find import locate
@@ -92,7 +92,7 @@ class ControlData:
     def of(cls, job: Job, compute: device.Compute) -> ControlData:
         """All of it."""
         cases = parquet.read_table(job.inputs[CASES])
-        data = training_data(job.inputs, load_world(job.inputs))
+        data = training_data(job.inputs, load_dataset(job.inputs))
         latest = after_validation(job.inputs, data)
         valid, test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
         tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
@@ -129,7 +129,7 @@ def train_once(control: Control, learner: Learner, problem: ControlData) -> dict
         return {name: values.numpy() for name, values in saved[0].items()}
     found = train(control, learner, problem.for_control(control))
     chosen = {name: found[name] for name in (HR, NDCG)}
-    with whole():
+    with defer_interrupts():
         kept.save({name: torch.from_numpy(values) for name, values in chosen.items()}, {})
         for state in path.parent.glob(f"{path.stem}-*"):  # of its trainings, which are needed no more
             state.unlink()
@@ -147,7 +147,9 @@ def train(control: Control, learner: Learner, problem: ControlData) -> dict[str,
     device.prepare(config.runtime, learner.seed)
     model = None
     if control.trains and neural_scorer.NAME in config.interest.scorers:
-        model = InterestModel(config.interest, data.texts, histories.domain, problem.tags).to(learner.compute.device)
+        model = InterestModel(config.interest, data.texts, histories.item_stats, problem.tags).to(
+            learner.compute.device
+        )
         learner.from_both(model, histories)
     fused, _ = learner.fused(model, data, problem.valid)
     if config.finetune.refit:

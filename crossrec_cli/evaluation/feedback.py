@@ -31,7 +31,7 @@ from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.evaluation.significance import resamples
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.ragged import Bools, Ints
 
 PROPENSITY = "propensity"
@@ -178,10 +178,10 @@ def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
     return float(above.sum() / below.sum()), float(low), float(high)
 
 
-def read_impressions(chosen: Evaluate, world: World) -> Impressions | None:
+def read_impressions(chosen: Evaluate, dataset: Dataset) -> Impressions | None:
     """What users thought of what they were shown; None where the config names no file."""
     if not chosen.feedback:
         return None
     key = "evaluate.feedback"
     table = read_file(Path(chosen.feedback), key, REQUIRED, OPTIONAL)
-    return Impressions.of(table, world.users, world.items, f"{key}: {chosen.feedback}")
+    return Impressions.of(table, dataset.users, dataset.items, f"{key}: {chosen.feedback}")

@@ -23,7 +23,7 @@ from crossrec_cli.evaluation.feedback import Impressions, Judgement
 from crossrec_cli.evaluation.lists import coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import differences, intervals
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.ragged import Ints, Ragged
@@ -50,7 +50,7 @@ class Measured:
     """Every model's rankings of the test, and their measures."""
 
     job: Job
-    world: World
+    dataset: Dataset
     cases: Cases
     """Those that were ranked."""
     tested: Cases
@@ -77,11 +77,11 @@ class Measured:
     def write_per_user(self) -> None:
         """One row for each model and case."""
         cases, models = self.cases, list(self.scores)
-        in_target = self.world.histories.target_lengths(cases.users, cases.history_lengths)
+        in_target = self.dataset.histories.target_lengths(cases.users, cases.history_lengths)
         names = list(self.scores[c.CROSSREC])
         columns: dict[str, object] = {
             c.MODEL: pa.array(np.repeat(models, cases.count), pa.string()),
-            c.USER_ID: pc.take(self.world.users[c.USER_ID], np.tile(cases.users, len(models))),
+            c.USER_ID: pc.take(self.dataset.users[c.USER_ID], np.tile(cases.users, len(models))),
             c.HISTORY_LENGTH: np.tile(cases.history_lengths, len(models)),
             c.TARGET_HISTORY_LENGTH: np.tile(in_target, len(models)),
         }
@@ -93,8 +93,8 @@ class Measured:
         """One row for each model, segment and measure; coverage is of all cases together."""
         flat = [(model, measure) for model, values in self.scores.items() for measure in values]
         table = np.column_stack([self.scores[model][measure] for model, measure in flat])
-        parts = segments(self.world.histories, self.cases)
-        parts |= described(self.world.items, self.world.users, self.cases)
+        parts = segments(self.dataset.histories, self.cases)
+        parts |= described(self.dataset.items, self.dataset.users, self.cases)
         rows: list[tuple[Any, ...]] = []
         for segment, chosen in parts.items():
             part = table[chosen]
@@ -103,7 +103,7 @@ class Measured:
                 rows.append((model, segment, *_metric_and_k(measure), metrics.mean(values), low, high, known))
         for model, ranks in self.ranks.items():
             for k in self.job.config.evaluate.k:
-                share = coverage(ranks.lists, k, len(self.world.target_items))
+                share = coverage(ranks.lists, k, len(self.dataset.target_items))
                 rows.append((model, ALL, "coverage", k, share, None, None, ranks.cases))
         _write(self.job.output(METRICS), schemas.METRICS, rows)
 
@@ -121,17 +121,17 @@ class Measured:
 
         As many as a page may show: how many it does show is no reason to evaluate again.
         """
-        cases, world, lists = self.cases, self.world, self.ranks[c.CROSSREC].lists
+        cases, dataset, lists = self.cases, self.dataset, self.ranks[c.CROSSREC].lists
         some = np.random.default_rng(self.job.config.seed).permutation(cases.count)[:MOST_EXAMPLES]
         rows = []
         for case in some:
             user, truth = cases.users[case], cases.truth.take(np.array([case])).values
-            history = world.histories.items.take(np.array([user]), cases.history_lengths[[case]]).values[::-1]
-            shown = world.target_items[lists[case][lists[case] >= 0]]
+            history = dataset.histories.items.take(np.array([user]), cases.history_lengths[[case]]).values[::-1]
+            shown = dataset.target_items[lists[case][lists[case] >= 0]]
             for kind, items in (("history", history), ("list", shown)):
                 for place, item in enumerate(items[:PLACES_SHOWN].tolist(), 1):
-                    facts = (world.items[name][item].as_py() for name in (c.TEXT, c.DOMAIN))
-                    rows.append((world.users[c.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
+                    facts = (dataset.items[name][item].as_py() for name in (c.TEXT, c.DOMAIN))
+                    rows.append((dataset.users[c.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
         _write(self.job.output(EXAMPLES), schemas.EXAMPLES, rows)
 
     def write_accuracy(self, fused: Fused) -> Summary:
@@ -141,7 +141,7 @@ class Measured:
         summary: Summary = {"expected_calibration_error": None, "auc": None}
         for domain, segment, cases, candidates in self._asked():
             masked = self.job.config.evaluate.mask_seen
-            logits, bought = pairs(fused.among(candidates), self.world.histories, cases, candidates, masked)
+            logits, bought = pairs(fused.among(candidates), self.dataset.histories, cases, candidates, masked)
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = expit(logits)
@@ -156,53 +156,53 @@ class Measured:
 
     def _asked(self) -> Iterator[tuple[str, str, Cases, Ints]]:
         """Of whom, and of which items, the score's probabilities are looked at: domain, segment, cases, candidates."""
-        candidates, domain = self.world.target_items, self.world.histories.domain
+        candidates, item_stats = self.dataset.target_items, self.dataset.histories.item_stats
         yield c.TARGET, ALL, self.cases, candidates
-        for segment, chosen in segments(self.world.histories, self.cases).items():
+        for segment, chosen in segments(self.dataset.histories, self.cases).items():
             if segment.startswith("target history"):
                 yield c.TARGET, segment, self.cases.of(np.flatnonzero(chosen)), candidates
-        unsold = candidates[~domain.trained[candidates]]
+        unsold = candidates[~item_stats.trained[candidates]]
         if len(unsold):
-            truth = self.cases.truth.where(~domain.trained[self.cases.truth.values])
+            truth = self.cases.truth.where(~item_stats.trained[self.cases.truth.values])
             yield c.TARGET, "cold item", replace(self.cases, truth=truth), unsold
-        if not domain.is_target.all():
-            yield c.SOURCE, ALL, *_source_cases(self.world, self.job.config.seed)
+        if not item_stats.is_target.all():
+            yield c.SOURCE, ALL, *_source_cases(self.dataset, self.job.config.seed)
 
     def write_feedback(self, scorer: ScoreFunction, found: Impressions | None) -> None:
         """What users would think of crossrec's lists; an empty table without a feedback file."""
-        chosen, world = self.job.config.evaluate, self.world
+        chosen, dataset = self.job.config.evaluate, self.dataset
         rows: list[Judgement] = []
         if found:
             lists, given = self._lists_before_the_test(scorer, found.user)
             there = lists == found.item[:, None]
             rank = np.where(there.any(axis=1), there.argmax(axis=1) + 1, 0)
-            in_target = world.histories.target_lengths(found.user, given)
+            in_target = dataset.histories.target_lengths(found.user, given)
             parts = {ALL: np.ones(len(given), bool), "cold user": in_target == 0, "warm": in_target > 0}
-            rows = found.judged(rank, chosen.k, parts | described_users(world.users, found.user))
+            rows = found.judged(rank, chosen.k, parts | described_users(dataset.users, found.user))
         _write(self.job.output(FEEDBACK), schemas.FEEDBACK, rows)
 
     def _lists_before_the_test(self, scorer: ScoreFunction, users: Ints) -> tuple[Ints, Ints]:
         """Crossrec's lists for users, item indices (n, k), −2 where one ends; and how much history was given, (n,)."""
-        world, chosen = self.world, self.job.config.evaluate
-        lengths = world.histories.train_lengths.copy()
+        dataset, chosen = self.dataset, self.job.config.evaluate
+        lengths = dataset.histories.train_lengths.copy()
         lengths[self.tested.users] = self.tested.history_lengths
         distinct, row = np.unique(users, return_inverse=True)
         nothing = Cases(distinct, lengths[distinct], Ragged.of([[]] * len(distinct)))
-        found = ranked(scorer, world.histories, nothing, world.target_items, chosen.mask_seen, k=max(chosen.k))
-        lists = np.where(found.lists < 0, -2, world.target_items[found.lists])
+        found = ranked(scorer, dataset.histories, nothing, dataset.target_items, chosen.mask_seen, k=max(chosen.k))
+        lists = np.where(found.lists < 0, -2, dataset.target_items[found.lists])
         return lists[row], lengths[users]
 
 
-def _source_cases(world: World, seed: int) -> tuple[Cases, Ints]:
+def _source_cases(dataset: Dataset, seed: int) -> tuple[Cases, Ints]:
     """What was held out of the source: each user's purchases there after what trains, among a sample of its items.
 
     The sample is as large as the target, so that as many users can be looked at.
     """
-    histories, domain = world.histories, world.histories.domain
-    pool = np.flatnonzero(~domain.is_target & domain.trained)
-    size = min(len(pool), len(world.target_items))
+    histories, item_stats = dataset.histories, dataset.histories.item_stats
+    pool = np.flatnonzero(~item_stats.is_target & item_stats.trained)
+    size = min(len(pool), len(dataset.target_items))
     candidates = np.sort(np.random.default_rng(seed).choice(pool, size, replace=False))
-    chosen = np.zeros(len(domain.is_target), bool)
+    chosen = np.zeros(len(item_stats.is_target), bool)
     chosen[candidates] = True
     later = histories.items.where(~histories.trains)
     wanted = later.where(chosen[later.values])

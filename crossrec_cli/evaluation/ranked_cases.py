@@ -18,7 +18,7 @@ from crossrec_cli.evaluation.baselines import Shop
 from crossrec_cli.evaluation.lists import CandidateFacts
 from crossrec_cli.evaluation.measured import PerCase, named
 from crossrec_cli.evaluation.negatives import NEGATIVES, negatives_of
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ragged, numbered
 from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, ScoreFunction, ranked
@@ -31,7 +31,7 @@ def drawn(cases: Cases, most: int | None, seed: int) -> Cases:
     return cases.of(np.sort(np.random.default_rng(seed).choice(cases.count, most, replace=False)))
 
 
-def candidates_of(job: Job, world: World, cases: Cases) -> Sampled | Listed | None:
+def candidates_of(job: Job, dataset: Dataset, cases: Cases) -> Sampled | Listed | None:
     """What the true items are ranked among, where that is not all."""
     chosen = job.config.evaluate
     if chosen.candidates:
@@ -40,7 +40,7 @@ def candidates_of(job: Job, world: World, cases: Cases) -> Sampled | Listed | No
         return None
     key = "evaluate.negatives"
     table, where = read_file(Path(chosen.negatives), key, NEGATIVES), f"{key}: {chosen.negatives}"
-    found, unknown = negatives_of(table, world.users, world.items, cases, world.target_items, where)
+    found, unknown = negatives_of(table, dataset.users, dataset.items, cases, dataset.target_items, where)
     if unknown:
         job.report.warn(f"{where}: left out {unknown:,} of {table.num_rows:,} rows, whose items are not in the target")
     return found
@@ -72,18 +72,18 @@ def check_candidates(job: Job, items: int) -> None:
         job.report.warn(f"evaluate.k: a list of {max(chosen.k):,} holds all of the target's {items:,} items")
 
 
-def catalogue_of(shop: Shop, world: World) -> CandidateFacts:
+def catalogue_of(shop: Shop, dataset: Dataset) -> CandidateFacts:
     """What the tables say of the candidates."""
     training = shop.histories.training
     bought = np.bincount(training.values, minlength=len(shop.in_target))[shop.candidates]
     users = max(int((training.lengths > 0).sum()), 1)
-    categories = pc.take(world.items[c.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
+    categories = pc.take(dataset.items[c.CATEGORY], shop.candidates).combine_chunks().dictionary_encode()
     return CandidateFacts(
         embeddings=shop.data.embeddings,
         items=shop.candidates,
         buyers=bought / users,
         users=users,
-        cold=~shop.histories.domain.trained[shop.candidates],
+        cold=~shop.histories.item_stats.trained[shop.candidates],
         category=pc.fill_null(categories.indices, -1).to_numpy().astype(np.int64) + 1,
     )
 
@@ -92,7 +92,7 @@ def measure_all(
     job: Job, catalogue: CandidateFacts, histories: Histories, cases: Cases, found: Mapping[str, Ranks]
 ) -> dict[str, PerCase]:
     """Every measure of every model's lists for every case."""
-    number = numbered(catalogue.items, len(histories.domain.is_target))
+    number = numbered(catalogue.items, len(histories.item_stats.is_target))
     given = histories.items.take(cases.users, cases.history_lengths).renamed(number)
     owned: Ragged = given.where(given.values >= 0)
     scores = {}

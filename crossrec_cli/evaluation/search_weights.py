@@ -51,7 +51,7 @@ class QueryPurchases:
         queries = table[c.QUERY].to_pylist()
         nobody = pa.nulls(len(queries), pa.string())
         users = (table[c.USER_ID] if c.USER_ID in table.column_names else nobody).to_pylist()
-        bought, who = parquet.places(table[c.ITEM_ID], searcher.world.items[c.ITEM_ID]), searcher.known_users(users)
+        bought, who = parquet.places(table[c.ITEM_ID], searcher.dataset.items[c.ITEM_ID]), searcher.known_users(users)
         before = searcher.trained_histories(who)
         trained = np.bincount(before.rows[before.values == bought[before.rows]], minlength=len(who)) > 0
         for count, why in (

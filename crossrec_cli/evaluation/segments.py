@@ -21,9 +21,9 @@ def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
 
     A cold user has no target history in what is given; a cold item nobody has in training.
     """
-    domain = histories.domain
+    item_stats = histories.item_stats
     in_target = histories.target_lengths(cases.users, cases.history_lengths)
-    cold = np.bincount(cases.truth.rows[~domain.trained[cases.truth.values]], minlength=cases.count) > 0
+    cold = np.bincount(cases.truth.rows[~item_stats.trained[cases.truth.values]], minlength=cases.count) > 0
     found = {
         ALL: np.ones(cases.count, bool),
         "warm": (in_target > 0) & ~cold,

@@ -15,7 +15,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.evaluation.validation import STOP_ON
 from crossrec_cli.models.base import HistoryFeature, products, unit_rows
-from crossrec_cli.models.dataset import World, save_model
+from crossrec_cli.models.dataset import Dataset, save_model
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.whitening import Whitening
@@ -28,10 +28,10 @@ Floats = npt.NDArray[np.float32]
 
 
 def adapted_if_better(
-    job: Job, world: World, encoder: TextEncoder, texts: list[str], frozen: Floats
+    job: Job, dataset: Dataset, encoder: TextEncoder, texts: list[str], frozen: Floats
 ) -> tuple[Floats, bool]:
     """The adapted language model's embeddings, if they rank what other users bought better than the frozen one's."""
-    question = SourceQuestion.of(world.histories, job.config.seed)
+    question = SourceQuestion.of(dataset.histories, job.config.seed)
     chosen = job.config.adapt
     kept = job.checkpoint.with_name(f"{job.checkpoint.stem}-language-model.safetensors")
     checkpoint = Checkpoint(kept, job.config.runtime.checkpoint_every)
@@ -74,9 +74,9 @@ class SourceQuestion:
 
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
         """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
-        candidates = np.flatnonzero(self.histories.domain.is_source & self.histories.domain.trained)
+        candidates = np.flatnonzero(self.histories.item_stats.is_source & self.histories.item_stats.trained)
         vectors = np.asarray(unit_rows(Whitening.of(embeddings)(embeddings)))
-        text = HistoryFeature("text", vectors, self.histories.domain.is_target)
+        text = HistoryFeature("text", vectors, self.histories.item_stats.is_target)
 
         def scorer(histories: Ragged, tags: Ragged) -> torch.Tensor:
             return torch.from_numpy(products(text.user_vectors(histories, tags), vectors[candidates]))

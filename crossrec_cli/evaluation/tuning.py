@@ -23,7 +23,7 @@ from crossrec_cli.config.training_fields import TUNED as SECTIONS
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import load_world, target_of, training_data
+from crossrec_cli.models.dataset import load_dataset, target_of, training_data
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural.tower import InterestModel
@@ -56,7 +56,7 @@ class TuningData:
         compute = device.prepare(job.config.runtime, job.config.seed)
         valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
         tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
-        return cls(training_data(job.inputs, load_world(job.inputs)), valid, tags, compute)
+        return cls(training_data(job.inputs, load_dataset(job.inputs)), valid, tags, compute)
 
     def start(self, learner: Learner) -> InterestModel:
         """The model that both domains taught, or an untaught one, as finetune would start from."""
@@ -65,7 +65,7 @@ class TuningData:
         key = json.dumps(of)
         if key not in self.adapted:
             device.prepare(config.runtime, learner.seed)
-            model = InterestModel(config.interest, self.data.texts, histories.domain, self.tags)
+            model = InterestModel(config.interest, self.data.texts, histories.item_stats, self.tags)
             model.to(self.compute.device)
             if config.finetune.init == "adapted":
                 learner.from_both(model, histories)

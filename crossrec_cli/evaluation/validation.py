@@ -25,7 +25,7 @@ def ndcg(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -
     """NDCG@10 among all target items, or among those that are not in the history; None without cases."""
     if not cases.count:
         return None
-    mine = np.arange(cases.count)[distributed.share()]
+    mine = np.arange(cases.count)[distributed.strided_shard()]
     found = torch.zeros(cases.count, dtype=torch.float64)
     found[mine] = torch.from_numpy(scores(scorer, histories, cases.of(mine), mask_seen)[STOP_ON])
     distributed.add([found])

@@ -26,7 +26,7 @@ from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.export.folder import GRAPH
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.report import appendix
 from crossrec_cli.report.facts import CROSSREC, Facts
@@ -59,28 +59,28 @@ for place in np.argsort(-score)[:{k}]:
 
 
 def card(
-    config: Config, inputs: Mapping[str, Path], world: World, manifests: Sequence[Manifest], facts: Facts | None
+    config: Config, inputs: Mapping[str, Path], dataset: Dataset, manifests: Sequence[Manifest], facts: Facts | None
 ) -> str:
     """The card as Markdown.
 
     Args:
         config: the run's, without what it should not tell.
         inputs: the files that recommend reads.
-        world: the run's users and items.
+        dataset: the run's users and items.
         manifests: of preprocess, pretrain-adapt and finetune.
         facts: what the evaluation found; None if there is none.
     """
     made = {manifest.stage: manifest for manifest in manifests}
     parts = [
         f"# Recommendations of {markdown_text(_target(config))}",
-        _what_it_is(config, world, made[FINETUNE]),
+        _what_it_is(config, dataset, made[FINETUNE]),
         "## How to use it",
-        _use(config, inputs, world),
+        _use(config, inputs, dataset),
         *(_measured(facts) if facts else ["## How well it ranks", "It was not measured: the run was not evaluated."]),
         "## Limits",
         _limits(config),
         "## What it was made from",
-        *map(markdown_table, _made_from(config, world, made, _days(inputs[INTERACTIONS]))),
+        *map(markdown_table, _made_from(config, dataset, made, _days(inputs[INTERACTIONS]))),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -89,11 +89,11 @@ def _target(config: Config) -> str:
     return listed(config.domains.target.category)
 
 
-def _what_it_is(config: Config, world: World, finetuned: Manifest) -> str:
+def _what_it_is(config: Config, dataset: Dataset, finetuned: Manifest) -> str:
     """In one paragraph."""
     return (
-        f"A crossrec model that ranks {len(world.target_items):,} items of {markdown_text(_target(config))} for "
-        f"{world.users.num_rows:,} users, and for others by what they bought. The score is the probability that a "
+        f"A crossrec model that ranks {len(dataset.target_items):,} items of {markdown_text(_target(config))} for "
+        f"{dataset.users.num_rows:,} users, and for others by what they bought. The score is the probability that a "
         "user's next purchase there is this item. Its log-odds are the sum of what several scorers say, each of which "
         f"decides so much: {_shares(finetuned)}. Trained on {finetuned.started[:10]}."
     )
@@ -105,11 +105,11 @@ def _shares(finetuned: Manifest) -> str:
     return listed([f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda pair: -pair[1])])
 
 
-def _use(config: Config, inputs: Mapping[str, Path], world: World) -> str:
+def _use(config: Config, inputs: Mapping[str, Path], dataset: Dataset) -> str:
     """The command, the lines of Python, and what goes into the graph."""
-    popularity, ids = world.histories.domain.popularity, world.items[c.ITEM_ID]
+    popularity, ids = dataset.histories.item_stats.popularity, dataset.items[c.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user, tags = shlex.quote(world.users[c.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
+    user, tags = shlex.quote(dataset.users[c.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
     files = [inputs[file].name for file in (ITEM_VECTORS, ADDED) if file in inputs]
     snippet = SNIPPET.format(files=files, graph=GRAPH, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
@@ -216,7 +216,7 @@ def _days(interactions: Path) -> str:
     return f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}" if ends["min"] else "not known, only an order"
 
 
-def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days: str) -> list[PageTable]:
+def _made_from(config: Config, dataset: Dataset, made: Mapping[str, Manifest], days: str) -> list[PageTable]:
     """Data, language model, settings and versions."""
     counts, encoder, interest = made[PREPROCESS].summary, config.encoder, config.interest
     package = PACKAGES.get(encoder.model)
@@ -227,7 +227,7 @@ def _made_from(config: Config, world: World, made: Mapping[str, Manifest], days:
     ]
     data = [
         ["platforms", listed([platform.name for platform in config.data.platforms])],
-        ["users", f"{world.users.num_rows:,}"],
+        ["users", f"{dataset.users.num_rows:,}"],
         *(
             [domain, f"{counts[f'{domain}_interactions']:,} interactions with {counts[f'{domain}_items']:,} items"]
             for domain in (c.SOURCE, c.TARGET)[config.domains.same :]

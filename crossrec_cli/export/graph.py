@@ -258,7 +258,7 @@ class NeuralUsers(nn.Module):
         """(B, d)."""
         encoder = self.encoder
         vectors = F.embedding(history.items, items.vectors)[:, :, :-1]
-        prefix = encoder.nobody + history.tags @ encoder.tags.weight
+        prefix = encoder.default_user + history.tags @ encoder.tags.weight
         parts = []
         if encoder.bag is not None:
             counts = history.filled * history.weights * encoder.bag.counts(history.in_target)

@@ -38,7 +38,7 @@ from crossrec_cli.export.folder import (
     named_files,
 )
 from crossrec_cli.export.graph import write_graph
-from crossrec_cli.models.dataset import load_fused, load_world
+from crossrec_cli.models.dataset import load_dataset, load_fused
 from crossrec_cli.pipeline.current import read_by
 from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME, stage_of
@@ -97,14 +97,14 @@ def _fill(
     device.prepare(Runtime(device=("cpu",), precision="fp32", num_threads=config.runtime.num_threads), config.seed)
     report.say("writing the scorers as ONNX")
     write_graph(draft / GRAPH, load_fused(inputs, config.interest), pq.read_metadata(inputs[TAG_NAMES]).num_rows)
-    world = load_world(inputs)
+    dataset = load_dataset(inputs)
     facts = read_facts(Store(config.run_path), config.report)
     if facts is None:
         report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
-    text = card(config, inputs, world, [artifact.manifest for artifact in made.values()], facts)
+    text = card(config, inputs, dataset, [artifact.manifest for artifact in made.values()], facts)
     (draft / CARD).write_text(text, encoding="utf-8")
     sync(draft / CARD)
-    return {"items": world.items.num_rows, "users": world.users.num_rows, "evaluated": facts is not None}
+    return {"items": dataset.items.num_rows, "users": dataset.users.num_rows, "evaluated": facts is not None}
 
 
 def _copied(draft: Path, config: Config) -> list[str]:

@@ -48,7 +48,7 @@ class TrainingData:
     @property
     def is_target(self) -> Bools:
         """The items to recommend, (I,)."""
-        return self.histories.domain.is_target
+        return self.histories.item_stats.is_target
 
     @cached_property
     def whitening(self) -> Whitening:

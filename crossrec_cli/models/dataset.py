@@ -27,7 +27,7 @@ from crossrec_cli.models.saved import ModelFiles, load
 
 
 @dataclass(frozen=True)
-class World:
+class Dataset:
     """preprocess's tables, ready for the model."""
 
     items: pa.Table
@@ -42,10 +42,10 @@ class World:
 
 def target_of(histories: Histories) -> Ints:
     """Indices of the items to recommend, sorted, int64."""
-    return np.flatnonzero(histories.domain.is_target)
+    return np.flatnonzero(histories.item_stats.is_target)
 
 
-def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None, validated: bool = False) -> World:
+def load_dataset(inputs: Mapping[str, Path], tag_names: list[str] | None = None, validated: bool = False) -> Dataset:
     """Read preprocess's tables.
 
     Args:
@@ -57,7 +57,7 @@ def load_world(inputs: Mapping[str, Path], tag_names: list[str] | None = None, v
         tag_names = parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist()
     items, users = load_items(inputs), parquet.read_table(inputs[USERS])
     interactions = parquet.read_table(inputs[INTERACTIONS], [c.USER_INDEX, c.ITEM_INDEX, c.WEIGHT, c.SPLIT])
-    return World(items, users, load_histories(interactions, items, users, tag_names, validated))
+    return Dataset(items, users, load_histories(interactions, items, users, tag_names, validated))
 
 
 def load_items(inputs: Mapping[str, Path]) -> pa.Table:
@@ -87,16 +87,16 @@ def texts_of(items: pa.Table) -> list[str]:
     return found
 
 
-def training_data(inputs: Mapping[str, Path], world: World) -> TrainingData:
+def training_data(inputs: Mapping[str, Path], dataset: Dataset) -> TrainingData:
     """What the scorers learn from."""
     times = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP]
     known = None if times.null_count else times.cast(pa.int64()).to_numpy()
-    return TrainingData(world.histories, world.items, parquet.read_embeddings(inputs[ITEM_TEXT]), known)
+    return TrainingData(dataset.histories, dataset.items, parquet.read_embeddings(inputs[ITEM_TEXT]), known)
 
 
 def after_validation(inputs: Mapping[str, Path], data: TrainingData) -> TrainingData:
     """The same with what validation held back; the texts' embeddings are not read once more."""
-    return replace(data, histories=load_world(inputs, validated=True).histories)
+    return replace(data, histories=load_dataset(inputs, validated=True).histories)
 
 
 def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, data: TrainingData) -> InterestModel:
@@ -107,7 +107,7 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, dat
     """
     try:
         state = safetensors.torch.load_file(inputs[weights])
-        model = InterestModel(interest, data.texts, data.histories.domain, len(state["tags.weight"]))
+        model = InterestModel(interest, data.texts, data.histories.item_stats, len(state["tags.weight"]))
         model.load_state_dict(state)
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{inputs[weights]}: not this model's weights: {str(error).splitlines()[0]}") from None

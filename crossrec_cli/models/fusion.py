@@ -99,7 +99,7 @@ class Questions:
         if len(candidates) > sampled_items:
             sampled = np.sort(rng.choice(candidates, sampled_items, replace=False))
         given = histories.items.take(cases.users, cases.history_lengths)
-        number = numbered(sampled, len(histories.domain.is_target))
+        number = numbered(sampled, len(histories.item_stats.is_target))
         hidden = np.zeros((len(asked), len(sampled)), bool)
         for lists in [given, cases.truth] if mask_seen else [cases.truth]:
             there = lists.where(number[lists.values] >= 0)

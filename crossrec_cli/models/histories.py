@@ -43,7 +43,7 @@ class Histories:
     """How many of them, from the first, may be trained on; shape (users,)."""
     tags: Ragged
     """Each user's tag indices."""
-    domain: ItemStats
+    item_stats: ItemStats
     scattered: Bools | None = None
     """Which of them may be trained on, where those are not the first ones alone, as a split that came with the data may
     have it; ``train_lengths`` then ends before all that may not. Shape (interactions,)."""
@@ -71,15 +71,15 @@ class Histories:
     @property
     def source_training(self) -> Ragged:
         """Of that, what is in the source."""
-        return self.training.where(self.domain.is_source[self.training.values])
+        return self.training.where(self.item_stats.is_source[self.training.values])
 
     def of_target(self) -> Histories:
         """What is left of them in the target alone."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
-        domain = ItemStats(self.domain.is_target, self.domain.popularity * self.domain.is_target)
-        kept = self.domain.is_target[self.items.values]
+        item_stats = ItemStats(self.item_stats.is_target, self.item_stats.popularity * self.item_stats.is_target)
+        kept = self.item_stats.is_target[self.items.values]
         scattered = None if self.scattered is None else self.scattered[kept]
-        return Histories(self.items.where(kept), lengths, self.tags, domain, scattered)
+        return Histories(self.items.where(kept), lengths, self.tags, item_stats, scattered)
 
     def in_target(self, cases: Cases) -> Cases:
         """The same questions, asked of ``of_target``."""
@@ -88,7 +88,7 @@ class Histories:
     def target_lengths(self, users: Ints, lengths: Ints) -> Ints:
         """How many of these users' first so many interactions are in the target."""
         given = self.items.take(users, lengths)
-        return given.where(self.domain.is_target[given.values]).lengths
+        return given.where(self.item_stats.is_target[given.values]).lengths
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def load_histories(
         items=histories,
         train_lengths=first,
         tags=_tag_indices(users[c.TAGS], tag_names),
-        domain=ItemStats(is_target, popularity),
+        item_stats=ItemStats(is_target, popularity),
         scattered=None if first.sum() == trains.sum() else trains,
     )
 

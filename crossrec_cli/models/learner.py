@@ -71,8 +71,8 @@ class Learner:
         """Go on with both domains; the scorer that this gives."""
         if adapted is None:
             return [], []
-        model, training, domain = copy.deepcopy(adapted), self.config.finetune, data.histories.domain
-        model.tower.popularity.copy_(torch.from_numpy(domain.popularity))
+        model, training, item_stats = copy.deepcopy(adapted), self.config.finetune, data.histories.item_stats
+        model.tower.popularity.copy_(torch.from_numpy(item_stats.popularity))
         sampler = self.sampler(data.histories, of_both(data.histories), training)
         learned = self._fit(model, sampler, training, self.seed + 1, name)
         return [neural_scorer.neural(model, data)], learned
@@ -107,6 +107,6 @@ def with_user_encoder(config: Config, data: TrainingData, valid: Cases) -> Confi
 
 def of_both(histories: Histories) -> tuple[Bools, ...]:
     """The items of source and target that were bought; one domain where they are the same."""
-    domain = histories.domain
-    found = (domain.is_source & domain.trained, domain.is_target & domain.trained)
-    return found[1:] if domain.is_target.all() else found
+    item_stats = histories.item_stats
+    found = (item_stats.is_source & item_stats.trained, item_stats.is_target & item_stats.trained)
+    return found[1:] if item_stats.is_target.all() else found

@@ -61,7 +61,7 @@ class TagSales:
 
 def popularity(data: TrainingData) -> Scorer:
     """Sales, recent sales where there are times, sales within tags, and whether anybody bought the item at all."""
-    sold = data.histories.domain.popularity
+    sold = data.histories.item_stats.popularity
     facts = {"sales": _sales(data), "unsold": sold == 0}
     if data.times is not None:
         facts["recent_sales"] = np.log1p(_recent(data, data.times))
@@ -99,7 +99,7 @@ def sales(data: TrainingData) -> Scorer:
 
 def _sales(data: TrainingData) -> Floats:
     """The logarithm of each item's sales and one, (I,)."""
-    return np.log1p(data.histories.domain.popularity).astype(np.float32)
+    return np.log1p(data.histories.item_stats.popularity).astype(np.float32)
 
 
 def _recent(data: TrainingData, times: Ints) -> Floats:

@@ -55,7 +55,7 @@ def up_to_date(config: Config, stage: str, report: Reporter) -> Artifact:
     return _require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report), [])
 
 
-def beside(
+def resolve_unrequested(
     store: Store,
     stage: Stage,
     config: Config,

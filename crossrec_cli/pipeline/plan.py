@@ -10,7 +10,7 @@ from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, changes
-from crossrec_cli.pipeline.current import beside
+from crossrec_cli.pipeline.current import resolve_unrequested
 from crossrec_cli.pipeline.table import STAGES, Stage
 from crossrec_cli.runtime.progress import Silent
 
@@ -51,7 +51,7 @@ def plan(config: Config, wanted: Collection[str], force: bool = False) -> list[S
             steps[stage.name] = _step(stage, config, current, artifact, damage, sorted(before), force)
             current |= {stage.name: artifact} if artifact else {}
         else:
-            current |= beside(store, stage, config, current, wanted, Silent())
+            current |= resolve_unrequested(store, stage, config, current, wanted, Silent())
     return list(steps.values())
 
 

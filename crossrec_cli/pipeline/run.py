@@ -16,7 +16,7 @@ from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import Basis, basis_of, out_of_date
-from crossrec_cli.pipeline.current import additions, beside, read_by
+from crossrec_cli.pipeline.current import additions, read_by, resolve_unrequested
 from crossrec_cli.pipeline.table import BY_NAME, SHARED, STAGES, Stage
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Reporter, Silent
@@ -63,7 +63,7 @@ def run_stages(
         elif exported:
             current[stage.name] = exported
         else:
-            current |= beside(store, stage, config, current, wanted, report)
+            current |= resolve_unrequested(store, stage, config, current, wanted, report)
 
 
 @dataclass(frozen=True)

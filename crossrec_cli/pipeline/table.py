@@ -37,7 +37,7 @@ from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.artifacts.store import Artifact, hash_file
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import InputError
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.text.find import fingerprint, locate
 
 
@@ -128,7 +128,7 @@ class Stage:
 
     def run(self, job: Job, **more: Any) -> Summary:
         """Do the work; ``added-items`` is given more than its job. Only now is the stage's code imported."""
-        with whole():
+        with defer_interrupts():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: Summary = module.run(job, **more)
         return summary

@@ -20,7 +20,7 @@ from crossrec_cli.artifacts import parquet
 from crossrec_cli.config.list_fields import PriceRange, Recommend
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.ranking.shop_rules import Cap, ListRules, RuledLists, first_failing
@@ -38,7 +38,7 @@ DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CandidatePool:
     """The target items that a list may hold, and the rules that fill one."""
 
     items: Ints
@@ -84,26 +84,28 @@ class Shelf:
         return {"items_kept_out": items, PLACES: dict(places), SHORT: short}
 
 
-def load_shelf(config: Recommend, world: World, barred: Ragged, fused: Fused, report: Reporter) -> Shelf:
+def load_candidate_pool(
+    config: Recommend, dataset: Dataset, barred: Ragged, fused: Fused, report: Reporter
+) -> CandidatePool:
     """Read the rules' files, and leave only what may be recommended.
 
     Raises:
         InputError: if a file cannot be used, or nothing may be recommended.
     """
-    rules, target = config.rules, world.target_items
-    passes = _filters(config, world, target, report)
+    rules, target = config.rules, dataset.target_items
+    passes = _filters(config, dataset, target, report)
     failing = first_failing(passes, len(target))
     items = target[failing < 0]
     if not len(items):
         taken = ", ".join(f"{name} {(failing == place).sum():,}" for place, name in enumerate(passes))
         raise InputError(f"{KEY}: no target item is left to recommend; kept out: {taken}")
-    caps, groups = _caps(config, world, items, report)
-    new = torch.from_numpy(world.histories.domain.popularity[items] == 0)
+    caps, groups = _caps(config, dataset, items, report)
+    new = torch.from_numpy(dataset.histories.item_stats.popularity[items] == 0)
     if rules.new_items and not new.any():
         report.warn(f"{KEY}.new_items: no target item is new; data.min_interactions.item: 0 keeps what nobody bought")
-    return Shelf(
+    return CandidatePool(
         items,
-        numbered(items, world.items.num_rows),
+        numbered(items, dataset.items.num_rows),
         tuple(passes),
         failing,
         barred,
@@ -111,7 +113,7 @@ def load_shelf(config: Recommend, world: World, barred: Ragged, fused: Fused, re
             k=config.k,
             probability=torch.sigmoid,
             min_score=rules.min_score,
-            boost=_boost(rules.boosts, world, items, report) if rules.boosts else None,
+            boost=_boost(rules.boosts, dataset, items, report) if rules.boosts else None,
             caps=caps,
             diversity=rules.diversity or 0.0,
             texts=_directions(fused, items) if rules.diversity else None,
@@ -141,7 +143,7 @@ def bought_lately(histories: Ragged, known: Ragged, times: pa.ChunkedArray, days
     return histories.where(~(ages > days))
 
 
-def _filters(config: Recommend, world: World, target: Ints, report: Reporter) -> dict[str, Bools]:
+def _filters(config: Recommend, dataset: Dataset, target: Ints, report: Reporter) -> dict[str, Bools]:
     """Which target items pass each of the rules that meet all users alike."""
     rules, passes = config.rules, {}
     for name, path, wanted in (
@@ -150,37 +152,37 @@ def _filters(config: Recommend, world: World, target: Ints, report: Reporter) ->
         ("block", rules.block, False),
     ):
         if path:
-            places, _ = _named_items(name, path, LISTED, world, report)
-            named = np.zeros(world.items.num_rows, bool)
+            places, _ = _named_items(name, path, LISTED, dataset, report)
+            named = np.zeros(dataset.items.num_rows, bool)
             named[places] = True
             passes[name] = named[target] == wanted
     if rules.price != PriceRange():
-        prices = pc.take(world.items[c.PRICE], target).to_numpy()
+        prices = pc.take(dataset.items[c.PRICE], target).to_numpy()
         low, high = rules.price.min, rules.price.max
         passes["price"] = (prices >= (0 if low is None else low)) & (prices <= (np.inf if high is None else high))
     return passes
 
 
-def _named_items(name: str, path: str, schema: pa.Schema, world: World, report: Reporter) -> tuple[Ints, pa.Table]:
+def _named_items(name: str, path: str, schema: pa.Schema, dataset: Dataset, report: Reporter) -> tuple[Ints, pa.Table]:
     """The items that a rule's file names, as indices, and its rows; ids that the data lack are told and left out."""
     table = read_file(Path(path), f"{KEY}.{name}", schema)
-    places = parquet.places(table[c.ITEM_ID], world.items[c.ITEM_ID])
+    places = parquet.places(table[c.ITEM_ID], dataset.items[c.ITEM_ID])
     if unknown := int((places < 0).sum()):
         report.warn(f"{KEY}.{name}: {unknown:,} of {len(places):,} items are not in the data")
     return places[places >= 0], table.filter(pa.array(places >= 0))
 
 
-def _boost(path: str, world: World, items: Ints, report: Reporter) -> Tensor:
+def _boost(path: str, dataset: Dataset, items: Ints, report: Reporter) -> Tensor:
     """What is added to the candidates' logits, so that the odds of the probability are multiplied by the factors."""
-    places, table = _named_items("boosts", path, FACTORS, world, report)
+    places, table = _named_items("boosts", path, FACTORS, dataset, report)
     factors, where = table[FACTOR].to_numpy(), f"{KEY}.boosts: {path}"
     ids = table[c.ITEM_ID].to_pylist()
     for item, factor in zip(ids, factors.tolist(), strict=True):
         if not 0 < factor < np.inf:
             raise InputError(f"{where}: {item}: the factor {factor:g} is not above 0 and finite")
     if len(twice := np.flatnonzero(np.bincount(places) > 1)):
-        raise InputError(f"{where}: {world.items[c.ITEM_ID][int(twice[0])]} stands there more than once")
-    log_factor = np.zeros(world.items.num_rows, np.float32)
+        raise InputError(f"{where}: {dataset.items[c.ITEM_ID][int(twice[0])]} stands there more than once")
+    log_factor = np.zeros(dataset.items.num_rows, np.float32)
     log_factor[places] = np.log(factors)
     return torch.from_numpy(log_factor[items])
 
@@ -197,7 +199,7 @@ def _directions(fused: Fused, items: Ints) -> Tensor:
 
 
 def _caps(
-    config: Recommend, world: World, items: Ints, report: Reporter
+    config: Recommend, dataset: Dataset, items: Ints, report: Reporter
 ) -> tuple[dict[str, Cap], dict[str, list[str]]]:
     """The caps over the candidates, and their groups' names."""
     caps, names = {}, {}
@@ -205,7 +207,7 @@ def _caps(
     for name, most in (("per_category", config.rules.per_category), ("per_brand", config.rules.per_brand)):
         if most is None:
             continue
-        group = labels[name](world, items).combine_chunks().dictionary_encode()
+        group = labels[name](dataset, items).combine_chunks().dictionary_encode()
         codes = torch.from_numpy(pc.fill_null(group.indices, -1).to_numpy().astype(np.int64))
         caps[name], names[name] = Cap(codes, most), group.dictionary.to_pylist()
         kind = name.removeprefix("per_")
@@ -216,15 +218,15 @@ def _caps(
     return caps, names
 
 
-def _categories(world: World, items: Ints) -> pa.ChunkedArray:
+def _categories(dataset: Dataset, items: Ints) -> pa.ChunkedArray:
     """Each candidate's category, cut at the widest level at which target items differ."""
-    column = world.items[c.CATEGORY]
-    every = pc.unique(pc.drop_null(pc.take(column, world.target_items))).to_pylist()
+    column = dataset.items[c.CATEGORY]
+    every = pc.unique(pc.drop_null(pc.take(column, dataset.target_items))).to_pylist()
     levels = zip(*(path.split(PATH) for path in every), strict=False)
     level = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels)) + 1
     cut = {path: PATH.join(path.split(PATH)[:level]) for path in every}
     return pa.chunked_array([pa.array(map(cut.get, pc.take(column, items).to_pylist()), pa.string())])
 
 
-def _brands(world: World, items: Ints) -> pa.ChunkedArray:
-    return pc.take(world.items[c.BRAND], items)
+def _brands(dataset: Dataset, items: Ints) -> pa.ChunkedArray:
+    return pc.take(dataset.items[c.BRAND], items)

@@ -26,7 +26,7 @@ from crossrec_cli.data.ledger import UNUSABLE, Ledger
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.row_rules import duplicates, no_repeats, no_returns
 from crossrec_cli.errors import InputError
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.runtime.progress import Reporter
 
@@ -41,15 +41,15 @@ BEFORE = 2**40
 class Newest:
     """Histories with what happened since the data were read."""
 
-    known: World
+    known: Dataset
     """What of the data still counts: not what was given back since, nor what ``data.repeats`` keeps once and newer."""
     kept: Bools
     """Which rows of interactions.parquet that is; (rows,)."""
-    world: World
+    dataset: Dataset
     """The same with the events behind it; users never seen follow the others."""
 
     @classmethod
-    def of(cls, config: Config, inputs: Mapping[str, Path], known: World, report: Reporter) -> Newest:
+    def of(cls, config: Config, inputs: Mapping[str, Path], known: Dataset, report: Reporter) -> Newest:
         """After recommend.events, where the config names any.
 
         Raises:
@@ -74,32 +74,32 @@ class Newest:
             scattered=None if scattered is None else scattered[kept],
         )
         left = replace(known, histories=histories)
-        world, unknown = with_events(left, events.filter(pa.array(row >= 0)))
+        dataset, unknown = with_events(left, events.filter(pa.array(row >= 0)))
         if unknown:
             report.warn(f"{KEY}: {unknown:,} events are with items that are not in the data")
-        return cls(left, kept, world)
+        return cls(left, kept, dataset)
 
     def times(self, inputs: Mapping[str, Path]) -> pa.ChunkedArray:
         """When each interaction of ``known`` happened."""
         return parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP].filter(pa.array(self.kept))
 
 
-def with_events(world: World, events: pa.Table) -> tuple[World, int]:
-    """The world after some more interactions, those of users never seen among them.
+def with_events(dataset: Dataset, events: pa.Table) -> tuple[Dataset, int]:
+    """The dataset after some more interactions, those of users never seen among them.
 
     Args:
-        world: as it was in training.
+        dataset: as it was in training.
         events: user id, item id and weight, each user's oldest first; they come after what is known of the user.
 
     Returns:
-        The new world, whose new users follow the old ones, and how many events were with items that it does not know.
+        The new dataset, whose new users follow the old ones, and how many events were with items that it does not know.
     """
-    ids = pc.unique(pa.chunked_array([*world.users[c.USER_ID].chunks, *events[c.USER_ID].chunks], pa.string()))
+    ids = pc.unique(pa.chunked_array([*dataset.users[c.USER_ID].chunks, *events[c.USER_ID].chunks], pa.string()))
     who = pc.index_in(events[c.USER_ID], value_set=ids)
-    what = pc.index_in(events[c.ITEM_ID], value_set=world.items[c.ITEM_ID].combine_chunks())
+    what = pc.index_in(events[c.ITEM_ID], value_set=dataset.items[c.ITEM_ID].combine_chunks())
     known = what.is_valid()
     added = what.filter(known).to_numpy().astype(np.int64)
-    before = world.histories
+    before = dataset.histories
     rows = np.concatenate([before.items.rows, who.filter(known).to_numpy().astype(np.int64)])
     order = np.argsort(rows, kind="stable")
     values = np.concatenate([before.items.values, added])
@@ -114,11 +114,11 @@ def with_events(world: World, events: pa.Table) -> tuple[World, int]:
         tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, none])),
         scattered=None if scattered is None else np.concatenate([scattered, np.zeros(len(added), bool)])[order],
     )
-    return World(world.items, pa.table({c.USER_ID: ids}), histories), events.num_rows - len(added)
+    return Dataset(dataset.items, pa.table({c.USER_ID: ids}), histories), events.num_rows - len(added)
 
 
 def _cleaned(
-    config: Config, path: Path, inputs: Mapping[str, Path], known: World, report: Reporter
+    config: Config, path: Path, inputs: Mapping[str, Path], known: Dataset, report: Reporter
 ) -> tuple[Ints, pa.Table]:
     """The events by the rules of preprocess, as if they stood behind what the data have of the same users and items.
 
@@ -137,7 +137,9 @@ def _cleaned(
             rows = rows.union(_of_the_data(again, known, inputs, rows.schema().to_pyarrow(), data))
         rows, repeats = duplicates(rows, data)
         hints = dict.fromkeys(ROW_RULES, "look at its columns and at what the config's interactions take")
-        rows = ledger.sort_out(tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hints=hints)
+        rows = ledger.remove_flagged(
+            tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hints=hints
+        )
         for rule in (no_returns, no_repeats):
             rows = rule(tables, rows, data, ledger)
         left = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[USER], c.ITEM_ID: rows[ITEM]})
@@ -176,7 +178,7 @@ def _taken_as(data: Data, source: Source, names: Collection[str], report: Report
     return data.model_copy(update={"platforms": (platform,)})
 
 
-def _rows_of(known: World, pairs: pa.Table) -> Ints:
+def _rows_of(known: Dataset, pairs: pa.Table) -> Ints:
     """The rows of the data's histories, in their order, that are of these users and items."""
     user, item = (
         parquet.places(pairs[mine], theirs)
@@ -186,7 +188,7 @@ def _rows_of(known: World, pairs: pa.Table) -> Ints:
     return np.flatnonzero(np.isin(items.rows * size + items.values, (user * size + item)[there]))
 
 
-def _of_the_data(again: Ints, known: World, inputs: Mapping[str, Path], schema: pa.Schema, data: Data) -> ir.Table:
+def _of_the_data(again: Ints, known: Dataset, inputs: Mapping[str, Path], schema: pa.Schema, data: Data) -> ir.Table:
     """Rows of the data as the rules take them: earlier than all events, where the times of both are not known."""
     facts = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP, c.EVENT, c.QUANTITY, c.RATING]).take(again)
     items, weight = known.histories.items, known.histories.items.weights_or_ones[again]

@@ -26,29 +26,31 @@ from crossrec_cli.runtime import distributed
 KEPT_OUT = b"kept out by rules"
 
 
-def write_part(path: Path, maker: Recommender, lists: Iterator[pa.Table]) -> None:
+def write_part(path: Path, recommender: Recommender, lists: Iterator[pa.Table]) -> None:
     """Some users' lists, and what the rules kept out of them; the file is there whole or not at all."""
     everybody = distributed.in_order(lists)
     if not distributed.leads():
         deque(everybody, 0)
-        distributed.gather(maker.shelf.taken())
+        distributed.gather(recommender.pool.taken())
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
-    with pq.ParquetWriter(draft, maker.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(draft, recommender.schema, compression="zstd") as writer:
         for rows in everybody:
             writer.write_table(rows)
-        taken = distributed.gather(maker.shelf.taken())
-        if maker.with_rules:
+        taken = distributed.gather(recommender.pool.taken())
+        if recommender.with_rules:
             writer.add_key_value_metadata({KEPT_OUT: json.dumps(taken)})
     draft.replace(path)
 
 
-def join_parts(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
+def join_parts(job: Job, recommender: Recommender, parts: list[Path]) -> Summary:
     """The parts as one file, and in the other formats that are wanted."""
     also, rows, listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
     with ExitStack() as stack:
-        whole = stack.enter_context(pq.ParquetWriter(job.output(RECOMMENDATIONS), maker.schema, compression="zstd"))
+        whole = stack.enter_context(
+            pq.ParquetWriter(job.output(RECOMMENDATIONS), recommender.schema, compression="zstd")
+        )
         csv, jsonl = (
             stack.enter_context(job.output(file).open("w", encoding="utf-8", newline="")) if name in also else None
             for name, file in ((CSV, RECOMMENDATIONS_CSV), (JSONL, RECOMMENDATIONS_JSONL))
@@ -62,12 +64,14 @@ def join_parts(job: Job, maker: Recommender, parts: list[Path]) -> Summary:
                     jsonl.write(json_lines(group))
                 rows += group.num_rows
                 listed.append(
-                    parquet.places(pa.chunked_array([pc.unique(group[c.USER_ID])]), maker.world.users[c.USER_ID])
+                    parquet.places(
+                        pa.chunked_array([pc.unique(group[c.USER_ID])]), recommender.dataset.users[c.USER_ID]
+                    )
                 )
-    summary = {"recommendations": rows, "examples": examples(maker, np.unique(np.concatenate(listed)))}
-    if maker.with_rules:
+    summary = {"recommendations": rows, "examples": examples(recommender, np.unique(np.concatenate(listed)))}
+    if recommender.with_rules:
         taken = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
-        return summary | maker.shelf.summary(taken)
+        return summary | recommender.pool.summary(taken)
     return summary
 
 
@@ -77,15 +81,15 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
             yield file.read_row_group(number)
 
 
-def examples(maker: Recommender, users: Ints) -> dict[str, str]:
+def examples(recommender: Recommender, users: Ints) -> dict[str, str]:
     """The first user of each kind, to be shown."""
-    world = maker.world
-    bought = world.histories.items.take(users)
-    is_target = world.histories.domain.is_target
+    dataset = recommender.dataset
+    bought = dataset.histories.items.take(users)
+    is_target = dataset.histories.item_stats.is_target
     in_target = bought.where(is_target[bought.values]).lengths
     kinds = {
         "bought before" if is_target.all() else "bought in the target before": in_target > 0,
         "bought in the source alone": (in_target == 0) & (bought.lengths > 0),
         "bought nothing yet": bought.lengths == 0,
     }
-    return {kind: world.users[c.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}
+    return {kind: dataset.users[c.USER_ID][int(users[mask][0])].as_py() for kind, mask in kinds.items() if mask.any()}

@@ -80,7 +80,7 @@ class RequestedLists:
         Raises:
             InputError: if a user that ``--user`` names is not in the data.
         """
-        named, known_ids = recommender.users(request.users, "--user"), recommender.world.users[c.USER_ID]
+        named, known_ids = recommender.users(request.users, "--user"), recommender.dataset.users[c.USER_ID]
         indices = parquet.places(pa.chunked_array([more]), known_ids)
         if unknown := int((indices < 0).sum()):
             report.warn(f"--users {request.file}: {unknown:,} of {len(more):,} users are not in the data")
@@ -113,7 +113,7 @@ def reason_against(recommender: Recommender, request: ListRequest) -> dict[str, 
     from crossrec_cli.ranking.why_not import why_not  # noqa: PLC0415  torch takes a moment to import
 
     named = recommender.users(request.users, "--user")
-    (user,) = pc.take(recommender.world.users[c.USER_ID], named).to_pylist()
+    (user,) = pc.take(recommender.dataset.users[c.USER_ID], named).to_pylist()
     (rows,) = recommender.lists(named)
     (item,) = as_ids([request.why_not or ""], "--why-not").to_pylist()
     return {c.USER_ID: user, c.ITEM_ID: item, "reason": why_not(recommender, rows, user, item)}

@@ -15,7 +15,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Floats
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import Explained, Fused
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
@@ -82,9 +82,9 @@ class Why:
     """So many history items are named, of those that speak for an entry."""
 
     @classmethod
-    def of(cls, fused: Fused, world: World, most: int) -> Why:
+    def of(cls, fused: Fused, dataset: Dataset, most: int) -> Why:
         """For the lists that a model makes of all that happened."""
-        return cls(fused, world.histories, Catalogue(world.items, world.histories.domain.is_target), most)
+        return cls(fused, dataset.histories, Catalogue(dataset.items, dataset.histories.item_stats.is_target), most)
 
     def of_lists(self, users: Ints, listed: Ints, shown: Bools) -> pa.Table:
         """One row of ``schemas.WHY`` for each entry that is shown, user by user.

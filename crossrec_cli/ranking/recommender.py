@@ -20,11 +20,11 @@ from crossrec_cli.config.list_fields import Rules
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
-from crossrec_cli.models.dataset import World, load_fused, load_world
+from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Ints, Ragged
-from crossrec_cli.ranking.candidate_pool import Shelf, bought_lately, load_shelf
+from crossrec_cli.ranking.candidate_pool import CandidatePool, bought_lately, load_candidate_pool
 from crossrec_cli.ranking.history_updates import Newest
 from crossrec_cli.ranking.reasons import Why
 from crossrec_cli.ranking.topk import Chunk, chunks, top_k
@@ -35,12 +35,12 @@ ALL_USERS = "all"
 """In the place of ids: everybody."""
 
 
-class Party(NamedTuple):
+class RequestBatch(NamedTuple):
     """Users who get lists."""
 
-    world: World
+    dataset: Dataset
     """With all that they did."""
-    shelf: Shelf
+    pool: CandidatePool
     """With what each of them may not be shown again."""
 
 
@@ -57,13 +57,13 @@ class Recommender:
         """
         self.config, self.inputs, chosen = config, inputs, config.recommend
         device.prepare(config.runtime, config.seed)
-        self.newest = Newest.of(config, inputs, load_world(inputs), report)
-        self.known, self.world = self.newest.known, self.newest.world
+        self.newest = Newest.of(config, inputs, load_dataset(inputs), report)
+        self.known, self.dataset = self.newest.known, self.newest.dataset
         self.fused = load_fused(inputs, config.interest)
-        self.shelf = shelf_of(config, inputs, self.newest, self.fused, report)
+        self.pool = candidate_pool_of(config, inputs, self.newest, self.fused, report)
         self.with_rules = chosen.rules != Rules()
-        self.scorer = self.fused.among(self.shelf.items)
-        self.why = Why.of(self.fused, self.world, chosen.reasons)
+        self.scorer = self.fused.among(self.pool.items)
+        self.why = Why.of(self.fused, self.dataset, chosen.reasons)
         self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
 
     def users(self, named: Sequence[str], where: str) -> Ints:
@@ -73,7 +73,7 @@ class Recommender:
             InputError: if one of them is not in the data; ``where`` says where the id stands.
         """
         ids = as_ids(named, where)
-        found = parquet.places(pa.chunked_array([ids]), self.world.users[c.USER_ID])
+        found = parquet.places(pa.chunked_array([ids]), self.dataset.users[c.USER_ID])
         if (found < 0).any():
             user = ids[int((found < 0).argmax())]
             rules = "data.clean and data.min_interactions may leave somebody out"
@@ -89,10 +89,10 @@ class Recommender:
             users: indices, int64.
             advance: told how many users have their lists since the last call.
         """
-        return self.lists_of(Party(self.world, self.shelf), users, advance)
+        return self.lists_of(RequestBatch(self.dataset, self.pool), users, advance)
 
-    def one(self, user: str, at: int, since: Ints, tags: Ints, k: int) -> Party:
-        """A party of one user, as of now.
+    def one(self, user: str, at: int, since: Ints, tags: Ints, k: int) -> RequestBatch:
+        """A request_batch of one user, as of now.
 
         Args:
             user: the id.
@@ -101,67 +101,78 @@ class Recommender:
             tags: of one who is not there, int64.
             k: how long the list is.
         """
-        here, histories = np.array([at] if at >= 0 else [], np.int64), self.world.histories
-        before, barred = histories.items.take(here), self.shelf.barred.take(here).values
+        here, histories = np.array([at] if at >= 0 else [], np.int64), self.dataset.histories
+        before, barred = histories.items.take(here), self.pool.barred.take(here).values
         weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
         now = Ragged(np.concatenate([before.values, since]), np.array([len(weights)]), weights)
         borne = histories.tags.take(here) if at >= 0 else Ragged(tags, np.array([len(tags)]))
         if self.config.recommend.exclude_seen:
             barred = np.concatenate([barred, since])
-        world = World(
-            self.world.items,
+        dataset = Dataset(
+            self.dataset.items,
             pa.table({c.USER_ID: pa.array([user], pa.string())}),
-            Histories(now, np.zeros(1, np.int64), borne, histories.domain),
+            Histories(now, np.zeros(1, np.int64), borne, histories.item_stats),
         )
-        shelf = replace(
-            self.shelf,
+        pool = replace(
+            self.pool,
             barred=Ragged(barred, np.array([len(barred)])),
-            rules=replace(self.shelf.rules, k=k),
+            rules=replace(self.pool.rules, k=k),
             missing=Counter(),
             short=[],
         )
-        return Party(world, shelf)
+        return RequestBatch(dataset, pool)
 
-    def lists_of(self, party: Party, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
-        """The same for some of a party."""
-        histories, hide_seen = party.world.histories, self.config.recommend.exclude_seen and not self.with_rules
+    def lists_of(self, request_batch: RequestBatch, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
+        """The same for some of a request_batch."""
+        histories, hide_seen = (
+            request_batch.dataset.histories,
+            self.config.recommend.exclude_seen and not self.with_rules,
+        )
         lengths = histories.items.lengths[users]
-        for chunk in chunks(self.scorer, histories, users, lengths, self.shelf.items, hide_seen, advance):
-            best = self._ruled(party.shelf, chunk, users) if self.with_rules else top_k(chunk, party.shelf.rules.k)
-            yield self._rows(party, users[chunk.begin :][: len(chunk.scores)], *best).cast(self.schema)
+        for chunk in chunks(self.scorer, histories, users, lengths, self.pool.items, hide_seen, advance):
+            best = (
+                self._ruled(request_batch.pool, chunk, users)
+                if self.with_rules
+                else top_k(chunk, request_batch.pool.rules.k)
+            )
+            yield self._rows(request_batch, users[chunk.begin :][: len(chunk.scores)], *best).cast(self.schema)
 
     @staticmethod
-    def _ruled(shelf: Shelf, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
+    def _ruled(pool: CandidatePool, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
         """The rules' lists as ``top_k`` gives them: scores and places (B, k), scores −inf where a list ends."""
-        places = shelf.lists(chunk, users).places
+        places = pool.lists(chunk, users).places
         scores = chunk.scores.gather(1, places.clamp(min=0))
         return scores.masked_fill(places < 0, -torch.inf), places
 
-    def _rows(self, party: Party, users: Ints, scores: Tensor, places: Tensor) -> pa.Table:
+    def _rows(self, request_batch: RequestBatch, users: Ints, scores: Tensor, places: Tensor) -> pa.Table:
         """Some users' lists (B, k) as rows, with their reasons."""
         shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
-        items = self.shelf.items[places.numpy()]
+        items = self.pool.items[places.numpy()]
         of_row = items[shown]
         columns = {
-            c.USER_ID: pc.take(party.world.users[c.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]),
+            c.USER_ID: pc.take(
+                request_batch.dataset.users[c.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]
+            ),
             c.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
-            c.ITEM_ID: pc.take(self.world.items[c.ITEM_ID], of_row),
+            c.ITEM_ID: pc.take(self.dataset.items[c.ITEM_ID], of_row),
             c.SCORE: torch.sigmoid(scores).numpy()[shown],
-            c.PRICE: pc.take(self.world.items[c.PRICE], of_row),
-            c.TEXT: pc.take(self.world.items[c.TEXT], of_row),
+            c.PRICE: pc.take(self.dataset.items[c.PRICE], of_row),
+            c.TEXT: pc.take(self.dataset.items[c.TEXT], of_row),
         }
         if self.config.recommend.reasons:
-            reasons = replace(self.why, histories=party.world.histories).of_lists(users, items, shown)
+            reasons = replace(self.why, histories=request_batch.dataset.histories).of_lists(users, items, shown)
             columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
         return pa.table(columns)
 
 
-def shelf_of(config: Config, inputs: Mapping[str, Path], newest: Newest, fused: Fused, report: Reporter) -> Shelf:
+def candidate_pool_of(
+    config: Config, inputs: Mapping[str, Path], newest: Newest, fused: Fused, report: Reporter
+) -> CandidatePool:
     """What may be recommended, and to whom what may not."""
-    chosen, barred = config.recommend, newest.world.histories.items
+    chosen, barred = config.recommend, newest.dataset.histories.items
     if not chosen.exclude_seen:
         barred = Ragged(np.empty(0, np.int64), np.zeros_like(barred.lengths))
     elif chosen.rules.rebuy_after_days is not None:
         days = chosen.rules.rebuy_after_days
         barred = bought_lately(barred, newest.known.histories.items, newest.times(inputs), days)
-    return load_shelf(chosen, newest.world, barred, fused, report)
+    return load_candidate_pool(chosen, newest.dataset, barred, fused, report)

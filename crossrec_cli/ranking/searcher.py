@@ -20,7 +20,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
-from crossrec_cli.models.dataset import load_fused, load_world
+from crossrec_cli.models.dataset import load_dataset, load_fused
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.ranking.history_updates import Newest
@@ -44,7 +44,7 @@ class Searcher:
         inputs: Mapping[str, Path],
         words: Words,
         weights: Weights,
-        maker: Recommender | None = None,
+        recommender: Recommender | None = None,
     ) -> None:
         """Load what is needed beside the word index.
 
@@ -53,25 +53,29 @@ class Searcher:
             inputs: the files that the stage search reads.
             words: the index of the items' texts and ids.
             weights: how the parts of the score are weighed.
-            maker: what has the same users and model in memory already.
+            recommender: what has the same users and model in memory already.
         """
         compute = device.prepare(config.runtime, config.seed)
         self.words, self.weights = words, weights
-        self.world = maker.world if maker else Newest.of(config, inputs, load_world(inputs), Silent()).world
-        self.fused = maker.fused if maker else load_fused(inputs, config.interest)
-        self.is_target = self.world.histories.domain.is_target
+        self.dataset = (
+            recommender.dataset if recommender else Newest.of(config, inputs, load_dataset(inputs), Silent()).dataset
+        )
+        self.fused = recommender.fused if recommender else load_fused(inputs, config.interest)
+        self.is_target = self.dataset.histories.item_stats.is_target
         self.interest_of = self.fused.among(np.arange(len(self.is_target)))
         self.texts = _texts(self.fused)
         self.encoder = load_encoder(config.encoder, inputs, compute)
 
     @classmethod
     def load(
-        cls, config: Config, inputs: Mapping[str, Path], index: Path, maker: Recommender | None = None
+        cls, config: Config, inputs: Mapping[str, Path], index: Path, recommender: Recommender | None = None
     ) -> Searcher:
         """With the word index and the weights that the stage search left in the folder ``index``."""
         blend = parquet.read_table(index / Path(BLEND).name)
         used = blend.filter(blend[c.USED]).to_pylist()[0]
-        return cls(config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)), maker)
+        return cls(
+            config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)), recommender
+        )
 
     def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
         """The k best items for one query.
@@ -90,8 +94,8 @@ class Searcher:
         """
         if not query.strip():
             raise InputError("the query is empty")
-        who = np.array([-1]) if user is None else _places(self.world.users[c.USER_ID], [user], "user")
-        since = _places(self.world.items[c.ITEM_ID], history, "item")
+        who = np.array([-1]) if user is None else _places(self.dataset.users[c.USER_ID], [user], "user")
+        since = _places(self.dataset.items[c.ITEM_ID], history, "item")
         before = self.histories(who)
         values = np.concatenate([before.values, since])
         weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
@@ -119,7 +123,7 @@ class Searcher:
 
     def known_users(self, users: Sequence[str | None]) -> Ints:
         """Their indices, int64; −1 for those who are not in the data, and for None."""
-        return parquet.places(pa.chunked_array([pa.array(users, pa.string())]), self.world.users[c.USER_ID])
+        return parquet.places(pa.chunked_array([pa.array(users, pa.string())]), self.dataset.users[c.USER_ID])
 
     @torch.no_grad()
     def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
@@ -141,7 +145,7 @@ class Searcher:
     @cached_property
     def _by_chance(self) -> float:
         """How near nine in ten queries without meaning come to an item."""
-        return float(self._nearest(nonsense(self.world.items[c.TEXT].to_pylist())).quantile(CHANCE))
+        return float(self._nearest(nonsense(self.dataset.items[c.TEXT].to_pylist())).quantile(CHANCE))
 
     def _matched(self, queries: Sequence[str], words: Tensor) -> Bools:
         """Which queries find something, bool (B,).
@@ -156,17 +160,17 @@ class Searcher:
 
     def histories(self, who: Ints) -> Ragged:
         """All that users did; nothing of those who are −1."""
-        items = self.world.histories.items
+        items = self.dataset.histories.items
         return items.take(who, np.where(who >= 0, items.lengths[who], 0))
 
     def trained_histories(self, who: Ints) -> Ragged:
         """What training had of it."""
-        known = self.world.histories
+        known = self.dataset.histories
         return known.items.take(who, np.where(who >= 0, known.train_lengths[who], 0))
 
     def tags(self, who: Ints) -> Ragged:
         """Users' tags; none of those who are −1."""
-        tags = self.world.histories.tags
+        tags = self.dataset.histories.tags
         return tags.take(who, np.where(who >= 0, tags.lengths[who], 0))
 
     @torch.no_grad()
@@ -185,7 +189,7 @@ class Searcher:
             c.RELEVANCE: relevance.numpy().reshape(-1),
             c.INTEREST: pa.array(interest.numpy().reshape(-1), mask=~self.is_target[items]),
             c.SCORE: scores.numpy().reshape(-1),
-        } | {name: pc.take(self.world.items[name], items) for name in (c.ITEM_ID, c.DOMAIN, c.PRICE, c.TEXT)}
+        } | {name: pc.take(self.dataset.items[name], items) for name in (c.ITEM_ID, c.DOMAIN, c.PRICE, c.TEXT)}
         table = pa.table(columns).select(schemas.FOUND.names).cast(schemas.FOUND)
         return table.filter(pa.array(np.repeat(matched, length)))
 

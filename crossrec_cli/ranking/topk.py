@@ -62,7 +62,7 @@ def chunks(
         mask_seen: whether items in the given history get −inf.
         advance: told how many users were scored since the last call.
     """
-    number = numbered(candidates, len(histories.domain.is_target))
+    number = numbered(candidates, len(histories.item_stats.is_target))
     size = max(CHUNK_CELLS // max(len(candidates), 1), LEAST_USERS)
     for begin in range(0, len(users), size):
         chosen = users[begin : begin + size]

@@ -9,16 +9,16 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.ranking.candidate_pool import KEY
-from crossrec_cli.ranking.recommender import ALL_USERS, Party, Recommender
+from crossrec_cli.ranking.recommender import ALL_USERS, Recommender, RequestBatch
 from crossrec_cli.ranking.shop_rules import MIN_SCORE, RuledLists
 from crossrec_cli.ranking.topk import chunks
 
 
-def why_not(maker: Recommender, lists: pa.Table, user: str, item: str) -> str:
+def why_not(recommender: Recommender, lists: pa.Table, user: str, item: str) -> str:
     """Why an item is not in a user's list, in one line.
 
     Args:
-        maker: what makes the lists.
+        recommender: what makes the lists.
         lists: the user's, among others perhaps.
         user: a user's id.
         item: an item's id.
@@ -26,68 +26,76 @@ def why_not(maker: Recommender, lists: pa.Table, user: str, item: str) -> str:
     Raises:
         InputError: if there is no such user.
     """
-    (index,) = maker.users([user], "--user")
-    of_whom = maker.config.recommend.users
-    if of_whom != (ALL_USERS,) and index not in maker.users(of_whom, "recommend.users"):
+    (index,) = recommender.users([user], "--user")
+    of_whom = recommender.config.recommend.users
+    if of_whom != (ALL_USERS,) and index not in recommender.users(of_whom, "recommend.users"):
         return "the user gets no list; recommend.users names others"
-    at = int(index) if index < maker.known.histories.users else -1
-    return kept_out(maker, Party(maker.world, maker.shelf), int(index), at, lists, item)
+    at = int(index) if index < recommender.known.histories.users else -1
+    return kept_out(recommender, RequestBatch(recommender.dataset, recommender.pool), int(index), at, lists, item)
 
 
-def kept_out(maker: Recommender, party: Party, user: int, at: int, lists: pa.Table, item: str) -> str:
-    """The same for one of a party.
+def kept_out(
+    recommender: Recommender, request_batch: RequestBatch, user: int, at: int, lists: pa.Table, item: str
+) -> str:
+    """The same for one of a request_batch.
 
     Args:
-        maker: what makes the lists.
-        party: who gets lists.
+        recommender: what makes the lists.
+        request_batch: who gets lists.
         user: the user's place among them.
         at: the user's index in the data, −1 for one who is not there.
         lists: the user's, among others perhaps.
         item: an item's id.
     """
-    world, user_id = maker.world, party.world.users[c.USER_ID][user]
-    index = pc.index(world.items[c.ITEM_ID], item).as_py()
+    dataset, user_id = recommender.dataset, request_batch.dataset.users[c.USER_ID][user]
+    index = pc.index(dataset.items[c.ITEM_ID], item).as_py()
     if index < 0:
         return (
             "no such item; it is in no items file, or items.exclude, data.clean or data.min_interactions leave it out"
         )
-    if not world.histories.domain.is_target[index]:
-        return f"not a target item; its category is {world.items[c.CATEGORY][index].as_py()}"
+    if not dataset.histories.item_stats.is_target[index]:
+        return f"not a target item; its category is {dataset.items[c.CATEGORY][index].as_py()}"
     listed = lists.filter(pc.and_(pc.equal(lists[c.USER_ID], user_id), pc.equal(lists[c.ITEM_ID], item)))
     if listed.num_rows:
         return f"it is in the list, at place {listed[c.RANK][0].as_py()}"
-    return _Case(maker, party, user, at, index).reason()
+    return _Case(recommender, request_batch, user, at, index).reason()
 
 
 class _Case:
     """A user and a target item."""
 
-    def __init__(self, maker: Recommender, party: Party, user: int, at: int, item: int) -> None:
-        self.maker, self.world, self.shelf, self.user, self.at, self.item = maker, *party, user, at, item
+    def __init__(self, recommender: Recommender, request_batch: RequestBatch, user: int, at: int, item: int) -> None:
+        self.recommender, self.dataset, self.pool, self.user, self.at, self.item = (
+            recommender,
+            *request_batch,
+            user,
+            at,
+            item,
+        )
 
     def reason(self) -> str:
         """The first rule that keeps the item out, else its rank."""
-        shelf, rules, one = self.shelf, self.maker.config.recommend.rules, np.array([self.user])
-        failing = shelf.failing[np.searchsorted(self.world.target_items, self.item)]
+        pool, rules, one = self.pool, self.recommender.config.recommend.rules, np.array([self.user])
+        failing = pool.failing[np.searchsorted(self.dataset.target_items, self.item)]
         if failing >= 0:
-            return self._filtered(shelf.filters[failing])
-        if self.item in shelf.barred.take(one).values:
+            return self._filtered(pool.filters[failing])
+        if self.item in pool.barred.take(one).values:
             return self._bought()
-        histories = self.world.histories
-        (chunk,) = chunks(self.maker.scorer, histories, one, histories.items.lengths[one], shelf.items, False)
-        column = int(shelf.number[self.item])
+        histories = self.dataset.histories
+        (chunk,) = chunks(self.recommender.scorer, histories, one, histories.items.lengths[one], pool.items, False)
+        column = int(pool.number[self.item])
         if rules.min_score is not None:
             score = float(torch.sigmoid(chunk.scores[0, column]))
             if score < rules.min_score:
                 return f"its score is {score:.2g}, below {KEY}.{MIN_SCORE}, {rules.min_score:g}"
-        return self._outranked(shelf.lists(chunk, one), column)
+        return self._outranked(pool.lists(chunk, one), column)
 
     def _filtered(self, name: str) -> str:
         if name == "block":
             return f"in {KEY}.block"
         if name != "price":
             return f"not in {KEY}.{name}"
-        price = self.world.items[c.PRICE][self.item].as_py()
+        price = self.dataset.items[c.PRICE][self.item].as_py()
         return (
             f"has no price, and {KEY}.price wants one"
             if price is None
@@ -96,19 +104,19 @@ class _Case:
 
     def _bought(self) -> str:
         """When the user last had it."""
-        before, days = self.maker.known.histories.items, self.maker.config.recommend.rules.rebuy_after_days
+        before, days = self.recommender.known.histories.items, self.recommender.config.recommend.rules.rebuy_after_days
         since = "" if days is None else f"; {KEY}.rebuy_after_days is {days:g}"
-        now = self.world.histories.items.take(np.array([self.user])).values
+        now = self.dataset.histories.items.take(np.array([self.user])).values
         begin, length = (int(part[self.at]) if self.at >= 0 else 0 for part in (before.starts, before.lengths))
         if self.item in now[length:]:
             return f"already bought since the data were read{since}"
-        times = self.maker.newest.times(self.maker.inputs)
+        times = self.recommender.newest.times(self.recommender.inputs)
         latest = times[begin + int(np.flatnonzero(now[:length] == self.item)[-1])].as_py()
         return f"already bought{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
 
     def _outranked(self, found: RuledLists, column: int) -> str:
         """It may be shown, but the places went to others."""
-        rules, ranking = self.shelf.rules, found.ranking[0]
+        rules, ranking = self.pool.rules, found.ranking[0]
         places = found.places[0][found.places[0] >= 0]
         rank, left = int((ranking > ranking[column]).sum()) + 1, int((ranking > -np.inf).sum())
         told = f"ranked {_ordinal(rank)} of {left:,}"
@@ -116,13 +124,13 @@ class _Case:
         if len(lower) or len(places) < rules.k:
             for name, cap in rules.caps.items():
                 if rules.full(name, found.places, found.places.new_tensor([[column]])).item():
-                    group = self.shelf.groups[name][int(cap.group[column])]
+                    group = self.pool.groups[name][int(cap.group[column])]
                     return f"{told}, but the list already has {cap.most} of {name.removeprefix('per_')} {group}"
         if rules.new is not None and found.forced.item() and rules.new[lower].all() and not rules.new[column]:
             return f"{told}, but {KEY}.new_items keeps {int(found.forced)} of the {len(places)} places for new items"
         if rules.texts is not None and len(lower):
             nearest = places[(rules.texts[places] @ rules.texts[column]).argmax()]
-            other = self.world.items[c.ITEM_ID][int(self.shelf.items[nearest])].as_py()
+            other = self.dataset.items[c.ITEM_ID][int(self.pool.items[nearest])].as_py()
             return f"{told}, but of the list {other} is too like it for {KEY}.diversity"
         return f"{told}; the list ends at {len(places)}"
 

@@ -54,7 +54,7 @@ class Facts:
     """What the page may show of people."""
     fusion: pa.Table
     learning: Mapping[str, pa.Table]
-    """history.parquet of the training stages, by stage."""
+    """learning_curve.parquet of the training stages, by stage."""
     transfer: pa.Table | None
     """None where ``crossrec transfer`` was not run as this run was trained."""
     transfer_is_stale: str | None

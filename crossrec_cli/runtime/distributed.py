@@ -74,26 +74,26 @@ def join() -> None:
     if follows():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-    with _heard():
+    with _peer_errors():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
 
 
 @contextmanager
 def together(task: object) -> Iterator[None]:
-    """The leader calls the others to a task; within, ``share`` and the like speak of all."""
+    """The leader calls the others to a task; within, ``strided_shard`` and the like speak of all."""
     _announce(task)
     with _at_work(0):
         yield
 
 
-def dismiss() -> None:
+def shutdown() -> None:
     """The leader lets the others go."""
     _announce(None)
     _part()
 
 
 def tasks() -> Iterator[Any]:
-    """What a follower is called to, one after the other; while it is at one, ``share`` and the like speak of all."""
+    """The tasks of a follower, one after the other; in a task ``strided_shard`` and the like count all processes."""
     while (task := _announce(None)) is not None:
         with _at_work(rank()):
             yield task
@@ -107,7 +107,7 @@ def _part() -> None:
     import torch  # noqa: PLC0415
     import torch.distributed as dist  # noqa: PLC0415
 
-    with _heard():
+    with _peer_errors():
         dist.all_reduce(torch.zeros(1))  # a barrier would meet on GPUs, where there are any, though nobody may use them
         dist.destroy_process_group()
 
@@ -120,7 +120,7 @@ def _announce(task: object) -> Any:
     import torch.distributed as dist  # noqa: PLC0415
 
     box = [task]
-    with _heard():
+    with _peer_errors():
         dist.broadcast_object_list(box, device=torch.device("cpu"))
     return box[0]
 
@@ -135,7 +135,7 @@ def _at_work(place: int) -> Iterator[None]:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def single_process() -> Iterator[None]:
     """What one process does for all, while they are at work together."""
     before = _team.rank, _team.size
     _team.rank, _team.size = 0, 1
@@ -150,12 +150,12 @@ def leads() -> bool:
     return _team.rank == 0
 
 
-def share() -> slice:
+def strided_shard() -> slice:
     """This process's share of any sequence that all of them have."""
     return slice(_team.rank, None, _team.size)
 
 
-def stretch(length: int) -> slice:
+def contiguous_shard(length: int) -> slice:
     """This process's share of a sequence of that length, of neighbours."""
     return slice(length * _team.rank // _team.size, length * (_team.rank + 1) // _team.size)
 
@@ -174,7 +174,7 @@ def add(tensors: Iterable[Tensor]) -> None:
         return
     import torch.distributed as dist  # noqa: PLC0415
 
-    with _heard():
+    with _peer_errors():
         for tensor in tensors:
             dist.all_reduce(tensor)
 
@@ -204,7 +204,7 @@ def from_leader(tensors: Iterable[Tensor]) -> None:
         return
     import torch.distributed as dist  # noqa: PLC0415
 
-    with _heard():
+    with _peer_errors():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
@@ -216,13 +216,13 @@ def gather(found: Any) -> list[Any]:
     import torch.distributed as dist  # noqa: PLC0415
 
     all_found: list[Any] | None = [None] * _team.size if leads() else None
-    with _heard():
+    with _peer_errors():
         dist.gather_object(found, all_found)
     return all_found or []
 
 
 @contextmanager
-def _heard() -> Iterator[None]:
+def _peer_errors() -> Iterator[None]:
     """Talking to the others.
 
     Raises:

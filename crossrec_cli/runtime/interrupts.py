@@ -25,7 +25,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def whole() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """A few seconds' work that an interrupt waits for: a step of training, or imports.
 
     In the middle of its import, torch aborts the process. To block the signals would not do, as they then reach another

@@ -237,7 +237,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         return Health(
             model=live.model_id,
             users=len(live.users),
-            items=len(live.maker.shelf.items),
+            items=len(live.recommender.pool.items),
             events=len(events),
             search=live.searcher is not None,
         )

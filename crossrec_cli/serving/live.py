@@ -20,7 +20,7 @@ from crossrec_cli.errors import CrossrecError, InputError
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
-from crossrec_cli.ranking.recommender import Party, Recommender
+from crossrec_cli.ranking.recommender import Recommender, RequestBatch
 from crossrec_cli.ranking.searcher import Searcher
 from crossrec_cli.ranking.why_not import kept_out
 from crossrec_cli.runtime.progress import Reporter
@@ -48,19 +48,19 @@ class Live:
             report: told what is strange, and why there is no search if there is none.
         """
         inputs = inputs_of(config, RECOMMEND, report, exported)
-        self.maker = Recommender(config, inputs, report)
+        self.recommender = Recommender(config, inputs, report)
         self.model_id = read_manifest(inputs[FUSION].parent / MANIFEST).id
         self.data = Artifact(folder := inputs[INTERACTIONS].parent, read_manifest(folder / MANIFEST)).sha256(
             INTERACTIONS
         )
-        self.why = replace(self.maker.why, most=config.recommend.reasons or NAMED)
-        world = self.maker.world
+        self.why = replace(self.recommender.why, most=config.recommend.reasons or NAMED)
+        dataset = self.recommender.dataset
         self.users, self.items = (
             {name: place for place, name in enumerate(column.to_pylist())}
-            for column in (world.users[c.USER_ID], world.items[c.ITEM_ID])
+            for column in (dataset.users[c.USER_ID], dataset.items[c.ITEM_ID])
         )
         self.tags = {name: place for place, name in enumerate(parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist())}
-        self.searcher = None if exported else _searcher(config, self.maker, report)
+        self.searcher = None if exported else _searcher(config, self.recommender, report)
         self._one_query = threading.Lock()  # a tokenizer serves one thread at a time
 
     def recommend(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> list[Row]:
@@ -76,12 +76,12 @@ class Live:
         """
         if item not in self.items:
             raise InputError(f"no item '{item}' in the data")
-        party = self._party(user, since, tags, k)
+        request_batch = self._party(user, since, tags, k)
         listed = np.array([[self.items[item]]])
-        why = replace(self.why, histories=party.world.histories)
+        why = replace(self.why, histories=request_batch.dataset.histories)
         row: Row = why.of_lists(_ONE, listed, np.ones((1, 1), bool)).to_pylist()[0]
         total = sum(row[part] for part in (c.FROM_SOURCE, c.FROM_TARGET, c.FROM_SALES, c.FROM_REST))
-        place = kept_out(self.maker, party, 0, self.users.get(user, -1), self._list(party), item)
+        place = kept_out(self.recommender, request_batch, 0, self.users.get(user, -1), self._list(request_batch), item)
         return {c.SCORE: float(torch.sigmoid(torch.tensor(total))), "place": place} | row
 
     def search(self, query: str, user: str | None, since: Sequence[str], k: int) -> list[Row]:
@@ -105,14 +105,16 @@ class Live:
         at = self.users.get(user)
         if at is None:
             return [False] * len(items)
-        held = set(self.maker.known.histories.items.take(np.array([at])).values.tolist())
+        held = set(self.recommender.known.histories.items.take(np.array([at])).values.tolist())
         return [self.items.get(item) in held for item in items]
 
-    def _party(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> Party:
-        return self.maker.one(user, self.users.get(user, -1), _places(since, self.items), _places(tags, self.tags), k)
+    def _party(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> RequestBatch:
+        return self.recommender.one(
+            user, self.users.get(user, -1), _places(since, self.items), _places(tags, self.tags), k
+        )
 
-    def _list(self, party: Party) -> pa.Table:
-        (table,) = self.maker.lists_of(party, _ONE)
+    def _list(self, request_batch: RequestBatch) -> pa.Table:
+        (table,) = self.recommender.lists_of(request_batch, _ONE)
         return table
 
 
@@ -121,11 +123,11 @@ def _places(names: Sequence[str], places: Mapping[str, int]) -> Ints:
     return np.array([places[name] for name in names if name in places], np.int64)
 
 
-def _searcher(config: Config, maker: Recommender, report: Reporter) -> Searcher | None:
+def _searcher(config: Config, recommender: Recommender, report: Reporter) -> Searcher | None:
     """None, and a warning, where ``crossrec search`` has not made an index of these artifacts."""
     try:
         made = up_to_date(config, SEARCH, report)
-        return Searcher.load(config, inputs_of(config, SEARCH, report), made.path, maker)
+        return Searcher.load(config, inputs_of(config, SEARCH, report), made.path, recommender)
     except CrossrecError as error:
         report.warn(f"/search answers 503: {error}")
         return None

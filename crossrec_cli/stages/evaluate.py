@@ -18,7 +18,7 @@ from crossrec_cli.evaluation.ranked_cases import (
     measure_all,
     rank_all,
 )
-from crossrec_cli.models.dataset import after_validation, load_fused, load_world, training_data
+from crossrec_cli.models.dataset import after_validation, load_dataset, load_fused, training_data
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.runtime import device
 
@@ -27,23 +27,23 @@ def run(job: Job) -> Summary:
     """Rank every target item for every test case by each model, and measure the rankings."""
     config = job.config
     device.prepare(config.runtime, config.seed)
-    world = load_world(job.inputs)
-    lists, impressions = read_lists(config.evaluate), read_impressions(config.evaluate, world)
-    check_candidates(job, len(world.target_items))
+    dataset = load_dataset(job.inputs)
+    lists, impressions = read_lists(config.evaluate), read_impressions(config.evaluate, dataset)
+    check_candidates(job, len(dataset.target_items))
     fused = load_fused(job.inputs, config.interest)
     cases = {split: load_cases(parquet.read_table(job.inputs[CASES]), split) for split in (c.VALID, c.TEST)}
     asked = drawn(cases[c.TEST], config.evaluate.users, config.split.seed)
-    among = candidates_of(job, world, asked)
-    before = training_data(job.inputs, world)
+    among = candidates_of(job, dataset, asked)
+    before = training_data(job.inputs, dataset)
     latest = after_validation(job.inputs, before) if config.finetune.refit else before
-    shop = Shop(latest, before, world.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed)
+    shop = Shop(latest, before, dataset.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = tuned_baselines(job, shop)
     scorers[c.CROSSREC] = fused.among(shop.candidates)
     found = rank_all(job, shop, scorers, asked, among)
     if lists is not None:
-        found[EXTERNAL] = rank_lists(job, lists, world, asked)
-    scores = measure_all(job, catalogue_of(shop, world), world.histories, asked, found)
-    measured = Measured(job, world, asked, cases[c.TEST], found, scores)
+        found[EXTERNAL] = rank_lists(job, lists, dataset, asked)
+    scores = measure_all(job, catalogue_of(shop, dataset), dataset.histories, asked, found)
+    measured = Measured(job, dataset, asked, cases[c.TEST], found, scores)
     measured.write_per_user()
     measured.write_metrics()
     measured.write_significance()

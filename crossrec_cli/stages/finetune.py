@@ -9,7 +9,7 @@ from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import after_validation, load_model, load_world, training_data
+from crossrec_cli.models.dataset import after_validation, load_dataset, load_model, training_data
 from crossrec_cli.models.fused import Fused
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
@@ -24,24 +24,24 @@ def run(job: Job) -> Summary:
     """Train, fuse, and write every item's final vectors."""
     config = job.config
     compute = device.prepare(config.runtime, config.seed)
-    world = load_world(job.inputs)
-    data = training_data(job.inputs, world)
+    dataset = load_dataset(job.inputs)
+    data = training_data(job.inputs, dataset)
     valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
     config = with_user_encoder(config, data, valid)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
         job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")
-    if not (data.is_target & data.histories.domain.trained).any():
+    if not (data.is_target & data.histories.item_stats.trained).any():
         job.report.warn("no target purchase is left to train on; only what the source teaches is known")
     adapted = _start(job, config, data) if neural_scorer.NAME in config.interest.scorers else None
     adapted = adapted and adapted.to(compute.device)
     fused, epochs = learner.fused(adapted, data, valid)
-    valid_ndcg = ndcg(fused.among(world.target_items), data.histories, valid, config.evaluate.mask_seen)
+    valid_ndcg = ndcg(fused.among(dataset.target_items), data.histories, valid, config.evaluate.mask_seen)
     if config.finetune.refit:
         fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
     if not distributed.leads():
         return {}
-    save(fused, world.items, ModelFiles(*(job.output(file) for file in FUSED)))
+    save(fused, dataset.items, ModelFiles(*(job.output(file) for file in FUSED)))
     parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(epochs))
     return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": shares(fused)}
 
@@ -51,7 +51,7 @@ def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:
     if config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, config.interest, data)
     tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
-    return InterestModel(config.interest, data.texts, data.histories.domain, tags)
+    return InterestModel(config.interest, data.texts, data.histories.item_stats, tags)
 
 
 def shares(fused: Fused) -> dict[str, float]:

@@ -13,7 +13,7 @@ from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.text_adaptation import Floats, adapted_if_better
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import World, load_world, save_model, texts_of
+from crossrec_cli.models.dataset import Dataset, load_dataset, save_model, texts_of
 from crossrec_cli.models.histories import load_cases, tag_vocabulary
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
@@ -30,19 +30,19 @@ def run(job: Job) -> Summary:
     config = job.config
     compute = device.prepare(config.runtime, config.seed)
     tags = tag_vocabulary(parquet.read_table(job.inputs[USERS]))
-    world = load_world(job.inputs, tags)
-    if not world.histories.source_training.lengths.any():
+    dataset = load_dataset(job.inputs, tags)
+    if not dataset.histories.source_training.lengths.any():
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
-    embeddings, kept = _read_texts(job, world, compute)
-    data = TrainingData(world.histories, world.items, embeddings)
+    embeddings, kept = _read_texts(job, dataset, compute)
+    data = TrainingData(dataset.histories, dataset.items, embeddings)
     config = with_user_encoder(config, data, load_cases(parquet.read_table(job.inputs[CASES]), c.VALID))
     learned: list[Epoch] = []
-    model = InterestModel(config.interest, data.texts, world.histories.domain, len(tags))
+    model = InterestModel(config.interest, data.texts, dataset.histories.item_stats, len(tags))
     if neural_scorer.NAME in config.interest.scorers:
         learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
-        buyers = int((world.histories.training.lengths > 0).sum())
-        job.report.say(f"learning from {buyers:,} buyers of {world.histories.domain.trained.sum():,} items")
-        learned = learner.from_both(model.to(compute.device), world.histories)
+        buyers = int((dataset.histories.training.lengths > 0).sum())
+        job.report.say(f"learning from {buyers:,} buyers of {dataset.histories.item_stats.trained.sum():,} items")
+        learned = learner.from_both(model.to(compute.device), dataset.histories)
     if not distributed.leads():
         return {}
     save_model(job.output(ADAPTED), model)
@@ -56,14 +56,14 @@ def run(job: Job) -> Summary:
     }
 
 
-def _read_texts(job: Job, world: World, compute: device.Compute) -> tuple[Floats, bool]:
+def _read_texts(job: Job, dataset: Dataset, compute: device.Compute) -> tuple[Floats, bool]:
     """Embed every item's text and write the embeddings down; and whether an adapted language model made them."""
-    config, texts = job.config, texts_of(world.items)
+    config, texts = job.config, texts_of(dataset.items)
     encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
     embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
     if config.adapt.language_model != "frozen" and distributed.leads():
-        with distributed.alone():
-            embeddings, kept = adapted_if_better(job, world, encoder, texts, embeddings)
+        with distributed.single_process():
+            embeddings, kept = adapted_if_better(job, dataset, encoder, texts, embeddings)
     distributed.from_leader([torch.from_numpy(embeddings)])
     if not distributed.leads():
         return embeddings, kept

@@ -15,11 +15,11 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, restore_moments, under
+from crossrec_cli.artifacts.checkpoint import Checkpoint, add_prefix, moments, restore_moments
 from crossrec_cli.config.training_fields import TextTraining
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.device import memory_or
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder
 
@@ -70,7 +70,7 @@ def adapt(
     if not users:
         return
     torch.manual_seed(seed)
-    run = _Run(encoder, _Asked.of(texts, users, config), how, config)
+    run = _Run(encoder, ContrastiveSampler.of(texts, users, config), how, config)
     if saved := checkpoint.load():
         run.restore(*saved)
         report.say(f"going on with step {len(run.losses) + 1} of the language model's")
@@ -88,7 +88,7 @@ def adapt(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class ContrastiveSampler:
     """Whom questions are asked, and what there is to choose from."""
 
     users: list[Ints]
@@ -102,7 +102,8 @@ class _Asked:
     config: TextTraining
 
     @classmethod
-    def of(cls, texts: Sequence[str], users: list[Ints], config: TextTraining) -> _Asked:
+    def of(cls, texts: Sequence[str], users: list[Ints], config: TextTraining) -> ContrastiveSampler:
+        """From the items' texts and what each user bought of them."""
         distinct, reads = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
         each = np.concatenate([np.full(len(items), 1 / len(items)) for items in users])
         share = np.bincount(reads, np.bincount(np.concatenate(users), each, len(texts))) / len(users)
@@ -126,7 +127,7 @@ class _Asked:
 class _Run:
     """A training under way: what it has learned, and what has to survive a kill."""
 
-    def __init__(self, encoder: TextEncoder, asked: _Asked, how: str, config: TextTraining) -> None:
+    def __init__(self, encoder: TextEncoder, asked: ContrastiveSampler, how: str, config: TextTraining) -> None:
         self.encoder, self.asked, self.config = encoder, asked, config
         self.model = _trainable(encoder.model, how, config)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
@@ -141,7 +142,7 @@ class _Run:
         with report.progress("adapting the language model", self.config.steps, "steps") as advance:
             advance(len(self.losses))
             while (step := len(self.losses)) < self.config.steps:
-                with whole():
+                with defer_interrupts():
                     rate = self.config.lr * _schedule(step, self.config)
                     loss = self.take([seed, step], rate)
                 advance(1, f"loss {loss:.3f}")
@@ -172,7 +173,7 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All of it, as tensors by name and the rest as JSON values."""
-        learned = under("learned", self.learned | {"scale": self.scale})
+        learned = add_prefix("learned", self.learned | {"scale": self.scale})
         return learned | moments(self.optimizer), {"losses": self.losses}
 
     @torch.no_grad()

@@ -83,7 +83,7 @@ class TextEncoder:
         by_length = sorted(range(len(distinct)), key=lambda i: len(tokens[i]))
         vectors = np.zeros((len(distinct), self.width), dtype=np.float32)
         starts = range(0, len(by_length), self.config.batch_size)
-        for start in starts[distributed.share()]:
+        for start in starts[distributed.strided_shard()]:
             batch = by_length[start : start + self.config.batch_size]
             vectors[batch] = self._embed_batch([tokens[i] for i in batch])
             advance(len(batch))

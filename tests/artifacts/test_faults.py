@@ -136,7 +136,7 @@ def test_every_damaged_file_is_refused_by_its_name(trained, crossrec, stage):
 @pytest.mark.parametrize("stage", [PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND])
 def test_a_damaged_file_is_made_anew_by_its_own_stage(trained, crossrec, stage):
     folder = trained.run_dir / stage / CURRENT
-    path = min((path for path in folder.iterdir() if path.name not in (MANIFEST, "history.parquet")), key=str)
+    path = min((path for path in folder.iterdir() if path.name not in (MANIFEST, "learning_curve.parquet")), key=str)
     whole = path.read_bytes()
     path.write_bytes(damages(path)["flipped"])
     assert crossrec(stage, trained.path).exit_code == 0

@@ -85,9 +85,9 @@ class Loop:
         for place in self.left():
             groups.setdefault((self.rows[place]["user"], self.rows[place]["item"]), []).append(place)
         for places in groups.values():
-            rule(sorted(places, key=self.in_time))
+            rule(sorted(places, key=self.tie_break_order))
 
-    def in_time(self, place: int) -> tuple:
+    def tie_break_order(self, place: int) -> tuple:
         row = self.rows[place]
         numbers = [number(row[name]) for name in ("quantity", "rating")]
         return row["time"], row["event"], *((value is None, value or 0) for value in numbers), place
@@ -109,11 +109,11 @@ class Loop:
         for place in places:
             kind = (self.rows[place]["event"], self.is_return(place), number(self.rows[place]["quantity"]))
             before = latest.get(kind)
-            if self.in_time(place)[:-1] in seen:
+            if self.tie_break_order(place)[:-1] in seen:
                 self.why[place] = "duplicate"
             elif self.near and before and self.moment(place) - before <= timedelta(seconds=self.near):
                 self.why[place] = "near duplicate"
-            seen.add(self.in_time(place)[:-1])
+            seen.add(self.tie_break_order(place)[:-1])
             latest[kind] = self.moment(place)
 
     def take_back(self, places: list[int]) -> None:
@@ -133,10 +133,10 @@ class Loop:
         if self.repeats == "keep":
             return
         order = {
-            "strongest": lambda place: (-self.weight(place), self.in_time(place)),
-            "last": lambda place: (-self.moment(place).timestamp(), self.in_time(place)),
+            "strongest": lambda place: (-self.weight(place), self.tie_break_order(place)),
+            "last": lambda place: (-self.moment(place).timestamp(), self.tie_break_order(place)),
         }
-        stays = min(places, key=order.get(self.repeats, self.in_time))
+        stays = min(places, key=order.get(self.repeats, self.tie_break_order))
         for place in places:
             if place != stays:
                 self.why[place] = "repeat of user and item"

@@ -32,22 +32,22 @@ def histories(users: int, items: int, seed: int = 0) -> Histories:
     """Random purchases of which the last of each user is held out; some items are bought twice."""
     rng = np.random.default_rng(seed)
     bought = Ragged.of([rng.integers(0, items, rng.integers(2, 9)).tolist() for _ in range(users)])
-    domain = ItemStats(np.arange(items) < items // 2, np.ones(items, int))
-    return Histories(bought, bought.lengths - 1, Ragged.of([[]] * users), domain)
+    item_stats = ItemStats(np.arange(items) < items // 2, np.ones(items, int))
+    return Histories(bought, bought.lengths - 1, Ragged.of([[]] * users), item_stats)
 
 
-def shop(world: Histories, candidates: list[int]) -> Shop:
-    items = len(world.domain.is_target)
+def shop(dataset: Histories, candidates: list[int]) -> Shop:
+    items = len(dataset.item_stats.is_target)
     texts = pa.table({c.TEXT: [f"model{item // 3} in red" for item in range(items)]})
     nothing = Cases(np.empty(0, np.int64), np.empty(0, np.int64), Ragged.of([]))
-    data = TrainingData(world, texts, np.eye(items, dtype=np.float32))
+    data = TrainingData(dataset, texts, np.eye(items, dtype=np.float32))
     return Shop(data, data, np.array(candidates), nothing, True, 0)
 
 
-def bought(world: Histories) -> np.ndarray:
+def bought(dataset: Histories) -> np.ndarray:
     """Who bought what in training, (users, items) of 0 and 1."""
-    matrix = np.zeros((world.users, len(world.domain.is_target)))
-    matrix[world.training.rows, world.training.values] = 1
+    matrix = np.zeros((dataset.users, len(dataset.item_stats.is_target)))
+    matrix[dataset.training.rows, dataset.training.values] = 1
     return matrix
 
 
@@ -61,20 +61,20 @@ def closed_form(matrix: np.ndarray, l2: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
 def test_ease_is_the_closed_form_of_the_paper(users, items):
-    world = histories(users, items)
-    weights = closed_form(bought(world), 7)
+    dataset = histories(users, items)
+    weights = closed_form(bought(dataset), 7)
     candidates = list(range(items // 2))
     given = Ragged.of([[0, 3, 5], [], [items - 1, 1]])
     asked = np.zeros((3, items))
     asked[given.rows, given.values] = 1
-    scores = ease_scorer(shop(world, candidates), np.ones(items, bool), l2=7)(given, NOBODY)
+    scores = ease_scorer(shop(dataset, candidates), np.ones(items, bool), l2=7)(given, NOBODY)
     np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
 
 
 def test_ease_within_the_target_knows_the_target_alone():
-    world = histories(60, 20)
+    dataset = histories(60, 20)
     within = np.arange(20) < 10
-    scorer = ease_scorer(shop(world, [2, 4, 15]), within, l2=5)
+    scorer = ease_scorer(shop(dataset, [2, 4, 15]), within, l2=5)
     scores = scorer(Ragged.of([[0, 3, 17], [0, 3], [18]]), NOBODY)
     assert scores[0].tolist() == scores[1].tolist()
     assert scores[0].abs().max() > 0
@@ -84,13 +84,13 @@ def test_ease_within_the_target_knows_the_target_alone():
 
 @pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
 def test_weighted_ease_counts_the_source_less_in_training_and_in_histories(users, items):
-    world = histories(users, items)
-    counts = np.where(world.domain.is_target, 1, 0.3)
-    weights = closed_form(bought(world) * counts, 7)
+    dataset = histories(users, items)
+    counts = np.where(dataset.item_stats.is_target, 1, 0.3)
+    weights = closed_form(bought(dataset) * counts, 7)
     candidates = list(range(items // 2))
     asked = np.zeros((1, items))
     asked[0, [0, 3, items - 1]] = counts[[0, 3, items - 1]]
-    scores = BASELINES["ease_weighted"].make(shop(world, candidates), 7)(Ragged.of([[0, 3, items - 1]]), NOBODY)
+    scores = BASELINES["ease_weighted"].make(shop(dataset, candidates), 7)(Ragged.of([[0, 3, items - 1]]), NOBODY)
     np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
 
 
@@ -100,9 +100,9 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
     data, valid, _ = shops.shop(knows)
     candidates = np.flatnonzero(data.is_target)
     for cases in (valid, valid.of(np.empty(0, np.int64))):
-        world = Shop(data, data, candidates, cases, True, 0)
+        dataset = Shop(data, data, candidates, cases, True, 0)
         given = data.histories.items.take(valid.users, valid.history_lengths)
-        scores = BASELINES[name].make(world, 0)(given, Ragged.of([[]] * len(valid.users))).numpy()
+        scores = BASELINES[name].make(dataset, 0)(given, Ragged.of([[]] * len(valid.users))).numpy()
         best = candidates[scores.argmax(axis=1)]
         same = best % shops.GROUPS == given.values[given.starts + given.lengths - 1] % shops.GROUPS
         assert same.mean() > 0.8
@@ -116,21 +116,21 @@ def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):
 
 
 def test_popularity_counts_training_alone():
-    world = histories(60, 12)
-    scores = popularity_scorer(shop(world, [1, 3, 5]))(NOBODY, NOBODY)
-    expected = np.bincount(world.training.values, minlength=12)[[1, 3, 5]]
+    dataset = histories(60, 12)
+    scores = popularity_scorer(shop(dataset, [1, 3, 5]))(NOBODY, NOBODY)
+    expected = np.bincount(dataset.training.values, minlength=12)[[1, 3, 5]]
     assert scores.tolist() == [expected.tolist()] * 3
-    assert expected.tolist() != np.bincount(world.items.values, minlength=12)[[1, 3, 5]].tolist()
+    assert expected.tolist() != np.bincount(dataset.items.values, minlength=12)[[1, 3, 5]].tolist()
 
 
 def test_popularity_within_tags_is_smoothed_by_everybodys():
     """Per tag, (buyers among its users + 10 × everybody's share) / (users + 10); the mean of a user's tags."""
-    world = histories(60, 12)
+    dataset = histories(60, 12)
     tags = Ragged.of([[user % 3] if user % 3 < 2 else [] for user in range(60)])
-    scorer = tag_popularity_scorer(shop(replace(world, tags=tags), [1, 3, 5]))
+    scorer = tag_popularity_scorer(shop(replace(dataset, tags=tags), [1, 3, 5]))
     scores = scorer(NOBODY, Ragged.of([[0], [], [0, 1]])).numpy()
-    wanted = bought(world)[:, [1, 3, 5]]
-    share = np.bincount(world.training.values, minlength=12)[[1, 3, 5]] / 60
+    wanted = bought(dataset)[:, [1, 3, 5]]
+    share = np.bincount(dataset.training.values, minlength=12)[[1, 3, 5]] / 60
     within = [(wanted[tag::3].sum(axis=0) + 10 * share) / (20 + 10) for tag in range(2)]
     np.testing.assert_allclose(scores, [within[0], share, (within[0] + within[1]) / 2], rtol=1e-5)
     unknown = scorer(Ragged.of([[]]), Ragged.of([[7]])).numpy()
@@ -138,8 +138,8 @@ def test_popularity_within_tags_is_smoothed_by_everybodys():
 
 
 def test_item_knn_adds_up_the_cosines_of_the_nearest():
-    world = histories(60, 12)
-    matrix = bought(world)
+    dataset = histories(60, 12)
+    matrix = bought(dataset)
     norm = np.maximum(np.linalg.norm(matrix, axis=0), 1)
     cosine = matrix.T @ matrix / np.outer(norm, norm)
     np.fill_diagonal(cosine, 0)
@@ -151,7 +151,7 @@ def test_item_knn_adds_up_the_cosines_of_the_nearest():
     given = Ragged.of([[0, 2, 4], [], [11]])
     asked = np.zeros((3, 12))
     asked[given.rows, given.values] = 1
-    scores = knn_scorer(shop(world, candidates), neighbours=4)(given, NOBODY)
+    scores = knn_scorer(shop(dataset, candidates), neighbours=4)(given, NOBODY)
     np.testing.assert_allclose(scores, asked @ near, atol=1e-5)
 
 
@@ -160,10 +160,10 @@ def test_ials_finds_the_half_of_the_shop_that_a_user_buys_in(monkeypatch):
     monkeypatch.setattr(baselines, "FACTORS", 2)
     rng = np.random.default_rng(0)
     lists = [(rng.choice(6, 4, replace=False) + 6 * (user % 2)).tolist() for user in range(80)]
-    world = Histories(
+    dataset = Histories(
         Ragged.of(lists), np.full(80, 4), Ragged.of([[]] * 80), ItemStats(np.ones(12, bool), np.ones(12, int))
     )
-    scores = ials_scorer(shop(world, list(range(12))), alpha=5)(Ragged.of([[0, 1], [6, 7], []]), NOBODY)
+    scores = ials_scorer(shop(dataset, list(range(12))), alpha=5)(Ragged.of([[0, 1], [6, 7], []]), NOBODY)
     assert scores[0, 2:6].min() > scores[0, 8:].max()
     assert scores[1, 8:].min() > scores[1, 2:6].max()
     assert scores[2].tolist() == [0] * 12
@@ -176,14 +176,14 @@ def test_ials_without_its_library_names_the_extra(monkeypatch):
 
 
 def test_a_setting_is_chosen_by_quality():
-    world = shop(histories(60, 20), [2, 4])
+    dataset = shop(histories(60, 20), [2, 4])
     asked = []
 
     def quality(scorer) -> float:
         asked.append(scorer(Ragged.of([[0, 3]]), Ragged.of([[]])).abs().sum().item())
         return -asked[-1]
 
-    scorer, setting = BASELINES["ease"].tuned(world, quality)
+    scorer, setting = BASELINES["ease"].tuned(dataset, quality)
     assert len(asked) == len(BASELINES["ease"].settings)
     assert setting == BASELINES["ease"].settings[int(np.argmin(asked))]
     assert scorer(Ragged.of([[0, 3]]), Ragged.of([[]])).abs().sum().item() == min(asked)

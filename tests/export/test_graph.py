@@ -47,8 +47,8 @@ def trained(data: TrainingData, kind: str, tags: int) -> Scorer:
     """A neural scorer with weights that could have been learned."""
     torch.manual_seed(0)
     interest = Interest(dim=16, user_encoder=kind, max_sequence=8)  # shorter than most histories
-    model = InterestModel(interest, data.texts, data.histories.domain, tags)
-    for weights in (model.nobody, model.tags.weight, model.tower.bias):
+    model = InterestModel(interest, data.texts, data.histories.item_stats, tags)
+    for weights in (model.default_user, model.tags.weight, model.tower.bias):
         torch.nn.init.normal_(weights)
     return neural_scorer.neural(model, data)
 

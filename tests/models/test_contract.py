@@ -42,8 +42,10 @@ def data() -> TrainingData:
     }
     embeddings = data.embeddings.copy()
     embeddings[3] = 0
-    domain = replace(data.histories.domain, popularity=data.histories.domain.popularity * (np.arange(items) != 70))
-    histories = replace(data.histories, tags=Ragged.of(rng.integers(0, 4, (users, 2)).tolist()), domain=domain)
+    item_stats = replace(
+        data.histories.item_stats, popularity=data.histories.item_stats.popularity * (np.arange(items) != 70)
+    )
+    histories = replace(data.histories, tags=Ragged.of(rng.integers(0, 4, (users, 2)).tolist()), item_stats=item_stats)
     times = np.arange(len(histories.items.values)) * 10**10
     return TrainingData(histories, pa.table(columns), embeddings, times)
 
@@ -55,7 +57,7 @@ def trained(data: TrainingData, kind: str) -> Scorer:
     """A neural scorer of some kind, with the weights that it begins with, and biases."""
     torch.manual_seed(0)
     config = INTEREST.model_copy(update={"user_encoder": kind})
-    model = InterestModel(config, data.texts, data.histories.domain, 4)
+    model = InterestModel(config, data.texts, data.histories.item_stats, 4)
     torch.nn.init.normal_(model.tower.bias)
     torch.nn.init.normal_(model.tags.weight)
     return neural_scorer.neural(model, data)

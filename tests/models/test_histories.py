@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases, load_histories
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.ranking.history_updates import with_events
@@ -31,13 +31,13 @@ def test_histories_are_read_with_their_weights():
     assert histories.items.weights.tolist() == [0.5, 3, 1, 20, 0.25]
     assert lists(histories.training) == [[1], [], [2, 1]]
     assert histories.training.weights.tolist() == [0.5, 1, 20]
-    assert histories.domain.popularity.tolist() == [0, 2, 1]
+    assert histories.item_stats.popularity.tolist() == [0, 2, 1]
     validated = load_histories(interactions, items, users, ["a"], validated=True)
     assert lists(validated.training) == [[1, 0], [], [2, 1]]
-    assert validated.domain.popularity.tolist() == [1, 2, 1]
+    assert validated.item_stats.popularity.tolist() == [1, 2, 1]
 
 
-def scattered() -> World:
+def scattered() -> Dataset:
     """Two users whose training is not the beginning of their histories: items 0 and 2 are target, 1 is source."""
     interactions = pa.table(
         {
@@ -49,7 +49,7 @@ def scattered() -> World:
     )
     items = pa.table({c.ITEM_ID: ["a", "b", "c"], c.DOMAIN: [c.TARGET, c.SOURCE, c.TARGET]})
     users = pa.table({c.USER_ID: ["ann", "bob"], c.TAGS: pa.array([[], []], pa.list_(pa.string()))})
-    return World(items, users, load_histories(interactions, items, users, []))
+    return Dataset(items, users, load_histories(interactions, items, users, []))
 
 
 def test_what_trains_may_stand_anywhere_in_a_history():
@@ -57,7 +57,7 @@ def test_what_trains_may_stand_anywhere_in_a_history():
     assert histories.train_lengths.tolist() == [1, 0]
     assert lists(histories.training) == [[1, 2, 1], [0]]
     assert histories.training.weights.tolist() == [1, 3, 4, 6]
-    assert histories.domain.popularity.tolist() == [1, 2, 1]
+    assert histories.item_stats.popularity.tolist() == [1, 2, 1]
     assert lists(histories.source_training) == [[1, 1], []]
     target = histories.of_target()
     assert lists(target.items) == [[0, 2], [2, 0]]
@@ -68,7 +68,7 @@ def test_what_trains_may_stand_anywhere_in_a_history():
 
 def test_events_behind_such_a_history_train_nothing():
     events = pa.table({c.USER_ID: ["bob", "eve", "ann"], c.ITEM_ID: ["b", "a", "c"], c.WEIGHT: [1.0, 1.0, 1.0]})
-    world, unknown = with_events(scattered(), events)
+    dataset, unknown = with_events(scattered(), events)
     assert unknown == 0
-    assert lists(world.histories.items) == [[1, 0, 2, 1, 2], [2, 0, 1], [0]]
-    assert lists(world.histories.training) == [[1, 2, 1], [0], []]
+    assert lists(dataset.histories.items) == [[1, 0, 2, 1, 2], [2, 0, 1], [0]]
+    assert lists(dataset.histories.training) == [[1, 2, 1], [0], []]

@@ -22,11 +22,11 @@ def data(request: pytest.FixtureRequest) -> TrainingData:
     rng, users = np.random.default_rng(0), request.param
     bought = Ragged.of([np.unique(rng.integers(0, ITEMS, rng.integers(4, 12))).tolist() for _ in range(users)])
     bought = bought.where(bought.values != COLD)
-    domain = ItemStats(np.arange(ITEMS) >= TARGET[0], np.bincount(bought.values, minlength=ITEMS))
+    item_stats = ItemStats(np.arange(ITEMS) >= TARGET[0], np.bincount(bought.values, minlength=ITEMS))
     embeddings = rng.normal(size=(ITEMS, 12)).astype(np.float32)
     embeddings[COLD] = embeddings[25]
-    items = pa.table({c.TEXT: ["a text"] * ITEMS, c.DOMAIN: np.where(domain.is_target, c.TARGET, c.SOURCE)})
-    return TrainingData(Histories(bought, bought.lengths, Ragged.of([[]] * users), domain), items, embeddings)
+    items = pa.table({c.TEXT: ["a text"] * ITEMS, c.DOMAIN: np.where(item_stats.is_target, c.TARGET, c.SOURCE)})
+    return TrainingData(Histories(bought, bought.lengths, Ragged.of([[]] * users), item_stats), items, embeddings)
 
 
 def closed_form(data: TrainingData, l2: float) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from crossrec_cli.artifacts.files import INTERACTIONS, ITEMS, USERS
 from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import InputError
-from crossrec_cli.models.dataset import World, load_world
+from crossrec_cli.models.dataset import Dataset, load_dataset
 from crossrec_cli.ranking.history_updates import Newest
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
@@ -55,21 +55,21 @@ class Heard(Silent):
         self.warnings.append(message)
 
 
-def world_of(shop, rows: pd.DataFrame, **data: object) -> tuple[World, dict[str, Path]]:
+def world_of(shop, rows: pd.DataFrame, **data: object) -> tuple[Dataset, dict[str, Path]]:
     """The histories that preprocess makes of some rows, and its files."""
     rows.to_parquet(shop.folder / "shop-interactions.parquet")
     shop.config["data"] |= data
     out = Path(tempfile.mkdtemp(dir=shop.folder))
     stage.run(Job(load_config(shop.path), {}, out, Silent(), out))
     inputs = {file: out / Path(file).name for file in (INTERACTIONS, ITEMS, USERS)}
-    return load_world(inputs, []), inputs
+    return load_dataset(inputs, []), inputs
 
 
-def histories(world: World) -> dict[str, list[tuple[str, float]]]:
+def histories(dataset: Dataset) -> dict[str, list[tuple[str, float]]]:
     """Every user's items with their weights, oldest first."""
-    items, found = world.items["item_id"].to_pylist(), {}
-    rows, given = world.histories.items.rows, world.histories.items
-    for user, name in enumerate(world.users["user_id"].to_pylist()):
+    items, found = dataset.items["item_id"].to_pylist(), {}
+    rows, given = dataset.histories.items.rows, dataset.histories.items
+    for user, name in enumerate(dataset.users["user_id"].to_pylist()):
         own = rows == user
         pairs = zip(given.values[own], given.weights_or_ones[own], strict=True)
         found[name] = [(items[item], round(float(weight), 5)) for item, weight in pairs]
@@ -83,7 +83,7 @@ def shop(tmp_path):
     return made
 
 
-def newest(shop, known: World, inputs: dict[str, Path], events: pd.DataFrame, report=None) -> Newest:
+def newest(shop, known: Dataset, inputs: dict[str, Path], events: pd.DataFrame, report=None) -> Newest:
     path = shop.folder / "events.csv"
     events.to_csv(path, index=False)
     config = load_config(shop.path, [f"recommend.events={path}"])
@@ -99,10 +99,10 @@ def test_a_file_cut_in_two_gives_what_the_whole_gives(shop, repeats, returns):
     whole, _ = world_of(shop, pd.concat([old, new]), repeats=repeats)
     known, inputs = world_of(shop, old, repeats=repeats)
     found = newest(shop, known, inputs, new.rename(columns=OURS))
-    assert histories(found.world) == histories(whole)
+    assert histories(found.dataset) == histories(whole)
     assert len(found.times(inputs)) == len(found.known.histories.items.values)
     if (repeats, returns) == ("strongest", "cancel"):
-        assert histories(found.world) == {
+        assert histories(found.dataset) == {
             "ann": [("r0", 1.0), ("r1", 1.0)],  # of two r0 one came back; b0 did; the view of r1 became a purchase
             "base": [("r0", 1.0), ("b0", 1.0), ("b1", 1.0)],
             "bob": [("r2", 0.5), ("r0", 1.0)],  # b1 got two stars, r1 came back
@@ -113,7 +113,7 @@ def test_a_file_cut_in_two_gives_what_the_whole_gives(shop, repeats, returns):
 def test_the_order_of_the_file_counts_where_it_tells_no_time(shop):
     known, inputs = world_of(shop, table(COLUMNS, OLD))
     rows = pd.DataFrame({"user_id": ["cy", "bob", "cy"], "item_id": ["r2", "b1", "r0"]})
-    found = histories(newest(shop, known, inputs, rows).world)
+    found = histories(newest(shop, known, inputs, rows).dataset)
     assert found["cy"] == [("r2", 1.0), ("r0", 1.0)]
     assert found["bob"] == [("r1", 1.0), ("r2", 0.5), ("b1", 1.0)]
 
@@ -123,7 +123,7 @@ def test_what_is_unusable_is_counted_and_too_much_of_it_is_an_error(shop):
     users, items, words = ["cy", None, "cy", "cy"], ["r2", "r0", "r1", "zz"], ["buy", "buy", "odd", "buy"]
     rows = pd.DataFrame({"user_id": users, "item_id": items, "event": words})
     report = Heard()
-    assert histories(newest(shop, known, inputs, rows, report).world)["cy"] == [("r2", 1.0)]
+    assert histories(newest(shop, known, inputs, rows, report).dataset)["cy"] == [("r2", 1.0)]
     expected = ["missing user id", "unknown event", "not in the data"]
     assert all(word in told for word, told in zip(expected, report.warnings, strict=True))
     shop.config["data"]["clean"]["max_rejected"] = 0.05
@@ -137,12 +137,12 @@ def test_an_event_column_that_the_config_has_not_is_named(shop):
     known, inputs = world_of(shop, table(COLUMNS, OLD))
     report = Heard()
     rows = pd.DataFrame({"user_id": ["cy"], "item_id": ["r2"], "event": ["view"]})
-    assert histories(newest(shop, known, inputs, rows, report).world)["cy"] == [("r2", 1.0)]
+    assert histories(newest(shop, known, inputs, rows, report).dataset)["cy"] == [("r2", 1.0)]
     assert "'event'" in report.warnings[0]
 
 
 def test_without_events_nothing_changes(shop):
     known, inputs = world_of(shop, table(COLUMNS, OLD))
     found = Newest.of(load_config(shop.path), inputs, known, Silent())
-    assert found.world is found.known is known
+    assert found.dataset is found.known is known
     assert found.kept.all()

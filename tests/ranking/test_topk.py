@@ -23,7 +23,7 @@ def histories() -> Histories:
 
 @pytest.fixture
 def candidates(histories: Histories) -> np.ndarray:
-    return np.flatnonzero(histories.domain.is_target)
+    return np.flatnonzero(histories.item_stats.is_target)
 
 
 def scorer_with(table: np.ndarray):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from crossrec_cli.runtime.interrupts import INTERRUPTED, interrupt, whole
+from crossrec_cli.runtime.interrupts import INTERRUPTED, defer_interrupts, interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,8 @@ def test_an_interrupt_comes_at_once():
 def test_an_interrupt_waits_for_the_outermost_of_what_must_be_whole():
     reached = []
     with pytest.raises(KeyboardInterrupt):
-        with whole():
-            with whole():
+        with defer_interrupts():
+            with defer_interrupts():
                 interrupted()
                 reached.append("inner")
             reached.append("outer")
@@ -49,6 +49,6 @@ def test_an_interrupt_waits_for_the_outermost_of_what_must_be_whole():
 
 
 def test_an_error_of_its_own_comes_first():
-    with pytest.raises(ZeroDivisionError), whole():
+    with pytest.raises(ZeroDivisionError), defer_interrupts():
         interrupted()
         raise ZeroDivisionError

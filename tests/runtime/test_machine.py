@@ -105,7 +105,7 @@ def test_json_tells_what_is_here_and_nothing_else(crossrec, tmp_path, monkeypatc
 
 def test_the_tables_fit_a_screen(crossrec, monkeypatch):
     gpu = machine.Device(
-        "cuda:0", "A GPU of a very long name, as its maker has it", None, 80 * 10**9, 79 * 10**9, True, "bf16"
+        "cuda:0", "A GPU of a very long name, as its recommender has it", None, 80 * 10**9, 79 * 10**9, True, "bf16"
     )
     monkeypatch.setattr(machine, "devices", lambda: [gpu])
     lines = crossrec("doctor").stdout.splitlines()

@@ -10,7 +10,7 @@ from crossrec_cli.evaluation.compared import _different
 from crossrec_cli.evaluation.measured import _source_cases
 from crossrec_cli.evaluation.ranked_cases import drawn
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import World
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
 
@@ -43,7 +43,7 @@ def test_what_trains_is_not_asked_of_the_source_though_it_comes_later():
     bought, trains = Ragged.of([[0, 1, 2, 0, 1], [1, 0]]), np.array([1, 0, 0, 1, 1, 1, 0], bool)
     domain = ItemStats(np.array([False, False, True, True]), np.ones(4, int))
     histories = Histories(bought, np.array([1, 1]), Ragged.of([[], []]), domain, trains)
-    cases, candidates = _source_cases(World(None, None, histories), 0)
+    cases, candidates = _source_cases(Dataset(None, None, histories), 0)
     assert candidates.tolist() == [0, 1]
     assert cases.users.tolist() == [0, 1]
     assert cases.history_lengths.tolist() == [1, 1]

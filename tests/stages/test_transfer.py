@@ -97,9 +97,9 @@ def test_harm_is_named():
 
 def test_segments_by_hand():
     """Items 0 to 3 are the target; nobody has item 3 in training."""
-    domain = ItemStats(np.arange(8) < 4, (np.arange(8) != 3).astype(int))
+    item_stats = ItemStats(np.arange(8) < 4, (np.arange(8) != 3).astype(int))
     items = Ragged.of([[4, 0, 1], [4, 5, 0], [0, 1, 2, 3], [5, 6], [3]])
-    histories = Histories(items, np.array([2, 2, 3, 2, 0]), Ragged.of([[]] * 5), domain)
+    histories = Histories(items, np.array([2, 2, 3, 2, 0]), Ragged.of([[]] * 5), item_stats)
     cases = Cases(np.array([0, 1, 2, 4]), np.array([2, 2, 3, 0]), Ragged.of([[1], [0], [3], [3]]))
     found = {segment: np.flatnonzero(chosen).tolist() for segment, chosen in segments(histories, cases).items()}
     assert found == {
@@ -114,16 +114,16 @@ def test_segments_by_hand():
 
 
 def test_the_target_alone_asks_the_same():
-    domain = ItemStats(np.arange(8) < 4, np.ones(8, int))
+    item_stats = ItemStats(np.arange(8) < 4, np.ones(8, int))
     items = Ragged.of([[4, 0, 5, 1], [4, 5], [2, 6, 0, 3]])
-    histories = Histories(items, np.array([3, 2, 1]), Ragged.of([[]] * 3), domain)
+    histories = Histories(items, np.array([3, 2, 1]), Ragged.of([[]] * 3), item_stats)
     cases = Cases(np.array([0, 2]), np.array([3, 2]), Ragged.of([[1], [0]]))
     alone = histories.of_target()
     assert alone.items.values.tolist() == [0, 1, 2, 0, 3]
     assert alone.items.lengths.tolist() == [2, 0, 3]
     assert alone.train_lengths.tolist() == [1, 0, 1]
     assert histories.in_target(cases).history_lengths.tolist() == [1, 1]
-    assert alone.domain.trained.tolist() == [True] * 4 + [False] * 4
+    assert alone.item_stats.trained.tolist() == [True] * 4 + [False] * 4
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():

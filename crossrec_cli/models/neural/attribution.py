@@ -41,7 +41,7 @@ def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags
 def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
     """Each interaction's weighted vector, times what the bag makes of a sum, times the listed items; (H, k)."""
     assert encoder.bag is not None
-    scale, wanted = encoder.bag_scales(items, histories, tags), vectors @ encoder.bag.turn.weight
+    scale, wanted = encoder.bag_scales(items, histories, tags), vectors @ encoder.bag.projection.weight
     parts = [vectors.new_empty(0, vectors.shape[1])]
     for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
         some = torch.from_numpy(histories.values[begin : begin + length]).to(vectors.device)

@@ -48,9 +48,9 @@ class NeuralFeature:
 
 def neural(model: InterestModel, data: TrainingData) -> Scorer:
     """A trained model; items that nobody bought take after those of their domain that read alike."""
-    learned = model.tower.known()
+    learned = model.tower.item_embeddings()
     vectors = torch.cat([learned.vectors, learned.bias.unsqueeze(1)], dim=1).float().cpu().numpy()
-    trained = data.histories.domain.trained
+    trained = data.histories.item_stats.trained
     for of_domain in (data.is_target, ~data.is_target):
         cold, known = np.flatnonzero(of_domain & ~trained), np.flatnonzero(of_domain & trained)
         vectors[cold] = lent(data.texts[cold], data.texts[known], vectors[known], vectors[cold])

@@ -63,14 +63,14 @@ class Batch:
         if self.sets is not None:
             sets = self.sets.of(users)
             wanted = model.bag_vectors(items, sets.given.renamed(self.number), sets.tags)
-            loss = loss + self._loss(items, wanted, _Asked.of_sets(sets), _Asked.of_sets(self.sets))
+            loss = loss + self._loss(items, wanted, _Positives.of_sets(sets), _Positives.of_sets(self.sets))
         if self.nexts is not None:
             nexts = self.nexts.of(users)
             wanted = model.next_vectors(items, nexts.renamed(self.number))[nexts.asked.to(model.device)]
-            loss = loss + self._loss(items, wanted, _Asked.of_nexts(nexts), _Asked.of_nexts(self.nexts))
+            loss = loss + self._loss(items, wanted, _Positives.of_nexts(nexts), _Positives.of_nexts(self.nexts))
         return loss
 
-    def _loss(self, items: ItemRows, wanted: Tensor, asked: _Asked, of_all: _Asked) -> Tensor:
+    def _loss(self, items: ItemRows, wanted: Tensor, asked: _Positives, of_all: _Positives) -> Tensor:
         """How far user vectors (Q, d) are from what is asked of them, as a share of what is asked in the batch."""
         losses = []
         for candidates in self.candidates:
@@ -82,7 +82,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Positives:
     """Items to predict."""
 
     rows: Tensor
@@ -93,18 +93,18 @@ class _Asked:
     """How much it counts, float32 (T,)."""
 
     @classmethod
-    def of_sets(cls, sets: SetExamples) -> _Asked:
+    def of_sets(cls, sets: SetExamples) -> _Positives:
         return cls(sets.rows, sets.items, sets.weights)
 
     @classmethod
-    def of_nexts(cls, nexts: NextExamples) -> _Asked:
+    def of_nexts(cls, nexts: NextExamples) -> _Positives:
         items = torch.from_numpy(nexts.window)[nexts.asked]
         return cls(torch.arange(len(items)), items, nexts.weights[nexts.asked])
 
-    def among(self, place: Ints) -> _Asked:
+    def among(self, place: Ints) -> _Positives:
         """Those that have a place among the candidates."""
         kept = torch.from_numpy(place)[self.items] >= 0
-        return _Asked(self.rows[kept], self.items[kept], self.weights[kept])
+        return _Positives(self.rows[kept], self.items[kept], self.weights[kept])
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class _Choice:
         asked_for = candidates.items[: candidates.asked_for] if candidates.shift is not None else candidates.items
         return cls(items.vectors[chosen], bias, numbered(asked_for, len(number)))
 
-    def loss(self, wanted: Tensor, asked: _Asked) -> Tensor:
+    def loss(self, wanted: Tensor, asked: _Positives) -> Tensor:
         """The softmax loss of user vectors (Q, d)."""
         device = wanted.device
         who, rows = torch.unique_consecutive(asked.rows, return_inverse=True)

@@ -77,7 +77,7 @@ class ItemTower(nn.Module):
         return ItemRows(vectors, bias * has_id, in_target)
 
     @torch.no_grad()
-    def known(self) -> ItemRows:
+    def item_embeddings(self) -> ItemRows:
         """All items as they are when nothing is dropped, some at a time."""
         self.eval()
         size, device = len(self.bias), self.bias.device
@@ -97,7 +97,7 @@ class UserEncoder(nn.Module):
     def __init__(self, config: Interest, tags: int) -> None:
         """Build an untrained one; ``tags`` is the number of distinct user tags."""
         super().__init__()
-        self.nobody = nn.Parameter(torch.zeros(config.dim))  # the prefix of a user without tags
+        self.default_user = nn.Parameter(torch.zeros(config.dim))  # the prefix of a user without tags
         self.tags = nn.EmbeddingBag(tags, config.dim, mode="sum")
         nn.init.zeros_(self.tags.weight)
         self.bag = BagEncoder(config.dim) if config.user_encoder != "sequence" else None
@@ -107,7 +107,7 @@ class UserEncoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it is."""
-        return self.nobody.device
+        return self.default_user.device
 
     def user_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """What users want, from all that they did.
@@ -185,7 +185,7 @@ class UserEncoder(nn.Module):
         return users
 
     def _prefix(self, tags: Ragged) -> Tensor:
-        prefix: Tensor = self.nobody + self.tags(*self._bags(tags))
+        prefix: Tensor = self.default_user + self.tags(*self._bags(tags))
         return prefix
 
     def _sums(self, items: ItemRows, histories: Ragged) -> Tensor:
@@ -201,17 +201,17 @@ class UserEncoder(nn.Module):
 class InterestModel(UserEncoder):
     """Users and items in one space: how much a user wants an item is u·v(i) + b(i)."""
 
-    def __init__(self, config: Interest, texts: Floats, domain: ItemStats, tags: int) -> None:
+    def __init__(self, config: Interest, texts: Floats, item_stats: ItemStats, tags: int) -> None:
         """Build an untrained model.
 
         Args:
             config: sizes and the kind of user encoder.
             texts: what the items' texts say, float32 (I, r), as ``models.base.TrainingData.texts``.
-            domain: which items are to be recommended, and which have been bought.
+            item_stats: which items are to be recommended, and which have been bought.
             tags: number of distinct user tags.
         """
         super().__init__(config, tags)
-        facts = (texts, domain.popularity.astype(np.float32), domain.is_target.astype(np.float32))
+        facts = (texts, item_stats.popularity.astype(np.float32), item_stats.is_target.astype(np.float32))
         self.tower = ItemTower(config, *map(torch.from_numpy, facts))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.artifacts import schemas
-from crossrec_cli.artifacts.checkpoint import Checkpoint, moments, of, restore_moments, under
+from crossrec_cli.artifacts.checkpoint import Checkpoint, add_prefix, moments, restore_moments, strip_prefix
 from crossrec_cli.config.training_fields import Training
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.models.neural.objective import Batch
@@ -21,7 +21,7 @@ from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.device import Compute, memory_or
-from crossrec_cli.runtime.interrupts import whole
+from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.runtime.progress import Reporter, peak_memory
 
 GRADIENT_NORM = 5.0
@@ -90,20 +90,20 @@ def fit(
             checkpoint.save(*run.state())
         raise
     if checkpoint:
-        with whole():
+        with defer_interrupts():
             checkpoint.save(*_learned(model, run.epochs))
     return run.epochs
 
 
 def _learned(model: InterestModel, epochs: list[Epoch]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What a finished training leaves, as tensors by name and the rest as JSON values."""
-    tensors = under("model", model.state_dict()) | {CHANCE: torch.get_rng_state()}
+    tensors = add_prefix("model", model.state_dict()) | {CHANCE: torch.get_rng_state()}
     return tensors, {FINISHED: [asdict(epoch) for epoch in epochs]}
 
 
 def _take_over(model: InterestModel, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> list[Epoch]:
     """Bring a model, and the chance of what follows, to where ``_learned`` was called."""
-    model.load_state_dict(of("model", tensors))
+    model.load_state_dict(strip_prefix("model", tensors))
     torch.set_rng_state(tensors[CHANCE])
     return [Epoch(**epoch) for epoch in facts[FINISHED]]
 
@@ -146,7 +146,7 @@ class _Run:
                 self.begin_epoch()
                 for number, some in enumerate(self.sampler.epoch(np.random.default_rng([seed, self.epoch]))):
                     if number >= self.step:
-                        with whole():
+                        with defer_interrupts():
                             value = self.take(some, seed)
                         report.event(
                             "step",
@@ -191,7 +191,7 @@ class _Run:
 
     def _gradients(self, users: Ints, key: list[int]) -> float:
         """Of this process's share of a batch, in as many parts as memory needs; and the share's loss."""
-        mine = np.arange(len(users))[distributed.share()]
+        mine = np.arange(len(users))[distributed.strided_shard()]
         before = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
         size, candidates = self.training.batch_size, self.training.candidates
         while True:
@@ -233,7 +233,7 @@ class _Run:
         """Write the epoch down, and say how it went."""
         rate, loss = self.rate, self.loss / max(self.step, 1)
         speed = len(self.sampler.users) / max(self.seconds, 1e-9)
-        with whole():
+        with defer_interrupts():
             self.epoch += 1
             self.epochs.append(Epoch(self.epoch, loss, rate, self.seconds, speed, _peak(self.compute)))
             self.step, self.loss, self.seconds = 0, 0.0, 0.0
@@ -241,15 +241,15 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All of it, as tensors by name and the rest as JSON values."""
-        tensors = under("model", self.model.state_dict()) | moments(self.optimizer)
-        tensors |= under("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
+        tensors = add_prefix("model", self.model.state_dict()) | moments(self.optimizer)
+        tensors |= add_prefix("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
         facts: dict[str, Any] = {name: getattr(self, name) for name in ("epoch", "step", "loss", "seconds")}
         facts |= {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": self.scaler.state_dict()}
         return tensors, facts
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Take up where ``state`` was called."""
-        self.model.load_state_dict(of("model", tensors))
+        self.model.load_state_dict(strip_prefix("model", tensors))
         restore_moments(self.optimizer, tensors)
         for name, parameter in self.model.named_parameters():
             gradient = tensors.get(f"gradient.{name}")

@@ -28,8 +28,8 @@ class BagEncoder(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.turn = nn.Linear(dim, dim, bias=False)
-        nn.init.eye_(self.turn.weight)
+        self.projection = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.projection.weight)
         self.target_weight = nn.Parameter(torch.tensor(math.log(TARGET_WEIGHT) / WEIGHT_SPEED))
 
     def counts(self, in_target: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class BagEncoder(nn.Module):
 
     def forward(self, total: Tensor) -> Tensor:
         """Prefix plus weighted sum of item vectors (..., d) to user vectors (..., d)."""
-        users: Tensor = self.turn(F.normalize(total, dim=-1) * self.log_scale.exp())
+        users: Tensor = self.projection(F.normalize(total, dim=-1) * self.log_scale.exp())
         return users
 
 

@@ -27,23 +27,23 @@ def model_of(kind: str) -> InterestModel:
     texts = np.random.default_rng(0).normal(size=(ITEMS, 12)).astype(np.float32)
     config = Interest(user_encoder=kind, dim=8, max_sequence=5)
     model = InterestModel(config, texts, ItemStats(np.arange(ITEMS) >= 15, np.ones(ITEMS, int)), tags=3)
-    for weight in (model.tags.weight, model.nobody, model.tower.bias, model.tower.id_embedding.weight):
+    for weight in (model.tags.weight, model.default_user, model.tower.bias, model.tower.id_embedding.weight):
         torch.nn.init.normal_(weight)
     if model.bag is not None:
-        torch.nn.init.normal_(model.bag.turn.weight)
+        torch.nn.init.normal_(model.bag.projection.weight)
     return model.eval()
 
 
 def scores(model: InterestModel, histories: Ragged) -> np.ndarray:
     """Of the listed items, without their biases."""
-    items = model.tower.known()
+    items = model.tower.item_embeddings()
     with torch.no_grad():
         users = model.user_vectors(items, histories, TAGS)
     return torch.einsum("bd,bkd->bk", users, items.vectors[LISTED]).numpy()
 
 
 def parts_of(model: InterestModel, histories: Ragged = HISTORIES, tags: Ragged = TAGS) -> Parts:
-    return history_parts(model, model.tower.known(), histories, tags, LISTED[: len(histories.lengths)])
+    return history_parts(model, model.tower.item_embeddings(), histories, tags, LISTED[: len(histories.lengths)])
 
 
 def without(place: int) -> Ragged:
@@ -53,7 +53,7 @@ def without(place: int) -> Ragged:
 def test_a_bags_parts_add_up_to_what_is_not_of_tags():
     """Of two users with tags something is left over; where there is nothing but the history there is nothing."""
     model = model_of("bag")
-    model.nobody.data.zero_()
+    model.default_user.data.zero_()
     of_history = np.zeros((3, 2))
     np.add.at(of_history, HISTORIES.rows, parts_of(model).added)
     rest = scores(model, HISTORIES) - of_history

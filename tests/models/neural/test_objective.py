@@ -39,7 +39,7 @@ def test_each_item_is_told_apart_from_the_others_of_its_domain_and_the_domains_c
     batch = Batch.of(model, sampler, users, ITEMS, np.random.default_rng(1))
     with torch.no_grad():
         found = batch.loss(model, users)
-        items = model.tower.known()
+        items = model.tower.item_embeddings()
         wanted = model.user_vectors(items, batch.sets.given, batch.sets.tags)
     logits = (wanted @ items.vectors.T + items.bias)[batch.sets.rows]
     losses = []

@@ -27,7 +27,7 @@ def model_of(kind: str, trained: np.ndarray | None = None, items: int = 30) -> I
     config = Interest(user_encoder=kind, dim=8, max_sequence=5, dropout=0.0)
     model = InterestModel(config, texts, domain_of(items, trained), tags=3)
     torch.nn.init.normal_(model.tags.weight)
-    torch.nn.init.normal_(model.nobody)
+    torch.nn.init.normal_(model.default_user)
     return model.eval()
 
 
