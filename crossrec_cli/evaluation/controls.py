@@ -142,7 +142,7 @@ def train(control: Control, learner: Learner, problem: ControlData) -> dict[str,
     Who does not see the source may learn from the target for as many epochs as the others from both.
     """
     data, histories = problem.data, problem.data.histories
-    learner = replace(learner, config=with_user_encoder(learner.config, data, problem.valid))
+    learner = replace(learner, config=with_user_encoder(learner.config, data, problem.valid, learner.seed))
     config = learner.config
     device.prepare(config.runtime, learner.seed)
     model = None

@@ -87,7 +87,7 @@ def run_trial(problem: TuningData, config: Config, trial: optuna.Trial) -> tuple
 def _score(problem: TuningData, config: Config) -> float:
     """Validation's NDCG@10 of all scorers fused; they are not refitted, as the test is never looked at."""
     data, valid = problem.data, problem.valid
-    config = with_user_encoder(config, data, valid)
+    config = with_user_encoder(config, data, valid, config.seed)
     with tempfile.TemporaryDirectory() as folder:
         learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
         fused, _ = learner.fused(problem.start(learner), data, valid)

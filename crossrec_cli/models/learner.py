@@ -93,13 +93,13 @@ class Learner:
         return fit(model, sampler, training, seed, self.compute, self.report, checkpoint)
 
 
-def with_user_encoder(config: Config, data: TrainingData, valid: Cases) -> Config:
+def with_user_encoder(config: Config, data: TrainingData, valid: Cases, seed: int) -> Config:
     """The config with a user encoder in the place of ``auto``: one that reads the order where the order tells."""
     interest = config.interest
     if interest.user_encoder != "auto":
         return config
     questions = Questions.of(
-        data.histories, valid, target_of(data.histories), config.evaluate.mask_seen, config.seed, CHOOSING, CHOOSING
+        data.histories, valid, target_of(data.histories), config.evaluate.mask_seen, seed, CHOOSING, CHOOSING
     )
     kind = "sequence" if order_matters(data, questions) else "bag"
     return config.model_copy(update={"interest": interest.model_copy(update={"user_encoder": kind})})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +35,8 @@ from crossrec_cli.artifacts.files import (
 )
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.artifacts.store import Artifact, hash_file
-from crossrec_cli.config.schema import Config
+from crossrec_cli.config.declared import covers, only
+from crossrec_cli.config.schema import Config, Evaluate
 from crossrec_cli.errors import InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.text.find import fingerprint, locate
@@ -96,9 +97,11 @@ class Stage:
     reads: tuple[str, ...]
     """The earlier stages' files that it reads, as stage/name."""
     fields: tuple[str, ...]
-    """The config fields, dotted, or sections that it depends on."""
+    """The config fields, dotted, or sections that it depends on; it runs again when one of them changes."""
     outside: Callable[[Config], dict[str, str]] = _nothing
     """Its files from outside the run directory, with the hash of their content; looked at when it is to run."""
+    sees: tuple[str, ...] = ("run_dir", "runtime")
+    """Further fields that it may read, since they do not change what it writes."""
     reads_if_there: tuple[str, ...] = ()
     """Files, as stage/name, that the same stages do not always write, or that ``added-items`` has perhaps left."""
 
@@ -124,10 +127,14 @@ class Stage:
 
     def depends_on(self, key: str) -> bool:
         """Whether a config field, given with its index where it stands in a list, is among those it depends on."""
-        return any(key == field or key.startswith((f"{field}.", f"{field}[")) for field in self.fields)
+        return covers(self.fields, key)
 
     def run(self, job: Job, **more: Any) -> Summary:
-        """Do the work; ``added-items`` is given more than its job. Only now is the stage's code imported."""
+        """Do the work; ``added-items`` is given more than its job. Only now is the stage's code imported.
+
+        The stage gets a config that has no other fields than the declared ones, so reading another is an error.
+        """
+        job = replace(job, config=only(job.config, (*self.fields, *self.sees)))
         with defer_interrupts():
             module = import_module(f"{stages.__name__}.{self.name.replace('-', '_')}")
         summary: Summary = module.run(job, **more)
@@ -141,6 +148,8 @@ def stage_of(file: str) -> str:
 
 _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
+_MEASURED = tuple(f"evaluate.{name}" for name in Evaluate.model_fields if name != "tolerance")
+"""The tolerance judges a finished evaluation."""
 STAGES = (
     Stage(PREPROCESS, 4, (), ("data", "domains", "split"), _data_files),
     Stage(
@@ -156,20 +165,35 @@ STAGES = (
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
-    Stage(ADDITIONS, 4, (ITEMS, ITEM_TEXT, *FUSED), (), reads_if_there=(LANGUAGE_MODEL, LISTINGS)),
+    Stage(
+        ADDITIONS,
+        4,
+        (ITEMS, ITEM_TEXT, *FUSED),
+        (),
+        sees=("run_dir", "runtime", "seed", "data", "domains", "encoder", "interest"),
+        reads_if_there=(LANGUAGE_MODEL, LISTINGS),
+    ),
     Stage(
         EVALUATE,
         9,
         (*_TABLES, CASES, *_MODEL, *FUSED),
-        ("seed", "evaluate", "interest", "finetune.refit", "split.seed"),
+        ("seed", *_MEASURED, "interest", "finetune.refit", "split.seed"),
         _handed_in,
     ),
-    Stage(RECOMMEND, 6, (*_TABLES, TAG_NAMES, *FUSED), ("recommend", "interest"), _events_and_rules, (ADDED, UPDATED)),
+    Stage(
+        RECOMMEND,
+        6,
+        (*_TABLES, TAG_NAMES, *FUSED),
+        ("recommend", "interest"),
+        _events_and_rules,
+        reads_if_there=(ADDED, UPDATED),
+    ),
     Stage(
         TRANSFER,
-        14,
+        15,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
+        sees=("run_dir", "runtime", "domains"),
         reads_if_there=(LANGUAGE_MODEL,),
     ),
     Stage(
@@ -177,6 +201,7 @@ STAGES = (
         9,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
+        sees=tuple(Config.model_fields),  # it writes the whole config with the best values
     ),
     Stage(
         SEARCH,
@@ -184,7 +209,7 @@ STAGES = (
         (*_TABLES, TAG_NAMES, *FUSED),
         ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
         _language_model_and_queries,
-        (LANGUAGE_MODEL, ADDED, UPDATED),
+        reads_if_there=(LANGUAGE_MODEL, ADDED, UPDATED),
     ),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

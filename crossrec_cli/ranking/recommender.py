@@ -56,7 +56,7 @@ class Recommender:
             report: told what is strange about the files that the config names.
         """
         self.config, self.inputs, chosen = config, inputs, config.recommend
-        device.prepare(config.runtime, config.seed)
+        device.prepare(config.runtime)
         self.newest = Newest.of(config, inputs, load_dataset(inputs), report)
         self.known, self.dataset = self.newest.known, self.newest.dataset
         self.fused = load_fused(inputs, config.interest)

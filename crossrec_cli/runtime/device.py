@@ -28,14 +28,15 @@ class Compute:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
 
-def prepare(runtime: Runtime, seed: int) -> Compute:
-    """Pick the device, set threads and seeds, and ask torch for repeatable kernels.
+def prepare(runtime: Runtime, seed: int | None = None) -> Compute:
+    """Pick the device, set threads and, where something is drawn, the seed; ask torch for repeatable kernels.
 
     Raises:
         UnavailableError: if the device is not there, or cannot compute in the precision.
     """
     torch.set_num_threads(runtime.num_threads or max(threads() // distributed.local_processes(), 1))
-    torch.manual_seed(seed)
+    if seed is not None:
+        torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it

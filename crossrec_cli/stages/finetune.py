@@ -27,7 +27,7 @@ def run(job: Job) -> Summary:
     dataset = load_dataset(job.inputs)
     data = training_data(job.inputs, dataset)
     valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
-    config = with_user_encoder(config, data, valid)
+    config = with_user_encoder(config, data, valid, config.seed)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
         job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")

@@ -35,7 +35,7 @@ def run(job: Job) -> Summary:
         raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
     embeddings, kept = _read_texts(job, dataset, compute)
     data = TrainingData(dataset.histories, dataset.items, embeddings)
-    config = with_user_encoder(config, data, load_cases(parquet.read_table(job.inputs[CASES]), c.VALID))
+    config = with_user_encoder(config, data, load_cases(parquet.read_table(job.inputs[CASES]), c.VALID), config.seed)
     learned: list[Epoch] = []
     model = InterestModel(config.interest, data.texts, dataset.histories.item_stats, len(tags))
     if neural_scorer.NAME in config.interest.scorers:

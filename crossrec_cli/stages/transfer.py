@@ -22,7 +22,7 @@ def run(job: Job) -> Summary:
     config = job.config
     if config.domains.same:
         raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
-    compute = device.prepare(config.runtime, config.seed)
+    compute = device.prepare(config.runtime)
     problem = ControlData.of(job, compute)
     trains = neural_scorer.NAME in config.interest.scorers
     controls = [one for one in CONTROLS if one.texts in problem.embeddings and (trains or one.trains)]

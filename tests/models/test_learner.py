@@ -37,8 +37,8 @@ def refitted(learner: Learner, data: TrainingData, valid: Cases) -> Fused:
 def test_the_order_is_read_where_later_purchases_tell_more(learner, knows, kind):
     data, valid, _ = shops.shop(knows)
     asked = load_config(learner.config.run_path.parent / "config.yaml", ["interest.user_encoder=auto"])
-    assert with_user_encoder(asked, data, valid).interest.user_encoder == kind
-    assert with_user_encoder(learner.config, data, valid) is learner.config, "the one that the config names"
+    assert with_user_encoder(asked, data, valid, 1).interest.user_encoder == kind
+    assert with_user_encoder(learner.config, data, valid, 1) is learner.config, "the one that the config names"
 
 
 def test_each_training_has_its_own_batch_size(learner):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossrec_cli.artifacts.files import ADDITIONS, EVALUATE, FINETUNE, PIPELINE, PREPROCESS, SEARCH, TRANSFER
+from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data import raw_files
 from crossrec_cli.errors import ArtifactError
@@ -63,6 +64,21 @@ def test_who_encodes_texts_needs_the_language_model_that_read_the_items(trained,
                 inputs_of(config, stage)
         else:
             assert inputs_of(config, stage)
+
+
+@pytest.mark.parametrize(("field", "runs"), [("evaluate.tolerance=0.2", False), ("evaluate.k=[3]", True)])
+def test_the_tolerance_of_a_comparison_does_not_evaluate_again(trained, field, runs):
+    config = load_config(trained.path, [field])
+    (step,) = (step for step in plan(config, PIPELINE) if step.stage == EVALUATE)
+    assert (step.does == RUNS) is runs
+
+
+def test_a_stage_cannot_read_a_field_that_it_does_not_declare(trained):
+    config = load_config(trained.path)
+    stage = replace(BY_NAME[EVALUATE], fields=("evaluate", "interest", "split.seed"))  # without the seed
+    job = Job(config, inputs_of(config, EVALUATE), trained.folder, Silent(), trained.folder / "checkpoint")
+    with pytest.raises(AttributeError, match="seed"):
+        stage.run(job)
 
 
 def test_other_code_does_not_continue_what_was_begun(trained, monkeypatch):
