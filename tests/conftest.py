@@ -33,6 +33,19 @@ from crossrec_cli.stages import preprocess as stage
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 
+COMMANDS = {"crossrec", "pristine", "trained", "browser"}
+"""Fixtures that run whole commands, or a browser."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``unit`` what runs no whole command: the tests of single modules."""
+    tests = Path(__file__).parent
+    for item in items:
+        whole = COMMANDS & set(getattr(item, "fixturenames", ())) or item.path.parent == tests
+        if not whole and not any(item.iter_markers("docs")) and not any(item.iter_markers("spark")):
+            item.add_marker("unit")
+
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 

@@ -12,6 +12,7 @@ from conftest import preprocess
 
 from crossrec_cli.errors import UnavailableError
 
+pytestmark = pytest.mark.spark
 sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: pip install 'crossrec[spark]'")
 TITLES = [
     "<b>Rock &amp; Roll</b>",
