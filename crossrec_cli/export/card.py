@@ -119,7 +119,7 @@ crossrec recommend --from . --user {user}
 crossrec recommend --from . --events new.csv  # user_id,item_id: newer events, also of new users
 ```
 
-The lists lie in `recommend/current/recommendations.parquet`, or under another directory with `--set run_dir=DIR`.
+The lists are in `recommend/current/recommendations.parquet`, or under another directory with `--set run_dir=DIR`.
 `--set` changes `recommend` and `runtime` only.
 
 Without crossrec, with onnxruntime, numpy and pyarrow, for a user who bought three items:
@@ -246,7 +246,7 @@ def _sources(config: Config, dataset: Dataset, manifests: Mapping[str, Manifest]
     trained = [
         ["user encoder", interest.user_encoder],
         ["dim", str(interest.dim)],
-        ["epochs", f"{config.adapt.epochs} on {domains}, {config.finetune.epochs} on the target"],
+        ["epochs", f"{config.adapt.epochs} in pretrain-adapt, {config.finetune.epochs} in finetune, both on {domains}"],
     ]
     settings = [
         ["scorers", _shares(manifests[FINETUNE])],

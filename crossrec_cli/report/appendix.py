@@ -50,7 +50,7 @@ def calibration(facts: Facts) -> PageSection:
             " The row of the source is for purchases held out of the source, which the score is not made for. Compare "
             "the two by AUC only, as there are more purchases among the source's pairs."
         )
-    columns = ["pairs of", "AUC", "log-loss", "base rate's log-loss", "Brier", "calibration error", "bought", "pairs"]
+    columns = ["pairs of", "AUC", "log-loss", "base-rate log-loss", "Brier", "calibration error", "bought", "pairs"]
     bins = facts.calibration.to_pylist()
     drawings = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
     return PageSection(

@@ -181,7 +181,7 @@ def _compared(facts: Facts) -> PageSection:
     gain_rows = [[model, gain(row), f"{row[c.P_HOLM]:.2g}"] for model, row in gains.items()]
     settings = next(each.summary["settings"] for each in facts.manifests if "settings" in each.summary)
     text = (
-        f"{_candidates(facts)} for the same users. Each of them then bought something new in the target. "
+        f"{_candidates(facts)} for the same users. Each of these users then bought something new in the target. "
         f"Chosen on validation: {', '.join(_setting(*chosen) for chosen in settings.items()) or 'nothing'}. "
         f"An interval holds 95 % of 2,000 bootstrap samples of users. p is the p value of Wilcoxon's signed-rank test, "
         f"with Holm's correction for {len(gains)} comparisons."
