@@ -1,4 +1,4 @@
-"""The ``crossrec`` command, put together. With ``commands/``, the only place that prints or exits."""
+"""The ``crossrec`` command with its subcommands. Only this module and ``commands/`` may exit the process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crossrec_cli.runtime.interrupts import interrupt
 
 app = typer.Typer(
     name="crossrec",
-    help="Recommend from one category to the buyers of another.",
+    help="Recommend items of one category to the buyers of another.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=True,
@@ -40,24 +40,24 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from crossrec_cli.runtime.machine import full_version  # noqa: PLC0415  asks git
+        from crossrec_cli.runtime.machine import full_version  # noqa: PLC0415  runs git
 
         print(f"crossrec {full_version()}")  # noqa: T201
         raise typer.Exit
 
 
 def main() -> None:
-    """Run the command that the shell gave."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+    """Run the command of the shell's arguments."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signal_number) is not signal.SIG_IGN:
+            signal.signal(signal_number, interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # do not fail on a terminal without Unicode
     try:
         sys.exit(app(prog_name="crossrec", standalone_mode=False))
-    except KeyboardInterrupt as error:  # between two steps of the command, or while it ends
+    except KeyboardInterrupt as error:  # outside of the command itself, or while it ends
         fail(Console(as_json="--json" in sys.argv), error)
     except TyperException as error:
-        wrong = error.format_message() if isinstance(error, typer.BadParameter.__bases__) else str(error)
-        fail(Console(as_json="--json" in sys.argv), ConfigError([wrong] if wrong else []))
+        problem = error.format_message() if isinstance(error, typer.BadParameter.__bases__) else str(error)
+        fail(Console(as_json="--json" in sys.argv), ConfigError([problem] if problem else []))

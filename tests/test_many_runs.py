@@ -142,7 +142,7 @@ def test_runs_that_differ_in_their_seed_alone_are_one(runs, trained, crossrec):
     text = crossrec("compare", runs / "first", runs / "deep/second", again).stdout
     assert "deep/second, 2 seeds" in text
     assert f"{means[0]:.4f} ± {both['deviations']['ndcg@5']:.4f}" in text
-    assert all(len(line) <= 80 for line in text.splitlines() if "beside" not in line)
+    assert all(len(line) <= 80 for line in text.splitlines() if "compared with" not in line)
 
 
 def test_a_seed_that_was_run_twice_is_two(runs, crossrec):

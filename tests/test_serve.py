@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.runtime.progress import Silent
-from crossrec_cli.serving.app import MOST_BYTES, create_app
+from crossrec_cli.serving.app import MAX_BYTES, create_app
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
 
@@ -160,12 +160,12 @@ def test_newer_artifacts_are_swapped_in_and_broken_ones_are_not(trained, crossre
     client = TestClient(create_app(service, None))
     before, model = listed(client, "jazz3", k=36), client.get("/healthz").json()["model"]
     client.post("/events", json={"events": [{"user_id": "jazz3", "item_id": "metal-record-1"}]})
-    service.look()
+    service.refresh()
     assert service.swaps == {"done": 0, "failed": 0}
     trained.config["finetune"]["epochs"] = 1
     assert crossrec("finetune", trained.path).exit_code == 0
     service.config = load_config(trained.path)
-    service.look()
+    service.refresh()
     assert service.swaps == {"done": 1, "failed": 0}
     assert client.get("/healthz").json()["model"] != model
     assert client.get("/healthz").json()["events"] == 1
@@ -174,7 +174,7 @@ def test_newer_artifacts_are_swapped_in_and_broken_ones_are_not(trained, crossre
     assert crossrec("finetune", trained.path, "--force").exit_code == 0
     path = trained.run_dir / "finetune/current/scorers.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    service.look()
+    service.refresh()
     assert service.swaps == {"done": 1, "failed": 1}
     assert client.get("/healthz").json()["model"] == newer
     assert listed(client, "jazz3")
@@ -189,7 +189,7 @@ def test_events_that_the_newer_data_hold_are_forgotten(trained, crossrec):
     bought.to_parquet(path)
     for stage in ("preprocess", "pretrain-adapt", "finetune"):
         assert crossrec(stage, trained.path).exit_code == 0
-    service.look()
+    service.refresh()
     assert service.swaps["done"] == 1
     assert (service.events.of("jazz3"), service.events.of("stranger")) == (["metal-record-2"], ["jazz-record-1"])
 
@@ -237,7 +237,7 @@ def test_a_body_that_is_too_large_is_not_read(client, told):
     content = piece * 17 if told else (piece for _ in range(17))
     answer = client.post("/recommend", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
-    assert f"{MOST_BYTES:,}" in answer.json()["detail"]
+    assert f"{MAX_BYTES:,}" in answer.json()["detail"]
 
 
 def test_metrics_count_by_route(client):

@@ -1,1 +1,1 @@
-"""The commands of the shell, a module for each group; cli.py puts them together."""
+"""The subcommands of ``crossrec``, one module for each group; cli.py combines them."""

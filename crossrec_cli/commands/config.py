@@ -10,12 +10,12 @@ from rich.text import Text
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, ending, loaded
 from crossrec_cli.console.terminal import Console
 
-app = typer.Typer(help="Look at a config.", no_args_is_help=True, epilog=EXIT_CODES)
+app = typer.Typer(help="Show and check configs.", no_args_is_help=True, epilog=EXIT_CODES)
 
 
 @app.command(epilog=EXIT_CODES)
 def show(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print the whole config as it would be used, with every default; passwords in addresses are masked."""
+    """Print the complete config with every default; passwords in addresses are masked."""
     console = Console(as_json=as_json)
     with ending(console):
         from crossrec_cli.config.document import annotated, masked, set_fields  # noqa: PLC0415  pydantic takes a moment
@@ -24,23 +24,23 @@ def show(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fals
         settings = masked(loaded(config, overrides))
         if not as_json:
             console.text(annotated(settings))
-        defaults = {dotted_path(path): usual for path, usual in set_fields(settings).items()}
+        defaults = {dotted_path(path): default for path, default in set_fields(settings).items()}
         console.document({"config": settings.model_dump(mode="json"), "changed_from": defaults})
 
 
 @app.command(epilog=EXIT_CODES)
 def validate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Check a config without running anything: every problem with its line, column and the nearest known key."""
+    """Check a config and run nothing: every problem with its line, column and the nearest known key."""
     console = Console(as_json=as_json)
     with ending(console):
         loaded(config, overrides)
-        console.result(Text(f"{config}: valid"), wanted=True)
+        console.result(Text(f"{config}: valid"), always=True)
         console.document({"config": str(config), "valid": True})
 
 
 @app.command(epilog=EXIT_CODES)
 def schema() -> None:
-    """Print the JSON Schema of configs, by which editors check and complete them."""
+    """Print the JSON Schema of configs, with which editors check and complete them."""
     console = Console()
     with ending(console):
         from crossrec_cli.config.document import json_schema  # noqa: PLC0415  pydantic takes a moment to import

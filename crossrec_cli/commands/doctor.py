@@ -19,16 +19,16 @@ app = typer.Typer()
 
 @app.command(epilog=EXIT_CODES)
 def doctor(as_json: AsJson = False) -> None:
-    """Say what crossrec finds here: versions, devices, memory, disk, language models, extras."""
+    """Show this machine's versions, devices, memory, disk, language models and extras."""
     console = Console(as_json=as_json)
     with ending(console):
-        from crossrec_cli.console import show_machine  # noqa: PLC0415  what reads requirements takes a moment to import
+        from crossrec_cli.console import show_machine  # noqa: PLC0415  takes a moment to import
 
-        console.document(show_machine.found(console, _look()))
+        console.document(show_machine.machine(console, _machine_facts()))
 
 
-def _look() -> MachineFacts:
-    """What is here; where torch is broken, the rest."""
+def _machine_facts() -> MachineFacts:
+    """All facts; without devices if torch cannot be used."""
     from crossrec_cli.console.show_machine import MachineFacts  # noqa: PLC0415
     from crossrec_cli.runtime import machine  # noqa: PLC0415
     from crossrec_cli.text import installed  # noqa: PLC0415
@@ -37,7 +37,7 @@ def _look() -> MachineFacts:
     try:
         with defer_interrupts():
             devices = machine.devices()
-    except (ImportError, OSError, RuntimeError) as error:  # a doctor looks at what is broken, too
+    except (ImportError, OSError, RuntimeError) as error:  # show the rest where torch is broken
         problem = f"torch cannot be used: {str(error).splitlines()[0]}"
     folder = Path.cwd()
     return MachineFacts(

@@ -1,4 +1,4 @@
-"""Running the stages of a command, and showing what came of them."""
+"""Runs the stages of a command and prints their results."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from crossrec_cli.artifacts.files import (
     TUNE,
 )
 from crossrec_cli.commands.shared import (
+    config_and_export,
     ending,
-    given,
 )
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError, RegressionError, UnavailableError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # pydantic and pyarrow take a moment to import, which help ca
 
 
 class PageOptions(NamedTuple):
-    """What is wanted of the evaluation page beside the file."""
+    """What to do with the evaluation page besides writing it."""
 
     markdown: bool = False
     png: bool = False
@@ -53,12 +53,12 @@ def execute(
     console: Console,
     lock_timeout: float,
     page: PageOptions | None = None,
-    form: Format = Format.TABLE,
-    asked: tuple[str | None, str | None, Path | None] | None = None,
+    list_format: Format = Format.TABLE,
+    search: tuple[str | None, str | None, Path | None] | None = None,
     exported: Path | None = None,
     needs: tuple[str, ...] = (),
 ) -> None:
-    """Load the config, run the stages under the lock, those they need before them, show what came of them."""
+    """Load the config, run ``needs`` and then ``stages`` under the run directory's lock, and print their results."""
     with ending(console):
         with defer_interrupts():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
@@ -67,11 +67,11 @@ def execute(
             from crossrec_cli.pipeline.run import follow, run_stages  # noqa: PLC0415
             from crossrec_cli.ranking.search_request import SearchRequest  # noqa: PLC0415
 
-        request = SearchRequest(*asked) if asked else None
-        config, made = given(config_path, exported, overrides)
-        _see_that_it_can_be_tracked(config)
+        request = SearchRequest(*search) if search else None
+        config, export = config_and_export(config_path, exported, overrides)
+        _check_tracking(config)
         if TUNE in stages:
-            _see_that_it_can_be_tuned(config)
+            _check_tune(config)
         distributed.join()
         if distributed.follows():
             follow(config)
@@ -81,16 +81,16 @@ def execute(
             earlier = earlier_evaluation(page.against) if page and page.against else None
             outcomes = []
             needed = run_stages(config, needs, console)
-            for outcome in chain(needed, run_stages(config, stages, console, force, made)):
+            for outcome in chain(needed, run_stages(config, stages, console, force, export)):
                 show_stages.outcome(console, outcome)
                 outcomes.append(outcome)
             distributed.shutdown()
             document = _document(config, outcomes)
             if RECOMMEND in stages:
-                recommended = next(made.artifact for made in outcomes if made.stage == RECOMMEND)
-                document["lists"] = show_lists.of_run(console, recommended, form)
+                recommended = next(each.artifact for each in outcomes if each.stage == RECOMMEND)
+                document["lists"] = show_lists.of_run(console, recommended, list_format)
             if request is not None:
-                document["found"] = _found(console, config, outcomes[-1].artifact, request)
+                document["found"] = _search_results(console, config, outcomes[-1].artifact, request)
             if {EVALUATE, TRANSFER} & set(stages):
                 document |= _page(console, config, page or PageOptions())
             if page and page.against and earlier:
@@ -99,9 +99,9 @@ def execute(
 
 
 def show_requested_lists(
-    console: Console, config: Config, exported: Artifact | None, request: ListRequest, form: Format
+    console: Console, config: Config, exported: Artifact | None, request: ListRequest, list_format: Format
 ) -> dict[str, Any]:
-    """Make the lists of some users, and print them; or what keeps an item out of one.
+    """Make and print the lists of some users, or print why an item is not in one.
 
     Returns:
         The same for ``--json``.
@@ -121,7 +121,7 @@ def show_requested_lists(
         show_lists.why_not(console, reason)
         return {"why_not": reason}
     lists = RequestedLists.of(recommender, request, more, console)
-    if form == Format.CSV:
+    if list_format == Format.CSV:
         show_lists.as_csv(console, lists.parts(console))
         return {}
     document, users = show_lists.listed(console, lists.parts(console))
@@ -129,8 +129,8 @@ def show_requested_lists(
     return {"lists": document}
 
 
-def _found(console: Console, config: Config, index: Artifact, request: SearchRequest) -> dict[str, Any]:
-    """Search for what is looked for: one query's results are printed, those of a file of queries are a file.
+def _search_results(console: Console, config: Config, index: Artifact, request: SearchRequest) -> dict[str, Any]:
+    """Print the results of one query, or write those of a file of queries to a file.
 
     Returns:
         The same for ``--json``.
@@ -149,11 +149,11 @@ def _found(console: Console, config: Config, index: Artifact, request: SearchReq
     return show_search.written(console, path, queries)
 
 
-def _page(console: Console, config: Config, wanted: PageOptions) -> dict[str, Any]:
-    """Write the evaluation's page from what the run holds, and track its figures.
+def _page(console: Console, config: Config, options: PageOptions) -> dict[str, Any]:
+    """Write the evaluation's page from the run's artifacts, and track its figures.
 
     Returns:
-        Where it is and its verdict, for ``--json``; nothing if the run has not been evaluated.
+        The path of the page and its verdict, for ``--json``; empty if the run has no up-to-date evaluation.
     """
     from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
     from crossrec_cli.console import show_page  # noqa: PLC0415
@@ -164,12 +164,12 @@ def _page(console: Console, config: Config, wanted: PageOptions) -> dict[str, An
     facts = read_facts(Store(config.run_path), config.report)
     if facts is None:
         return {}
-    files = PageFiles.write(facts, config.run_path, wanted.png, wanted.markdown)
+    files = PageFiles.write(facts, config.run_path, options.png, options.markdown)
     document = show_page.page(console, files)
-    if wanted.open and not webbrowser.open(files.page.resolve().as_uri()):
-        console.warn("--open: there is no browser to open the page in")
-    for where in tracking.track(config.tracking, facts, config.run_path, files.page):
-        console.remark(where)
+    if options.open and not webbrowser.open(files.page.resolve().as_uri()):
+        console.warn("--open: no browser was found")
+    for target in tracking.track(config.tracking, facts, config.run_path, files.page):
+        console.remark(target)
     return document
 
 
@@ -181,29 +181,29 @@ def _against(console: Console, config: Config, ours: Artifact, theirs: Artifact,
 
     Raises:
         InputError: if they cannot be compared.
-        RegressionError: if this one ranks worse, by more than chance and the tolerance.
+        RegressionError: if this one is significantly worse, by more than the tolerance.
     """
     from crossrec_cli.console import show_page  # noqa: PLC0415
     from crossrec_cli.evaluation.gate import AgainstEarlier  # noqa: PLC0415  SciPy takes a moment to import
 
-    found = AgainstEarlier.of(ours, theirs, run_dir, config.evaluate.tolerance)
-    facts = show_page.against(console, found)
-    if found.comparison.lost:
-        raise RegressionError(found.loss, facts)
-    return facts
+    result = AgainstEarlier.of(ours, theirs, run_dir, config.evaluate.tolerance)
+    document = show_page.against(console, result)
+    if result.comparison.lost:
+        raise RegressionError(result.loss, document)
+    return document
 
 
-def _see_that_it_can_be_tracked(config: Config) -> None:
-    """Before a night of training, and not after it."""
-    wanted = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
-    for package in (package for package, where in wanted.items() if where and not find_spec(package)):
+def _check_tracking(config: Config) -> None:
+    """Find a missing package before a long training, not after it."""
+    settings = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
+    for package in (package for package, setting in settings.items() if setting and not find_spec(package)):
         raise UnavailableError(f"tracking.{package} needs the package {package}; pip install 'crossrec[{package}]'")
 
 
-def _see_that_it_can_be_tuned(config: Config) -> None:
-    """Before the stages that tune needs."""
+def _check_tune(config: Config) -> None:
+    """Find a missing setting or package before the stages that tune needs."""
     if not config.tune.search:
-        raise ConfigError(["tune.search: names no field; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
+        raise ConfigError(["tune.search: is empty; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
     if not find_spec("optuna"):
         raise UnavailableError("tune needs the package optuna; pip install 'crossrec[tune]'")
 

@@ -1,4 +1,4 @@
-"""``crossrec export``: a run's model for another machine."""
+"""``crossrec export``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ app = typer.Typer()
 def export(
     config: ConfigPath,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to; an earlier export is replaced.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="The folder to write; an earlier export is replaced.", show_default=False
+        ),
     ],
     overrides: Overrides = None,
     lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the model into a folder that needs nothing else: weights, vectors, ONNX, model card."""
+    """Write the model into a self-contained folder: weights, vectors, ONNX, model card."""
     console = Console(quiet, as_json)
     with ending(console):
         with defer_interrupts():
@@ -38,5 +41,5 @@ def export(
         with Store(settings.run_path).lock(lock_timeout, console):
             console.open_log(settings.run_path)
             console.begin(EXPORT)
-            made = write_export(settings, folder, console)
-            console.document({"run_dir": settings.run_dir} | show_export.exported(console, folder, made))
+            artifact = write_export(settings, folder, console)
+            console.document({"run_dir": settings.run_dir} | show_export.exported(console, folder, artifact))

@@ -21,24 +21,26 @@ app = typer.Typer()
 NAME = "crossrec.yaml"
 
 
-def _column(option: str, what: str) -> typer.models.OptionInfo:
+def _column(option: str, content: str) -> typer.models.OptionInfo:
     option_info: typer.models.OptionInfo = typer.Option(
-        option, metavar="COLUMN", help=f"The column that says {what}, where its name does not say so."
+        option, metavar="COLUMN", help=f"The column of {content}, if its name does not show it."
     )
     return option_info
 
 
 @app.command(epilog=EXIT_CODES)
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files of the shop lie.", show_default=False)],
-    user: Annotated[str | None, _column("--user", "who bought")] = None,
-    item: Annotated[str | None, _column("--item", "what was bought")] = None,
-    time: Annotated[str | None, _column("--time", "when")] = None,
-    category: Annotated[str | None, _column("--category", "of which category an item is")] = None,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder with the shop's files.", show_default=False)
+    ],
+    user: Annotated[str | None, _column("--user", "the users' ids")] = None,
+    item: Annotated[str | None, _column("--item", "the items' ids")] = None,
+    time: Annotated[str | None, _column("--time", "the times")] = None,
+    category: Annotated[str | None, _column("--category", "the items' categories")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write DIR/crossrec.yaml, a commented config, from the files in DIR; what they do not say is left to do in it."""
+    """Write DIR/crossrec.yaml, a commented config, from the files in DIR; what cannot be guessed is marked TODO."""
     console = Console(quiet, as_json)
     console.begin("init")
     with ending(console):
@@ -49,45 +51,45 @@ def init(
 
         path = folder / NAME
         if path.exists():
-            raise InputError(f"{path}: is there already; move it away first")
+            raise InputError(f"{path}: exists already; move it away first")
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
-        named = {"user_id": user, "item_id": item, "timestamp": time, "category": category}
-        given = {ours: column for ours, column in named.items() if column is not None}
+        options = {"user_id": user, "item_id": item, "timestamp": time, "category": category}
+        columns = {name: column for name, column in options.items() if column is not None}
         with (
             tempfile.TemporaryDirectory() as scratch,
             engine.connect("duckdb", Path(scratch) / "tables", Runtime()) as tables,
         ):
-            found = guess.guess(tables, folder, given)
-        text = first_config(found, folder, profile.SAMPLE)
+            result = guess.guess(tables, folder, columns)
+        text = first_config(result, folder, profile.SAMPLE)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-        _tell(console, path, found, todo(found))
+        _report(console, path, result, todo(result))
 
 
-def _tell(console: Console, path: Path, found: Guess, todo: dict[str, str]) -> None:
-    """What was written, and what is left to do."""
-    for reason in found.passed_over:
-        console.warn(f"passed over {reason}")
-    for problem in found.torn:
+def _report(console: Console, path: Path, result: Guess, todo: dict[str, str]) -> None:
+    """Print what was written, and which fields are TODO."""
+    for reason in result.passed_over:
+        console.warn(f"skipped {reason}")
+    for problem in result.torn:
         console.warn(problem)
-    for key, what in todo.items():
-        console.warn(f"{path}: TODO {key}: {what}")
+    for key, instruction in todo.items():
+        console.warn(f"{path}: TODO {key}: {instruction}")
     try:
         loaded(path)
         next_step = f"crossrec data check {path}"
     except ConfigError:
         next_step = f"crossrec config validate {path}"
-    console.result(Text(f"wrote {path}; see that it is right, then: {next_step}"), wanted=False)
+    console.result(Text(f"wrote {path}; check it, then run: {next_step}"), always=False)
     console.document(
         {
             "config": str(path),
-            "interactions": found.interactions.table.path if found.interactions.table else None,
-            "items": found.items.table.path if found.items.table else None,
-            "users": found.users.table.path if found.users and found.users.table else None,
-            "target": found.target,
+            "interactions": result.interactions.table.path if result.interactions.table else None,
+            "items": result.items.table.path if result.items.table else None,
+            "users": result.users.table.path if result.users and result.users.table else None,
+            "target": result.target,
             "todo": [*todo],
-            "passed_over": found.passed_over,
-            "torn": found.torn,
+            "passed_over": result.passed_over,
+            "torn": result.torn,
         }
     )

@@ -13,12 +13,12 @@ from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer()
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where runs are; the current directory if not given.")]
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory with runs; default: the current one.")]
 
 
 @app.command("ls", epilog=EXIT_CODES)
 def ls(folder: Folder = Path(), as_json: AsJson = False) -> None:
-    """List the runs in a directory and below: dates, figures, sizes."""
+    """List the runs in a directory and its subdirectories: dates, figures, sizes."""
     console = Console(as_json=as_json)
     with ending(console):
         with defer_interrupts():
@@ -33,7 +33,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="Run directories.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Say how runs rank beside the first, for the same users, and where their configs differ."""
+    """Compare the rankings of runs with the first run, for the same users, and show how their configs differ."""
     console = Console(as_json=as_json)
     with ending(console):
         with defer_interrupts():
@@ -45,12 +45,12 @@ def compare(
 
 @app.command(epilog=EXIT_CODES)
 def clean(
-    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="So many of the newest runs stay.")],
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="How many of the newest runs to keep.")],
     folder: Folder = Path(),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and delete nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete all runs in a directory and below but the newest."""
+    """Delete all runs in a directory and its subdirectories except the newest."""
     console = Console(as_json=as_json)
     with ending(console):
         with defer_interrupts():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, ending, given
+from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, config_and_export, ending
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.interrupts import INTERRUPTED, defer_interrupts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from crossrec_cli.config.schema import Config
 
 app = typer.Typer()
-MOST_EVENTS = 1_000_000
+MAX_EVENTS = 1_000_000
 
 
 @app.command(epilog=EXIT_CODES)
@@ -31,36 +31,36 @@ def serve(
     config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The YAML config file.")] = None,
     exported: Exported = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0: any free port.")] = 8000,
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
-    """Answer over HTTP: /recommend, /search, /explain, /events. CROSSREC_TOKEN is what clients have to show."""
+    """Serve /recommend, /search, /explain and /events over HTTP. If CROSSREC_TOKEN is set, clients must send it."""
     console = Console(quiet)
     with ending(console):
         for package in ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client"):
             if not find_spec(package):
                 raise UnavailableError(f"serve: needs the package {package}; pip install 'crossrec[serve]'")
-        settings, made = given(config, exported, overrides or ())
+        settings, export = config_and_export(config, exported, overrides or ())
         console.begin("serve")
         with _listening(host, port) as listening:
-            _serve(console, settings, made, host, listening)
+            _serve(console, settings, export, host, listening)
 
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Take the port before anything is loaded; connections wait until then."""
+    """Bind the port before anything is loaded; connections wait until the server has started."""
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ConfigError([f"--host {host} --port {port}: {error.strerror or error}"]) from None
     with listening:
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else an answer waits 40 ms for its like
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else a small answer waits up to 40 ms
         yield listening
 
 
-def _serve(console: Console, config: Config, made: Artifact | None, host: str, listening: socket.socket) -> None:
-    """Load, and answer until a signal ends it."""
+def _serve(console: Console, config: Config, export: Artifact | None, host: str, listening: socket.socket) -> None:
+    """Load the model, and serve until a signal ends it."""
     with defer_interrupts():
         import uvicorn  # noqa: PLC0415  an extra
 
@@ -68,10 +68,10 @@ def _serve(console: Console, config: Config, made: Artifact | None, host: str, l
         from crossrec_cli.serving.event_store import Events  # noqa: PLC0415
         from crossrec_cli.serving.live import Service  # noqa: PLC0415
 
-    service = Service(config, made, console, Events(MOST_EVENTS))
+    service = Service(config, export, console, Events(MAX_EVENTS))
     token = os.environ.get("CROSSREC_TOKEN") or None
-    if not token and not _of_this_machine(host):
-        console.warn(f"whoever reaches {host} may ask; CROSSREC_TOKEN=… has clients show a token")
+    if not token and not _is_local(host):
+        console.warn(f"anyone who can reach {host} can send requests; set CROSSREC_TOKEN to require a token")
     live = service.live
     port = listening.getsockname()[1]
     console.say(f"{len(live.users):,} users, {len(live.recommender.pool.items):,} items at http://{host}:{port}/docs")
@@ -80,11 +80,11 @@ def _serve(console: Console, config: Config, made: Artifact | None, host: str, l
     )
     try:
         uvicorn.Server(config_of_server).run([listening])
-    except KeyboardInterrupt:  # how a server is ended
+    except KeyboardInterrupt:  # the usual end of a server
         INTERRUPTED.clear()
 
 
-def _of_this_machine(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

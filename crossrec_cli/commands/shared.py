@@ -1,4 +1,4 @@
-"""What the commands of the shell share: options, and how a command ends."""
+"""What all commands share: options, and how a command ends."""
 
 from __future__ import annotations
 
@@ -30,26 +30,35 @@ Overrides = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Run even if nothing has changed.")]
 LockTimeout = Annotated[
     float,
-    typer.Option("--lock-timeout", metavar="SECONDS", min=0, help="Wait so long for another run in the directory."),
+    typer.Option(
+        "--lock-timeout", metavar="SECONDS", min=0, help="How long to wait for another command in the run directory."
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
 
 Exported = Annotated[
     Path | None,
-    typer.Option("--from", metavar="FOLDER", help="Serve what 'crossrec export' wrote, in place of a CONFIG."),
+    typer.Option("--from", metavar="FOLDER", help="A folder of 'crossrec export', instead of a CONFIG."),
 ]
 
 
 def loaded(path: Path, overrides: Sequence[str] | None = None) -> Config:
-    """The config file, checked."""
+    """The config of a file with its overrides, checked."""
     from crossrec_cli.config.load import load_config  # noqa: PLC0415
 
     return load_config(path, overrides or ())
 
 
-def given(path: Path | None, exported: Path | None, overrides: Sequence[str]) -> tuple[Config, Artifact | None]:
-    """The config, and the export that is served if it comes from one."""
+def config_and_export(
+    path: Path | None, exported: Path | None, overrides: Sequence[str]
+) -> tuple[Config, Artifact | None]:
+    """The config, from its file or from an export, and the export if there is one.
+
+    Raises:
+        ConfigError: if there are both or neither, or the config is wrong.
+        ArtifactError: if the export is damaged.
+    """
     from crossrec_cli.export.folder import open_export  # noqa: PLC0415
 
     if path is not None and exported is None:
@@ -61,7 +70,7 @@ def given(path: Path | None, exported: Path | None, overrides: Sequence[str]) ->
 
 @contextmanager
 def ending(console: Console) -> Iterator[None]:
-    """Whatever ends the command is told, and the process leaves with its exit code."""
+    """Print an error that ends the command, and exit with its code."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -69,24 +78,24 @@ def ending(console: Console) -> Iterator[None]:
 
 
 def fail(console: Console, error: BaseException) -> NoReturn:
-    """Tell what ended the command, and leave."""
+    """Print what ended the command, and exit."""
     if distributed.follows() and isinstance(error, distributed.LostError):
-        raise SystemExit(ExitCode.INTERNAL.value)  # who has ended says why
-    found, code = _explain(error, console)
-    problems = list(map(mask, found))
+        raise SystemExit(ExitCode.INTERNAL.value)  # the process that ended prints why
+    problems, code = _explain(error, console)
+    problems = list(map(mask, problems))
     if distributed.follows():
         problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)
     against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
-    found_before = error.found if isinstance(error, InputError) else {}
-    console.document({**found_before, "error": problems, "exit_code": code.value, **against})
+    partial = error.found if isinstance(error, InputError) else {}
+    console.document({**partial, "error": problems, "exit_code": code.value, **against})
     raise SystemExit(code.value)
 
 
 def _explain(error: BaseException, console: Console) -> tuple[list[str], ExitCode]:
-    """What to tell of whatever ended the command, and its exit code."""
+    """The problems to print for an error, and its exit code."""
     if INTERRUPTED.is_set():  # a library may have turned the interrupt into an error of its own
-        return ["interrupted; the artifacts of finished stages are whole"], ExitCode.INTERRUPTED
+        return ["interrupted; the artifacts of finished stages are complete"], ExitCode.INTERRUPTED
     if isinstance(error, ConfigError):
         return error.problems, error.exit_code
     if isinstance(error, CrossrecError):

@@ -31,8 +31,8 @@ from crossrec_cli.commands.shared import (
     LockTimeout,
     Overrides,
     Quiet,
+    config_and_export,
     ending,
-    given,
     loaded,
 )
 from crossrec_cli.console.terminal import Console, Format
@@ -50,20 +50,29 @@ UserIds = Annotated[
 ]
 UsersFile = Annotated[
     Path | None,
-    typer.Option("--users", metavar="FILE", help="The same for the user_id of a Parquet or CSV file; -: ids on stdin."),
+    typer.Option(
+        "--users", metavar="FILE", help="The same for each user_id of a Parquet or CSV file; -: ids on stdin."
+    ),
 ]
-Form = Annotated[Format, typer.Option("--format", help="How to print lists; csv without users prints all.")]
+ListFormat = Annotated[
+    Format, typer.Option("--format", help="Format of printed lists; csv without users prints all lists.")
+]
 WhyNot = Annotated[
-    str | None, typer.Option("--why-not", metavar="ITEM", help="Say what keeps this item out of the one --user's list.")
+    str | None,
+    typer.Option("--why-not", metavar="ITEM", help="Show why this item is not in the list of the one --user."),
 ]
 Events = Annotated[
     Path | None,
-    typer.Option("--events", metavar="FILE", help="Interactions since then: user_id, item_id, perhaps event and more."),
+    typer.Option(
+        "--events",
+        metavar="FILE",
+        help="Newer interactions: user_id, item_id, and optionally timestamp, event, quantity or rating.",
+    ),
 ]
 
 
 def _stage_command(name: str, help_text: str, needs: tuple[str, ...] = ()) -> None:
-    """A command that brings one stage up to date, after those that it needs."""
+    """Add a command that brings one stage up to date, after the stages in ``needs``."""
 
     @app.command(name, help=help_text, epilog=EXIT_CODES)
     def command(
@@ -77,22 +86,27 @@ def _stage_command(name: str, help_text: str, needs: tuple[str, ...] = ()) -> No
         execute((name,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, needs=needs)
 
 
-Step = StrEnum("Step", {name: name for name in PIPELINE})  # type: ignore[misc]  # one table says what there is
+Step = StrEnum("Step", {name: name for name in PIPELINE})  # type: ignore[misc]  # the names are in one table
 
 
 @app.command(epilog=EXIT_CODES)
 def run(
     config: ConfigPath,
     first: Annotated[
-        Step | None, typer.Option("--from", metavar="STAGE", help="Begin here; what it reads must be there.")
+        Step | None,
+        typer.Option("--from", metavar="STAGE", help="The first stage; the files that it reads must exist."),
     ] = None,
-    last: Annotated[Step | None, typer.Option("--to", metavar="STAGE", help="End here.")] = None,
+    last: Annotated[Step | None, typer.Option("--to", metavar="STAGE", help="The last stage.")] = None,
     nproc: Annotated[
         int | None,
-        typer.Option("--nproc", metavar="N", min=1, help="So many processes share the work; else one a listed GPU."),
+        typer.Option(
+            "--nproc", metavar="N", min=1, help="Number of processes that share the work; default: one per listed GPU."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out the scorer that is trained by gradients.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and why; run nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Skip the scorer neural, which is trained by gradients.")
+    ] = False,
     overrides: Overrides = None,
     force: Force = False,
     lock_timeout: LockTimeout = 0.0,
@@ -102,17 +116,18 @@ def run(
     """Run all five stages; those that are up to date are skipped."""
     console = Console(quiet, as_json)
     with ending(console):
-        overrides = [*(overrides or ()), *(_without_training(config, overrides) if quick else ())]
-        begin, end = (PIPELINE.index(step) if step else at for step, at in ((first, 0), (last, len(PIPELINE) - 1)))
+        overrides = [*(overrides or ()), *(_without_neural(config, overrides) if quick else ())]
+        begin = PIPELINE.index(first) if first else 0
+        end = PIPELINE.index(last) if last else len(PIPELINE) - 1
         if begin > end:
             raise ConfigError([f"--from {first} comes after --to {last}"])
         stages = PIPELINE[begin : end + 1]
         if distributed.processes() == 1 and not dry_run:
             devices = loaded(config, overrides).runtime.device
-            if (wanted := nproc or len(devices)) > 1:
-                code, told = launch(wanted)
-                if told:
-                    console.error([told])
+            if (processes := nproc or len(devices)) > 1:
+                code, problem = launch(processes)
+                if problem:
+                    console.error([problem])
                 raise SystemExit(code)
         if dry_run:
             from crossrec_cli.console import show_stages  # noqa: PLC0415  pyarrow takes a moment to import
@@ -126,21 +141,21 @@ def run(
         execute(stages, config, overrides, force, console, lock_timeout)
 
 
-def _without_training(config: Path, overrides: Sequence[str] | None) -> list[str]:
-    """The override that leaves the scorer out which is trained by gradients."""
+def _without_neural(config: Path, overrides: Sequence[str] | None) -> list[str]:
+    """The override that removes the scorer neural."""
     scorers = [name for name in loaded(config, overrides).interest.scorers if name != "neural"]
     return [f"interest.scorers=[{', '.join(scorers)}]"]
 
 
 _stage_command(PREPROCESS, "Read, clean and split the raw files.")
 _stage_command(
-    PRETRAIN_ADAPT, "Read the item texts with the language model, and learn from buyers of source and target."
+    PRETRAIN_ADAPT, "Embed the item texts with the language model, and train neural on source and target together."
 )
-_stage_command(FINETUNE, "Go on with the buyers of both domains, and weigh all scorers on validation.")
-_stage_command(TRANSFER, "Learn without the source, without the texts, without training, and tell what each is worth.")
+_stage_command(FINETUNE, "Go on training neural, build the other scorers, and fit the weights of all on validation.")
+_stage_command(TRANSFER, "Train without the source, without the texts and without neural, and measure what each adds.")
 _stage_command(
     TUNE,
-    "Try other values of what tune.search names, and write the best config by validation.",
+    "Try other values of the fields in tune.search, and write the best config by validation.",
     needs=(PREPROCESS, PRETRAIN_ADAPT),
 )
 
@@ -154,26 +169,35 @@ def recommend(
     users: UsersFile = None,
     why_not: WhyNot = None,
     events: Events = None,
-    form: Form = Format.TABLE,
+    list_format: ListFormat = Format.TABLE,
     force: Force = False,
     lock_timeout: LockTimeout = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a ranked list of target items for every user, or print those of some."""
-    newer = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
-    overrides = [*(overrides or ()), *newer]
-    console = Console(quiet or form == Format.CSV, as_json or form == Format.JSON)
+    """Write a ranked list of target items for every user, or print the lists of some users."""
+    events_override = [] if events is None else [f"recommend.events={json.dumps(str(events))}"]
+    overrides = [*(overrides or ()), *events_override]
+    console = Console(quiet or list_format == Format.CSV, as_json or list_format == Format.JSON)
     with ending(console):
         with defer_interrupts():
             from crossrec_cli.ranking.list_request import ListRequest  # noqa: PLC0415  pyarrow takes a moment to import
 
         if request := ListRequest(user or (), users, why_not):
-            settings, made = given(config, exported, overrides)
-            found = show_requested_lists(console, settings, made, request, form)
-            console.document({"run_dir": settings.run_dir} | found)
+            settings, export = config_and_export(config, exported, overrides)
+            document = show_requested_lists(console, settings, export, request, list_format)
+            console.document({"run_dir": settings.run_dir} | document)
         else:
-            execute((RECOMMEND,), config, overrides, force, console, lock_timeout, form=form, exported=exported)
+            execute(
+                (RECOMMEND,),
+                config,
+                overrides,
+                force,
+                console,
+                lock_timeout,
+                list_format=list_format,
+                exported=exported,
+            )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -181,9 +205,10 @@ def evaluate(
     config: ConfigPath,
     overrides: Overrides = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page as Markdown, without charts.")] = False,
-    png: Annotated[bool, typer.Option("--png", help="Also write the page's charts as pictures for slides.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Also write the page's charts as PNG files.")] = False,
     against: Annotated[
-        Path | None, typer.Option("--against", metavar="RUN_DIR", help="Exit with 7 if it ranks worse than this run.")
+        Path | None,
+        typer.Option("--against", metavar="RUN_DIR", help="An earlier run; exit with 7 if this one ranks worse."),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     force: Force = False,
@@ -191,7 +216,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how well the test purchases are found, beside other ways, and write report.html."""
+    """Measure how well the test purchases are ranked, compared with baselines, and write report.html."""
     console = Console(quiet or markdown, as_json)
     page = PageOptions(markdown, png, open_page, against)
     execute((EVALUATE,), config, overrides or (), force, console, lock_timeout, page=page)
@@ -201,12 +226,16 @@ def evaluate(
 def search(
     config: ConfigPath,
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="What is looked for.", show_default=False)
+        str | None, typer.Argument(metavar="[QUERY]", help="What to search for.", show_default=False)
     ] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Who asks; else somebody unknown.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="The user who searches; default: an unknown user.")
+    ] = None,
     queries: Annotated[
         Path | None,
-        typer.Option("--queries", metavar="FILE", help="Many at once: query and perhaps user_id, Parquet or CSV."),
+        typer.Option(
+            "--queries", metavar="FILE", help="Many queries: a Parquet or CSV file with query and optionally user_id."
+        ),
     ] = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -214,6 +243,7 @@ def search(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find items by what a query says and what the user wants."""
-    asked = (query, user, queries)
-    execute((SEARCH,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, asked=asked)
+    """Rank items by a query and by the user's interest."""
+    execute(
+        (SEARCH,), config, overrides or (), force, Console(quiet, as_json), lock_timeout, search=(query, user, queries)
+    )

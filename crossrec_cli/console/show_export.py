@@ -1,4 +1,4 @@
-"""Where an export is, as people read it."""
+"""The result of ``crossrec export`` on the terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from crossrec_cli.console.terminal import Console
 from crossrec_cli.export.folder import CARD
 
 
-def exported(console: Console, folder: Path, made: Artifact) -> dict[str, Any]:
-    """Say where an export is and how it is served.
+def exported(console: Console, folder: Path, artifact: Artifact) -> dict[str, Any]:
+    """Print where an export is and how to use it.
 
     Returns:
         The same for ``--json``.
     """
-    size = sum(entry.bytes for entry in made.manifest.files.values())
-    console.say(f"done in {made.manifest.wall_seconds:.1f} s, {size / 1e6:,.1f} MB in {folder}")
-    console.remark(f"Served by: crossrec recommend --from {folder}")
-    console.remark(f"The model card: {folder / CARD}")
-    return {"folder": str(folder), "bytes": size} | made.manifest.summary
+    size = sum(entry.bytes for entry in artifact.manifest.files.values())
+    console.say(f"done in {artifact.manifest.wall_seconds:.1f} s, {size / 1e6:,.1f} MB in {folder}")
+    console.remark(f"To use it: crossrec recommend --from {folder}")
+    console.remark(f"Model card: {folder / CARD}")
+    return {"folder": str(folder), "bytes": size} | artifact.manifest.summary

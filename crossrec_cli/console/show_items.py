@@ -1,4 +1,4 @@
-"""What became of a file of new items, as people read it."""
+"""The result of ``crossrec items add`` on the terminal."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from crossrec_cli.console.terminal import Console
 
 
 def added(console: Console, artifact: Artifact) -> dict[str, Any]:
-    """Say what became of the rows of a file of new items.
+    """Print how many rows of a file of new items were added, changed or removed.
 
     Returns:
         The same for ``--json``.
     """
-    told = artifact.manifest.summary
-    parts = [(what, domain) for what in ("new", "existing") for domain in (c.SOURCE, c.TARGET)]
-    rows = [(f"{what}, in the {domain}", told[what][domain]) for what, domain in parts]
-    rows += [(f"  with another {name}", count) for name, count in told["changed"].items()]
-    rows += [("existing as another listing, which stays", told["linked"])]
-    rows += [(f"left out: {reason}", count) for reason, count in told["left_out"].items()]
+    summary = artifact.manifest.summary
+    parts = [(state, domain) for state in ("new", "existing") for domain in (c.SOURCE, c.TARGET)]
+    rows = [(f"{state}, in the {domain}", summary[state][domain]) for state, domain in parts]
+    rows += [(f"  with a changed {name}", count) for name, count in summary["changed"].items()]
+    rows += [("existing as another platform's item, not changed", summary["linked"])]
+    rows += [(f"removed: {reason}", count) for reason, count in summary["left_out"].items()]
     shown = [(label, f"{count:,}") for label, count in rows if count]
-    shown += [("added in all, with earlier ones", f"{told['added_in_all']:,}")]
+    shown += [("added in total, with earlier files", f"{summary['added_in_all']:,}")]
     console.table("Items of the file", ["", "items"], shown)
-    if count := told["new"][c.TARGET]:
+    if count := summary["new"][c.TARGET]:
         console.say(f"new in the lists of 'crossrec recommend' from now on: {count:,}")
-    if count := told["new"][c.SOURCE]:
-        console.say(f"new in the source, so that searches find them and no list holds them: {count:,}")
-    return {"path": str(artifact.path), "summary": told}
+    if count := summary["new"][c.SOURCE]:
+        console.say(f"new in the source, for searches but not for lists: {count:,}")
+    return {"path": str(artifact.path), "summary": summary}

@@ -1,4 +1,4 @@
-"""Lists as people and other programs read them."""
+"""Lists on the terminal, and as CSV and JSON for other programs."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from crossrec_cli.console.terminal import Console, Format, visible
 from crossrec_cli.ranking.list_text import csv_lines
 
 
-def of_run(console: Console, artifact: Artifact, form: Format) -> dict[str, Any]:
-    """Print the lists of one user of each kind; as CSV, all lists.
+def of_run(console: Console, artifact: Artifact, list_format: Format) -> dict[str, Any]:
+    """Print the list of one example user of each kind; as CSV, all lists.
 
     Returns:
         The lists printed, by user id.
     """
     path = artifact.file(RECOMMENDATIONS)
-    if form == Format.CSV:
+    if list_format == Format.CSV:
         with pq.ParquetFile(path) as file:
             as_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
         return {}
     table = parquet.read_table(path)
-    found = {}
+    lists = {}
     for kind, user in artifact.manifest.summary["examples"].items():
-        found[user] = table.filter(pc.equal(table[c.USER_ID], user))
-        _print_list(console, user, found[user], kind)
+        lists[user] = table.filter(pc.equal(table[c.USER_ID], user))
+        _print_list(console, user, lists[user], kind)
     console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
-    return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in found.items()}
+    return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in lists.items()}
 
 
 def listed(console: Console, parts: Iterable[pa.Table]) -> tuple[dict[str, Any], set[str]]:
-    """Print the lists, one after another.
+    """Print lists, one after another.
 
     Args:
-        console: where to.
-        parts: rows of ``schemas.RECOMMENDATIONS``, whole lists.
+        console: prints them.
+        parts: rows of ``schemas.RECOMMENDATIONS``; no list is split between two parts.
 
     Returns:
-        The lists by user id, empty but for ``--json``; and the ids of all users that have one.
+        The lists by user id, empty without ``--json``, and the ids of all users with a list.
     """
     document: dict[str, Any] = {}
     users: set[str] = set()
@@ -62,30 +62,30 @@ def listed(console: Console, parts: Iterable[pa.Table]) -> tuple[dict[str, Any],
 
 
 def why_not(console: Console, reason: Mapping[str, str]) -> None:
-    """Say in one line what keeps an item out of a user's list."""
+    """Print in one line why an item is not in a user's list."""
     user, item = visible(reason[c.USER_ID]), visible(reason[c.ITEM_ID])
-    console.result(Text(f"{item} for {user}: {visible(reason['reason'])}"), wanted=True)
+    console.result(Text(f"{item} for {user}: {visible(reason['reason'])}"), always=True)
 
 
 def as_csv(console: Console, parts: Iterable[pa.Table]) -> None:
-    """Print lists as CSV, under one header."""
+    """Print lists as CSV with one header."""
     for number, rows in enumerate(parts):
         console.text(csv_lines(rows, header=number == 0))
 
 
 def _print_list(console: Console, user: str, rows: pa.Table, kind: str | None = None) -> None:
-    """A user's list; ``kind`` says what sort of user this is an example of."""
+    """Print a user's list; ``kind`` is set for an example user, such as ``bought nothing yet``."""
     if kind:
-        console.remark(f"Somebody who {kind}:")
-    console.result(Text(f"User {visible(user)}:", style="bold"), wanted=kind is None)
+        console.remark(f"Example of a user who {kind}:")
+    console.result(Text(f"User {visible(user)}:", style="bold"), always=kind is None)
     priced = rows[c.PRICE].null_count < rows.num_rows
     width = max(map(cell_len, map(visible, rows[c.ITEM_ID].to_pylist())), default=0)
     for row in rows.to_pylist():
         price = f"{'' if row[c.PRICE] is None else f'{row[c.PRICE]:.2f}':>8}  " if priced else ""
         item = set_cell_size(visible(row[c.ITEM_ID]), width)
         line = f"{row[c.RANK]:>4}. {row[c.SCORE]:.4f}  {price}{item}  {visible(row[c.TEXT] or '')}".rstrip()
-        console.result(console.fit(Text(line)), wanted=kind is None)
+        console.result(console.fit(Text(line)), always=kind is None)
         if row.get(c.REASONS):
             reasons = Text(f"      {visible(row[c.BECAUSE])}", style="dim")
-            console.result(console.fit(reasons), wanted=kind is None)
-    console.result(Text(), wanted=kind is None)
+            console.result(console.fit(reasons), always=kind is None)
+    console.result(Text(), always=kind is None)

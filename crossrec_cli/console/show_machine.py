@@ -1,4 +1,4 @@
-"""What crossrec finds here, as people read it."""
+"""The result of ``crossrec doctor`` on the terminal."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ from crossrec_cli.runtime.machine import Device, Extra
 from crossrec_cli.text.installed import LanguageModel
 
 NAME_WIDTH = 30
-"""Longer names of devices are cut: the table fits a screen."""
+"""Characters of a device's name; longer names are cut to fit the screen."""
 
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What crossrec finds here."""
+    """What this machine has."""
 
     versions: Mapping[str, str | None]
     devices: Sequence[Device]
     problem: str | None
-    """Why nothing can be computed here."""
+    """Why no device can be used; None if one can."""
     memory: tuple[int | None, int | None]
-    """Bytes, all and free."""
+    """Bytes, total and free."""
     folder: Path
     disk: tuple[int, int]
-    """Bytes of the disk that the folder is on, all and free."""
+    """Bytes of the folder's disk, total and free."""
     hub_cache: Path
     models: Sequence[LanguageModel]
     extras: Sequence[Extra]
 
 
-def found(console: Console, here: MachineFacts) -> dict[str, Any]:
-    """Show everything.
+def machine(console: Console, facts: MachineFacts) -> dict[str, Any]:
+    """Print all facts.
 
     Returns:
         The same for ``--json``; sizes in bytes.
     """
-    rows = [[name, what or "not installed"] for name, what in here.versions.items()]
-    console.table("Versions", ["of", "version"], rows)
-    _devices(console, here)
-    (total, free), (disk, left) = here.memory, here.disk
-    room = [["memory", size(total), size(free)], ["disk of this directory", size(disk), size(left)]]
-    console.table("Room", ["where", "in all", "free"], room)
-    rows = [[model.name, model.where, size(model.bytes)] for model in here.models]
-    console.table("Language models that are here", ["name", "where", "size"], rows or [["none", "", ""]])
-    console.remark(f"The hub's cache: {here.hub_cache}")
-    console.result(Text(), wanted=True)
-    told = [[extra.name, "installed" if extra.installed else extra.install] for extra in here.extras]
-    console.table("Extras", ["name", "installed, or how to"], told)
+    rows = [[name, version or "not installed"] for name, version in facts.versions.items()]
+    console.table("Versions", ["software", "version"], rows)
+    _devices(console, facts)
+    (total, free), (disk_total, disk_free) = facts.memory, facts.disk
+    rows = [["memory", size(total), size(free)], ["disk of this directory", size(disk_total), size(disk_free)]]
+    console.table("Memory and disk", ["", "total", "free"], rows)
+    rows = [[model.name, model.where, size(model.bytes)] for model in facts.models]
+    console.table("Language models on this machine", ["name", "where", "size"], rows or [["none", "", ""]])
+    console.remark(f"Hub cache: {facts.hub_cache}")
+    console.result(Text(), always=True)
+    rows = [[extra.name, "installed" if extra.installed else extra.install] for extra in facts.extras]
+    console.table("Extras", ["name", "installed, or how to install it"], rows)
     return {
-        "versions": dict(here.versions),
-        "devices": [asdict(device) for device in here.devices],
-        "devices_problem": here.problem,
+        "versions": dict(facts.versions),
+        "devices": [asdict(device) for device in facts.devices],
+        "devices_problem": facts.problem,
         "memory": {"total_bytes": total, "free_bytes": free},
-        "disk": {"folder": str(here.folder), "total_bytes": disk, "free_bytes": left},
-        "models": {"hub_cache": str(here.hub_cache), "found": [asdict(model) for model in here.models]},
-        "extras": [asdict(extra) for extra in here.extras],
+        "disk": {"folder": str(facts.folder), "total_bytes": disk_total, "free_bytes": disk_free},
+        "models": {"hub_cache": str(facts.hub_cache), "found": [asdict(model) for model in facts.models]},
+        "extras": [asdict(extra) for extra in facts.extras],
     }
 
 
-def _devices(console: Console, here: MachineFacts) -> None:
-    """Show where models can be computed, or why nothing can."""
-    if here.problem:
-        console.result(Text(here.problem, "bold red"), wanted=True)
+def _devices(console: Console, facts: MachineFacts) -> None:
+    """Print the devices, or why none can be used."""
+    if facts.problem:
+        console.result(Text(facts.problem, "bold red"), always=True)
         return
     rows = [
         [
@@ -78,13 +78,13 @@ def _devices(console: Console, here: MachineFacts) -> None:
             "yes" if device.bf16 else "no",
             device.precision,
         ]
-        for device in here.devices
+        for device in facts.devices
     ]
-    console.table("Devices", ["device", "name", "size", "free", "bf16", "auto is"], rows)
+    console.table("Devices", ["device", "name", "size", "free", "bf16", "auto precision"], rows)
 
 
 def size(count: int | None) -> str:
-    """Bytes for people; empty if not known."""
+    """Bytes as MB or GB; empty if not known."""
     if count is None:
         return ""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -1,4 +1,4 @@
-"""The evaluation's page and its comparison with an earlier run, as people read them."""
+"""The evaluation's verdict, page and comparison with an earlier run on the terminal."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ if TYPE_CHECKING:  # SciPy and charts take a moment to import
 
 
 def page(console: Console, files: PageFiles) -> dict[str, Any]:
-    """Say what the page says first, and where it is.
+    """Print the verdict, and where the page is.
 
     Returns:
-        Where it is and its verdict, for ``--json``.
+        The path of the page and its verdict, for ``--json``.
     """
-    console.result(Text(files.verdict, style="bold"), wanted=False)
-    console.remark(f"The page: {files.page}")
+    console.result(Text(files.verdict, style="bold"), always=False)
+    console.remark(f"Page: {files.page}")
     if files.charts:
-        console.remark(f"Its charts: {files.charts}")
+        console.remark(f"Charts: {files.charts}")
     if files.markdown is not None:
-        console.result(Text(files.markdown), wanted=True)
-    told = {"report": str(files.page), "verdict": files.verdict}
-    return told | ({} if files.markdown is None else {"markdown": files.markdown})
+        console.result(Text(files.markdown), always=True)
+    document = {"report": str(files.page), "verdict": files.verdict}
+    return document | ({} if files.markdown is None else {"markdown": files.markdown})
 
 
-def against(console: Console, found: AgainstEarlier) -> dict[str, Any]:
-    """Say how an evaluation ranks beside an earlier one, unless it ranks worse, which is an error to tell.
+def against(console: Console, result: AgainstEarlier) -> dict[str, Any]:
+    """Print how an evaluation ranks compared with an earlier one, unless it is worse: the caller raises that error.
 
     Returns:
         The comparison, for ``--json``.
     """
-    change, pair = found.comparison.difference, found.comparison
-    if not found.same_test:
+    change, pair = result.comparison.difference, result.comparison
+    if not result.same_test:
         console.warn(
-            f"--against: {found.run_dir} was tested on other purchases; compared are {change.users:,} of "
-            f"{found.users:,} users, those whom both were tested on"
+            f"--against: {result.run_dir} was tested on other purchases; compared are the {change.users:,} of "
+            f"{result.users:,} users that both were tested on"
         )
     if pair.unpaired:
-        console.warn(f"{found.odd}; they are not compared")
+        console.warn(f"{result.odd}; they are not compared")
     if not pair.lost:
-        outcome = "the same evaluation" if found.same_evaluation else "no significant loss"
-        console.result(Text(f"{found.sentence}, {outcome}."), wanted=False)
+        outcome = "the same evaluation" if result.same_evaluation else "no significant loss"
+        console.result(Text(f"{result.sentence}, {outcome}."), always=False)
     return {
-        "run_dir": str(found.run_dir),
+        "run_dir": str(result.run_dir),
         "measure": pair.measure,
         "ours": pair.ours,
         "theirs": pair.theirs,
         "unpaired": pair.unpaired,
-        "same_test": found.same_test,
-        "same_evaluation": found.same_evaluation,
+        "same_test": result.same_test,
+        "same_evaluation": result.same_evaluation,
     } | asdict(change)

@@ -1,4 +1,4 @@
-"""Runs, as people read them."""
+"""The results of ``crossrec ls``, ``compare`` and ``clean`` on the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # SciPy takes a moment to import
 
 
 def listed(console: Console, folder: Path, runs: Sequence[Run]) -> dict[str, Any]:
-    """A table of the runs in a directory.
+    """Print a table of the runs in a directory.
 
     Returns:
         The same for ``--json``.
@@ -37,52 +37,52 @@ def listed(console: Console, folder: Path, runs: Sequence[Run]) -> dict[str, Any
         for run in runs
     ]
     if rows:
-        console.table("", ["run", "newest stage", "up to", "NDCG@10", "HR@10", "size"], rows, wanted=True)
+        console.table("", ["run", "newest stage", "last stage", "NDCG@10", "HR@10", "size"], rows, always=True)
     else:
-        console.result(Text(f"no run in {folder}"), wanted=True)
+        console.result(Text(f"no run in {folder}"), always=True)
     return {"runs": [_facts(run) for run in runs]}
 
 
-def compare(console: Console, found: RunComparison) -> dict[str, Any]:
-    """How runs rank beside the first of them, and what in their configs differs; those of one config are one.
+def compare(console: Console, comparison: RunComparison) -> dict[str, Any]:
+    """Print how runs rank compared with the first, and how their configs differ; runs of one config are grouped.
 
     Returns:
         The same for ``--json``.
     """
-    runs, tried, beside = found.runs, found.tried, found.beside_first
+    runs, configs, differences = comparison.runs, comparison.tried, comparison.beside_first
     root = Path(os.path.commonpath([run.path.resolve().parent for run in runs]))
-    heads = [_several(_name(each.runs[0], root), len(each.runs)) for each in tried]
+    heads = [_several(_name(each.runs[0], root), len(each.runs)) for each in configs]
     names = list(dict.fromkeys(name for run in runs for name in run.figures if name.startswith(("ndcg", "hr"))))
-    rows = [[name, *(_mean(each, name) for each in tried)] for name in names]
-    console.table("Test", ["", *heads], rows, wanted=True)
-    for head, pair in zip(heads[1:], beside, strict=True):
+    rows = [[name, *(_mean(each, name) for each in configs)] for name in names]
+    console.table("Test", ["", *heads], rows, always=True)
+    for head, pair in zip(heads[1:], differences, strict=True):
         change = pair and pair.difference
-        told = (
-            f"{head}: {pair.measure} {change.mean:+.4f} ({change.low:+.4f} to {change.high:+.4f}) beside {heads[0]}, "
-            f"over {change.users:,} users"
+        line = (
+            f"{head}: {pair.measure} {change.mean:+.4f} ({change.low:+.4f} to {change.high:+.4f}) compared with "
+            f"{heads[0]}, over {change.users:,} users"
             if pair and change
             else f"{head}: no test user in common with {heads[0]}"
         )
-        console.result(Text(told), wanted=True)
-    others, differing = found.gains, found.differing
-    if beside and (any(others) or differing):
-        console.result(Text(), wanted=True)
-    for head, each, gains in zip(heads, tried, others, strict=True):
-        lines = [
+        console.result(Text(line), always=True)
+    gains, differing = comparison.gains, comparison.differing
+    if differences and (any(gains) or differing):
+        console.result(Text(), always=True)
+    for head, each, of_config in zip(heads, configs, gains, strict=True):
+        gain_rows = [
             [model, f"{change.mean:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}", f"{p:.2g}"]
-            for model, change, p in gains
+            for model, change, p in of_config
         ]
-        if lines:
-            console.table(f"Gain of {head} in {each.measure}", ["over", "gain", "95 %", "p"], lines, wanted=True)
+        if gain_rows:
+            console.table(f"Gain of {head} in {each.measure}", ["over", "gain", "95 %", "p"], gain_rows, always=True)
     if differing:
-        told_rows = [[key, *map(str, values)] for key, values in differing.items()]
-        console.table("Config", ["", *heads], told_rows, wanted=True)
+        config_rows = [[key, *map(str, values)] for key, values in differing.items()]
+        console.table("Config", ["", *heads], config_rows, always=True)
     return {
         "runs": [_facts(run) for run in runs],
-        "tried": [_of_seeds(each, gains) for each, gains in zip(tried, others, strict=True)],
+        "tried": [_of_seeds(each, of_config) for each, of_config in zip(configs, gains, strict=True)],
         "beside_first": [
             pair and {"measure": pair.measure, "ours": pair.ours, "first": pair.theirs} | asdict(pair.difference)
-            for pair in beside
+            for pair in differences
         ],
         "config": differing,
     }
@@ -111,34 +111,34 @@ def _of_seeds(each: Repeated, gains: list[tuple[str, Difference, float]]) -> dic
 
 
 def cleaned(console: Console, folder: Path, removals: Iterable[Removal], dry_run: bool) -> dict[str, Any]:
-    """Say which runs go, one after another.
+    """Print which runs are removed, one after another.
 
     Returns:
         The same for ``--json``.
     """
-    gone, bytes_freed = [], 0
-    for run, busy, whole in removals:
+    removed, bytes_freed = [], 0
+    for run, busy, complete in removals:
         name = _name(run, folder)
         if busy:
-            console.warn(f"{name}: another crossrec works there; it stays")
+            console.warn(f"{name}: another crossrec works there; not removed")
             continue
-        if not whole:
-            console.warn(f"{run.path}: holds something that is not crossrec's; that stays")
-        console.result(Text(f"{name}: {'would go' if dry_run else 'gone'}, {size(run.bytes)}"), wanted=True)
-        gone.append(str(run.path))
+        if not complete:
+            console.warn(f"{run.path}: has files that are not crossrec's; they stay")
+        console.result(Text(f"{name}: {'would be removed' if dry_run else 'removed'}, {size(run.bytes)}"), always=True)
+        removed.append(str(run.path))
         bytes_freed += run.bytes
     would = "would be " if dry_run else ""
-    console.result(Text(f"{size(bytes_freed)} {would}freed, {len(gone)} runs"), wanted=True)
-    return {"removed": gone, "bytes": bytes_freed, "dry_run": dry_run}
+    console.result(Text(f"{size(bytes_freed)} {would}freed, {len(removed)} runs"), always=True)
+    return {"removed": removed, "bytes": bytes_freed, "dry_run": dry_run}
 
 
 def _name(run: Run, folder: Path) -> str:
-    """Its path as seen from a directory."""
+    """Its path relative to a directory."""
     try:
-        told = str(run.path.resolve().relative_to(folder.resolve()))
+        name = str(run.path.resolve().relative_to(folder.resolve()))
     except ValueError:
-        told = str(run.path)
-    return run.path.resolve().name if told == "." else told
+        name = str(run.path)
+    return run.path.resolve().name if name == "." else name
 
 
 def _facts(run: Run) -> dict[str, Any]:

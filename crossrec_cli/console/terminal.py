@@ -1,4 +1,4 @@
-"""What people and programs see: results on stdout, everything else on stderr and in the run's log file."""
+"""Results on stdout; messages and progress on stderr and in the run's log file."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from crossrec_cli.runtime.json_text import json_text
 from crossrec_cli.runtime.progress import Advance
 
 LOG_FILE = "run.log"
-BAR_FROM = 100
-"""Columns from which on a terminal has room for a whole bar beside the figures."""
+FULL_BAR_WIDTH = 100
+"""Terminal width, in columns, from which the progress bar has its full size."""
 EVENTS_FILE = "events.jsonl"
-ANY_WIDTH = 100_000
-"""Wider than any line of a table: where there is no terminal, nothing is wrapped or cut."""
+UNLIMITED_WIDTH = 100_000
+"""Wider than any line of a table: without a terminal, nothing is wrapped or cut."""
 PLAIN_SECONDS = 5.0
-"""Where there is no terminal, a line of progress at most this often: a night of cron stays readable."""
+"""Without a terminal, seconds between two lines of progress, so that a log of cron stays readable."""
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def visible(text: str) -> str:
-    """Text from data or config with control characters written out: they must not steer a terminal or break a line."""
+    """Text from data or config with control characters escaped: they must not control a terminal or break a line."""
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
@@ -58,7 +58,7 @@ class Format(StrEnum):
 
 
 class Console:
-    """Implements ``Reporter``, and shows results."""
+    """Implements ``Reporter``, and prints results."""
 
     def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet = quiet
@@ -74,7 +74,7 @@ class Console:
         self.logger.handlers = [logging.NullHandler()]
 
     def open_log(self, run_dir: Path) -> None:
-        """From now on, write a log file in the run directory."""
+        """Start to write the log file and the events file in the run directory."""
         self.log_file = str(run_dir / LOG_FILE)
         handler = logging.FileHandler(run_dir / LOG_FILE, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -86,46 +86,46 @@ class Console:
         self.events = (run_dir / EVENTS_FILE).open("a", encoding="utf-8", buffering=1)  # a line at a time
 
     def event(self, name: str, **facts: str | int | float | None) -> None:
-        """To the file of events alone."""
+        """Write to the events file only."""
         if self.events:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             self.events.write(json_text({"time": now, "stage": self.stage, "event": name} | facts) + "\n")
 
     def begin(self, stage: str) -> None:
-        """A stage begins; later lines bear its name."""
+        """A stage begins; later messages start with its name."""
         self.stage = stage
 
     def log(self, message: str) -> None:
-        """To the log file and the file of events alone."""
+        """Write to the log file and the events file only."""
         self._write(logging.INFO, message)
 
     def _write(self, level: int, message: str) -> str:
-        """Into both files; back comes what may be shown."""
+        """Write to both files; returns the message without passwords and control characters."""
         shown = visible(mask(message))
         self.logger.log(level, "%s: %s", self.stage, shown)
         self.event("message", level=logging.getLevelName(level).lower(), message=shown)
         return shown
 
     def say(self, message: str) -> None:
-        """A line on stderr, unless quiet."""
+        """A line on stderr, not with ``--quiet``."""
         shown = self._write(logging.INFO, message)
         if not self.quiet:
             self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), shown))
 
     def warn(self, message: str) -> None:
-        """A line on stderr, quiet or not."""
+        """A line on stderr, also with ``--quiet``."""
         shown = self._write(logging.WARNING, message)
         self.err.print(Text.assemble((f"{self.stage}: ", "bold cyan"), ("warning: ", "yellow"), shown))
 
     def error(self, problems: Sequence[str]) -> None:
-        """What ended the command, a line each, on stderr."""
+        """The problems that ended the command, one line each, on stderr."""
         for problem in problems:
             shown = self._write(logging.ERROR, problem)
             self.err.print(Text.assemble(("error: ", "bold red"), shown))
 
     @contextmanager
     def progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        """A bar with rate and time left on a terminal; else a plain line every few seconds."""
+        """On a terminal a bar with rate and time left; elsewhere a plain line every few seconds."""
         if self.quiet:
             yield _ignore
         elif self.err.is_terminal:
@@ -144,7 +144,7 @@ class Console:
     def _bar(self, unit: str) -> Progress:
         columns = (
             TextColumn("[bold cyan]{task.description}", table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=20 if self.err.width >= BAR_FROM else 5),
+            BarColumn(bar_width=20 if self.err.width >= FULL_BAR_WIDTH else 5),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             _RateColumn(unit),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
@@ -152,9 +152,9 @@ class Console:
         )
         return Progress(*columns, console=self.err, transient=True, expand=True)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wanted: bool = False) -> None:
-        """A table on stdout; the first column is text, the others are figures. Quiet leaves it out unless asked for."""
-        if self.as_json or (self.quiet and not wanted):
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], always: bool = False) -> None:
+        """A table on stdout: the first column is text, the others are figures. ``always``: also with ``--quiet``."""
+        if self.as_json or (self.quiet and not always):
             return
         if title:
             self.out.print(Text(title, style="bold"), soft_wrap=True)
@@ -162,57 +162,57 @@ class Console:
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 else "right", style="" if index else "cyan")
         for row in rows:
-            table.add_row(*map(Text, row))  # what stands in brackets in a shop's texts is no markup
+            table.add_row(*map(Text, row))  # brackets in a shop's texts are no markup
         self.out.print(table)
         self.out.print(Text())
 
-    def result(self, line: Text, wanted: bool) -> None:
-        """A line of a result on stdout. Quiet leaves it out unless it was asked for."""
-        if not self.as_json and (wanted or not self.quiet):
+    def result(self, line: Text, always: bool) -> None:
+        """A line of a result on stdout. ``always``: also with ``--quiet``."""
+        if not self.as_json and (always or not self.quiet):
             self.out.print(line, soft_wrap=True)
 
     def fit(self, line: Text) -> Text:
-        """What a terminal holds of a line, with … for the rest; a pipe or a file holds all of it."""
+        """A line cut to the terminal's width, with … at its end; unchanged in a pipe or a file."""
         if self.out.is_terminal:
             line.truncate(self.out.width, overflow="ellipsis")
         return line
 
     def remark(self, line: str) -> None:
-        """A line between results on stdout, unless quiet."""
-        self.result(Text(line, style="dim"), wanted=False)
+        """A line between results on stdout, not with ``--quiet``."""
+        self.result(Text(line, style="dim"), always=False)
 
     def text(self, text: str) -> None:
-        """Lines for another program on stdout, as they are."""
+        """Lines for another program on stdout, unchanged."""
         try:
             self.out.file.write(text)
         except BrokenPipeError:
             self.out.on_broken_pipe()
 
     def document(self, document: dict[str, Any]) -> None:
-        """With ``--json``: the one document on stdout."""
+        """With ``--json``: the document on stdout."""
         if self.as_json:
             self.out.print(Text(json_text(document, indent=2)), soft_wrap=True)
 
 
 class _Out(RichConsole):
-    """stdout, as wide as the terminal or ``COLUMNS``, and of any width elsewhere.
+    """stdout, as wide as the terminal or ``COLUMNS``, and without a limit elsewhere.
 
-    When the reader closes it, as in ``crossrec run … | head -1``, the work goes on all the same.
+    If the reader closes it, as in ``crossrec run … | head -1``, the command still finishes its work.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if not self.is_terminal:
-            self.width = ANY_WIDTH
+            self.width = UNLIMITED_WIDTH
 
     def on_broken_pipe(self) -> None:
-        """Rich would end the process here."""
+        """Discard further output; Rich would end the process here."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _RateColumn(ProgressColumn):
-    """Units a second."""
+    """Units per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__(Column(no_wrap=True))
@@ -232,7 +232,7 @@ class _PlainProgress:
         self.done, self.detail = 0, ""
 
     def __call__(self, done: int, detail: str = "") -> None:
-        """Count, and show a line if the last one is old enough."""
+        """Count, and print a line if the last one is old enough."""
         self.done += done
         self.detail = detail or self.detail
         now = time.monotonic()
@@ -240,8 +240,8 @@ class _PlainProgress:
             return
         self.shown = now
         rate = self.done / (now - self.started)
-        left = (self.total - self.done) / rate
-        text = f"{self.name}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f} {self.unit}/s, {left:.0f} s left"
+        seconds = (self.total - self.done) / rate
+        text = f"{self.name}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f} {self.unit}/s, {seconds:.0f} s left"
         self.console.say(f"{text}, {self.detail}" if self.detail else text)
 
 

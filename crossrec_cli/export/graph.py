@@ -1,8 +1,8 @@
-"""The fused score as one ONNX graph that holds every item's vectors: it scores without crossrec, and without torch.
+"""The fused score as one ONNX graph with every item's vectors. It needs neither crossrec nor torch to score.
 
-The graph gives what ``models.fused.FusedAmong`` gives, as probabilities, from histories as rectangles.
+The graph computes the scores of ``models.fused.FusedAmong`` as probabilities, from padded histories.
 
-Shapes: B users, n places of a history, I items, C candidates, F features and d dimensions of a scorer.
+Shapes: B users, n positions of a history, I items, C candidates, F features and d dimensions of a scorer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  the field's usual name
+import torch.nn.functional as F  # noqa: N812  torch's usual name
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
@@ -29,15 +29,15 @@ from crossrec_cli.models.popularity import ItemFact, TagSales
 
 OPSET = 20
 IN_ONE_FILE = 2**30
-"""Bytes of weights; an ONNX file ends at 2 GiB, so more go into a file beside it."""
+"""Bytes of weights in the ONNX file, whose limit is 2 GiB; larger weights go into a second file."""
 
 
 def write_graph(path: Path, fused: Fused, tags: int) -> None:
-    """Write ``FusedGraph`` of a model on the CPU whose users may bear ``tags`` different tags."""
-    users, places, candidates = (torch.export.Dim(name) for name in ("users", "places", "candidates"))
+    """Write ``FusedGraph`` of a model on the CPU; ``tags`` is the number of different tags."""
+    users, positions, candidates = (torch.export.Dim(name) for name in ("users", "positions", "candidates"))
     inputs = {
-        "items": (torch.zeros(2, 3, dtype=torch.int64), {0: users, 1: places}),
-        "weights": (torch.ones(2, 3), {0: users, 1: places}),
+        "items": (torch.zeros(2, 3, dtype=torch.int64), {0: users, 1: positions}),
+        "weights": (torch.ones(2, 3), {0: users, 1: positions}),
         "tags": (torch.zeros(2, tags), {0: users}),
         "candidates": (torch.zeros(4, dtype=torch.int64), {0: candidates}),
     }
@@ -59,18 +59,18 @@ def write_graph(path: Path, fused: Fused, tags: int) -> None:
 
 
 class History(NamedTuple):
-    """What is known of some users."""
+    """Some users' histories and tags."""
 
     items: Tensor
-    """Item indices, oldest first, 0 where filled up; int64 (B, n)."""
+    """Item indices, oldest first, 0 where padded; int64 (B, n)."""
     filled: Tensor
-    """Whether an interaction stands there, bool (B, n)."""
+    """Whether the position has an interaction, bool (B, n)."""
     weights: Tensor
-    """How much it counts, (B, n)."""
+    """How much each interaction counts, (B, n)."""
     in_target: Tensor
-    """1.0 for items of the target, else and where filled up 0.0; (B, n)."""
+    """1.0 for items of the target, 0.0 for others and where padded; (B, n)."""
     tags: Tensor
-    """1.0 for each tag that a user bears, else 0.0; (B, tags)."""
+    """1.0 for each of a user's tags, else 0.0; (B, tags)."""
 
 
 class FusedGraph(nn.Module):
@@ -94,25 +94,25 @@ class FusedGraph(nn.Module):
         """Probabilities, float32 (B, C).
 
         Args:
-            items: item indices of each history, oldest first, filled up on the right with -1; int64 (B, n).
-            weights: how much each counts, (B, n); nothing is read where filled up.
-            tags: 1.0 for each tag that a user bears, else 0.0; (B, tags).
+            items: item indices of each history, oldest first, padded on the right with -1; int64 (B, n).
+            weights: how much each counts, (B, n); not read where padded.
+            tags: 1.0 for each of a user's tags, else 0.0; (B, tags).
             candidates: item indices, int64 (C,).
         """
-        items, weights = F.pad(items, (0, 1), value=-1), F.pad(weights, (0, 1))  # of an empty history a place is left
-        filled, known = items >= 0, items.clamp(min=0)
-        in_target = filled * F.embedding(known, self.is_target.unsqueeze(1)).squeeze(2)
-        history = History(known, filled, weights, in_target, tags)
+        items, weights = F.pad(items, (0, 1), value=-1), F.pad(weights, (0, 1))  # an empty history has one
+        filled, indices = items >= 0, items.clamp(min=0)
+        in_target = filled * F.embedding(indices, self.is_target.unsqueeze(1)).squeeze(2)
+        history = History(indices, filled, weights, in_target, tags)
         group = (in_target.sum(dim=1, keepdim=True) >= self.groups).sum(dim=1) - 1
         weighted = torch.split(self.feature_weights[group], self.sizes, dim=1)
         logits = self.shift[group].unsqueeze(1)
-        for scorer, some in zip(self.scorers, weighted, strict=True):
-            logits = logits + scorer(history, some, candidates)
+        for scorer, feature_weights in zip(self.scorers, weighted, strict=True):
+            logits = logits + scorer(history, feature_weights, candidates)
         return torch.sigmoid(logits)
 
 
 class ScorerGraph(nn.Module):
-    """What one scorer adds to the logits."""
+    """One scorer's part of the logits."""
 
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
@@ -121,12 +121,12 @@ class ScorerGraph(nn.Module):
         self.users = _users(scorer)
 
     def forward(self, history: History, weights: Tensor, candidates: Tensor) -> Tensor:
-        """(B, C), with the features' weights for each user, (B, F)."""
+        """Logits (B, C), from the features' weights for each user, (B, F)."""
         return self.items.products(self.users(history, self.items, weights), candidates)
 
 
 class Dense(nn.Module):
-    """A scorer's item vectors, all of which are numbers."""
+    """A scorer's item vectors as a dense matrix."""
 
     vectors: Tensor
 
@@ -135,19 +135,19 @@ class Dense(nn.Module):
         self.register_buffer("vectors", torch.from_numpy(np.ascontiguousarray(vectors)))
 
     def sums(self, items: Tensor, counts: Tensor) -> Tensor:
-        """Of items (B, n) the vectors' sums, each vector times its count (B, F, n); (B, F, d)."""
+        """Sums (B, F, d) of the vectors of items (B, n), each vector times its count (B, F, n)."""
         return counts @ F.embedding(items, self.vectors)
 
     def products(self, users: Tensor, candidates: Tensor) -> Tensor:
-        """Of users (B, d) and candidates (C,), (B, C)."""
+        """Products (B, C) of users' vectors (B, d) with the vectors of candidates (C,)."""
         return users @ F.embedding(candidates, self.vectors).T
 
 
 class Sparse(nn.Module):
-    """A scorer's item vectors, most of which is 0: the N numbers that are not, one after the other.
+    """A scorer's item vectors as a sparse matrix: its N values other than 0, with their rows and columns.
 
-    All of them are read for each user, however few items are asked for. Rows filled up to the longest would take
-    far more room than the numbers, as a bestseller has a dimension for each of its buyers.
+    All values are read for each user, however few candidates there are. Rows padded to the longest would need far more
+    memory, as a bestseller has a value for each of its buyers.
     """
 
     rows: Tensor
@@ -156,45 +156,45 @@ class Sparse(nn.Module):
 
     def __init__(self, vectors: csr_array) -> None:
         super().__init__()
-        if not vectors.nnz:  # where the texts have no word in common, for one; nothing at all has no place in a graph
+        if not vectors.nnz:  # for example, no word in common; a graph cannot have an empty tensor
             vectors = csr_array(([0.0], ([0], [0])), shape=(vectors.shape[0], 1))
         self.shape, cells = vectors.shape, vectors.tocoo()
-        rows, columns = (torch.from_numpy(found.astype(np.int32)) for found in cells.coords)
+        rows, columns = (torch.from_numpy(axis.astype(np.int32)) for axis in cells.coords)
         self.register_buffer("rows", rows)
         self.register_buffer("columns", columns)
         self.register_buffer("values", torch.from_numpy(cells.data.astype(np.float32)))
 
     def sums(self, items: Tensor, counts: Tensor) -> Tensor:
         """See ``Dense``."""
-        users, features, places = counts.shape
-        index = items.unsqueeze(1).expand(users, features, places).reshape(users * features, places)
-        of_items = _added_up(counts.reshape(users * features, places), index, self.shape[0])
-        found = _added_up(of_items.index_select(1, self.rows) * self.values, self.columns.long(), self.shape[1])
-        return found.reshape(users, features, self.shape[1])
+        users, features, positions = counts.shape
+        index = items.unsqueeze(1).expand(users, features, positions).reshape(users * features, positions)
+        of_items = _sum_by_index(counts.reshape(users * features, positions), index, self.shape[0])
+        sums = _sum_by_index(of_items.index_select(1, self.rows) * self.values, self.columns.long(), self.shape[1])
+        return sums.reshape(users, features, self.shape[1])
 
     def products(self, users: Tensor, candidates: Tensor) -> Tensor:
         """See ``Dense``."""
         cells = users.index_select(1, self.columns) * self.values
-        return _added_up(cells, self.rows.long(), self.shape[0]).index_select(1, candidates)
+        return _sum_by_index(cells, self.rows.long(), self.shape[0]).index_select(1, candidates)
 
 
-def _added_up(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """(B, size): the sums of the values (B, N) that have the same index, int64 (N,) or (B, N)."""
-    lists = values.shape[0]
-    return torch.zeros(lists, size).scatter_add(1, index.expand(lists, -1), values)
+def _sum_by_index(values: Tensor, index: Tensor, size: int) -> Tensor:
+    """Sums (B, size) of the values (B, N) with the same index; the indices are int64 (N,) or (B, N)."""
+    batch = values.shape[0]
+    return torch.zeros(batch, size).scatter_add(1, index.expand(batch, -1), values)
 
 
 def _users(scorer: Scorer) -> nn.Module:
-    """What gives users' vectors for a scorer, (B, d), from histories, its items and its features' weights (B, F)."""
+    """The module that computes users' vectors (B, d) from histories, item vectors and feature weights (B, F)."""
     first = scorer.features[0]
     if isinstance(first, NeuralFeature):
         return NeuralUsers(first.encoder)
-    sums = [feature for feature in scorer.features if isinstance(feature, HistoryFeature)]
-    return HistoryUsers(sums) if sums else PopularityUsers(scorer)
+    histories = [feature for feature in scorer.features if isinstance(feature, HistoryFeature)]
+    return HistoryUsers(histories) if histories else PopularityUsers(scorer)
 
 
 class HistoryUsers(nn.Module):
-    """``models.base.HistoryFeature``, all of a scorer at once."""
+    """Users' vectors from all of a scorer's ``models.base.HistoryFeature`` at once."""
 
     decay: Tensor
     of_source: Tensor
@@ -203,24 +203,24 @@ class HistoryUsers(nn.Module):
 
     def __init__(self, features: Sequence[HistoryFeature]) -> None:
         super().__init__()
-        self.register_buffer("decay", torch.tensor([[one.decay] for one in features]))
-        self.register_buffer("of_source", torch.tensor([[float(one.part == "all")] for one in features]))
-        self.register_buffer("source_weight", torch.tensor([[one.source_weight] for one in features]))
+        self.register_buffer("decay", torch.tensor([[feature.decay] for feature in features]))
+        self.register_buffer("of_source", torch.tensor([[float(feature.part == "all")] for feature in features]))
+        self.register_buffer("source_weight", torch.tensor([[feature.source_weight] for feature in features]))
         ones = np.ones(len(features[0].is_target), np.float32)
-        factors = [ones if one.query_factors is None else one.query_factors for one in features]
-        self.asks = any(one.query_factors is not None for one in features)
-        self.register_buffer("query_factors", torch.from_numpy(np.stack(factors, axis=1)) if self.asks else None)
+        factors = [ones if feature.query_factors is None else feature.query_factors for feature in features]
+        self.has_factors = any(feature.query_factors is not None for feature in features)
+        self.register_buffer("query_factors", torch.from_numpy(np.stack(factors, axis=1)) if self.has_factors else None)
 
     def forward(self, history: History, items: Dense | Sparse, weights: Tensor) -> Tensor:
-        """(B, d)."""
+        """Users' vectors, (B, d)."""
         counts = self._counts(history)
-        if self.asks:
+        if self.has_factors:
             counts = counts * F.embedding(history.items, self.query_factors).mT
         users = F.normalize(items.sums(history.items, counts), dim=2)
         return (weights.unsqueeze(1) @ users).squeeze(1)
 
     def _counts(self, history: History) -> Tensor:
-        """How much each interaction counts, (B, F, n)."""
+        """How much each interaction counts for each feature, (B, F, n)."""
         in_target = history.in_target.unsqueeze(1) > 0
         counted = history.filled.unsqueeze(1) & (in_target | (self.of_source > 0))
         until = counted.float().cumsum(dim=2)
@@ -230,7 +230,7 @@ class HistoryUsers(nn.Module):
 
 
 class PopularityUsers(nn.Module):
-    """``models.popularity``: the weights of what is a fact of an item, and the mean of a user's tags."""
+    """Users' vectors of ``models.popularity``: the weights of the item facts, and the mean of a user's tags."""
 
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class PopularityUsers(nn.Module):
         self.tags = sum(feature.tags for feature in scorer.features if isinstance(feature, TagSales))
 
     def forward(self, history: History, items: Dense, weights: Tensor) -> Tensor:
-        """(B, d)."""
+        """Users' vectors, (B, d)."""
         if not self.tags:
             return weights
         tags = history.tags[:, : self.tags]
@@ -248,14 +248,14 @@ class PopularityUsers(nn.Module):
 
 
 class NeuralUsers(nn.Module):
-    """``UserEncoder.user_vectors`` without lists of different lengths, and 1 for the items' bias."""
+    """``UserEncoder.user_vectors`` on padded histories, with a 1 for the items' bias."""
 
     def __init__(self, encoder: UserEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, history: History, items: Dense, weights: Tensor) -> Tensor:
-        """(B, d)."""
+        """Users' vectors, (B, d)."""
         encoder = self.encoder
         vectors = F.embedding(history.items, items.vectors)[:, :, :-1]
         prefix = encoder.default_user + history.tags @ encoder.tags.weight
@@ -266,22 +266,22 @@ class NeuralUsers(nn.Module):
         if encoder.sequence is not None:
             filled = history.filled.sum(dim=1, keepdim=True)
             read = filled.clamp(max=encoder.max_sequence)
-            latest = torch.arange(encoder.max_sequence) + filled - read  # places behind the filled ones tell nothing:
-            places = torch.minimum(latest, filled - 1).clamp(min=0)  # no state knows what stands after its own
-            states = encoder.sequence(prefix, _at(vectors, places), history.in_target.gather(1, places))
+            latest = torch.arange(encoder.max_sequence) + filled - read  # padding after the last item does no harm:
+            positions = torch.minimum(latest, filled - 1).clamp(min=0)  # no state depends on later positions
+            states = encoder.sequence(prefix, _at(vectors, positions), history.in_target.gather(1, positions))
             parts.append(_at(states, read).squeeze(1))
         users = torch.stack(parts).sum(dim=0)
         return weights * torch.cat([users, torch.ones_like(weights)], dim=1)
 
 
-def _at(rows: Tensor, places: Tensor) -> Tensor:
-    """Of (B, n, d) the rows at some places, int64 (B, m): (B, m, d)."""
-    return rows.gather(1, places.unsqueeze(2).expand(-1, -1, rows.shape[2]))
+def _at(rows: Tensor, positions: Tensor) -> Tensor:
+    """The rows (B, m, d) of ``rows`` (B, n, d) at ``positions``, int64 (B, m)."""
+    return rows.gather(1, positions.unsqueeze(2).expand(-1, -1, rows.shape[2]))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Torch's exporter tells much that is of no use here."""
+    """Silence torch's exporter, whose messages are of no use here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

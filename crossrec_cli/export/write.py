@@ -1,4 +1,4 @@
-"""A run's model in a folder of its own, for another machine: written whole or not at all."""
+"""Writes a run's model into a folder for another machine, completely or not at all."""
 
 from __future__ import annotations
 
@@ -45,38 +45,38 @@ from crossrec_cli.pipeline.table import BY_NAME, stage_of
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Reporter
 
-OF_SERVING = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
+SERVING_FILES = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
 """What ``crossrec recommend --from`` adds to an export."""
 
 
 def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
-    """Copy what recommend reads, and write the scorers as ONNX and a model card beside it.
+    """Copy the files that recommend reads, and write the scorers as ONNX and a model card next to them.
 
     Args:
-        config: the run's; the caller holds its directory's lock.
+        config: the run's; the caller must hold its directory's lock.
         folder: where to; an earlier export there is replaced.
-        report: told what happens.
+        report: gets messages.
 
     Raises:
-        ArtifactError: if what is to be exported is missing, damaged or out of date.
-        ConfigError: if the folder holds anything else.
-        UnavailableError: if there is no ONNX.
+        ArtifactError: if an artifact to export is missing, damaged or out of date.
+        ConfigError: if the folder holds anything but an export.
+        UnavailableError: if the package for ONNX is missing.
     """
     if not find_spec("onnxscript"):
         raise UnavailableError("export: needs the package onnxscript; pip install 'crossrec[onnx]'")
     work = Work()
     folder = folder.resolve()
     with _replacing(folder) as draft:
-        made = read_by(config, RECOMMEND, report)
-        inputs = {file: artifact.file(file) for file, artifact in BY_NAME[RECOMMEND].inputs(made).items()}
-        summary = _fill(draft, masked(config), made, inputs, report)
-        files = {name: entry for name, entry in describe_files(draft).items() if name != CARD}  # people may mend it
+        artifacts = read_by(config, RECOMMEND, report)
+        inputs = {file: artifact.file(file) for file, artifact in BY_NAME[RECOMMEND].inputs(artifacts).items()}
+        summary = _fill(draft, masked(config), artifacts, inputs, report)
+        files = {name: entry for name, entry in describe_files(draft).items() if name != CARD}  # users may edit it
         manifest = work.manifest(
             EXPORT,
             VERSION,
             files[CONFIG_FILE].sha256,
-            made[FINETUNE].manifest.config,
-            {file: made[stage_of(file)].sha256(file) for file in inputs},
+            artifacts[FINETUNE].manifest.config,
+            {file: artifacts[stage_of(file)].sha256(file) for file in inputs},
             files,
             summary,
             config.seed,
@@ -86,9 +86,9 @@ def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
 
 
 def _fill(
-    draft: Path, config: Config, made: Mapping[str, Artifact], inputs: Mapping[str, Path], report: Reporter
+    draft: Path, config: Config, artifacts: Mapping[str, Artifact], inputs: Mapping[str, Path], report: Reporter
 ) -> Summary:
-    """Write all but the manifest."""
+    """Write all files but the manifest."""
     for path in inputs.values():
         shutil.copyfile(path, draft / path.name)
     (draft / CONFIG_FILE).write_text(dump_config(config), encoding="utf-8")
@@ -100,22 +100,22 @@ def _fill(
     dataset = load_dataset(inputs)
     facts = read_facts(Store(config.run_path), config.report)
     if facts is None:
-        report.warn("the model card has no test figures; 'crossrec evaluate' before the export gives it some")
-    text = card(config, inputs, dataset, [artifact.manifest for artifact in made.values()], facts)
+        report.warn("the model card has no test figures; run 'crossrec evaluate' and export again to have them")
+    text = card(config, inputs, dataset, [artifact.manifest for artifact in artifacts.values()], facts)
     (draft / CARD).write_text(text, encoding="utf-8")
     sync(draft / CARD)
     return {"items": dataset.items.num_rows, "users": dataset.users.num_rows, "evaluated": facts is not None}
 
 
 def _copied(draft: Path, config: Config) -> list[str]:
-    """Copy the files that ``recommend`` names, and name the copies as overrides of the config.
+    """Copy the files that ``recommend`` names; returns overrides of the config that name the copies.
 
     Raises:
         InputError: if one cannot be read.
     """
     overrides = []
     for field, path in named_files(config).items():
-        name = f"{field.rpartition('.')[2]}-{Path(path).name}"  # two may have one name
+        name = f"{field.rpartition('.')[2]}-{Path(path).name}"  # two files may have the same name
         try:
             shutil.copyfile(path, draft / name)
         except OSError as error:
@@ -126,45 +126,45 @@ def _copied(draft: Path, config: Config) -> list[str]:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A hidden directory beside a folder, which takes its place if nothing goes wrong.
+    """A hidden directory next to a folder, which replaces the folder if nothing goes wrong.
 
-    Two renames replace an earlier export. What dies between them leaves it whole under a hidden name, from where the
-    next export puts it back.
+    Two renames replace an earlier export. A process that is killed between them leaves it complete under a hidden name,
+    and the next export puts it back.
     """
-    _refuse_what_is_no_export(folder)
-    draft, before = (folder.with_name(f".{folder.name}.{what}") for what in ("draft", "before"))
+    _check_replaceable(folder)
+    draft, before = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("draft", "before"))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _put_back(before, folder)
+    _restore(before, folder)
     shutil.rmtree(draft, ignore_errors=True)  # of a killed export
     draft.mkdir()
     try:
         yield draft
         if is_export(folder):
-            with Store(folder).lock():  # nobody is serving from it
+            with Store(folder).lock():  # no 'recommend --from' writes into it now
                 folder.rename(before)
         draft.rename(folder)
         sync(folder.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        _put_back(before, folder)
+        _restore(before, folder)
 
 
-def _put_back(before: Path, folder: Path) -> None:
-    """Give an earlier export its place again, unless there is a new one in it."""
+def _restore(before: Path, folder: Path) -> None:
+    """Move an earlier export back, unless a new one has replaced it."""
     if before.exists() and not folder.exists():
         before.rename(folder)
     shutil.rmtree(before, ignore_errors=True)
 
 
-def _refuse_what_is_no_export(folder: Path) -> None:
-    """Replacing a folder deletes it, so it may hold nothing but an export and what serving from it left there."""
+def _check_replaceable(folder: Path) -> None:
+    """Replacing a folder deletes it, so it may hold only an export and what ``recommend --from`` wrote there."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ConfigError([f"{folder}: is a file; name a folder"])
-    there = {path.name for path in folder.iterdir()}
-    if there and not is_export(folder):
-        raise ConfigError([f"{folder}: holds something else than a crossrec export; name another folder"])
-    own = {MANIFEST, CARD, *read_manifest(folder / MANIFEST).files} if there else set()
-    if others := sorted(there - own - OF_SERVING):
-        raise ConfigError([f"{folder}: {others[0]} is not of the export there; move it away first"])
+    names = {path.name for path in folder.iterdir()}
+    if names and not is_export(folder):
+        raise ConfigError([f"{folder}: is not a crossrec export and not empty; name another folder"])
+    own = {MANIFEST, CARD, *read_manifest(folder / MANIFEST).files} if names else set()
+    if others := sorted(names - own - SERVING_FILES):
+        raise ConfigError([f"{folder}: {others[0]} is not part of the export; move it away first"])

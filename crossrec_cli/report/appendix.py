@@ -1,4 +1,4 @@
-"""What lies behind the verdict: scores, training, lists, cost, some users, and what it was made from."""
+"""The sections behind the verdict: scorers, calibration, training, lists, cost, feedback, examples, sources."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from crossrec_cli.report.render import Chart, PageSection, PageTable
 
 LISTS = ("coverage", "novelty", "diversity", "popularity", "miscalibration", "cold_items")
 GROWTH = {PREPROCESS: 0.66, PRETRAIN_ADAPT: 1.22, FINETUNE: 1.51, EVALUATE: 1.17, RECOMMEND: 1.13}
-"""With n times the users, items and interactions a stage takes n to the power of this times as long, as measured from
+"""Exponents: with n times the users, items and interactions a stage takes n to this power times as long. Measured from
 one to three million interactions (benchmarks/growth.py)."""
+COST = "Time and memory"
 
 
-def scores(facts: Facts) -> PageSection:
+def calibration(facts: Facts) -> PageSection:
     """Whether the score can be read as a probability."""
     names = ("auc", "log_loss", "base_log_loss", "brier", "expected_calibration_error")
-    every = facts.accuracy.to_pylist()
-    found = [row for row in every if row[c.SEGMENT] == c.ALL]
+    accuracy = facts.accuracy.to_pylist()
+    domains = [row for row in accuracy if row[c.SEGMENT] == c.ALL]
     rows = [
         [
             row[c.DOMAIN] if row[c.SEGMENT] == c.ALL else row[c.SEGMENT],
@@ -34,90 +35,91 @@ def scores(facts: Facts) -> PageSection:
             f"{row['bought']:,}",
             f"{row['pairs']:,}",
         ]
-        for row in every
+        for row in accuracy
     ]
-    if len(found) == 2:
-        rows.append(["gap", *(f"{found[0][name] - found[1][name]:+.4g}" for name in names), "", ""])
+    if len(domains) == 2:
+        rows.append(["gap", *(f"{domains[0][name] - domains[1][name]:+.4g}" for name in names), "", ""])
     text = (
-        "The score is the probability that a user's next purchase in the target is this item, fitted on validation. "
-        "Here it is held against test, where nothing was fitted. AUC is the chance that of two pairs the one that was "
-        "bought has the higher score. Probabilities tell something where their log-loss is below that of the base rate."
+        "The score is the probability that a user's next purchase in the target is this item. It was fitted on "
+        "validation; here it is compared with the test purchases. AUC is the probability that a bought pair has a "
+        "higher score than one that was not bought. The score is informative where its log-loss is below that of the "
+        "base rate."
     )
-    if len(found) == 2:
+    if len(domains) == 2:
         text += (
-            " The source's row is of purchases held out of the source, for which the score was not meant; of these "
-            "figures AUC alone compares the two, as there are more purchases to find among the source's pairs."
+            " The row of the source is for purchases held out of the source, which the score is not made for. Compare "
+            "the two by AUC only, as there are more purchases among the source's pairs."
         )
-    columns = ["pairs of", "AUC", "log-loss", "of the base rate", "Brier", "calibration error", "bought", "pairs"]
+    columns = ["pairs of", "AUC", "log-loss", "base-rate log-loss", "Brier", "calibration error", "bought", "pairs"]
     bins = facts.calibration.to_pylist()
-    drawn = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
+    drawings = [charts.reliability(bins)] if any(row["observed"] > 0 for row in bins) else []
     return PageSection(
-        "Can the score be believed?",
+        "Can the score be read as a probability?",
         text,
         [PageTable("The score on pairs of a user and an item", columns, rows)],
-        drawn,
+        drawings,
     )
 
 
 def learning(facts: Facts) -> PageSection:
     """The loss by epoch."""
-    drawn = []
+    drawings = []
     for stage, table in facts.learning.items():
         data = [{"epoch": row[c.EPOCH], "value": row["loss"]} for row in table.to_pylist()]
         if data:
             text = f"From {data[0]['value']:.4f} in the first epoch to {data[-1]['value']:.4f} in the last."
-            drawn.append(Chart(f"{stage}, loss", text, charts.curve(data, "Loss")))
+            drawings.append(Chart(f"{stage}, loss", text, charts.curve(data, "Loss")))
     text = (
-        "Of the scorers neural alone learns by epochs, from source and target at once: in pretrain-adapt, and on in "
-        "finetune. The loss is the mean over purchases of −log of the probability that it gave to what was bought "
-        "among the items of the same domain, summed over its ways to read a history."
+        "Only the scorer neural is trained in epochs, on source and target together: first in pretrain-adapt, then "
+        "in finetune. The loss is the mean over purchases of −log p, where p is the probability of what was bought "
+        "among the items of its domain. It is summed over the user encoders."
     )
-    if not drawn:
-        text = "No scorer learned by epochs here."
-    return PageSection("How it learned", text, [], drawn)
+    if not drawings:
+        text = "No scorer was trained in epochs."
+    return PageSection("Training loss", text, [], drawings)
 
 
-def what_counts(facts: Facts) -> PageSection:
-    """How much each scorer decides, by how much target history users have."""
-    shares = facts.decides
-    labels = dict(zip(shares, _lengths(list(shares)), strict=True))
+def scorer_shares(facts: Facts) -> PageSection:
+    """Each scorer's share in the ranking, by how much target history users have."""
+    shares = facts.scorer_shares
+    labels = dict(zip(shares, _group_labels(list(shares)), strict=True))
     scorers = list(next(iter(shares.values())))
     data = [
-        {"label": f"target history {labels[group]}", "part": name, "place": place, "share": share}
+        {"label": f"target history {labels[group]}", "part": name, "order": order, "share": share}
         for group, of_scorer in shares.items()
-        for place, (name, share) in enumerate(of_scorer.items())
+        for order, (name, share) in enumerate(of_scorer.items())
     ]
     rows = [[labels[group], *(f"{share:.0%}" for share in of_scorer.values())] for group, of_scorer in shares.items()]
     text = (
-        "A score is the sum of what several scorers say, each weighed on validation for users with so many target "
-        "purchases. What a scorer decides is its weights times how far its scores differ between the items that a user "
-        "may be shown, as a share of all scorers' together."
+        "The score is a weighted sum of several scorers. The weights were fitted on validation, for each group of "
+        "users by their number of target purchases. A scorer's share is its weights times how much its scores differ "
+        "between the items that a user may be shown, divided by the sum over all scorers."
     )
     first, last = min(shares), max(shares)
-    seen = (
-        f"Without target purchases {_most(shares[first])} decides the most; with {last} or more it is "
-        f"{_most(shares[last])}."
+    caption = (
+        f"Without target purchases {_largest(shares[first])} has the largest share; with {last} or more it is "
+        f"{_largest(shares[last])}."
     )
-    chart = Chart("What decides, by target purchases", seen, charts.shares(data, "Share of what decides"))
-    table = PageTable("What decides", ["target purchases", *scorers], rows)
-    return PageSection("What counts, and for whom", text, [table], [chart])
+    chart = Chart("Scorer shares, by target purchases", caption, charts.shares(data, "Share"))
+    table = PageTable("Scorer shares", ["target purchases", *scorers], rows)
+    return PageSection("Share of each scorer", text, [table], [chart])
 
 
-def _lengths(least: Sequence[int]) -> list[str]:
+def _group_labels(starts: Sequence[int]) -> list[str]:
     """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
-    ends = [begin - 1 for begin in least[1:]]
-    names = [f"{begin}" if begin == end else f"{begin}-{end}" for begin, end in zip(least, ends, strict=False)]
-    return [*names, f"{least[-1]}+"]
+    ends = [start - 1 for start in starts[1:]]
+    names = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
+    return [*names, f"{starts[-1]}+"]
 
 
-def _most(shares: Mapping[str, float]) -> str:
-    """The scorer that decides the most, and how much."""
+def _largest(shares: Mapping[str, float]) -> str:
+    """The scorer with the largest share, and its share."""
     name = max(shares, key=lambda scorer: shares[scorer])
     return f"{name} ({shares[name]:.0%})"
 
 
 def lists(facts: Facts) -> PageSection:
-    """Beyond accuracy."""
+    """Coverage, novelty and the like."""
     figures, ndcg = facts.figures, f"{measure(facts.ndcg)}@{facts.k}"
     models = list(dict.fromkeys(model for _, model, _ in figures))
     rows = [[model, *(figure(figures[ALL, model, name][c.VALUE], 3) for name in LISTS)] for model in models]
@@ -128,67 +130,69 @@ def lists(facts: Facts) -> PageSection:
     ]
     widest = max(data, key=lambda row: row["coverage"])
     text = (
-        "Coverage: the share of the target's items that anybody is shown. Novelty: how few have bought what is shown, "
-        "in bits. Diversity: 1 minus the likeness of two texts in a list. Popularity: the share of users who have "
-        "bought what is shown; far above the others it is a bias. Miscalibration: how far a list's categories are from "
-        "the user's own, in nats. Cold items: the share that nobody bought in training."
+        "Coverage: the share of the target's items that are in any list. Novelty: how few users have bought the "
+        "listed items, in bits. Diversity: 1 minus the mean cosine between the texts of a list. Popularity: the share "
+        "of users who have bought a listed item; far above the other models it is a bias. Miscalibration: how far a "
+        "list's categories are from the user's own, in nats. Cold items: the share of listed items that nobody bought "
+        "in training."
     )
     columns = ["model", *(name.replace("_", " ") for name in LISTS)]
-    seen = f"{widest['label']} shows most of the catalogue: {widest['coverage']:.1%}."
-    chart = Chart("Coverage and accuracy", seen, charts.reach(data, ndcg))
-    return PageSection("What the lists are like", text, [PageTable(f"Lists of {facts.k}", columns, rows)], [chart])
+    caption = f"{widest['label']} has the largest coverage: {widest['coverage']:.1%}."
+    chart = Chart("Coverage and accuracy", caption, charts.reach(data, ndcg))
+    return PageSection("Beyond accuracy", text, [PageTable(f"Lists of {facts.k}", columns, rows)], [chart])
 
 
 def cost(facts: Facts) -> PageSection:
     """Time and memory by stage, and what ten times the data would take."""
     rows = [
         [
-            made.stage,
-            duration(made.wall_seconds),
-            duration(made.cpu_seconds),
-            _memory(made.peak_memory_bytes),
-            _rate(made, facts),
-            duration(made.wall_seconds * 10 ** GROWTH[made.stage]),
+            manifest.stage,
+            duration(manifest.wall_seconds),
+            duration(manifest.cpu_seconds),
+            _memory(manifest.peak_memory_bytes),
+            _rate(manifest, facts),
+            duration(manifest.wall_seconds * 10 ** GROWTH[manifest.stage]),
         ]
-        for made in facts.manifests
+        for manifest in facts.manifests
     ]
-    total = sum(made.wall_seconds for made in facts.manifests)
-    parameters = next(made.summary["parameters"] for made in facts.manifests if "parameters" in made.summary)
-    epochs = [held for table in facts.learning.values() for held in table["peak_memory_bytes"].drop_null().to_pylist()]
-    training = f"; while training that was {_memory(max(epochs))}, of the GPU's where there is one" if epochs else ""
+    total = sum(manifest.wall_seconds for manifest in facts.manifests)
+    parameters = next(each.summary["parameters"] for each in facts.manifests if "parameters" in each.summary)
+    peaks = [peak for table in facts.learning.values() for peak in table["peak_memory_bytes"].drop_null().to_pylist()]
+    training = f" In training the peak was {_memory(max(peaks))}, of the GPU if there is one." if peaks else ""
     text = (
-        f"All in all {duration(total)}, for a model with {parameters:,} trained parameters. Memory is the most that "
-        f"the process had held until then{training}. The last column is what ten times the users, items and "
-        "interactions would take, by each stage's growth from one to three million interactions of a generated shop; "
-        "with more, ranking grows faster, by users times items."
+        f"In total {duration(total)}, for a model with {parameters:,} trained parameters. Memory is the peak of the "
+        f"process up to the end of the stage.{training} The last column is an estimate for ten times the users, items "
+        "and interactions, from each stage's growth between one and three million interactions of a generated shop. "
+        "Beyond that, ranking grows faster: with users times items."
     )
-    columns = ["stage", "time", "processor", "memory", "a second", "ten times the data"]
-    return PageSection("What it costs", text, [PageTable("Cost by stage", columns, rows)])
+    columns = ["stage", "time", "CPU time", "memory", "per second", "ten times the data"]
+    return PageSection(COST, text, [PageTable("Cost by stage", columns, rows)])
 
 
 def _memory(count: int | None) -> str:
     return NONE if count is None else f"{count / 1e9:.1f} GB"
 
 
-def _rate(made: Manifest, facts: Facts) -> str:
-    """How much a stage gets done in a second."""
-    if made.stage in facts.learning:
-        rates = sorted(filter(None, facts.learning[made.stage]["users_per_second"].to_pylist()))
+def _rate(manifest: Manifest, facts: Facts) -> str:
+    """What a stage processes in a second, in its own unit."""
+    if manifest.stage in facts.learning:
+        rates = sorted(filter(None, facts.learning[manifest.stage]["users_per_second"].to_pylist()))
         return f"{rates[len(rates) // 2]:,.0f} users" if rates else NONE
-    if made.stage == PREPROCESS:
-        done, what = made.files["interactions.parquet"].rows or 0, "interactions"
+    if manifest.stage == PREPROCESS:
+        count, unit = manifest.files["interactions.parquet"].rows or 0, "interactions"
     else:
-        done, what = facts.metrics[c.N][0].as_py() if made.stage == EVALUATE else made.summary["users"], "users"
-    return f"{done / max(made.wall_seconds, 1e-3):,.0f} {what}"
+        users = facts.metrics[c.N][0].as_py() if manifest.stage == EVALUATE else manifest.summary["users"]
+        count, unit = users, "users"
+    return f"{count / max(manifest.wall_seconds, 1e-3):,.0f} {unit}"
 
 
-def satisfaction(facts: Facts) -> PageSection:
-    """What users thought of what they were shown, and would think of these lists."""
-    title = "What users think"
+def user_feedback(facts: Facts) -> PageSection:
+    """Users' feedback on what they were shown, and an estimate for crossrec's lists."""
+    title = "User feedback"
     rows = [row for row in facts.feedback.to_pylist() if row[c.K] == facts.k]
     if not rows:
-        return PageSection(title, "It was not measured: no feedback file was given (evaluate.feedback).")
-    told = [
+        return PageSection(title, "Not measured: no feedback file was given (evaluate.feedback).")
+    cells = [
         [
             f"{row['reward']}, {row[c.SEGMENT]}",
             row[c.MEASURE],
@@ -200,21 +204,22 @@ def satisfaction(facts: Facts) -> PageSection:
         for row in rows
     ]
     text = (
-        f"Logged is the mean over what users were shown then. IPS and SNIPS estimate from it what an impression would "
-        f"bring in crossrec's lists of {facts.k}, each weighed by how much more likely it would be seen there; where "
-        "few of those logged stand in crossrec's lists, the effective number is small and the figure means little."
+        "Logged is the mean over the impressions of the file. IPS and SNIPS estimate from them what an impression in "
+        f"crossrec's lists of {facts.k} would bring. Each impression is weighted by how much more likely it would be "
+        "seen there. If few logged impressions are in crossrec's lists, their effective number is small and the figure "
+        "means little."
     )
-    columns = ["of, by", "measure", "value", "95 %", "effective impressions", "of"]
-    return PageSection(title, text, [PageTable("Feedback", columns, told)])
+    columns = ["reward, segment", "measure", "value", "95 %", "effective impressions", "impressions"]
+    return PageSection(title, text, [PageTable("Feedback", columns, cells)])
 
 
-def people(facts: Facts) -> PageSection:
-    """Some users' lists beside their histories, as ``report`` wants them named."""
+def example_users(facts: Facts) -> PageSection:
+    """Some users' histories and lists, named as ``report.ids`` sets it."""
     by_user: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {"history": [], "list": []})
     for row in facts.examples.to_pylist():
         by_user[row[c.USER_ID]][row["kind"]].append(row)
-    columns = ["", "did, newest first", f"{CROSSREC} shows, best first"]
-    some = [*by_user.items()][: facts.shown.examples]
+    columns = ["", "history, newest first", f"{CROSSREC}'s list, best first"]
+    examples = [*by_user.items()][: facts.shown.examples]
     tables = [
         PageTable(
             f"User {user if facts.shown.ids == 'real' else number}",
@@ -222,15 +227,15 @@ def people(facts: Facts) -> PageSection:
             _side_by_side(kinds["history"], kinds["list"]),
             words=True,
         )
-        for number, (user, kinds) in enumerate(some, 1)
+        for number, (user, kinds) in enumerate(examples, 1)
     ]
-    text = "Test users drawn at random, as they were before the test purchase. ✓ marks what they bought next."
-    return PageSection("Some users", text, tables)
+    text = "Test users drawn at random, before their test purchase. ✓ marks what they bought next."
+    return PageSection("Example users", text, tables)
 
 
 def _side_by_side(history: Sequence[Row], shown: Sequence[Row]) -> list[list[str]]:
     pairs = enumerate(zip_longest(history, shown), 1)
-    rows = [[str(place), *(_item(row) if row else "" for row in pair)] for place, pair in pairs]
+    rows = [[str(number), *(_item(row) if row else "" for row in pair)] for number, pair in pairs]
     if rows and not history:
         rows[0][1] = "nothing yet"
     return rows
@@ -241,19 +246,21 @@ def _item(row: Row) -> str:
     return f"{'✓ ' if bought else ''}{row[c.TEXT]}"
 
 
-def made_from(facts: Facts) -> PageSection:
+def sources(facts: Facts) -> PageSection:
     """Artifacts, versions and config."""
-    config = {key: value for made in facts.manifests for key, value in made.config.items()}
+    config = {key: value for manifest in facts.manifests for key, value in manifest.config.items()}
     tables = [
         PageTable(
-            "Artifacts", ["stage", "id", "begun"], [[m.stage, m.id, m.started] for m in facts.manifests], words=True
+            "Artifacts", ["stage", "id", "started"], [[m.stage, m.id, m.started] for m in facts.manifests], words=True
         ),
-        PageTable("Versions", ["of", "version"], list(map(list, facts.manifests[-1].versions.items())), words=True),
+        PageTable(
+            "Versions", ["software", "version"], list(map(list, facts.manifests[-1].versions.items())), words=True
+        ),
         PageTable(
             "Config", ["field", "value"], [[key, _plain(value)] for key, value in sorted(config.items())], words=True
         ),
     ]
-    return PageSection("What it was made from", f"Seed {facts.manifests[-1].seed}.", tables)
+    return PageSection("Sources", f"Seed {facts.manifests[-1].seed}.", tables)
 
 
 def _plain(value: Any) -> str:

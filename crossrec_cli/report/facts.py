@@ -54,34 +54,34 @@ class Facts:
     """What the page may show of people."""
     fusion: pa.Table
     learning: Mapping[str, pa.Table]
-    """learning_curve.parquet of the training stages, by stage."""
+    """learning_curve.parquet of each training stage."""
     transfer: pa.Table | None
-    """None where ``crossrec transfer`` was not run as this run was trained."""
+    """None unless ``crossrec transfer`` was run with the settings and inputs of this run's training."""
     transfer_is_stale: str | None
-    """In what it was run otherwise than this run was trained; None if in nothing, or if it was not run."""
+    """How its settings or inputs differ from this run's training; None if they do not, or if it was not run."""
     manifests: Sequence[Manifest]
-    """Of the stages there are, in their order."""
+    """One for each stage that was run, in the order of the stages."""
 
     @property
     def evaluated(self) -> Manifest:
-        """The evaluation's."""
-        return next(made for made in self.manifests if made.stage == EVALUATE)
+        """The evaluation's manifest."""
+        return next(manifest for manifest in self.manifests if manifest.stage == EVALUATE)
 
     @property
     def same_items(self) -> bool:
         """Whether the target is the whole catalogue, so that source and target are the same items."""
-        made = next(made for made in self.manifests if made.stage == PREPROCESS)
-        return list(made.config["domains.target.category"]) == ["*"]
+        preprocessed = next(manifest for manifest in self.manifests if manifest.stage == PREPROCESS)
+        return list(preprocessed.config["domains.target.category"]) == ["*"]
 
     @cached_property
     def k(self) -> int:
-        """The list length that the page speaks of: 10 where it was measured."""
+        """The list length that the page reports: 10 where it was measured, else the largest."""
         ks = sorted(set(self.metrics[c.K].to_pylist()))
         return 10 if 10 in ks else int(ks[-1])
 
     @cached_property
     def ndcg(self) -> str:
-        """NDCG's name in the tables, which tells of sampled candidates."""
+        """NDCG's name in the tables; it has the number of sampled candidates, if there are any."""
         names: list[str] = self.metrics[c.METRIC].to_pylist()
         return next(name for name in names if name.startswith("ndcg"))
 
@@ -98,8 +98,8 @@ class Facts:
         return {row[c.MODEL]: row for row in rows if row[c.K] == self.k and row[c.METRIC] == self.ndcg}
 
     @cached_property
-    def decides(self) -> dict[int, dict[str, float]]:
-        """Each scorer's share of what decides, for each group of users, by its least number of target purchases."""
+    def scorer_shares(self) -> dict[int, dict[str, float]]:
+        """Each scorer's share in the ranking, by group of users: the group's least number of target purchases."""
         sizes: dict[int, dict[str, float]] = {}
         for row in self.fusion.to_pylist():
             if row[c.SCORER]:
@@ -109,20 +109,20 @@ class Facts:
         return {group: _shares(of_group) for group, of_group in sorted(sizes.items())}
 
     @classmethod
-    def of(cls, found: Mapping[str, Artifact], shown: Report, transfer_is_stale: str | None) -> Facts:
-        """Those of a run that has been evaluated as it stands; see ``pipeline.evaluated.read_facts``.
+    def of(cls, artifacts: Mapping[str, Artifact], shown: Report, transfer_is_stale: str | None) -> Facts:
+        """The facts of a run whose evaluation is up to date; see ``pipeline.evaluated.read_facts``.
 
         Args:
-            found: its artifacts, by stage.
+            artifacts: its artifacts, by stage.
             shown: what the page may show of people.
-            transfer_is_stale: in what transfer was run otherwise than this run was trained.
+            transfer_is_stale: how transfer's settings or inputs differ from this run's training.
 
         Raises:
             ArtifactError: if one of its artifacts is damaged.
         """
 
         def table(file: str) -> pa.Table:
-            return parquet.read_table(found[file.partition("/")[0]].file(file))
+            return parquet.read_table(artifacts[file.partition("/")[0]].file(file))
 
         return cls(
             metrics=table(METRICS),
@@ -135,13 +135,13 @@ class Facts:
             shown=shown,
             fusion=table(FUSION),
             learning={PRETRAIN_ADAPT: table(ADAPT_LEARNING), FINETUNE: table(FINETUNE_LEARNING)},
-            transfer=table(TRANSFER_TABLE) if TRANSFER in found and not transfer_is_stale else None,
+            transfer=table(TRANSFER_TABLE) if TRANSFER in artifacts and not transfer_is_stale else None,
             transfer_is_stale=transfer_is_stale,
-            manifests=[found[stage].manifest for stage in SHOWN if stage in found],
+            manifests=[artifacts[stage].manifest for stage in SHOWN if stage in artifacts],
         )
 
 
 def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
-    """Each as a share of all; 0 where all are 0."""
+    """Each size as a share of their sum; 0 if all are 0."""
     total = sum(sizes.values()) or 1.0
     return {name: size / total for name, size in sizes.items()}

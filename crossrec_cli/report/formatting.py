@@ -24,13 +24,13 @@ def gain(row: Mapping[str, Any]) -> str:
 
 
 def tested(summary: Mapping[str, Any]) -> str:
-    """How many test users an evaluation looked at, from its summary; empty where it looked at all."""
-    some, every = summary["evaluated_users"], summary["test_users"]
-    return "" if some == every else f"{some:,} of {every:,} test users, drawn at random"
+    """How many of the test users were evaluated, from the evaluation's summary; empty if all were."""
+    evaluated, total = summary["evaluated_users"], summary["test_users"]
+    return "" if evaluated == total else f"{evaluated:,} of {total:,} test users, drawn at random"
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """Seconds, minutes or hours, whichever reads best."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -42,6 +42,6 @@ def measure(metric: str) -> str:
     return " ".join([first.upper() if first in {"hr", "ndcg", "mrr", "map"} else first, *rest])
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

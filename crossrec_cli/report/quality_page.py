@@ -1,4 +1,4 @@
-"""What the data is like: what cleaning removed and left, where the interactions lie, how far the groups overlap."""
+"""Data quality: rows that cleaning removed and kept, interactions by time and item, users that groups share."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ import pyarrow.compute as pc
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.report.render import Chart, PageSection, PageTable, render
 
-_TEXT = "Look for rules that remove more than they should, months without data, and a few items that take nearly all."
-_SHARED = " Where source and target share hardly any users, there is little to carry over."
+_TEXT = (
+    "Look for rules that remove more than they should, months without data, and a few items with nearly all "
+    "interactions."
+)
+_SHARED = " Where source and target share hardly any users, there is little to transfer."
 _SAME = " The target is the whole catalogue: source and target are the same items."
 _COUNTED = ("interactions", "users", "items")
 _NONE = "–"
@@ -32,14 +35,14 @@ _Measures = dict[str, list[_Row]]
 
 
 def page(quality: pa.Table) -> str:
-    """The measures as the text of an HTML file."""
+    """The measures as HTML."""
     return render("Data quality", _lead(_measures(quality)), [section(quality)])
 
 
 def section(quality: pa.Table) -> PageSection:
-    """The measures as tables and charts; one that is not there is left out."""
+    """The measures as tables and charts, without those that are missing."""
     measures = _measures(quality)
-    tables = (_domains(measures), _left(measures), _removed(measures), _catalogue(measures), _identity(measures))
+    tables = (_domains(measures), _kept(measures), _removed(measures), _catalogue(measures), _identity(measures))
     charts = [draw(measures[name]) for name, draw in _CHARTS.items() if any(row.value for row in measures[name])]
     return PageSection(
         "The data", _TEXT + (_SAME if _is_one(measures) else _SHARED), [table for table in tables if table.rows], charts
@@ -52,7 +55,7 @@ def _is_one(measures: _Measures) -> bool:
 
 
 def _measures(quality: pa.Table) -> _Measures:
-    """The rows of each measure. What several platforms say under one name adds up; what is no number is left out."""
+    """The rows of each measure. Values of several platforms under one name are summed; undefined ones are skipped."""
     sums: dict[str, dict[tuple[str, str], float]] = defaultdict(lambda: defaultdict(float))
     for row in quality.filter(pc.is_finite(quality[c.VALUE])).to_pylist():
         sums[row[c.MEASURE]][row[c.LABEL] or _NONE, row[c.OTHER] or _NONE] += row[c.VALUE]
@@ -61,13 +64,13 @@ def _measures(quality: pa.Table) -> _Measures:
 
 
 def _lead(measures: _Measures) -> str:
-    """What is left, what took most of the rest, and whether source and target have users in common."""
+    """How many interactions were kept, which rule removed most, and how many users source and target share."""
     sentences = []
-    if left := measures["interactions_left"]:
-        share = _percent(left[-1].value / left[0].value) if left[0].value else _NONE
-        sentences.append(f"Of {_count(left[0].value)} interactions, {_count(left[-1].value)} are left ({share}).")
-    if fallen := [row for row in measures["removed"] if row.other == "interactions" and row.value]:
-        most = max(fallen, key=lambda row: row.value)
+    if steps := measures["interactions_left"]:
+        share = _percent(steps[-1].value / steps[0].value) if steps[0].value else _NONE
+        sentences.append(f"Of {_count(steps[0].value)} interactions, {_count(steps[-1].value)} were kept ({share}).")
+    if removed := [row for row in measures["removed"] if row.other == "interactions" and row.value]:
+        most = max(removed, key=lambda row: row.value)
         sentences.append(f"The rule that removed most is “{most.label}”: {_count(most.value)}.")
     users = {row.label: row.value for row in measures["users"]}
     if "both" in users and users.get(c.TARGET):
@@ -86,17 +89,17 @@ def _domains(measures: _Measures) -> PageTable:
     return PageTable("Source and target", ["", *domains], rows)
 
 
-def _left(measures: _Measures) -> PageTable:
+def _kept(measures: _Measures) -> PageTable:
     rows = [_Row(row.label, name, row.value) for name in _COUNTED for row in measures[f"{name}_left"]]
-    return _crossed("What is left after each step", "step", rows)
+    return _crossed("Rows kept after each step", "step", rows)
 
 
 def _removed(measures: _Measures) -> PageTable:
-    return _crossed("What was removed", "rule", measures["removed"])
+    return _crossed("Rows removed by each rule", "rule", measures["removed"])
 
 
 def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> PageTable:
-    """A line for each label and a column for each ``other``, in the order in which they come."""
+    """A line for each label and a column for each ``other``, in order of first occurrence."""
     values = {(row.label, row.other): row.value for row in rows}
     others = list(dict.fromkeys(row.other for row in rows))
     labels = dict.fromkeys(row.label for row in rows)
@@ -105,25 +108,25 @@ def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> PageTable:
 
 
 def _catalogue(measures: _Measures) -> PageTable:
-    return _crossed("Items to look at", "items", [row for row in measures["catalogue"] if row.value])
+    return _crossed("Items to check", "items", [row for row in measures["catalogue"] if row.value])
 
 
 def _identity(measures: _Measures) -> PageTable:
-    return _crossed("Ids joined", "", measures["identity"])
+    return _crossed("Joined ids", "", measures["identity"])
 
 
 def _popularity(rows: Sequence[_Row]) -> Chart:
     domains = list(dict.fromkeys(row.other for row in rows))
     text = " ".join(_head(domain, [row for row in rows if row.other == domain]) for domain in domains)
     scale, legend = alt.Scale(domain=domains), alt.Legend(symbolType="stroke", symbolSize=300)
-    whole, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
+    unit_range, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
     data = [{"domain": row.other, "items": float(row.label), "interactions": row.value} for row in rows]
     drawing = (
         alt.Chart(alt.InlineData(values=data))
         .mark_line(point=True)
         .encode(
-            x=alt.X("items:Q", title="Share of the items, most bought first", scale=whole, axis=axis),
-            y=alt.Y("interactions:Q", title="Share of the interactions", scale=whole, axis=axis),
+            x=alt.X("items:Q", title="Share of the items, most bought first", scale=unit_range, axis=axis),
+            y=alt.Y("interactions:Q", title="Share of the interactions", scale=unit_range, axis=axis),
             color=alt.Color("domain:N", scale=scale, legend=legend),
             strokeDash=alt.StrokeDash("domain:N", scale=scale, legend=legend),  # for paper without colour
             tooltip=[
@@ -133,44 +136,44 @@ def _popularity(rows: Sequence[_Row]) -> Chart:
             ],
         )
     )
-    return Chart("How much the most bought items take", text, drawing)
+    return Chart("Share of the interactions with the most bought items", text, drawing)
 
 
 def _head(domain: str, rows: Sequence[_Row]) -> str:
-    """The first point in words, and the one that has half."""
+    """The first point in words, and the first with at least half of the interactions."""
     half = next((row for row in rows if row.value >= 0.5), rows[-1])
     first, *more = (
-        f"{_percent(float(row.label))} of the items take {_percent(row.value)}"
+        f"{_percent(float(row.label))} of the items have {_percent(row.value)}"
         for row in dict.fromkeys([rows[0], half])
     )
     return ", ".join([f"In the {domain}, the most bought {first} of the interactions", *more]) + "."
 
 
-def _shared(what: str, rows: Sequence[_Row]) -> Chart:
+def _shared(unit: str, rows: Sequence[_Row]) -> Chart:
     data = _pairs(rows)
-    width = 7 * max(len(_count(row.value)) for row in rows)  # pixels that the longest figure takes
+    width = 7 * max(len(_count(row.value)) for row in rows)  # pixels, of the longest figure
     base = alt.Chart(alt.InlineData(values=data), height=26 * len({row.label for row in rows})).encode(
-        x=alt.X("other:N", sort=None, title=what.capitalize()),
-        y=alt.Y("label:N", sort=None, title=what.capitalize()),
+        x=alt.X("other:N", sort=None, title=unit.capitalize()),
+        y=alt.Y("label:N", sort=None, title=unit.capitalize()),
         tooltip=[
-            alt.Tooltip("label:N", title="One"),
-            alt.Tooltip("other:N", title="Other"),
+            alt.Tooltip("label:N", title="First"),
+            alt.Tooltip("other:N", title="Second"),
             alt.Tooltip("value:Q", title="Users of both", format=","),
-            alt.Tooltip("share:Q", title="Of the smaller", format=".3~p"),
+            alt.Tooltip("share:Q", title="Share of the smaller", format=".3~p"),
         ],
     )
-    pale = alt.Scale(domain=[0, 1], range=[0.03, 0.55])  # so that figures can be read on it, in the light and the dark
+    pale = alt.Scale(domain=[0, 1], range=[0.03, 0.55])  # figures on it stay readable, light and dark
     cells = base.mark_rect(fill="var(--series-1)").encode(
         fillOpacity=alt.FillOpacity("share:Q", scale=pale, legend=None)
     )
     figures = base.mark_text(opacity=alt.expr(f"bandwidth('x') < {width} ? 0 : 1")).encode(
         text=alt.Text("value:Q", format=",")
     )
-    return Chart(f"Users shared, by {what}", _most_and_least(data), cells + figures)
+    return Chart(f"Shared users, by {unit}", _most_and_least(data), cells + figures)
 
 
 def _pairs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
-    """Every two, those without a row with 0, each with the share of the smaller of the two."""
+    """Every pair, with 0 where it has no row, and with its share of the smaller one's users."""
     values = {(row.label, row.other): row.value for row in rows}
     names = list(dict.fromkeys(row.label for row in rows))
     data = []
@@ -182,13 +185,11 @@ def _pairs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
 
 
 def _most_and_least(data: Sequence[dict[str, Any]]) -> str:
-    text = (
-        "The stronger the colour, the larger the share of the smaller one's users; the diagonal has all users of one."
-    )
+    text = "A stronger colour is a larger share of the smaller one's users. The diagonal has all users of one."
     if pairs := [row for row in data if row["label"] != row["other"]]:
         most, least = (choose(pairs, key=lambda row: row["share"]) for choose in (max, min))
-        text += f" The most: {_percent(most['share'])}, {most['label']} and {most['other']}."
-        text += f" The least: {_percent(least['share'])}, {least['label']} and {least['other']}."
+        text += f" Largest: {_percent(most['share'])}, {most['label']} and {most['other']}."
+        text += f" Smallest: {_percent(least['share'])}, {least['label']} and {least['other']}."
     return text
 
 
@@ -218,8 +219,8 @@ def _gaps(periods: Sequence[str], unit: str) -> str:
     numbers = [int(period[:4]) if unit == "year" else 12 * int(period[:4]) + int(period[5:]) for period in periods]
     spanned = numbers[-1] - numbers[0] + 1
     missing = spanned - len(numbers)
-    found = f"none in {missing} of {spanned} {unit}s" if missing else f"some in every {unit}"
-    return f"From {periods[0]} to {periods[-1]}, {found}."
+    gaps = f"none in {missing} of {spanned} {unit}s" if missing else f"some in every {unit}"
+    return f"From {periods[0]} to {periods[-1]}, {gaps}."
 
 
 def _count(value: float | None) -> str:

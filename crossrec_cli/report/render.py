@@ -1,8 +1,8 @@
 """One self-contained HTML file from text, tables and charts, for screen, phone and paper.
 
-Its script is Vega's, inlined, and its policy forbids the browser to load anything. Every colour stands once, as a CSS
-variable with its light and its dark value; the charts are drawn in these, so that they follow without being drawn
-again. What comes from data is escaped here and nowhere else.
+Its script is Vega, inlined. Its policy forbids the browser to load anything. Every colour is defined once, as a CSS
+variable with a light and a dark value. The charts use these variables, so they follow a change of theme without being
+drawn again. Text from data is escaped here and nowhere else.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 """Vega compiles a chart's expressions, hence eval; a label is data and never reaches it."""
 _SCRIPT = """
 const {specs, options} = JSON.parse(document.getElementById("specs").textContent);
-document.querySelectorAll(".chart").forEach((chart, place) => vegaEmbed(chart, specs[place], options));
+document.querySelectorAll(".chart").forEach((chart, index) => vegaEmbed(chart, specs[index], options));
 """
 _INK, _MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
 _OPTIONS: dict[str, Any] = {
     "actions": False,
-    "renderer": "svg",  # CSS variables reach it, and paper gets it sharp
+    "renderer": "svg",  # it can use CSS variables, and prints sharply
     "config": {
         "background": None,
         "font": "system-ui, sans-serif",
@@ -89,7 +89,7 @@ _OPTIONS: dict[str, Any] = {
         "axisX": {"grid": False},
         "legend": {
             "orient": "top",
-            "columns": 2,  # a phone's width holds two
+            "columns": 2,  # as many as fit on a phone
             "labelColor": _INK,
             "labelFontSize": 12,
             "labelLimit": 120,
@@ -102,7 +102,7 @@ _OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table whose first column is text and whose others are figures, formatted."""
+    """A table of formatted cells: the first column is text, the others are figures."""
 
     title: str
     columns: Sequence[str]
@@ -113,11 +113,11 @@ class PageTable:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with what it shows in words: its caption, and what a screen reader says of it."""
+    """A chart with what it shows in words, for its caption and for screen readers."""
 
     title: str
     text: str
-    """Whole sentences."""
+    """Complete sentences."""
     drawing: alt.Chart | alt.LayerChart
 
 
@@ -132,7 +132,7 @@ class PageSection:
 
 
 def render(title: str, lead: str, sections: Sequence[PageSection]) -> str:
-    """The page, as the text of an HTML file. The same input gives the same text."""
+    """The page as HTML. The same input gives the same text."""
     charts = [chart for section in sections for chart in section.charts]
     specs = _json({"specs": [_spec(chart) for chart in charts], "options": _OPTIONS})
     body = "\n".join(_section(section) for section in sections)
@@ -159,7 +159,7 @@ def render(title: str, lead: str, sections: Sequence[PageSection]) -> str:
 
 
 def markdown(title: str, lead: str, sections: Sequence[PageSection]) -> str:
-    """The same without its charts, for a pull request."""
+    """The page as Markdown, without its charts, for a pull request."""
     parts = [f"## {title}", markdown_text(lead)]
     for section in sections:
         parts += [f"### {section.title}", markdown_text(section.text), *map(markdown_table, section.tables)]
@@ -167,40 +167,40 @@ def markdown(title: str, lead: str, sections: Sequence[PageSection]) -> str:
 
 
 def markdown_table(table: PageTable) -> str:
-    """A table with its title."""
+    """A table with its title, as Markdown."""
     rule = ["---"] + ["---" if table.words else "---:"] * (len(table.columns) - 1)
     lines = [table.columns, rule, *([markdown_text(cell) for cell in row] for row in table.rows)]
     return "\n".join([f"**{table.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def markdown_text(text: str) -> str:
-    """Text from data as text: no cell ends in it and no HTML begins in it."""
+    """Text from data, escaped so that it neither ends a table cell nor starts HTML."""
     return escape(text, quote=False).replace("|", "\\|").replace("`", "\\`")
 
 
 def png(chart: Chart, width: int = 900) -> bytes:
-    """A chart in its light colours, at twice the resolution of a screen, for slides."""
+    """A chart as PNG for slides, in light colours, at twice a screen's resolution; ``width`` is in CSS pixels."""
     colours = dict(re.findall(r"(--[\w-]+): light-dark\((#\w+)", _STYLE))
     config = {**_OPTIONS["config"], "background": colours["--paper"], "title": {"anchor": "start", "color": _INK}}
     spec = chart.drawing.to_dict() | {"width": width, "title": chart.title}
-    text = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], json.dumps({**spec, "config": config}))
-    drawn: bytes = vl_convert.vegalite_to_png(json.loads(text), scale=2)
-    return drawn
+    text = re.sub(r"var\((--[\w-]+)\)", lambda match: colours[match[1]], json.dumps({**spec, "config": config}))
+    image: bytes = vl_convert.vegalite_to_png(json.loads(text), scale=2)
+    return image
 
 
 @cache
 def _script() -> str:
-    """Bundling takes a second and 130 MB, so the result is kept in the user's cache."""
+    """Vega and its start, bundled: that takes a second and 130 MB, so the result is kept in the user's cache."""
     key = hashlib.sha256(f"{version('vl-convert-python')} {_SCRIPT}".encode()).hexdigest()[:16]
-    kept = user_cache_path("crossrec") / f"charts-{key}.js"
-    if kept.is_file():
-        return kept.read_text(encoding="utf-8")
+    cached = user_cache_path("crossrec") / f"charts-{key}.js"
+    if cached.is_file():
+        return cached.read_text(encoding="utf-8")
     script: str = vl_convert.javascript_bundle(_SCRIPT)
     with suppress(OSError):  # a cache that cannot be written is no reason to fail
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=kept.parent, delete=False) as file:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", encoding="utf-8", dir=cached.parent, delete=False) as file:
             file.write(script)
-        Path(file.name).replace(kept)
+        Path(file.name).replace(cached)
     return script
 
 
@@ -231,5 +231,5 @@ def _spec(chart: Chart) -> dict[str, Any]:
 
 
 def _json(document: object) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end the script element that contains it."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""An evaluated run's config, figures and page, sent to MLflow or written for TensorBoard."""
+"""Sends an evaluated run's config, figures and page to MLflow, and writes them for TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from crossrec_cli.report.facts import CROSSREC, Facts
 
 LOGS = "tensorboard"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""Seconds and tries; MLflow's own are minutes. What the environment says already stands."""
-LONGEST = 500
-"""Characters of a config value that MLflow is given; older servers take no more."""
+"""Seconds and tries; MLflow's defaults take minutes. Values set in the environment have priority."""
+MAX_VALUE_CHARS = 500
+"""Characters of a config value sent to MLflow; older servers accept no more."""
 
 
 def track(tracking: Tracking, facts: Facts, run_dir: Path, page: Path) -> list[str]:
-    """Send and write what is wanted and is not there yet; where it went.
+    """Send and write what the config asks for and was not tracked before; returns where it went.
 
     Raises:
-        UnavailableError: if MLflow's server does not take it.
+        UnavailableError: if MLflow's server cannot be reached or refuses it.
     """
-    told = []
+    targets = []
     folder = run_dir / LOGS / facts.evaluated.id
-    if tracking.tensorboard and not folder.exists():  # first, since nothing can be in its way
+    if tracking.tensorboard and not folder.exists():  # first, since it needs no server
         _tensorboard(facts, folder)
-        told.append(f"TensorBoard: {folder}")
+        targets.append(f"TensorBoard: {folder}")
     if tracking.mlflow and _mlflow(tracking.mlflow, tracking.experiment, facts, run_dir, page):
-        told.append(f"MLflow: {tracking.mlflow}, experiment {tracking.experiment}")
-    return told
+        targets.append(f"MLflow: {tracking.mlflow}, experiment {tracking.experiment}")
+    return targets
 
 
 def _mlflow(address: str, experiment: str, facts: Facts, run_dir: Path, page: Path) -> bool:
-    """Whether it was not there yet, and is now."""
-    for setting, patience in PATIENCE.items():
-        os.environ.setdefault(setting, patience)
+    """Send a run that the server does not have yet; returns whether it was sent."""
+    for setting, value in PATIENCE.items():
+        os.environ.setdefault(setting, value)
     import mlflow  # noqa: PLC0415  an extra
 
     name = f"{run_dir.name} {facts.evaluated.id}"
     try:
         mlflow.set_tracking_uri(address)
-        found = mlflow.set_experiment(experiment)
-        known = f"attributes.run_name = '{name}' and attributes.status = 'FINISHED'"
-        if mlflow.MlflowClient().search_runs([found.experiment_id], known, max_results=1):
+        experiment_id = mlflow.set_experiment(experiment).experiment_id
+        finished = f"attributes.run_name = '{name}' and attributes.status = 'FINISHED'"
+        if mlflow.MlflowClient().search_runs([experiment_id], finished, max_results=1):
             return False
         with mlflow.start_run(run_name=name):
-            mlflow.log_params({_plain(key): str(value)[:LONGEST] for key, value in _config(facts).items()})
+            mlflow.log_params({_plain(key): str(value)[:MAX_VALUE_CHARS] for key, value in _config(facts).items()})
             mlflow.log_metrics({_plain(name): value for name, value in _figures(facts)})
             for stage, epoch, loss in _losses(facts):
                 mlflow.log_metric(f"{stage}/loss", loss, step=epoch)
@@ -63,7 +63,7 @@ def _mlflow(address: str, experiment: str, facts: Facts, run_dir: Path, page: Pa
 
 
 def _plain(name: str) -> str:
-    """A name that MLflow takes: ``ndcg_at_10``, ``data.platforms.0.name``."""
+    """A name that MLflow accepts: ``ndcg_at_10``, ``data.platforms.0.name``."""
     return re.sub(r"\[(\d+)\]", r".\1", name.replace("@", "_at_"))
 
 
@@ -80,7 +80,7 @@ def _tensorboard(facts: Facts, folder: Path) -> None:
 
 
 def _config(facts: Facts) -> dict[str, Any]:
-    return {key: value for made in facts.manifests for key, value in made.config.items()}
+    return {key: value for manifest in facts.manifests for key, value in manifest.config.items()}
 
 
 def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
@@ -91,7 +91,7 @@ def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
 
 
 def _losses(facts: Facts) -> Iterator[tuple[str, int, float]]:
-    """Stage, epoch and loss of what was learned."""
+    """Stage, epoch and mean loss of each epoch."""
     for stage, table in facts.learning.items():
         for row in table.to_pylist():
             yield stage, row[c.EPOCH], row["loss"]

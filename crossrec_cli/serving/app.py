@@ -1,4 +1,4 @@
-"""The answers over HTTP."""
+"""The HTTP application and its endpoints."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from crossrec_cli.serving.live import Live, Service
 from crossrec_cli.serving.prometheus import CONTENT_TYPE, Metrics
 
 ANONYMOUS = ""
-"""No user's id, and nobody's events."""
-MOST_BYTES = 2**20
-"""Of a request's body."""
-MOST_LISTED = 100
-MOST_GIVEN = 1_000
+"""Stands for a missing user id; no event has it."""
+MAX_BYTES = 2**20
+"""Bytes of a request's body."""
+MAX_LISTED = 100
+"""Items in a list, and tags in a request."""
+MAX_GIVEN = 1_000
 """Events or history items in one request."""
 
 _TEXT = Annotated[
@@ -42,60 +43,62 @@ _NUMBER = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 def _id(value: Any) -> Any:
-    """An id as the tables hold it; JSON's 1 is the id "1"."""
+    """An id in the form of the tables; JSON's 1 is the id "1"."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     try:
         return as_id(value)
-    except ValueError:  # says what it was, and what a client sends is not sent back
-        raise ValueError("is no id: empty, not a whole number, or with control characters in it") from None
+    except ValueError:  # its message has the client's value, which is not sent back
+        raise ValueError("not an id: it is empty, not a whole number, or has control characters") from None
 
 
 Id = Annotated[str, Field(max_length=256), BeforeValidator(_id, json_schema_input_type=_TEXT | _NUMBER)]
 Tag = Annotated[str, Field(min_length=1, max_length=256)]
 Length = Annotated[
     int,
-    Field(strict=True, ge=1, le=MOST_LISTED),
+    Field(strict=True, ge=1, le=MAX_LISTED),
     BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
 ]
-"""JSON's 5.0 is a whole number too; true is none."""
+"""JSON's 5.0 is accepted as a whole number, true is not."""
 
 
 class Body(BaseModel):
-    """What a request says."""
+    """The body of a request."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class NewEvent(Body):
-    """Somebody did something with an item."""
+    """An interaction of a user with an item."""
 
     user_id: Id
     item_id: Id
 
 
 class NewEvents(Body):
-    """What happened, oldest first."""
+    """New interactions, oldest first."""
 
-    events: list[NewEvent] = Field(max_length=MOST_GIVEN)
+    events: list[NewEvent] = Field(max_length=MAX_GIVEN)
 
 
 class User(Body):
-    """Who is asked about. Somebody who is not in the data, or without an id, is known by history and tags alone."""
+    """A user. Without an id, or with one that is not in the data, only history and tags describe the user."""
 
-    user_id: Id | None = Field(default=None, description="Not given: anonymous.")
-    history: list[Id] = Field(default=[], max_length=MOST_GIVEN, description="More items, oldest first; not kept.")
-    tags: list[Tag] = Field(default=[], max_length=MOST_LISTED, description="Of a user who is not in the data.")
+    user_id: Id | None = Field(default=None, description="Without it the user is anonymous.")
+    history: list[Id] = Field(
+        default=[], max_length=MAX_GIVEN, description="Further items, oldest first; they are not stored."
+    )
+    tags: list[Tag] = Field(default=[], max_length=MAX_LISTED, description="Tags of a user who is not in the data.")
 
 
 class ListQuery(User):
-    """A list."""
+    """The request for a list."""
 
-    k: Length | None = Field(default=None, description="How many items; recommend.k if it is not given.")
+    k: Length | None = Field(default=None, description="How many items; default: recommend.k.")
 
 
 class ReasonQuery(User):
-    """An item of a list, or one that is not in it."""
+    """The request to explain why an item is, or is not, in a list."""
 
     item_id: Id
 
@@ -105,29 +108,29 @@ class Query(Body):
 
     query: Annotated[str, Field(min_length=1, max_length=1_000)]
     user_id: Id | None = None
-    k: Length | None = Field(default=None, description="How many items; search.k if it is not given.")
+    k: Length | None = Field(default=None, description="How many items; default: search.k.")
 
 
 class Problem(BaseModel):
-    """What is wrong, in one line."""
+    """An error, in one line."""
 
     detail: str
 
 
 class Answer(BaseModel):
-    """What a list or a search holds, best first."""
+    """The items of a list or a search, best first."""
 
     items: list[dict[str, Any]]
     model: str
-    """The finetune artifact that answered."""
+    """The id of the finetune artifact that computed the answer."""
 
 
 class Understood(BaseModel):
-    """What of a request says nothing, as the data do not have it."""
+    """How much of a request is unknown, since it is not in the data."""
 
     user_id: str | None
     unknown_history: int
-    """Of the history's items."""
+    """Number of history items that are not in the data."""
     unknown_tags: int
 
 
@@ -139,15 +142,15 @@ class ListAnswer(Answer, Understood):
 
 
 class Taken(BaseModel):
-    """What became of events."""
+    """The result of adding events."""
 
     taken: int
     unknown_items: int
-    """Those of them with an item that is not in the data; they tell nothing."""
+    """How many of them have an item that is not in the data; these have no effect."""
 
 
 class Health(BaseModel):
-    """What is served."""
+    """The model that is served, and its size."""
 
     model: str
     users: int
@@ -157,13 +160,14 @@ class Health(BaseModel):
 
 
 class ReasonAnswer(Understood):
-    """Why an item is, or is not, in a user's list, and what speaks for it: as in ``recommendations.parquet``."""
+    """Why an item is, or is not, in a user's list, and its reasons as in ``recommendations.parquet``."""
 
     model_config = ConfigDict(extra="allow")
 
     item_id: str
     score: float
     place: str
+    """Its rank in the list, or what keeps it out."""
     because: str
     model: str
 
@@ -172,8 +176,8 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     """The HTTP application.
 
     Args:
-        service: what answers.
-        token: what a client has to show; None: nothing.
+        service: computes the answers.
+        token: what clients must send; None: no token is needed.
     """
     metrics, events = Metrics(service), service.events
 
@@ -184,7 +188,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         service.stop()
 
     problems = _problems(400, 413, 422, *([401] if token else []))
-    app = FastAPIOffline(  # its page's scripts come from the package, where FastAPI's own come from a CDN
+    app = FastAPIOffline(  # its page's scripts are in the package; FastAPI's own come from a CDN
         redoc_url=None,
         swagger_ui_parameters={"validatorUrl": None},
         title="crossrec",
@@ -192,47 +196,47 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         lifespan=lifespan,
         dependencies=[Depends(_gate(token))] if token else [],
     )
-    app.add_middleware(Limits, most_bytes=MOST_BYTES, observe=metrics.observe)
+    app.add_middleware(Limits, max_bytes=MAX_BYTES, observe=metrics.observe)
     app.add_exception_handler(RequestValidationError, _invalid)
 
     @app.post("/recommend", responses=problems)
-    def recommend(asked: ListQuery) -> ListAnswer:
+    def recommend(query: ListQuery) -> ListAnswer:
         """The target items that a user is most likely to buy next, under the shop's rules."""
-        live, k = service.live, asked.k or service.config.recommend.k
-        rows = live.recommend(asked.user_id or ANONYMOUS, since(asked, events), asked.tags, k)
-        known = asked.user_id in live.users
-        return ListAnswer(items=rows, model=live.model_id, known=known, **understood(asked, live))
+        live, k = service.live, query.k or service.config.recommend.k
+        rows = live.recommend(query.user_id or ANONYMOUS, since(query, events), query.tags, k)
+        is_in_data = query.user_id in live.users
+        return ListAnswer(items=rows, model=live.model_id, known=is_in_data, **understood(query, live))
 
     @app.post("/search", responses=problems | _problems(503))
-    def search(asked: Query) -> Answer:
-        """The items that fit a query best, and interest the user most; a query of blanks finds nothing."""
-        live, newest = service.live, events.of(asked.user_id or ANONYMOUS)
+    def search(query: Query) -> Answer:
+        """The items that fit the query and the user's interest best; a blank query has no results."""
+        live, newest = service.live, events.of(query.user_id or ANONYMOUS)
         try:
-            rows = live.search(asked.query, asked.user_id, newest, asked.k or service.config.search.k)
+            rows = live.search(query.query, query.user_id, newest, query.k or service.config.search.k)
         except LookupError:
-            raise HTTPException(503, "no search index of this model; 'crossrec search' makes one") from None
+            raise HTTPException(503, "no search index of this model; run 'crossrec search' to make one") from None
         return Answer(items=rows, model=live.model_id)
 
     @app.post("/explain", responses=problems | _problems(404))
-    def explain(asked: ReasonQuery) -> ReasonAnswer:
-        """What speaks for an item, and where it stands in the user's list or what keeps it out."""
-        live, k, user = service.live, service.config.recommend.k, asked.user_id or ANONYMOUS
+    def explain(query: ReasonQuery) -> ReasonAnswer:
+        """Why an item fits a user, and its rank in the user's list or what keeps it out."""
+        live, k, user = service.live, service.config.recommend.k, query.user_id or ANONYMOUS
         try:
-            row = live.explain(user, since(asked, events), asked.tags, k, asked.item_id)
+            row = live.explain(user, since(query, events), query.tags, k, query.item_id)
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        return ReasonAnswer(item_id=asked.item_id, model=live.model_id, **understood(asked, live), **row)
+        return ReasonAnswer(item_id=query.item_id, model=live.model_id, **understood(query, live), **row)
 
     @app.post("/events", responses=problems)
     def add(new: NewEvents) -> Taken:
-        """What happened since the data were read. It changes the next answer, and is forgotten with the process."""
+        """Add events since the data were read. The next answer counts them; they are lost when the process ends."""
         events.add([(event.user_id, event.item_id) for event in new.events])
         unknown = sum(event.item_id not in service.live.items for event in new.events)
         return Taken(taken=len(new.events), unknown_items=unknown)
 
     @app.get("/healthz")
     def health() -> Health:
-        """What is served."""
+        """The model that is served, and its size."""
         live = service.live
         return Health(
             model=live.model_id,
@@ -243,24 +247,24 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         )
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=_problems(401) if token else {})
-    def counted() -> Response:
-        """For Prometheus."""
+    def prometheus() -> Response:
+        """Metrics for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     return app
 
 
-def since(asked: User, events: Events) -> list[str]:
-    """The items of what happened since the data were read, oldest first."""
-    return [*events.of(asked.user_id or ANONYMOUS), *asked.history]
+def since(query: User, events: Events) -> list[str]:
+    """The user's items since the data were read, oldest first."""
+    return [*events.of(query.user_id or ANONYMOUS), *query.history]
 
 
-def understood(asked: User, live: Live) -> dict[str, Any]:
+def understood(query: User, live: Live) -> dict[str, Any]:
     """The fields of ``Understood``."""
     return {
-        "user_id": asked.user_id,
-        "unknown_history": sum(item not in live.items for item in asked.history),
-        "unknown_tags": sum(tag not in live.tags for tag in asked.tags),
+        "user_id": query.user_id,
+        "unknown_history": sum(item not in live.items for item in query.history),
+        "unknown_tags": sum(tag not in live.tags for tag in query.tags),
     }
 
 
@@ -269,15 +273,16 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _gate(token: str) -> Callable[..., None]:
-    """Lets in who shows the token; the page that says whether it is alive is open."""
+    """A dependency that requires the token for every path but ``/healthz``."""
 
     def gate(
-        request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
     ) -> None:
-        right = shown is not None and hmac.compare_digest(shown.credentials.encode(), token.encode())
-        if not right and request.url.path != "/healthz":
-            told = "'Authorization: Bearer …' with the value of CROSSREC_TOKEN is missing or wrong"
-            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+        valid = credentials is not None and hmac.compare_digest(credentials.credentials.encode(), token.encode())
+        if not valid and request.url.path != "/healthz":
+            problem = "'Authorization: Bearer …' with the value of CROSSREC_TOKEN is missing or wrong"
+            raise HTTPException(401, problem, {"WWW-Authenticate": "Bearer"})
 
     return gate
 

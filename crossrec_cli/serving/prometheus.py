@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 class Metrics:
-    """Counts requests and their seconds; the rest is asked of the service when it is wanted."""
+    """Counts requests and their seconds; the other metrics are read from the service on request."""
 
     def __init__(self, service: Service) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("crossrec_requests", "Requests answered.", ["path", "status"], registry=self.registry)
+        self.requests = Counter("crossrec_requests", "Answered requests.", ["path", "status"], registry=self.registry)
         self.seconds = Histogram(
             "crossrec_request_seconds",
-            "From the request's head to the answer's end.",
+            "Seconds from the request's head to the answer's end.",
             ["path"],
             registry=self.registry,
             buckets=BUCKETS,
@@ -30,25 +30,25 @@ class Metrics:
         self.registry.register(_Served(service))
 
     def observe(self, path: str, status: int, seconds: float) -> None:
-        """Count a request; ``path`` is a route, so that there are few."""
+        """Count a request; ``path`` is its route, so that there are few different ones."""
         self.requests.labels(path, status).inc()
         self.seconds.labels(path).observe(seconds)
 
     def text(self) -> bytes:
-        """All of it."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class _Served(Collector):
-    """What is served now."""
+    """Metrics of the served model and the stored events."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
     def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily("crossrec_events", "Events held in memory.", value=len(self.service.events))
-        yield InfoMetricFamily("crossrec_model", "What answers.", value={"id": self.service.live.model_id})
-        swaps = CounterMetricFamily("crossrec_swaps", "Newer artifacts loaded, or not.", labels=["outcome"])
+        yield GaugeMetricFamily("crossrec_events", "Events stored in memory.", value=len(self.service.events))
+        yield InfoMetricFamily("crossrec_model", "The served model.", value={"id": self.service.live.model_id})
+        swaps = CounterMetricFamily("crossrec_swaps", "Attempts to load newer artifacts.", labels=["outcome"])
         for outcome, count in self.service.swaps.items():
             swaps.add_metric([outcome], count)
         yield swaps

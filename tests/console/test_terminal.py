@@ -28,7 +28,7 @@ def printed(monkeypatch):
         monkeypatch.setattr("sys.stdout", stream)
         console = Console()
         console.table(LONG, ["name", "figure"], [[LONG, "0.5"]])
-        console.result(console.fit(Text(LONG)), wanted=True)
+        console.result(console.fit(Text(LONG)), always=True)
         return [Text.from_ansi(line).plain.rstrip() for line in stream.getvalue().splitlines()]
 
     return lines

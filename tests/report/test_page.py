@@ -22,9 +22,9 @@ from crossrec_cli.config.schema import Report
 from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME
-from crossrec_cli.report.appendix import learning, what_counts
+from crossrec_cli.report.appendix import example_users, learning, scorer_shares
 from crossrec_cli.report.facts import Facts
-from crossrec_cli.report.page import page, verdict
+from crossrec_cli.report.page import BY_SEGMENT, COMPARED, SOURCE_HELPS, page, sections, verdict
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_the_verdict_follows_the_figures(facts):
     assert told.startswith("No: text and ease are better.")
 
 
-def test_the_verdict_tells_of_transfer(facts):
-    assert "was not measured; 'crossrec transfer' does that." in verdict(facts)
-    for low, high, told in ((0.01, 0.03, "helps: +.0200 (+.0100"), (-0.03, -0.01, "harms"), (-0.01, 0.01, "is open")):
+def test_the_verdict_has_the_transfer_gain(facts):
+    assert "was not measured; 'crossrec transfer'" in verdict(facts)
+    for low, high, told in ((0.01, 0.03, "helps: +.0200 (+.0100"), (-0.03, -0.01, "harms"), (-0.01, 0.01, "unclear")):
         assert told in verdict(replace(facts, transfer=transfer(low, high)))
 
 
@@ -116,47 +116,49 @@ def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
             best = row[c.MODEL] == "text"
             row |= {c.VALUE: 0.5 + best / 4, c.LOW: 0.4 + best / 4, c.HIGH: 0.6 + best / 4, c.N: 50}
     behind = pa.Table.from_pylist(rows, schemas.METRICS)
-    assert "Look at warm: there another model is ahead." in verdict(replace(facts, metrics=behind))
+    assert "Another model is better for warm." in verdict(replace(facts, metrics=behind))
     few = pa.Table.from_pylist([row | {c.N: min(row[c.N], 49)} for row in rows], schemas.METRICS)
     assert "warm" not in verdict(replace(facts, metrics=few))
 
 
-def test_what_counts_is_each_scorers_share_of_what_decides(facts, trained):
-    """|weight| times spread over a scorer's features, by users; what is added to all scores decides nothing."""
+def test_a_scorers_share_is_its_weights_times_their_spread(facts, trained):
+    """|weight| times spread over a scorer's features, by users; what is added to all scores has no share."""
     rows = trained.table("finetune", "fusion").dropna(subset="scorer")
     size = (rows["weight"] * rows["spread"]).abs().groupby([rows["group"], rows["scorer"]]).sum()
     expected = (size / size.groupby("group").transform("sum")).to_dict()
-    found = {(group, name): share for group, shares in facts.decides.items() for name, share in shares.items()}
+    found = {(group, name): share for group, shares in facts.scorer_shares.items() for name, share in shares.items()}
     assert found == pytest.approx(expected)
-    section = what_counts(facts)
+    section = scorer_shares(facts)
     (table,) = section.tables
     assert [row[0] for row in table.rows] == ["0", "1-2", "3-5", "6+"]
     assert table.rows[0][1:] == [f"{expected[0, name]:.0%}" for name in table.columns[1:]]
     (chart,) = section.charts
-    first = max(facts.decides[0], key=facts.decides[0].get)
+    first = max(facts.scorer_shares[0], key=facts.scorer_shares[0].get)
     assert f"Without target purchases {first} ({expected[0, first]:.0%})" in chart.text
 
 
-def test_scorers_that_tell_nothing_apart_decide_nothing(facts):
+def test_scorers_without_spread_have_no_share(facts):
     rows = [row | {c.SPREAD: row[c.SPREAD] and 0.0} for row in facts.fusion.to_pylist()]
     found = replace(facts, fusion=pa.Table.from_pylist(rows, schemas.FUSION))
-    assert {share for shares in found.decides.values() for share in shares.values()} == {0.0}
-    assert "What counts, and for whom" in page(found)
+    assert {share for shares in found.scorer_shares.values() for share in shares.values()} == {0.0}
+    assert scorer_shares(found).title in page(found)
 
 
 def test_where_nothing_learned_by_epochs_the_page_says_so(facts):
     nothing = replace(facts, learning={stage: table.slice(0, 0) for stage, table in facts.learning.items()})
     assert not learning(nothing).charts
     assert learning(nothing).text != learning(facts).text
-    assert "How it learned" in page(nothing)
+    assert learning(nothing).title in page(nothing)
 
 
 def test_a_browser_draws_the_page(facts, browser):
-    drawn, console = browser(page(replace(facts, transfer=transfer(0.1, 0.2))), width=500)
+    facts = replace(facts, transfer=transfer(0.1, 0.2))
+    drawn, console = browser(page(facts), width=500)
     assert console == ""
     assert len(re.findall(r'<svg[^>]* class="marks"', drawn)) == drawn.count("<figure>") >= 8
-    titles = ("Does the source help?", "Beside other ways", "For whom?", "What counts, and for whom", "What it costs")
-    for title in (*titles, "Some users"):
+    titles = [section.title for section in sections(facts)]
+    assert {SOURCE_HELPS, COMPARED, BY_SEGMENT} <= set(titles)
+    for title in titles:
         assert f"<h2>{title}</h2>" in drawn
 
 
@@ -208,6 +210,6 @@ def test_no_person_is_on_the_page_unless_the_config_asks(facts):
         (Report(examples=100, ids="real"), 0, 100),
     ):
         html = page(replace(facts, shown=shown))
-        assert ("Some users" in html) == bool(shown.examples)
+        assert (example_users(facts).title in html) == bool(shown.examples)
         assert sum(f"User {number}<" in html for number in range(1, 101)) == numbers
         assert sum(name in html for name in named) == ids

@@ -72,39 +72,39 @@ def test_tables_by_hand():
         ["items", "450", "50", "–"],
         ["density", "2%", "39.9%", "–"],
     ]
-    assert cells(section, "What is left after each step") == [
+    assert cells(section, "Rows kept after each step") == [
         ["step", "interactions", "users", "items"],
         ["read", "10,000", "–", "–"],
         ["enough interactions, round 1", "8,797", "900", "500"],
     ]
-    assert cells(section, "What was removed") == [
+    assert cells(section, "Rows removed by each rule") == [
         ["rule", "interactions", "items"],
         ["missing id", "3", "0"],
         ["too few interactions", "1,200", "–"],
     ]
-    assert cells(section, "Ids joined") == [["", "count"], ["users joined", "12"], ["conflicts", "1"]]
+    assert cells(section, "Joined ids") == [["", "count"], ["users joined", "12"], ["conflicts", "1"]]
 
 
 def test_the_lead_says_what_is_left_and_how_far_source_and_target_overlap():
     html = quality_page.page(table(MEASURES))
-    assert "Of 10,000 interactions, 8,797 are left (88%)." in html
+    assert "Of 10,000 interactions, 8,797 were kept (88%)." in html
     assert "The rule that removed most is “too few interactions”: 1,200." in html
     assert "75% of the target&#x27;s users bought in the source too: 30." in html
 
 
 def test_each_chart_says_in_words_what_stands_out():
     assert text("popularity") == (
-        "In the source, the most bought 1% of the items take 20% of the interactions, 10% of the items take 60%. "
-        "In the target, the most bought 1% of the items take 90% of the interactions."
+        "In the source, the most bought 1% of the items have 20% of the interactions, 10% of the items have 60%. "
+        "In the target, the most bought 1% of the items have 90% of the interactions."
     )
     assert text("per_period") == "From 2023-11 to 2024-02, none in 2 of 4 months."
-    assert f"The most: 75%, GROCERY and {HOSTILE}." in text("shared_users")
-    assert "The least: 2%, a and b." in text("shared_platform_users")
+    assert f"Largest: 75%, GROCERY and {HOSTILE}." in text("shared_users")
+    assert "Smallest: 2%, a and b." in text("shared_platform_users")
 
 
 def test_two_that_share_nobody_have_no_row_and_are_shown_all_the_same():
     (chart,) = quality_page.section(table({"shared_users": [("a", "a", 5), ("b", "b", 3)]})).charts
-    assert "The least: 0%, a and b." in chart.text
+    assert "Smallest: 0%, a and b." in chart.text
     assert json.dumps({"label": "b", "other": "a", "value": 0.0, "share": 0.0}) in json.dumps(chart.drawing.to_dict())
 
 
@@ -117,7 +117,7 @@ def test_what_several_platforms_say_adds_up():
     section = quality_page.section(
         table({"removed": [("missing id", "interactions", 3), ("missing id", "interactions", 4)]})
     )
-    assert cells(section, "What was removed")[1] == ["missing id", "7"]
+    assert cells(section, "Rows removed by each rule")[1] == ["missing id", "7"]
 
 
 @pytest.mark.parametrize("name", MEASURES)

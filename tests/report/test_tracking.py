@@ -16,7 +16,7 @@ def test_tensorboard_gets_curves_and_figures_once(trained, crossrec):
     assert f"TensorBoard: {folder}" in done.stdout, "figures that were there before are new to it"
     assert "TensorBoard" not in crossrec("evaluate", trained.path, *on).stdout
     found = EventAccumulator(str(folder)).Reload()
-    loss = trained.table("pretrain-adapt", "history")["loss"]
+    loss = trained.table("pretrain-adapt", "learning_curve")["loss"]
     assert [event.value for event in found.Scalars("pretrain-adapt/loss")] == pytest.approx(loss.tolist())
     (ndcg,) = found.Scalars("test/ndcg@5")
     metrics = trained.table("evaluate", "metrics").query("model == 'crossrec' and segment == 'all'")

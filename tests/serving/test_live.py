@@ -33,7 +33,7 @@ def service(tmp_path, monkeypatch) -> live.Service:
         text = manifest.read_text()
         if text == "broken":
             raise OSError("a file is damaged")
-        return SimpleNamespace(model_id=text, data="")
+        return SimpleNamespace(model_id=text, data_sha256="")
 
     monkeypatch.setattr(live, "Live", load)
     monkeypatch.setattr(live, "checked", lambda path: path)
@@ -43,39 +43,39 @@ def service(tmp_path, monkeypatch) -> live.Service:
 def test_what_could_not_be_loaded_is_tried_again_and_told_once(service, monkeypatch):
     manifest = service.exported.path / MANIFEST
     manifest.write_text("broken")
-    assert [service.look(), service.look()] == [False, False]
+    assert [service.refresh(), service.refresh()] == [False, False]
     assert (service.live.model_id, len(service.report.warnings)) == ("first", 1)
     assert service.swaps == {"done": 0, "failed": 2}
-    monkeypatch.setattr(live, "Live", lambda *_: SimpleNamespace(model_id="mended", data=""))
-    assert service.look(), "the manifest is the same, and what was wrong is not"
+    monkeypatch.setattr(live, "Live", lambda *_: SimpleNamespace(model_id="mended", data_sha256=""))
+    assert service.refresh(), "the manifest is the same, and what was wrong is not"
     assert service.live.model_id == "mended"
 
 
 def test_the_watch_outlives_a_manifest_that_is_missing_for_a_moment(service, monkeypatch):
-    """The file is away at the first look, and back before the second."""
+    """The file is away at the first check, and back before the second."""
     manifest, pauses, looked = service.exported.path / MANIFEST, [], threading.Semaphore(0)
-    look = service.look
+    refresh = service.refresh
     manifest.unlink()
 
     def watched() -> bool:
-        well = look()
-        if not well:
+        done = refresh()
+        if not done:
             manifest.write_text("second")
         looked.release()
-        return well
+        return done
 
     def wait(pause: float) -> bool:
         pauses.append(pause)
         return len(pauses) > 3
 
-    monkeypatch.setattr(service, "look", watched)
+    monkeypatch.setattr(service, "refresh", watched)
     monkeypatch.setattr(service._stopped, "wait", wait)
     service.start()
     for _ in range(3):
         assert looked.acquire(timeout=20)
     assert service.live.model_id == "second"
     assert service.swaps == {"done": 1, "failed": 1}
-    assert pauses[:3] == [live.LOOK_EVERY, 2 * live.LOOK_EVERY, live.LOOK_EVERY]
+    assert pauses[:3] == [live.CHECK_SECONDS, 2 * live.CHECK_SECONDS, live.CHECK_SECONDS]
 
 
 def test_a_try_that_fails_again_and_again_is_made_less_and_less_often(service, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_try_that_fails_again_and_again_is_made_less_and_less_often(service, m
         pauses.append(pause)
         return len(pauses) > 6
 
-    monkeypatch.setattr(service, "look", lambda: False)
+    monkeypatch.setattr(service, "refresh", lambda: False)
     monkeypatch.setattr(service._stopped, "wait", wait)
     service._watch()
     assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
