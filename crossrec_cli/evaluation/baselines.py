@@ -14,7 +14,7 @@ from torch import Tensor
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation.ease import ease, ease_cells
 from crossrec_cli.models.base import TrainingData, purchases
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
@@ -200,8 +200,8 @@ def ease_scorer(shop: Shop, within: Bools, l2: float, source_weight: float = 1.0
 
 def weighed(shop: Shop, scorers: Sequence[str]) -> ScoreFunction:
     """Scorers that need no training, later purchases counting more, as validation has it likeliest."""
-    fused = Fused.fitted(scorers, shop.before, shop.valid, shop.candidates, shop.mask_seen, shop.seed)
-    return fused.refitted(shop.data, shop.seed).among(shop.candidates)
+    fused = FusedModel.fitted(scorers, shop.before, shop.valid, shop.candidates, shop.mask_seen, shop.seed)
+    return fused.refitted(shop.data, shop.seed).candidate_scorer(shop.candidates)
 
 
 BASELINES = {

@@ -154,7 +154,7 @@ def train(control: Control, learner: Learner, problem: ControlData) -> dict[str,
     fused, _ = learner.fused(model, data, problem.valid)
     if config.finetune.refit:
         fused = learner.refitted(fused, model, problem.latest)
-    return scores_of(fused.among(target_of(histories)), histories, problem.test, config.evaluate.mask_seen)
+    return scores_of(fused.candidate_scorer(target_of(histories)), histories, problem.test, config.evaluate.mask_seen)
 
 
 def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:

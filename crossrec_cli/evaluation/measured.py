@@ -24,7 +24,7 @@ from crossrec_cli.evaluation.lists import coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import differences, intervals
 from crossrec_cli.models.dataset import Dataset
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
@@ -134,14 +134,16 @@ class Measured:
                     rows.append((dataset.users[c.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
         _write(self.job.output(EXAMPLES), schemas.EXAMPLES, rows)
 
-    def write_accuracy(self, fused: Fused) -> Summary:
+    def write_accuracy(self, fused: FusedModel) -> Summary:
         """How good the interest score is by itself, in target and source; the target's reliability table."""
         rows = []
         bins: dict[str, Any] = {name: [] for name in schemas.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
         for domain, segment, cases, candidates in self._asked():
             masked = self.job.config.evaluate.mask_seen
-            logits, bought = pairs(fused.among(candidates), self.dataset.histories, cases, candidates, masked)
+            logits, bought = pairs(
+                fused.candidate_scorer(candidates), self.dataset.histories, cases, candidates, masked
+            )
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = expit(logits)

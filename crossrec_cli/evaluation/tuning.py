@@ -91,7 +91,7 @@ def _score(problem: TuningData, config: Config) -> float:
     with tempfile.TemporaryDirectory() as folder:
         learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
         fused, _ = learner.fused(problem.start(learner), data, valid)
-    scorer = fused.among(target_of(data.histories))
+    scorer = fused.candidate_scorer(target_of(data.histories))
     return ndcg(scorer, data.histories, valid, config.evaluate.mask_seen) or 0.0
 
 

@@ -145,14 +145,14 @@ STAGES = (
     Stage(PREPROCESS, 4, (), ("data", "domains", "split"), _data_files),
     Stage(
         PRETRAIN_ADAPT,
-        12,
+        13,
         (*_TABLES, CASES),
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
         language_model,
     ),
     Stage(
         FINETUNE,
-        18,
+        19,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),

@@ -21,7 +21,7 @@ from crossrec_cli.config.list_fields import PriceRange, Recommend
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import Dataset
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.ranking.shop_rules import Cap, ListRules, RuledLists, first_failing
 from crossrec_cli.ranking.topk import Chunk, cells
@@ -85,7 +85,7 @@ class CandidatePool:
 
 
 def load_candidate_pool(
-    config: Recommend, dataset: Dataset, barred: Ragged, fused: Fused, report: Reporter
+    config: Recommend, dataset: Dataset, barred: Ragged, fused: FusedModel, report: Reporter
 ) -> CandidatePool:
     """Read the rules' files, and leave only what may be recommended.
 
@@ -187,7 +187,7 @@ def _boost(path: str, dataset: Dataset, items: Ints, report: Reporter) -> Tensor
     return torch.from_numpy(log_factor[items])
 
 
-def _directions(fused: Fused, items: Ints) -> Tensor:
+def _directions(fused: FusedModel, items: Ints) -> Tensor:
     """What the candidates' texts say, rows of length 1; (C, r).
 
     Raises:

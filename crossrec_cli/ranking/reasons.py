@@ -16,7 +16,7 @@ from crossrec_cli.artifacts import schemas
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Floats
 from crossrec_cli.models.dataset import Dataset
-from crossrec_cli.models.fused import Explained, Fused
+from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
 
@@ -75,14 +75,14 @@ class Catalogue:
 class Why:
     """Gives the reasons of lists."""
 
-    fused: Fused
+    fused: FusedModel
     histories: Histories
     catalogue: Catalogue
     most: int
     """So many history items are named, of those that speak for an entry."""
 
     @classmethod
-    def of(cls, fused: Fused, dataset: Dataset, most: int) -> Why:
+    def of(cls, fused: FusedModel, dataset: Dataset, most: int) -> Why:
         """For the lists that a model makes of all that happened."""
         return cls(fused, dataset.histories, Catalogue(dataset.items, dataset.histories.item_stats.is_target), most)
 
@@ -95,7 +95,7 @@ class Why:
             shown: whether there is an entry, bool (B, k).
         """
         given = self.histories.items.take(users)
-        found = self.fused.explained(given, self.histories.tags.take(users), listed)
+        found = self.fused.score_parts(given, self.histories.tags.take(users), listed)
         parts = np.stack(list(found.history.values()))
         in_target = self.catalogue.is_target[given.values]
         rows = []
@@ -137,9 +137,9 @@ class Why:
         }
 
 
-def _rest(found: Explained, user: int, column: int, of_history: float) -> dict[str, Any]:
+def _rest(found: ScoreParts, user: int, column: int, of_history: float) -> dict[str, Any]:
     """What of an entry's score is of no history item, and all of it by scorer."""
-    whole = {name: float(part[user, column]) for name, part in found.whole.items()}
+    whole = {name: float(part[user, column]) for name, part in found.total.items()}
     sales = whole.get(popularity.NAME, 0.0) + float(found.shift[user])
     return {
         c.FROM_SALES: sales,

@@ -21,7 +21,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.ranking.candidate_pool import CandidatePool, bought_lately, load_candidate_pool
@@ -62,7 +62,7 @@ class Recommender:
         self.fused = load_fused(inputs, config.interest)
         self.pool = candidate_pool_of(config, inputs, self.newest, self.fused, report)
         self.with_rules = chosen.rules != Rules()
-        self.scorer = self.fused.among(self.pool.items)
+        self.scorer = self.fused.candidate_scorer(self.pool.items)
         self.why = Why.of(self.fused, self.dataset, chosen.reasons)
         self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
 
@@ -166,7 +166,7 @@ class Recommender:
 
 
 def candidate_pool_of(
-    config: Config, inputs: Mapping[str, Path], newest: Newest, fused: Fused, report: Reporter
+    config: Config, inputs: Mapping[str, Path], newest: Newest, fused: FusedModel, report: Reporter
 ) -> CandidatePool:
     """What may be recommended, and to whom what may not."""
     chosen, barred = config.recommend, newest.dataset.histories.items

@@ -21,7 +21,7 @@ from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import load_dataset, load_fused
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.ranking.history_updates import Newest
 from crossrec_cli.ranking.recommender import Recommender
@@ -62,7 +62,7 @@ class Searcher:
         )
         self.fused = recommender.fused if recommender else load_fused(inputs, config.interest)
         self.is_target = self.dataset.histories.item_stats.is_target
-        self.interest_of = self.fused.among(np.arange(len(self.is_target)))
+        self.interest_of = self.fused.candidate_scorer(np.arange(len(self.is_target)))
         self.texts = _texts(self.fused)
         self.encoder = load_encoder(config.encoder, inputs, compute)
 
@@ -194,7 +194,7 @@ class Searcher:
         return table.filter(pa.array(np.repeat(matched, length)))
 
 
-def _texts(fused: Fused) -> Tensor:
+def _texts(fused: FusedModel) -> Tensor:
     """What all items' texts say, rows of length 1, (I, r).
 
     Raises:

@@ -50,7 +50,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     texts = texts_of(given)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
         read = encoder.embed(texts, advance)
-    added = before.followed_by(given, fused.placed(given, read))
+    added = before.followed_by(given, fused.new_vectors(given, read))
     number = pa.array(np.arange(len(catalogue), len(catalogue) + added.items.num_rows), pa.int32())
     place = added.items.column_names.index(c.ITEM_INDEX)
     write_vectors(job.output(ADDED), added.items.set_column(place, c.ITEM_INDEX, number), added.vectors)

@@ -38,7 +38,7 @@ def run(job: Job) -> Summary:
     latest = after_validation(job.inputs, before) if config.finetune.refit else before
     shop = Shop(latest, before, dataset.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed)
     scorers, settings = tuned_baselines(job, shop)
-    scorers[c.CROSSREC] = fused.among(shop.candidates)
+    scorers[c.CROSSREC] = fused.candidate_scorer(shop.candidates)
     found = rank_all(job, shop, scorers, asked, among)
     if lists is not None:
         found[EXTERNAL] = rank_lists(job, lists, dataset, asked)

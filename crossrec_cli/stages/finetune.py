@@ -10,7 +10,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_model, training_data
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
@@ -36,7 +36,7 @@ def run(job: Job) -> Summary:
     adapted = _start(job, config, data) if neural_scorer.NAME in config.interest.scorers else None
     adapted = adapted and adapted.to(compute.device)
     fused, epochs = learner.fused(adapted, data, valid)
-    valid_ndcg = ndcg(fused.among(dataset.target_items), data.histories, valid, config.evaluate.mask_seen)
+    valid_ndcg = ndcg(fused.candidate_scorer(dataset.target_items), data.histories, valid, config.evaluate.mask_seen)
     if config.finetune.refit:
         fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
     if not distributed.leads():
@@ -54,7 +54,7 @@ def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:
     return InterestModel(config.interest, data.texts, data.histories.item_stats, tags)
 
 
-def shares(fused: Fused) -> dict[str, float]:
+def shares(fused: FusedModel) -> dict[str, float]:
     """How much each scorer decides, of all: its weights times the spread of its scores, the mean over the groups."""
     sizes, number = {}, 0
     each = abs(fused.fusion.weights * fused.fusion.spread).mean(axis=0)
