@@ -201,7 +201,7 @@ class _Likelihood:
         return cls(held_out, others, bought), spread
 
     def penalised(self, flat: Doubles, prior: Doubles) -> tuple[float, Doubles]:
-        """The loss of flattened weights plus penalties for the distance to the prior and to their mean; its gradient."""
+        """The loss of flattened weights plus penalties for the distance to the prior and their mean; its gradient."""
         weights = flat.reshape(len(GROUPS), -1)
         loss, gradient = self.loss(weights)
         mean = weights.mean(axis=0)

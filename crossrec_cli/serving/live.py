@@ -105,7 +105,7 @@ class Live:
         at = self.users.get(user)
         if at is None:
             return [False] * len(items)
-        held = set(self.recommender.known.histories.items.take(np.array([at])).values.tolist())
+        held = set(self.recommender.earlier.histories.items.take(np.array([at])).values.tolist())
         return [self.items.get(item) in held for item in items]
 
     def _party(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> RequestBatch:
