@@ -43,7 +43,7 @@ def against(console: Console, found: AgainstEarlier) -> dict[str, Any]:
             f"{found.users:,} users, those whom both were tested on"
         )
     if pair.unpaired:
-        console.warn(f"{found.odd}; they are not compared")
+        console.warn(f"{found.unpaired_users}; they are not compared")
     if not pair.lost:
         outcome = "the same evaluation" if found.same_evaluation else "no significant loss"
         console.result(Text(f"{found.sentence}, {outcome}."), wanted=False)

@@ -1,4 +1,4 @@
-"""What every scorer has: a vector for each item, and features that turn a user into a vector of the same width.
+"""The parts of every scorer: a vector for each item, and features that turn a user into a vector of the same width.
 
 A feature's score is u(f)·v(i). ``HistoryFeature`` is the common kind: u(f) is a weighted sum over the items of the
 history, so a score is the sum of one part for each history item.
@@ -35,7 +35,7 @@ SMALLEST_WEIGHT = 1e-4
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a scorer may learn from."""
+    """The data that scorers learn from."""
 
     histories: Histories
     items: pa.Table
@@ -63,7 +63,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainedTexts:
-    """Texts of the items that were there in training."""
+    """Texts of the items of the training."""
 
     texts: Floats
     """As ``TrainingData.texts``, (I, r)."""
@@ -80,7 +80,7 @@ class NewItems:
     texts: Floats
     """As ``TrainingData.texts``, (n, r)."""
     trained: TrainedTexts | None
-    """Of the items that were there in training; None where texts are not scored."""
+    """Texts of the items of the training; None where texts are not scored."""
 
     @property
     def is_target(self) -> Bools:
@@ -168,7 +168,7 @@ class HistoryFeature:
 
     name: str
     item_vectors: Matrix
-    """Of the scorer, (I, d)."""
+    """The scorer's item vectors, (I, d)."""
     is_target: Bools
     query_factors: Floats | None = None
     """An item of a history counts as its vector times this, (I,); None: 1."""
@@ -180,7 +180,7 @@ class HistoryFeature:
     """Weight of a purchase, relative to the next one."""
 
     def with_decay(self, decay: float) -> HistoryFeature:
-        """The same with another decay."""
+        """This feature with another decay."""
         return replace(self, decay=decay)
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
@@ -192,7 +192,7 @@ class HistoryFeature:
         return self.parts_of(history_products(self.item_vectors, histories, listed), histories)
 
     def parts_of(self, products: Floats, histories: Ragged) -> Parts:
-        """The same from ``history_products``, (H, k).
+        """``parts`` from ``history_products``, (H, k).
 
         Without an interaction the sum has another length, which changes the whole score; the decays of the others
         stay as they are.

@@ -88,7 +88,7 @@ def texts_of(items: pa.Table) -> list[str]:
 
 
 def training_data(inputs: Mapping[str, Path], dataset: Dataset) -> TrainingData:
-    """What the scorers learn from."""
+    """The data that scorers learn from."""
     times = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP]
     interaction_times = None if times.null_count else times.cast(pa.int64()).to_numpy()
     return TrainingData(dataset.histories, dataset.items, parquet.read_embeddings(inputs[ITEM_TEXT]), interaction_times)

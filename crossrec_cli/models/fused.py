@@ -48,7 +48,7 @@ class ScoreParts:
     history: Mapping[str, Floats]
     """By scorer, what each interaction adds, (H, k)."""
     falls: Floats
-    """By how much a score falls without each interaction, (H, k)."""
+    """The fall of a score without each interaction, (H, k)."""
     total: Mapping[str, Floats]
     """By scorer, its part of the score, (B, k)."""
     shift: Floats

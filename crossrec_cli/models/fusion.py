@@ -41,7 +41,7 @@ PRIOR = {
 }
 """A feature's weight before any held-out purchase is seen, per standard deviation of its scores; others 0."""
 ROUNDING = 1e-6
-"""Of float32 scores. A spread that is only rounding would make a weight too large by as much as it is too small."""
+"""Relative rounding error of float32 scores; a spread that is only rounding would make weights far too large."""
 SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
 """Features whose weights may be negative."""
 TOLERANCE = 1e-7
@@ -59,7 +59,7 @@ class HeldOut:
     """The users' histories before the held-out purchases, B lists."""
     tags: Ragged
     group: Ints
-    """Of each user, (B,), ascending."""
+    """The group of each user, (B,), ascending."""
     rows: Ints
     """The user of each held-out purchase, (P,)."""
     bought: Ints
@@ -181,7 +181,7 @@ def _spread(scores: Floats) -> float:
 
 @dataclass(frozen=True)
 class _Likelihood:
-    """Of weights (G, F), given features in units of their spread."""
+    """The likelihood of weights (G, F), for features in units of their spread."""
 
     held_out: HeldOut
     others: Floats

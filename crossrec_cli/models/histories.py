@@ -86,7 +86,7 @@ class Histories:
         return replace(cases, history_lengths=self.target_lengths(cases.users, cases.history_lengths))
 
     def target_lengths(self, users: Ints, lengths: Ints) -> Ints:
-        """How many of these users' first so many interactions are in the target."""
+        """How many of these users' first ``lengths`` interactions are in the target."""
         history_parts = self.items.take(users, lengths)
         return history_parts.where(self.item_stats.is_target[history_parts.values]).lengths
 

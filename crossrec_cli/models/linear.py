@@ -35,7 +35,7 @@ TEXT_WEIGHT = 5.0
 """Weight of a text; a purchase has 1. Items' texts are added below X as further users, one a direction (CEASE,
 Jeunen et al. 2020, https://doi.org/10.1145/3383313.3418480)."""
 OVERSAMPLED, ITERATIONS = 10, 4
-"""Of the randomised decomposition (Halko et al. 2011, https://doi.org/10.1137/090771806)."""
+"""Parameters of the randomised decomposition (Halko et al. 2011, https://doi.org/10.1137/090771806)."""
 LARGEST_SHARE = 0.99
 """Upper limit of W · W: above it the factor would grow without bound."""
 

@@ -15,7 +15,7 @@ NAME, TAG_SALES = "popularity", "tag_sales"
 HALF_LIFE = 30 * 86400 * 10**6
 """Microseconds after which a sale counts half in recent sales: thirty days."""
 FEW_BUYERS = 20.0
-"""Smoothing of a tag's sales: everybody's sales count as much as those of so many of its users."""
+"""Smoothing of a tag's sales: sales to all users count as much as those to so many of its users."""
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _features(
     if name == neural_scorer.NAME:
         return [neural_scorer.restored(np.asarray(vectors), state, is_target, interest)]
     decays = {str(row[c.FEATURE]): row[c.DECAY] for row in rows}
-    facts = [name_ for name_ in decays if name_ != popularity.TAG_SALES]
+    facts = [fact for fact in decays if fact != popularity.TAG_SALES]
     return [
         feature.with_decay(float(str(decays[feature.name]))) if isinstance(feature, HistoryFeature) else feature
         for feature in features_of(name, vectors, is_target, facts)

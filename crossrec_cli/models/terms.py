@@ -17,7 +17,7 @@ class Terms:
     """The vocabulary of terms; tf-idf with a frequency of 1 (Spärck Jones 1972, https://doi.org/10.1108/eb026526)."""
 
     names: Sequence[str]
-    """By dimension."""
+    """The term of each dimension."""
     rarity: Floats
     """Inverse document frequency: the logarithm of the number of items per item with the term."""
 

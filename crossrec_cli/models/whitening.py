@@ -39,7 +39,7 @@ class Whitening:
 
     @classmethod
     def of(cls, embeddings: Floats) -> Whitening:
-        """Of a catalogue, (I, width)."""
+        """Fit to the embeddings of a catalogue, (I, width)."""
         size, width = embeddings.shape
         mean = embeddings.mean(axis=0, dtype=np.float64)
         covariance = np.zeros((width, width))
@@ -62,7 +62,7 @@ class Whitening:
         return white
 
     def directions(self, embeddings: Floats, items: pa.Table) -> Floats:
-        """The same with rows of length 1; zeros for items, rows of ``schemas.ITEMS``, that have no text."""
+        """Whitened, with rows of length 1; zeros for items, rows of ``schemas.ITEMS``, that have no text."""
         white = self(embeddings)
         length = np.maximum(np.linalg.norm(white, axis=1), 1e-12)
         white *= (items[c.TEXT].is_valid().to_numpy() / length).astype(np.float32)[:, None]

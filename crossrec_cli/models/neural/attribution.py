@@ -50,7 +50,7 @@ def _bag_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: R
 
 
 def _bag_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
-    """By how much the bag's part of the score falls without each interaction; (H, k)."""
+    """The fall of the bag's part of the score without each interaction, (H, k)."""
     assert encoder.bag is not None
     totals, counts = encoder.bag_totals(items, histories, tags), encoder.counts(items, histories).unsqueeze(1)
     full = encoder.bag(totals)
@@ -64,7 +64,7 @@ def _bag_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: R
 
 
 def _sequence_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
-    """By how much the sequence's part of the score falls without each of the latest interactions; (H, k)."""
+    """The fall of the sequence's part of the score without each of the latest interactions, (H, k)."""
     lengths = np.minimum(histories.lengths, encoder.max_sequence)
     full = encoder.sequence_vectors(items, histories, tags)
     falls = torch.zeros(len(histories.values), vectors.shape[1], device=vectors.device)

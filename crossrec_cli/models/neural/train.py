@@ -81,7 +81,7 @@ def fit(
     run = _Run(model, sampler, training, compute, report)
     if saved:
         run.restore(*saved)
-        report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
+        report.say(f"continuing with epoch {run.epoch + 1}, step {run.step + 1}")
     checkpoint = checkpoint if distributed.leads() else None
     try:
         run.train(seed, checkpoint)
