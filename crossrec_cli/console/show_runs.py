@@ -49,7 +49,7 @@ def compare(console: Console, found: RunComparison) -> dict[str, Any]:
     Returns:
         The same for ``--json``.
     """
-    runs, tried, beside = found.runs, found.tried, found.beside_first
+    runs, tried, beside = found.runs, found.configs, found.against_first
     root = Path(os.path.commonpath([run.path.resolve().parent for run in runs]))
     heads = [_several(_name(each.runs[0], root), len(each.runs)) for each in tried]
     names = list(dict.fromkeys(name for run in runs for name in run.figures if name.startswith(("ndcg", "hr"))))
