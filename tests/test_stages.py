@@ -246,7 +246,7 @@ def test_another_systems_lists_are_scored_by_the_same_rules(trained, crossrec):
     [
         ([("jazz1", "jazz-book1", 0)], "row 1: rank is 0; it must be at least 1"),
         ([("jazz1", "a", 1), ("metal1", "a", 1), ("jazz1", "b", 1)], "row 3: user jazz1 has rank 1 twice"),
-        ([("stranger", "a", 1)], "none of its 1 rows is of a test user and an item to recommend"),
+        ([("stranger", "a", 1)], "none of its 1 rows has a test user and an item to recommend"),
     ],
 )
 def test_lists_that_say_nothing_are_an_error_and_change_nothing(rows, told, trained, crossrec):
