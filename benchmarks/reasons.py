@@ -46,7 +46,9 @@ def main() -> None:
     lists = parquet.read_table(recommended.file(RECOMMENDATIONS)).to_pandas()
     chosen = np.random.default_rng(0).permutation(lists[c.USER_ID].unique())[: arguments.users]
     lists = lists[lists[c.USER_ID].isin(chosen)]
-    held = np.concatenate([cases(*each) for each in histories(dataset, lists, fused.among(dataset.target_items))])
+    held = np.concatenate(
+        [cases(*each) for each in histories(dataset, lists, fused.candidate_scorer(dataset.target_items))]
+    )
     print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
 
 

@@ -23,8 +23,8 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import Feature, Scorer, products
 from crossrec_cli.models.dataset import load_dataset, load_fused, training_data
-from crossrec_cli.models.fused import Fused
-from crossrec_cli.models.fusion import GROUPS, Questions, group_of
+from crossrec_cli.models.fused import FusedModel
+from crossrec_cli.models.fusion import GROUPS, HeldOut, group_of
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
@@ -48,7 +48,7 @@ class Benchmark:
         self.valid, self.test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
         self.candidates, self.mask_seen = dataset.target_items, config.evaluate.mask_seen
         asked = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
-        self.questions = Questions.of(*asked)
+        self.held_out = HeldOut.of(*asked)
         lengths = dataset.histories.target_lengths(self.test.users, self.test.history_lengths)
         self.group = group_of(lengths)
         self.sold = dataset.histories.item_stats.trained
@@ -56,7 +56,7 @@ class Benchmark:
     def among(self, names: Sequence[str]) -> Ranking:
         """Some of the scorers, weighed anew on validation."""
         scorers = [scorer for scorer in self.fused.scorers if scorer.name in names]
-        return Fused.weighed(scorers, self.data, self.questions).among(self.candidates)
+        return FusedModel.weighed(scorers, self.data, self.held_out).candidate_scorer(self.candidates)
 
     def measured(self, scorer: Ranking) -> dict[str, metrics.Floats]:
         """NDCG@10 and HR@10 of each test case."""
@@ -102,7 +102,7 @@ def main() -> None:
     print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
     print("| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | nobody bought it | gain |")
     print("|---|---|---|---|---|---|---|---|---|")
-    whole = benchmark.measured(fused.among(benchmark.candidates))
+    whole = benchmark.measured(fused.candidate_scorer(benchmark.candidates))
     benchmark.line("fused", whole)
     for scorer in fused.scorers:
         for feature in scorer.features:
@@ -110,7 +110,7 @@ def main() -> None:
             name = feature.name if decay == 1 else f"{feature.name}, each counting {decay:g} of the next"
             benchmark.line(name, benchmark.measured(benchmark.alone(scorer, feature)))
     for left_out in names:
-        found = benchmark.measured(benchmark.among([name for name in names if name != left_out]))
+        found = benchmark.measured(benchmark.candidate_scorer([name for name in names if name != left_out]))
         benchmark.line(f"fused without {left_out}", found, whole[NDCG])
     print(f"\n| group | {' | '.join(fused.fusion.features)} |\n|---|{'---|' * len(fused.fusion.features)}")
     for name, weights in zip(("0", "1–2", "3–5", "6+"), fused.fusion.weights * fused.fusion.spread, strict=True):

@@ -158,7 +158,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop, crossrec
     assert kept[0].exists()
     done = crossrec("run", *command, "--to", "finetune")
     assert done.exit_code == 0
-    assert "going on with epoch" in done.stderr
+    assert "continuing with epoch" in done.stderr
     assert {stage: weights(shop, stage) for stage in expected} == expected
     assert not list(shop.run_dir.glob("*/.checkpoint-*"))
 
@@ -181,7 +181,7 @@ def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_wei
     assert list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))
     done = crossrec("pretrain-adapt", shop.path)
     assert done.exit_code == 0
-    assert "going on with epoch" in done.stderr
+    assert "continuing with epoch" in done.stderr
     assert weights(shop, "pretrain-adapt") == expected
 
 

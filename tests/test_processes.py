@@ -62,7 +62,7 @@ def test_a_lost_process_ends_the_job_with_its_name_and_the_next_run_goes_on(exac
     assert "Traceback" not in told
     log = (exact.run_dir / "run.log").read_text()
     job = subprocess.Popen([*COMMAND, "pretrain-adapt", str(exact.path)], stderr=subprocess.DEVNULL)
-    while "going on with epoch" not in (exact.run_dir / "run.log").read_text()[len(log) :]:
+    while "continuing with epoch" not in (exact.run_dir / "run.log").read_text()[len(log) :]:
         assert job.poll() is None
         time.sleep(0.02)
     job.kill()

@@ -244,9 +244,9 @@ def test_another_systems_lists_are_scored_by_the_same_rules(trained, crossrec):
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([("jazz1", "jazz-book1", 0)], "row 1: rank is 0; it has to be at least 1"),
+        ([("jazz1", "jazz-book1", 0)], "row 1: rank is 0; it must be at least 1"),
         ([("jazz1", "a", 1), ("metal1", "a", 1), ("jazz1", "b", 1)], "row 3: user jazz1 has rank 1 twice"),
-        ([("stranger", "a", 1)], "none of its 1 rows is of a test user and an item to recommend"),
+        ([("stranger", "a", 1)], "none of its 1 rows has a test user and an item to recommend"),
     ],
 )
 def test_lists_that_say_nothing_are_an_error_and_change_nothing(rows, told, trained, crossrec):
@@ -295,7 +295,7 @@ def test_figures_among_given_items_say_so_and_follow_the_file(trained, crossrec)
     wanted = ["--set", f"evaluate.negatives={path}"]
     done = crossrec("evaluate", trained.path, *wanted)
     assert done.exit_code == 0, done.output
-    assert f"left out 1 of {len(rows) + 1:,} rows" in " ".join(done.stderr.split())
+    assert f"removed 1 of {len(rows) + 1:,} rows" in " ".join(done.stderr.split())
     assert "NDCG AMONG GIVEN@5" in done.stdout
     found = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
     assert "ndcg" not in found.loc["crossrec"]
@@ -684,7 +684,7 @@ def test_a_split_before_all_data_is_an_input_error(shop, crossrec):
     shop.config["split"] = {"strategy": "time", "valid_from": "2001-01-01", "test_from": "2024-01-23"}
     done = crossrec("run", shop.path)
     assert done.exit_code == ExitCode.INPUT
-    assert "no source purchase lies before the held-out ones" in done.stderr
+    assert "no source purchase is before the held-out ones" in done.stderr
 
 
 def test_an_item_bought_twice_in_the_test_is_one_item_to_find(shop, crossrec):

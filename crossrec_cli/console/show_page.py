@@ -43,7 +43,7 @@ def against(console: Console, result: AgainstEarlier) -> dict[str, Any]:
             f"{result.users:,} users that both were tested on"
         )
     if pair.unpaired:
-        console.warn(f"{result.odd}; they are not compared")
+        console.warn(f"{result.unpaired_users}; they are not compared")
     if not pair.lost:
         outcome = "the same evaluation" if result.same_evaluation else "no significant loss"
         console.result(Text(f"{result.sentence}, {outcome}."), always=False)

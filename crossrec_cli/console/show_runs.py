@@ -49,7 +49,7 @@ def compare(console: Console, comparison: RunComparison) -> dict[str, Any]:
     Returns:
         The same for ``--json``.
     """
-    runs, configs, differences = comparison.runs, comparison.tried, comparison.beside_first
+    runs, configs, differences = comparison.runs, comparison.configs, comparison.against_first
     root = Path(os.path.commonpath([run.path.resolve().parent for run in runs]))
     heads = [_several(_name(each.runs[0], root), len(each.runs)) for each in configs]
     names = list(dict.fromkeys(name for run in runs for name in run.figures if name.startswith(("ndcg", "hr"))))

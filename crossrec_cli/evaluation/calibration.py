@@ -1,4 +1,4 @@
-"""How far the interest score is the probability that it is meant to be, and tells buyers from others."""
+"""Calibration of the interest score as a probability, and how well it separates purchases from other pairs."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from crossrec_cli.models.ragged import Ints
 from crossrec_cli.ranking.topk import ScoreFunction, chunks
 
 PAIRS = 2_000_000
-"""About so many pairs of a user and an item are looked at; more would move neither two numbers nor ten bins."""
+"""About so many pairs of a user and an item are sampled; more would not change the figures visibly."""
 BINS = 10
 
 
 def pairs(
     scorer: ScoreFunction, histories: Histories, cases: Cases, candidates: Ints, mask_seen: bool
 ) -> tuple[Floats, Floats]:
-    """Logits of the items that may be recommended to a case's user, and whether the case asks for them.
+    """Logits of the items that may be recommended to a case's user, and whether they are the case's true items.
 
     Args:
         scorer: gives the logits.
-        histories: everybody's.
-        cases: every so manieth of them is taken, so that there are about ``PAIRS`` pairs.
+        histories: of all users.
+        cases: every n-th of them is taken, so that there are about ``PAIRS`` pairs.
         candidates: item indices, sorted, int64 (C,).
-        mask_seen: whether items in the history are left out.
+        mask_seen: whether items in the history are excluded.
 
     Returns:
         Logits, and 1.0 or 0.0; float64 (n,) each.
     """
-    some = np.arange(cases.count)[:: max(-(-cases.count * len(candidates) // PAIRS), 1)]
-    users, lengths, truth = cases.users[some], cases.history_lengths[some], cases.truth.take(some)
+    sampled = np.arange(cases.count)[:: max(-(-cases.count * len(candidates) // PAIRS), 1)]
+    users, lengths, truth = cases.users[sampled], cases.history_lengths[sampled], cases.truth.take(sampled)
     logits, bought = [torch.empty(0, dtype=torch.float64)], [torch.empty(0, dtype=torch.float64)]
     for chunk in chunks(scorer, histories, users, lengths, candidates, mask_seen=False):
-        mine = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
+        truth_of_chunk = truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
         hit = torch.zeros(chunk.scores.shape, dtype=torch.float64)
-        hit[torch.from_numpy(mine.rows), torch.from_numpy(np.searchsorted(candidates, mine.values))] = 1.0
+        hit[
+            torch.from_numpy(truth_of_chunk.rows), torch.from_numpy(np.searchsorted(candidates, truth_of_chunk.values))
+        ] = 1.0
         kept = torch.ones(chunk.scores.shape, dtype=torch.bool)
         if mask_seen:
             kept[chunk.seen] = False
@@ -51,7 +53,7 @@ def pairs(
 
 @dataclass(frozen=True)
 class Reliability:
-    """Pairs sorted by probability and cut into bins from which equally many purchases are expected.
+    """Pairs sorted by probability and cut into bins with equal expected purchases.
 
     With bins of equal width or equal size (Naeini et al. 2015, https://doi.org/10.1609/aaai.v29i1.9602) all purchases
     of a large catalogue would fall into one.
@@ -70,13 +72,13 @@ class Reliability:
         order = np.argsort(probability, kind="stable")
         sorted_ = probability[order]
         expected = np.cumsum(sorted_)
-        whole = max(expected[-1], np.finfo(np.float64).tiny)  # where all are so small that they are 0
-        place = np.minimum((BINS * (expected - sorted_ / 2) / whole).astype(np.int64), BINS - 1)
-        number = np.bincount(place, minlength=BINS)
-        filled = number > 0
-        sums = (np.bincount(place, values, minlength=BINS)[filled] for values in (sorted_, bought[order]))
-        predicted, observed = (total / number[filled] for total in sums)
-        return cls(predicted, observed, number[filled])
+        total_expected = max(expected[-1], np.finfo(np.float64).tiny)  # where all probabilities underflow to 0
+        bin_index = np.minimum((BINS * (expected - sorted_ / 2) / total_expected).astype(np.int64), BINS - 1)
+        bin_sizes = np.bincount(bin_index, minlength=BINS)
+        filled = bin_sizes > 0
+        sums = (np.bincount(bin_index, values, minlength=BINS)[filled] for values in (sorted_, bought[order]))
+        predicted, observed = (bin_sum / bin_sizes[filled] for bin_sum in sums)
+        return cls(predicted, observed, bin_sizes[filled])
 
     @property
     def error(self) -> float:
@@ -86,16 +88,16 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How good probabilities are, pair by pair."""
+    """Accuracy of probabilities, pair by pair."""
 
     auc: float
     """The chance that a pair that was bought has the higher one of two (Hanley & McNeil 1982)."""
     log_loss: float
-    """Mean −ln of the probability of what came true, in nats."""
+    """Mean −ln of the probability of the outcome, in nats."""
     base_log_loss: float
-    """The same if each pair's probability were the share that was bought."""
+    """The log loss if each pair's probability were the share that was bought."""
     brier: float
-    """Mean square of what they were off (Brier 1950)."""
+    """Mean squared error (Brier 1950)."""
     expected_calibration_error: float
     pairs: int
     bought: int
@@ -103,15 +105,15 @@ class Accuracy:
     @classmethod
     def of(cls, probability: Floats, bought: Floats) -> Accuracy:
         """From each pair's probability and whether it was bought; float64 (n,), both kinds at least once."""
-        right = np.where(bought > 0, probability, 1 - probability)
-        found = mannwhitneyu(probability[bought > 0], probability[bought == 0])
-        number = int(bought.sum())
+        probability_of_outcome = np.where(bought > 0, probability, 1 - probability)
+        rank_test = mannwhitneyu(probability[bought > 0], probability[bought == 0])
+        bought_count = int(bought.sum())
         return cls(
-            auc=float(found.statistic) / (number * (len(bought) - number)),
-            log_loss=float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean()),
-            base_log_loss=float(entropy([number / len(bought), 1 - number / len(bought)])),
+            auc=float(rank_test.statistic) / (bought_count * (len(bought) - bought_count)),
+            log_loss=float(-np.log(np.maximum(probability_of_outcome, np.finfo(np.float64).tiny)).mean()),
+            base_log_loss=float(entropy([bought_count / len(bought), 1 - bought_count / len(bought)])),
             brier=float(((bought - probability) ** 2).mean()),
             expected_calibration_error=Reliability.of(probability, bought).error,
             pairs=len(bought),
-            bought=number,
+            bought=bought_count,
         )

@@ -1,4 +1,4 @@
-"""What crossrec is compared with: the baselines of the config, and another system's lists."""
+"""What crossrec is compared with: the config's baselines, and another system's lists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from crossrec_cli.config.schema import Evaluate
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
-from crossrec_cli.evaluation.baselines import BASELINES, Shop, TooLargeError
-from crossrec_cli.evaluation.external import LISTS, external_ranks, see_that_they_are_lists
+from crossrec_cli.evaluation.baselines import BASELINES, BaselineInputs, TooLargeError
+from crossrec_cli.evaluation.external import LISTS, check_lists, external_ranks
 from crossrec_cli.evaluation.validation import STOP_ON
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases
@@ -23,23 +23,23 @@ from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
 EXTERNAL = "external"
 
 
-def tuned_baselines(job: Job, shop: Shop) -> tuple[dict[str, ScoreFunction], dict[str, float]]:
+def tuned_baselines(job: Job, inputs: BaselineInputs) -> tuple[dict[str, ScoreFunction], dict[str, float]]:
     """The baselines' scorers, and the settings that validation chose for them."""
     scorers: dict[str, ScoreFunction] = {}
     settings: dict[str, float] = {}
 
     def quality(scorer: ScoreFunction) -> float:
-        ranks = ranked(scorer, shop.histories, shop.valid, shop.candidates, shop.mask_seen)
+        ranks = ranked(scorer, inputs.histories, inputs.valid, inputs.candidates, inputs.mask_seen)
         return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
 
-    names = _different(job.config.evaluate.baselines, shop)
-    with job.report.progress("making what it is compared with", len(names), "models") as advance:
+    names = _without_duplicates(job.config.evaluate.baselines, inputs)
+    with job.report.progress("training the baselines", len(names), "models") as advance:
         for name in names:
             baseline = BASELINES[name]
             try:
-                scorers[name], setting = baseline.tuned(shop, quality)
+                scorers[name], setting = baseline.tuned(inputs, quality)
             except TooLargeError as error:
-                job.report.warn(f"{baseline.title} is left out: it needs {error}")
+                job.report.warn(f"{baseline.title} is skipped: it needs {error}")
             else:
                 if len(baseline.settings) > 1:
                     settings[name] = setting
@@ -47,10 +47,10 @@ def tuned_baselines(job: Job, shop: Shop) -> tuple[dict[str, ScoreFunction], dic
     return scorers, settings
 
 
-def _different(names: Sequence[str], shop: Shop) -> list[str]:
-    """The baselines' names, without those that are another one on these data: without tags, or without a source."""
-    same = {"ease_target", "ease_weighted"} if "ease" in names and shop.in_target.all() else set()
-    if "popularity" in names and not len(shop.histories.tags.values):
+def _without_duplicates(names: Sequence[str], inputs: BaselineInputs) -> list[str]:
+    """The baselines' names, without those that equal another one on these data: without tags, or without a source."""
+    same = {"ease_target", "ease_weighted"} if "ease" in names and inputs.in_target.all() else set()
+    if "popularity" in names and not len(inputs.histories.tags.values):
         same.add("tag_popularity")
     return [name for name in names if name not in same]
 
@@ -61,7 +61,7 @@ def read_lists(chosen: Evaluate) -> pa.Table | None:
         return None
     key = "evaluate.external"
     lists = read_file(Path(chosen.external), key, LISTS)
-    see_that_they_are_lists(lists, f"{key}: {chosen.external}")
+    check_lists(lists, f"{key}: {chosen.external}")
     return lists
 
 
@@ -76,9 +76,9 @@ def rank_lists(job: Job, lists: pa.Table, dataset: Dataset, cases: Cases) -> Ran
     ranks = external_ranks(lists, *items, chosen.mask_seen, max(chosen.k))
     listed = (ranks.lists >= 0).any(axis=1)
     if not listed.any():
-        raise InputError(f"{key}: none of its {lists.num_rows:,} rows is of a test user and an item to recommend")
+        raise InputError(f"{key}: none of its {lists.num_rows:,} rows has a test user and an item to recommend")
     if not listed.all():
         job.report.warn(f"{key}: has lists for {listed.sum():,} of {cases.count:,} test users; the others score 0")
     if not np.isfinite(ranks.rank).any():
-        job.report.warn(f"{key}: no list holds what its user bought in the test; they have to be made as of before it")
+        job.report.warn(f"{key}: no list holds what its user bought in the test; make them from data before the test")
     return ranks

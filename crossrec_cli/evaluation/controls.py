@@ -1,4 +1,4 @@
-"""Controls of transfer: what is learned without the source, the texts or training, and what each is worth."""
+"""Controls of transfer: models without the source, the texts or training, and their scores."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
 
 
-READ, FROZEN, NONE = "as they were read", "as the language model came", "none"
-"""What an item's text is to a control."""
+AS_ENCODED, FROZEN, NONE = "as they were read", "as the language model came", "none"
+"""Which text embeddings a control uses."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """One way to learn."""
+    """One variant of learning."""
 
     name: str
     sees_source: bool = True
-    texts: str = READ
+    texts: str = AS_ENCODED
     trains: bool = True
 
-    def part_of(self, data: TrainingData, embeddings: Floats) -> TrainingData:
-        """What it may learn from."""
+    def data_for(self, data: TrainingData, embeddings: Floats) -> TrainingData:
+        """The data that it may learn from."""
         data = replace(data, embeddings=embeddings)
         if self.texts == NONE:
             texts = pa.nulls(data.items.num_rows, pa.string())
@@ -72,25 +72,25 @@ CONTROLS = (
     Control("frozen texts", texts=FROZEN),
     CROSSREC,
 )
-"""``FROZEN`` is there only where an adapted language model was kept: else it is ``READ``."""
+"""``FROZEN`` is run only where an adapted language model was kept; otherwise it equals ``AS_ENCODED``."""
 
 
 @dataclass(frozen=True)
 class ControlData:
-    """What may be learned from, and what is asked."""
+    """The data of all controls, and the cases to evaluate."""
 
     data: TrainingData
     latest: TrainingData
-    """With what validation held back."""
+    """With the held-out purchases of validation."""
     valid: Cases
     test: Cases
     embeddings: Mapping[str, Floats]
-    """Of the items' texts, float32 (items, width), for each way that a control may see them."""
+    """Embeddings of the items' texts, float32 (items, width), by the ``texts`` of controls."""
     tags: int
 
     @classmethod
     def of(cls, job: Job, compute: device.Compute) -> ControlData:
-        """All of it."""
+        """Read all of it."""
         cases = parquet.read_table(job.inputs[CASES])
         data = training_data(job.inputs, load_dataset(job.inputs))
         latest = after_validation(job.inputs, data)
@@ -100,7 +100,7 @@ class ControlData:
 
     def for_control(self, control: Control) -> ControlData:
         """The part of it that a control may see."""
-        data, latest = (control.part_of(one, self.embeddings[control.texts]) for one in (self.data, self.latest))
+        data, latest = (control.data_for(full, self.embeddings[control.texts]) for full in (self.data, self.latest))
         valid, test = self.valid, self.test
         if not control.sees_source:
             valid, test = (self.data.histories.in_target(cases) for cases in (valid, test))
@@ -112,55 +112,57 @@ Scores = dict[Control, dict[str, list[metrics.Floats]]]
 
 
 def _read_texts(job: Job, data: TrainingData, compute: device.Compute) -> dict[str, Floats]:
-    """The texts' embeddings, and where these are an adapted language model's, those of the one that it came from."""
-    config, read = job.config, data.embeddings
-    found = {READ: read, NONE: np.zeros_like(read)}
+    """The text embeddings by ``texts`` of controls; ``FROZEN`` only where the language model was adapted."""
+    config, encoded = job.config, data.embeddings
+    embeddings = {AS_ENCODED: encoded, NONE: np.zeros_like(encoded)}
     if LANGUAGE_MODEL in job.inputs:
         encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        found[FROZEN] = cache.embed(encoder, texts_of(data.items), config.run_path / "embeddings", job.report)
-    return found
+        embeddings[FROZEN] = cache.embed(encoder, texts_of(data.items), config.run_path / "embeddings", job.report)
+    return embeddings
 
 
-def train_once(control: Control, learner: Learner, problem: ControlData) -> dict[str, metrics.Floats]:
-    """HR and NDCG as ``train`` finds them, or as it found them in an earlier run that did not come to its end."""
+def train_once(control: Control, learner: Learner, control_data: ControlData) -> dict[str, metrics.Floats]:
+    """HR and NDCG from ``train``, or those that an interrupted earlier run saved."""
     path = learner.checkpoint
     kept = Checkpoint(path, learner.config.runtime.checkpoint_every)
     if saved := kept.load():
         return {name: values.numpy() for name, values in saved[0].items()}
-    found = train(control, learner, problem.for_control(control))
-    chosen = {name: found[name] for name in (HR, NDCG)}
+    scores = train(control, learner, control_data.for_control(control))
+    main_scores = {name: scores[name] for name in (HR, NDCG)}
     with defer_interrupts():
-        kept.save({name: torch.from_numpy(values) for name, values in chosen.items()}, {})
-        for state in path.parent.glob(f"{path.stem}-*"):  # of its trainings, which are needed no more
+        kept.save({name: torch.from_numpy(values) for name, values in main_scores.items()}, {})
+        for state in path.parent.glob(f"{path.stem}-*"):  # checkpoints of its trainings
             state.unlink()
-    return chosen
+    return main_scores
 
 
-def train(control: Control, learner: Learner, problem: ControlData) -> dict[str, metrics.Floats]:
-    """Train and fuse one control; what it scores in each test case.
+def train(control: Control, learner: Learner, control_data: ControlData) -> dict[str, metrics.Floats]:
+    """Train and fuse one control; returns its metrics for each test case.
 
-    Who does not see the source may learn from the target for as many epochs as the others from both.
+    A control without the source trains on the target for as many epochs as the others on both.
     """
-    data, histories = problem.data, problem.data.histories
-    learner = replace(learner, config=with_user_encoder(learner.config, data, problem.valid, learner.seed))
+    data, histories = control_data.data, control_data.data.histories
+    learner = replace(learner, config=with_user_encoder(learner.config, data, control_data.valid, learner.seed))
     config = learner.config
     device.prepare(config.runtime, learner.seed)
     model = None
     if control.trains and neural_scorer.NAME in config.interest.scorers:
-        model = InterestModel(config.interest, data.texts, histories.item_stats, problem.tags).to(
+        model = InterestModel(config.interest, data.texts, histories.item_stats, control_data.tags).to(
             learner.compute.device
         )
         learner.from_both(model, histories)
-    fused, _ = learner.fused(model, data, problem.valid)
+    fused, _ = learner.fused(model, data, control_data.valid)
     if config.finetune.refit:
-        fused = learner.refitted(fused, model, problem.latest)
-    return scores_of(fused.among(target_of(histories)), histories, problem.test, config.evaluate.mask_seen)
+        fused = learner.refitted(fused, model, control_data.latest)
+    return scores_of(
+        fused.candidate_scorer(target_of(histories)), histories, control_data.test, config.evaluate.mask_seen
+    )
 
 
-def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[str, Any]:
+def row(control: Control, segment: str, in_segment: Bools, scores: Scores) -> dict[str, Any]:
     """One line of ``schemas.TRANSFER``: means over seeds, and the gain over the target alone, user by user."""
-    hr, ndcg = (np.mean(scores[control][name], axis=0)[chosen] for name in (HR, NDCG))
-    gain = ndcg - np.mean(scores[SCRATCH][NDCG], axis=0)[chosen]
+    hr, ndcg = (np.mean(scores[control][name], axis=0)[in_segment] for name in (HR, NDCG))
+    gain = ndcg - np.mean(scores[SCRATCH][NDCG], axis=0)[in_segment]
     low, high = interval(gain)
     return {
         c.SEGMENT: segment,
@@ -176,9 +178,9 @@ def row(control: Control, segment: str, chosen: Bools, scores: Scores) -> dict[s
 
 
 def summary(rows: list[dict[str, Any]]) -> Summary:
-    """The line of crossrec itself, and where it loses to the target alone."""
-    ours = {found[c.SEGMENT]: found for found in rows if found[c.CONTROL] == CROSSREC.name}
-    whole = ours[ALL]
-    negative = [segment for segment, found in ours.items() if found[c.GAIN_HIGH] < 0]
-    gain = {name: whole[name] for name in (c.GAIN, c.GAIN_LOW, c.GAIN_HIGH)}
-    return {NDCG: whole[NDCG], HR: whole[HR], **gain, "negative_transfer": negative}
+    """Crossrec's own row, and the segments in which it is worse than the target alone."""
+    crossrec_rows = {line[c.SEGMENT]: line for line in rows if line[c.CONTROL] == CROSSREC.name}
+    overall = crossrec_rows[ALL]
+    negative = [segment for segment, line in crossrec_rows.items() if line[c.GAIN_HIGH] < 0]
+    gain = {name: overall[name] for name in (c.GAIN, c.GAIN_LOW, c.GAIN_HIGH)}
+    return {NDCG: overall[NDCG], HR: overall[HR], **gain, "negative_transfer": negative}

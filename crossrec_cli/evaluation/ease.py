@@ -10,35 +10,35 @@ from crossrec_cli.models.base import Floats
 from crossrec_cli.models.ragged import Ints
 
 
-def ease_cells(users: int, items: int, wanted: int) -> int:
+def ease_cells(users: int, items: int, outputs: int) -> int:
     """Numbers in the largest dense matrix that ``ease`` needs."""
-    return max(min(users, items) ** 2, items * wanted)
+    return max(min(users, items) ** 2, items * outputs)
 
 
-def ease(bought: csr_array, wanted: Ints, l2: float) -> Floats:
-    """Weights from every item to the wanted ones, float32 (items, wanted).
+def ease(bought: csr_array, outputs: Ints, l2: float) -> Floats:
+    """Weights from every item to some of the items, float32 (items, outputs).
 
-    They need those columns of (XᵀX + λ)⁻¹ alone, and where users are fewer than items, by Woodbury's identity,
+    Only the outputs' columns of (XᵀX + λ)⁻¹ are needed; with fewer users than items, by Woodbury's identity, those of
     (XXᵀ + λ)⁻¹.
 
     Args:
         bought: X, (users, items).
-        wanted: int64 (wanted,).
+        outputs: item indices, int64 (outputs,).
         l2: λ.
     """
     users, items = bought.shape
-    unit = np.zeros((items, len(wanted)))
-    unit[wanted, np.arange(len(wanted))] = 1.0
+    unit = np.zeros((items, len(outputs)))
+    unit[outputs, np.arange(len(outputs))] = 1.0
     if users < items:
         inner = (bought @ bought.T).toarray().astype(np.float64)
         inner[np.diag_indices(users)] += l2
-        solved = scipy.linalg.solve(inner, bought[:, wanted].toarray(), assume_a="pos", overwrite_a=True)
-        columns = (unit - bought.T @ solved) / l2
+        solved = scipy.linalg.solve(inner, bought[:, outputs].toarray(), assume_a="pos", overwrite_a=True)
+        inverse_columns = (unit - bought.T @ solved) / l2
     else:
         inner = (bought.T @ bought).toarray().astype(np.float64)
         inner[np.diag_indices(items)] += l2
-        columns = scipy.linalg.solve(inner, unit, assume_a="pos", overwrite_a=True)
-    weights = -columns / columns[wanted, np.arange(len(wanted))]
-    weights[wanted, np.arange(len(wanted))] = 0.0
-    found: Floats = weights.astype(np.float32)
-    return found
+        inverse_columns = scipy.linalg.solve(inner, unit, assume_a="pos", overwrite_a=True)
+    weights = -inverse_columns / inverse_columns[outputs, np.arange(len(outputs))]
+    weights[outputs, np.arange(len(outputs))] = 0.0
+    result: Floats = weights.astype(np.float32)
+    return result

@@ -1,14 +1,14 @@
-"""What users would think of other lists than those they were shown, from what they thought of those.
+"""Off-policy evaluation: what users would think of other lists, from their feedback on the lists they were shown.
 
-Impressions were logged under another ranking. One that crossrec's list would show as well counts by how much more
+Impressions were logged under another ranking. An item that crossrec's list also shows is weighted by how much more
 likely it would be seen there (Horvitz & Thompson 1952; for rankings Li et al. 2018,
 https://doi.org/10.1145/3219819.3220028):
 
 - ips: the mean of w · reward over all impressions, with w = 0 where crossrec does not show the item.
-- snips: Σ w · reward / Σ w (Swaminathan & Joachims 2015), biased a little and far steadier.
+- snips: Σ w · reward / Σ w (Swaminathan & Joachims 2015), slightly biased, with much lower variance.
 
-Both are, like the logged mean, a reward for an impression; of lists like those that were logged ips is that mean. Where
-a rank r is given, an impression at it is looked at with probability 1/r (Joachims et al. 2017,
+Both, like the logged mean, are rewards per impression; for the logged lists themselves ips equals that mean. Where
+a rank r is given, an impression at r is seen with probability 1/r (Joachims et al. 2017,
 https://doi.org/10.1145/3018661.3018699), and w = r / r' for crossrec's rank r'. Where a propensity p is given, that of
 the item in its place, w = 1 / (k · p): crossrec puts it in one of k. The effective sample size is (Σ w)² / Σ w² (Kish
 1965).
@@ -64,22 +64,22 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Impressions:
-    """What was shown to users of the data, and what they thought of it."""
+    """The items shown to users of the data, and their feedback."""
 
     user: Ints
     """User indices, (n,)."""
     item: Ints
     """Item indices, −1 for an item that is not in the data; (n,)."""
     propensity: Floats
-    """The probability that the user was shown it there, or, where ranks are known, looked at it there; (n,)."""
+    """The probability that the item was shown there, or, where ranks are known, that the user saw it there; (n,)."""
     ranked: bool
     """Whether ranks are known."""
     rewards: Mapping[str, Floats]
-    """By their names, (n,) each; nan where unknown."""
+    """By name, (n,) each; nan where unknown."""
 
     @classmethod
     def of(cls, table: pa.Table, users: pa.Table, items: pa.Table, where: str) -> Impressions:
-        """From a file's table and preprocess's; impressions of users that are not in the data are left out.
+        """From a file's table and preprocess's tables; impressions of users that are not in the data are skipped.
 
         Raises:
             InputError: if it has no reward, neither or both of rank and propensity, or one of these out of its bounds.
@@ -89,16 +89,20 @@ class Impressions:
             raise InputError(f"{where}: no column 'click', 'purchase' or 'rating'")
         if (c.RANK in table.column_names) == (PROPENSITY in table.column_names):
             raise InputError(f"{where}: needs exactly one of the columns 'rank' and 'propensity'")
-        name, told = (c.RANK, "at least 1") if c.RANK in table.column_names else (PROPENSITY, "above 0 and at most 1")
-        given = table[name].to_numpy()
-        right = (given >= 1) & np.isfinite(given) if name == c.RANK else (given > 0) & (given <= 1)
-        wrong = ~right  # nan as well
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise InputError(f"{where}, row {row + 1}: {name} is {given[row]:g}; it has to be {told}")
+        name, bounds = (c.RANK, "at least 1") if c.RANK in table.column_names else (PROPENSITY, "above 0 and at most 1")
+        values_given = table[name].to_numpy()
+        within = (
+            (values_given >= 1) & np.isfinite(values_given)
+            if name == c.RANK
+            else (values_given > 0) & (values_given <= 1)
+        )
+        outside = ~within  # nan as well
+        if outside.any():
+            row = int(outside.argmax())
+            raise InputError(f"{where}, row {row + 1}: {name} is {values_given[row]:g}; it must be {bounds}")
         values = {reward: table[reward].to_numpy().astype(np.float64) for reward in rewards}
         for reward, column in values.items():
-            _see_that_it_can_be(column, reward, where)
+            _check_reward(column, reward, where)
         user = parquet.places(table[c.USER_ID], users[c.USER_ID])
         item = parquet.places(table[c.ITEM_ID], items[c.ITEM_ID])
         kept = user >= 0
@@ -107,7 +111,7 @@ class Impressions:
         return cls(
             user[kept],
             item[kept],
-            (1 / given if name == c.RANK else given)[kept],
+            (1 / values_given if name == c.RANK else values_given)[kept],
             name == c.RANK,
             {reward: column[kept] for reward, column in values.items()},
         )
@@ -116,7 +120,7 @@ class Impressions:
         """Every figure of every reward.
 
         Args:
-            rank: of the item in crossrec's list, from 1; 0 where it is not there, (n,).
+            rank: of the item in crossrec's list, from 1; 0 where it is not in the list, (n,).
             ks: how long the lists are.
             parts: segments of the impressions, (n,) each.
         """
@@ -124,8 +128,8 @@ class Impressions:
             Judgement(reward, segment, k, *figure)
             for k in ks
             for reward, values in self.rewards.items()
-            for segment, some in parts.items()
-            for figure in self._figures(self._weights(rank, k), values, some & np.isfinite(values))
+            for segment, in_segment in parts.items()
+            for figure in self._figures(self._weights(rank, k), values, in_segment & np.isfinite(values))
         ]
 
     def _weights(self, rank: Ints, k: int) -> Floats:
@@ -136,50 +140,52 @@ class Impressions:
         return weights
 
     def _figures(
-        self, weight: Floats, reward: Floats, some: Bools
+        self, weight: Floats, reward: Floats, chosen: Bools
     ) -> list[tuple[str, float, float, float, float, int]]:
         """Measure, value, interval, effective sample size and number of impressions."""
-        weight = weight[some]
-        users, number = np.unique(self.user[some], return_inverse=True)
-        columns = (reward[some], weight * reward[some], weight, np.ones(len(weight)))
+        weight = weight[chosen]
+        users, user_number = np.unique(self.user[chosen], return_inverse=True)
+        columns = (reward[chosen], weight * reward[chosen], weight, np.ones(len(weight)))
         totals: list[Floats] = [
-            np.bincount(number, values, minlength=len(users)).astype(np.float64) for values in columns
+            np.bincount(user_number, values, minlength=len(users)).astype(np.float64) for values in columns
         ]
-        seen, thought, weights, ones = totals
+        logged, weighted, weights, counts = totals
         share = weight / max(weight.max(initial=0.0), 1e-300)  # the squares of large weights would overflow
         squares = float(np.square(share).sum())
         effective = float(share.sum()) ** 2 / squares if squares else 0.0
         return [
-            ("logged", *_ratio(seen, ones), float(len(weight)), len(weight)),
-            ("ips", *_ratio(thought, ones), effective, len(weight)),
-            ("snips", *_ratio(thought, weights), effective, len(weight)),
+            ("logged", *_ratio(logged, counts), float(len(weight)), len(weight)),
+            ("ips", *_ratio(weighted, counts), effective, len(weight)),
+            ("snips", *_ratio(weighted, weights), effective, len(weight)),
         ]
 
 
-def _see_that_it_can_be(reward: Floats, name: str, where: str) -> None:
-    """A click or a purchase is 0 or more, and nothing is infinite.
+def _check_reward(reward: Floats, name: str, where: str) -> None:
+    """Check that clicks and purchases are 0 or more, and that no value is infinite.
 
     Raises:
-        InputError: if one is not.
+        InputError: if a value is invalid.
     """
-    wrong = np.isinf(reward) | ((reward < 0) if name != "rating" else False)
-    if wrong.any():
-        row = int(wrong.argmax())
-        told = "a number" if name == "rating" else "a number of 0 or more"
-        raise InputError(f"{where}, row {row + 1}: {name} is {reward[row]:g}; it has to be {told}")
+    invalid = np.isinf(reward) | ((reward < 0) if name != "rating" else False)
+    if invalid.any():
+        row = int(invalid.argmax())
+        expected = "a number" if name == "rating" else "a number of 0 or more"
+        raise InputError(f"{where}, row {row + 1}: {name} is {reward[row]:g}; it must be {expected}")
 
 
-def _ratio(above: Floats, below: Floats) -> tuple[float, float, float]:
+def _ratio(numerator: Floats, denominator: Floats) -> tuple[float, float, float]:
     """Σ above / Σ below, and its 95 % bootstrap interval over users."""
-    if not below.sum():
+    if not denominator.sum():
         return float("nan"), float("nan"), float("nan")
-    drawn = np.concatenate([(times @ above) / np.maximum(times @ below, 1e-12) for times in resamples(len(above))])
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(above.sum() / below.sum()), float(low), float(high)
+    ratios = np.concatenate(
+        [(counts @ numerator) / np.maximum(counts @ denominator, 1e-12) for counts in resamples(len(numerator))]
+    )
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return float(numerator.sum() / denominator.sum()), float(low), float(high)
 
 
 def read_impressions(chosen: Evaluate, dataset: Dataset) -> Impressions | None:
-    """What users thought of what they were shown; None where the config names no file."""
+    """Read the file of evaluate.feedback; None where the config names none."""
     if not chosen.feedback:
         return None
     key = "evaluate.feedback"

@@ -1,4 +1,4 @@
-"""Whether a run ranks worse than an earlier one, by more than chance and another seed explain."""
+"""Whether a run ranks worse than an earlier one by more than chance and another seed explain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crossrec_cli.evaluation.significance import Difference
 
 
 def deciding(per_user: pa.Table) -> str:
-    """What runs are compared by: NDCG at 10, or at another length if there is no such."""
+    """The measure by which runs are compared: NDCG@10, or NDCG at another length where there is none at 10."""
     names = [name for name in per_user.column_names if name.startswith("ndcg")]
     chosen: str = next((name for name in names if name.endswith("@10")), names[-1])
     return chosen
@@ -34,11 +34,11 @@ class Comparison:
     difference: Difference
     tolerance: float
     unpaired: int
-    """Users of both runs who have a figure in only one of them: they count in no mean."""
+    """Users of both runs who have a figure in only one of them; they are in no mean."""
 
     @property
     def lost(self) -> bool:
-        """Whether the whole 95 % interval lies below what may be lost."""
+        """Whether all of the 95 % interval is below the loss that the tolerance allows."""
         return self.difference.high < -self.tolerance * self.theirs
 
     @classmethod
@@ -52,7 +52,7 @@ class Comparison:
             tolerance: the share of the earlier figure that may be lost.
 
         Raises:
-            InputError: if no user has a figure in both, or the earlier run did not measure that.
+            InputError: if no user has a figure in both, or the earlier run lacks the measure.
         """
         if measure not in theirs.column_names:
             raise InputError(
@@ -65,28 +65,30 @@ class Comparison:
             .rename_columns([c.USER_ID, name])
             for table, name in ((ours, "ours"), (theirs, "theirs"))
         ]
-        both = tables[0].join(tables[1], c.USER_ID, join_type="inner").sort_by(c.USER_ID)
-        if not both.num_rows:
+        joined = tables[0].join(tables[1], c.USER_ID, join_type="inner").sort_by(c.USER_ID)
+        if not joined.num_rows:
             raise InputError("--against: the two runs have no test user in common")
-        mine, before = (both[name].to_numpy() for name in ("ours", "theirs"))
-        known = np.isfinite(np.stack([mine, before]))
-        paired = known.all(axis=0)
+        now, earlier = (joined[name].to_numpy() for name in ("ours", "theirs"))
+        has_value = np.isfinite(np.stack([now, earlier]))
+        paired = has_value.all(axis=0)
         if not paired.any():
             raise InputError(f"--against: no test user has {measure} in both runs")
-        mine, before = mine[paired], before[paired]
-        means = float(mine.mean()), float(before.mean())
-        return cls(measure, *means, Difference.of(mine, before), tolerance, int((known.any(axis=0) & ~paired).sum()))
+        now, earlier = now[paired], earlier[paired]
+        means = float(now.mean()), float(earlier.mean())
+        return cls(
+            measure, *means, Difference.of(now, earlier), tolerance, int((has_value.any(axis=0) & ~paired).sum())
+        )
 
 
 @dataclass(frozen=True)
 class AgainstEarlier:
-    """An evaluation beside an earlier run's."""
+    """An evaluation compared with an earlier run's."""
 
     run_dir: Path
-    """The earlier run's."""
+    """Directory of the earlier run."""
     comparison: Comparison
     users: int
-    """All that this run was tested on."""
+    """The number of this run's test users."""
     same_test: bool
     same_evaluation: bool
 
@@ -97,28 +99,28 @@ class AgainstEarlier:
         Args:
             ours: this run's.
             theirs: the earlier run's.
-            run_dir: where that is.
+            run_dir: the earlier run's directory.
             tolerance: the share of the earlier figure that may be lost.
 
         Raises:
             InputError: if they cannot be compared.
         """
-        now, before = (parquet.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
-        found = cls(
+        now, earlier = (parquet.read_table(artifact.file(PER_USER)) for artifact in (ours, theirs))
+        result = cls(
             run_dir,
-            Comparison.of(now, before, deciding(now), tolerance),
+            Comparison.of(now, earlier, deciding(now), tolerance),
             len(now[c.USER_ID].unique()),
             ours.manifest.inputs[CASES] == theirs.manifest.inputs[CASES],
             ours.manifest.id == theirs.manifest.id,
         )
-        if found.comparison.unpaired and found.same_test:
+        if result.comparison.unpaired and result.same_test:
             raise InputError(
-                f"{found.odd}, on the same test; evaluate both with the same evaluate.mask_seen, or retrain"
+                f"{result.unpaired_users}, on the same test; evaluate both with the same evaluate.mask_seen, or retrain"
             )
-        return found
+        return result
 
     @property
-    def odd(self) -> str:
+    def unpaired_users(self) -> str:
         """How many users have a figure in only one of the runs."""
         pair = self.comparison
         return (

@@ -1,4 +1,4 @@
-"""What evaluate measured, as its tables."""
+"""The results of evaluate, as its tables."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from crossrec_cli.evaluation.lists import coverage
 from crossrec_cli.evaluation.segments import ALL, described, described_users, segments
 from crossrec_cli.evaluation.significance import differences, intervals
 from crossrec_cli.models.dataset import Dataset
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
 
-PLACES_SHOWN = 10
+ITEMS_SHOWN = 10
 DECIDING = ("hr", "ndcg")
-"""The metrics in which models are compared, and which the summary has."""
+"""The metrics by which models are compared, and that are in the summary."""
 
 PerCase = dict[str, metrics.Floats]
 """Each measure's value for every case, by names such as ``ndcg@10``."""
 
 
-def named(job: Job, measure: str) -> str:
-    """A ranking metric's name says so where the items it ranks are sampled, or given in a file."""
+def measure_name(job: Job, measure: str) -> str:
+    """A ranking metric's name; it has "among" where the ranked items are sampled, or given in a file."""
     metric, k = measure.split("@")
     chosen = job.config.evaluate
     among = "given" if chosen.negatives else chosen.candidates
@@ -52,9 +52,9 @@ class Measured:
     job: Job
     dataset: Dataset
     cases: Cases
-    """Those that were ranked."""
+    """The cases that were ranked."""
     tested: Cases
-    """All there are, of which those may be a sample."""
+    """All test cases, of which ``cases`` may be a sample."""
     ranks: Mapping[str, Ranks]
     """By model."""
     scores: Mapping[str, PerCase]
@@ -62,9 +62,9 @@ class Measured:
 
     @property
     def deciding(self) -> list[str]:
-        """The measures in which models are compared."""
+        """The measures by which models are compared."""
         ks = self.job.config.evaluate.k
-        return [named(self.job, metrics.name(metric, k)) for k in ks for metric in DECIDING]
+        return [measure_name(self.job, metrics.name(metric, k)) for k in ks for metric in DECIDING]
 
     def means(self) -> Summary:
         """Every model's deciding measures."""
@@ -90,17 +90,17 @@ class Measured:
         parquet.write_table(self.job.output(PER_USER), schemas.per_user(names), columns)
 
     def write_metrics(self) -> None:
-        """One row for each model, segment and measure; coverage is of all cases together."""
+        """One row for each model, segment and measure; coverage is measured over all cases."""
         flat = [(model, measure) for model, values in self.scores.items() for measure in values]
         table = np.column_stack([self.scores[model][measure] for model, measure in flat])
         parts = segments(self.dataset.histories, self.cases)
         parts |= described(self.dataset.items, self.dataset.users, self.cases)
         rows: list[tuple[Any, ...]] = []
-        for segment, chosen in parts.items():
-            part = table[chosen]
+        for segment, in_segment in parts.items():
+            part = table[in_segment]
             for (model, measure), values, low, high in zip(flat, part.T, *intervals(part), strict=True):
-                known = int(np.isfinite(values).sum())
-                rows.append((model, segment, *_metric_and_k(measure), metrics.mean(values), low, high, known))
+                number = int(np.isfinite(values).sum())
+                rows.append((model, segment, *_metric_and_k(measure), metrics.mean(values), low, high, number))
         for model, ranks in self.ranks.items():
             for k in self.job.config.evaluate.k:
                 share = coverage(ranks.lists, k, len(self.dataset.target_items))
@@ -108,54 +108,67 @@ class Measured:
         _write(self.job.output(METRICS), schemas.METRICS, rows)
 
     def write_significance(self) -> None:
-        """Crossrec beside every other model, in the deciding measures."""
+        """Crossrec compared with every other model, by the deciding measures."""
         rows = []
         for measure in self.deciding:
-            others = {name: values[measure] for name, values in self.scores.items() if name != c.CROSSREC}
-            for name, one, p in differences(self.scores[c.CROSSREC][measure], others):
-                rows.append((name, *_metric_and_k(measure), one.mean, one.low, one.high, one.p, p, one.users))
+            others = {model: values[measure] for model, values in self.scores.items() if model != c.CROSSREC}
+            for model, difference, p in differences(self.scores[c.CROSSREC][measure], others):
+                rows.append(
+                    (
+                        model,
+                        *_metric_and_k(measure),
+                        difference.mean,
+                        difference.low,
+                        difference.high,
+                        difference.p,
+                        p,
+                        difference.users,
+                    )
+                )
         _write(self.job.output(SIGNIFICANCE), schemas.SIGNIFICANCE, rows)
 
     def write_examples(self) -> None:
-        """Test users drawn at random, each with the newest of the history and the best of the list.
+        """Random test users, each with the newest items of the history and the first items of the list.
 
-        As many as a page may show: how many it does show is no reason to evaluate again.
+        As many as a page can show, so that the number it does show does not require another evaluation.
         """
         cases, dataset, lists = self.cases, self.dataset, self.ranks[c.CROSSREC].lists
-        some = np.random.default_rng(self.job.config.seed).permutation(cases.count)[:MOST_EXAMPLES]
+        chosen_cases = np.random.default_rng(self.job.config.seed).permutation(cases.count)[:MOST_EXAMPLES]
         rows = []
-        for case in some:
+        for case in chosen_cases:
             user, truth = cases.users[case], cases.truth.take(np.array([case])).values
             history = dataset.histories.items.take(np.array([user]), cases.history_lengths[[case]]).values[::-1]
-            shown = dataset.target_items[lists[case][lists[case] >= 0]]
-            for kind, items in (("history", history), ("list", shown)):
-                for place, item in enumerate(items[:PLACES_SHOWN].tolist(), 1):
+            listed = dataset.target_items[lists[case][lists[case] >= 0]]
+            for kind, items in (("history", history), ("list", listed)):
+                for position, item in enumerate(items[:ITEMS_SHOWN].tolist(), 1):
                     facts = (dataset.items[name][item].as_py() for name in (c.TEXT, c.DOMAIN))
-                    rows.append((dataset.users[c.USER_ID][int(user)].as_py(), kind, place, *facts, item in truth))
+                    rows.append((dataset.users[c.USER_ID][int(user)].as_py(), kind, position, *facts, item in truth))
         _write(self.job.output(EXAMPLES), schemas.EXAMPLES, rows)
 
-    def write_accuracy(self, fused: Fused) -> Summary:
-        """How good the interest score is by itself, in target and source; the target's reliability table."""
+    def write_accuracy(self, fused: FusedModel) -> Summary:
+        """Accuracy of the interest score as a probability, in target and source; and the target's reliability table."""
         rows = []
         bins: dict[str, Any] = {name: [] for name in schemas.CALIBRATION.names}
         summary: Summary = {"expected_calibration_error": None, "auc": None}
-        for domain, segment, cases, candidates in self._asked():
-            masked = self.job.config.evaluate.mask_seen
-            logits, bought = pairs(fused.among(candidates), self.dataset.histories, cases, candidates, masked)
+        for domain, segment, cases, candidates in self._populations():
+            mask_seen = self.job.config.evaluate.mask_seen
+            logits, bought = pairs(
+                fused.candidate_scorer(candidates), self.dataset.histories, cases, candidates, mask_seen
+            )
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = expit(logits)
-            found = asdict(Accuracy.of(probability, bought))
-            rows.append((domain, segment, *found.values()))
+            figures = asdict(Accuracy.of(probability, bought))
+            rows.append((domain, segment, *figures.values()))
             if (domain, segment) == (c.TARGET, ALL):
                 bins = asdict(Reliability.of(probability, bought))
-                summary = {name: found[name] for name in summary}
+                summary = {name: figures[name] for name in summary}
         parquet.write_table(self.job.output(CALIBRATION), schemas.CALIBRATION, bins)
         _write(self.job.output(ACCURACY), schemas.ACCURACY, rows)
         return summary
 
-    def _asked(self) -> Iterator[tuple[str, str, Cases, Ints]]:
-        """Of whom, and of which items, the score's probabilities are looked at: domain, segment, cases, candidates."""
+    def _populations(self) -> Iterator[tuple[str, str, Cases, Ints]]:
+        """For which cases and items the score's accuracy is measured: domain, segment, cases, candidates."""
         candidates, item_stats = self.dataset.target_items, self.dataset.histories.item_stats
         yield c.TARGET, ALL, self.cases, candidates
         for segment, chosen in segments(self.dataset.histories, self.cases).items():
@@ -168,46 +181,46 @@ class Measured:
         if not item_stats.is_target.all():
             yield c.SOURCE, ALL, *_source_cases(self.dataset, self.job.config.seed)
 
-    def write_feedback(self, scorer: ScoreFunction, found: Impressions | None) -> None:
-        """What users would think of crossrec's lists; an empty table without a feedback file."""
+    def write_feedback(self, scorer: ScoreFunction, impressions: Impressions | None) -> None:
+        """Off-policy estimates for crossrec's lists; an empty table without a feedback file."""
         chosen, dataset = self.job.config.evaluate, self.dataset
         rows: list[Judgement] = []
-        if found:
-            lists, given = self._lists_before_the_test(scorer, found.user)
-            there = lists == found.item[:, None]
-            rank = np.where(there.any(axis=1), there.argmax(axis=1) + 1, 0)
-            in_target = dataset.histories.target_lengths(found.user, given)
-            parts = {ALL: np.ones(len(given), bool), "cold user": in_target == 0, "warm": in_target > 0}
-            rows = found.judged(rank, chosen.k, parts | described_users(dataset.users, found.user))
+        if impressions:
+            lists, history_lengths = self._lists_before_the_test(scorer, impressions.user)
+            is_hit = lists == impressions.item[:, None]
+            rank = np.where(is_hit.any(axis=1), is_hit.argmax(axis=1) + 1, 0)
+            in_target = dataset.histories.target_lengths(impressions.user, history_lengths)
+            parts = {ALL: np.ones(len(history_lengths), bool), "cold user": in_target == 0, "warm": in_target > 0}
+            rows = impressions.judged(rank, chosen.k, parts | described_users(dataset.users, impressions.user))
         _write(self.job.output(FEEDBACK), schemas.FEEDBACK, rows)
 
     def _lists_before_the_test(self, scorer: ScoreFunction, users: Ints) -> tuple[Ints, Ints]:
-        """Crossrec's lists for users, item indices (n, k), −2 where one ends; and how much history was given, (n,)."""
+        """Crossrec's lists for users, item indices (n, k), −2 where one ends; and the histories' lengths, (n,)."""
         dataset, chosen = self.dataset, self.job.config.evaluate
         lengths = dataset.histories.train_lengths.copy()
         lengths[self.tested.users] = self.tested.history_lengths
         distinct, row = np.unique(users, return_inverse=True)
-        nothing = Cases(distinct, lengths[distinct], Ragged.of([[]] * len(distinct)))
-        found = ranked(scorer, dataset.histories, nothing, dataset.target_items, chosen.mask_seen, k=max(chosen.k))
-        lists = np.where(found.lists < 0, -2, dataset.target_items[found.lists])
+        cases = Cases(distinct, lengths[distinct], Ragged.of([[]] * len(distinct)))
+        ranks = ranked(scorer, dataset.histories, cases, dataset.target_items, chosen.mask_seen, k=max(chosen.k))
+        lists = np.where(ranks.lists < 0, -2, dataset.target_items[ranks.lists])
         return lists[row], lengths[users]
 
 
 def _source_cases(dataset: Dataset, seed: int) -> tuple[Cases, Ints]:
-    """What was held out of the source: each user's purchases there after what trains, among a sample of its items.
+    """Held-out cases of the source: each user's source purchases after training, among a sample of the source's items.
 
-    The sample is as large as the target, so that as many users can be looked at.
+    The sample is as large as the target, so that as many users can be measured.
     """
     histories, item_stats = dataset.histories, dataset.histories.item_stats
     pool = np.flatnonzero(~item_stats.is_target & item_stats.trained)
     size = min(len(pool), len(dataset.target_items))
     candidates = np.sort(np.random.default_rng(seed).choice(pool, size, replace=False))
-    chosen = np.zeros(len(item_stats.is_target), bool)
-    chosen[candidates] = True
-    later = histories.items.where(~histories.trains)
-    wanted = later.where(chosen[later.values])
-    users = np.flatnonzero(later.lengths)
-    return Cases(users, histories.train_lengths[users], wanted.take(users)), candidates
+    is_candidate = np.zeros(len(item_stats.is_target), bool)
+    is_candidate[candidates] = True
+    not_trained = histories.items.where(~histories.trains)
+    held_out = not_trained.where(is_candidate[not_trained.values])
+    users = np.flatnonzero(not_trained.lengths)
+    return Cases(users, histories.train_lengths[users], held_out.take(users)), candidates
 
 
 def _metric_and_k(measure: str) -> tuple[str, int]:

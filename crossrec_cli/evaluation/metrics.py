@@ -1,6 +1,6 @@
 """Ranking metrics over exact ranks.
 
-For a case with true items T, found at ranks r(t) from 1:
+For a case with true items T at ranks r(t) from 1:
 
 - HR@k: 1 if some r(t) ≤ k.
 - Recall@k: |{t: r(t) ≤ k}| / |T|.
@@ -11,7 +11,7 @@ For a case with true items T, found at ranks r(t) from 1:
 - MAP@k: Σ Precision@r(t) over r(t) ≤ k, divided by min(|T|, k), so that a list can be perfect
   (Buckley & Voorhees 2000, https://doi.org/10.1145/345508.345543).
 
-Ties stand at mid-rank. A case with nothing to find counts in no metric.
+Ties have their mean rank. A case without true items counts in no metric.
 """
 
 from __future__ import annotations
@@ -32,38 +32,38 @@ def name(metric: str, k: int) -> str:
 
 
 def per_case(ranks: Ranks, ks: Sequence[int]) -> dict[str, Floats]:
-    """Every metric at every k for every case, float64 (cases,); nan where there is nothing to find."""
-    wanted = np.bincount(ranks.case, minlength=ranks.cases)
-    nothing = np.where(wanted > 0, 0.0, np.nan)
-    best = np.full(ranks.cases, np.inf)
-    np.minimum.at(best, ranks.case, ranks.rank)
-    precision = _found_so_far(ranks) / ranks.rank
-    gain_of_first = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, wanted.max(initial=0) + 1)))])
+    """Every metric at every k for every case, float64 (cases,); nan for a case without true items."""
+    true_counts = np.bincount(ranks.case, minlength=ranks.cases)
+    nan_without_truth = np.where(true_counts > 0, 0.0, np.nan)
+    first_rank = np.full(ranks.cases, np.inf)
+    np.minimum.at(first_rank, ranks.case, ranks.rank)
+    precision = _hits_up_to(ranks) / ranks.rank
+    gain_of_first = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, true_counts.max(initial=0) + 1)))])
     columns: dict[str, Floats] = {}
     for k in ks:
-        found = ranks.rank <= k
-        hits = np.bincount(ranks.case[found], minlength=ranks.cases)
-        gains = np.bincount(ranks.case[found], 1 / np.log2(1 + ranks.rank[found]), minlength=ranks.cases)
-        ideal = gain_of_first[np.minimum(wanted, k)]
-        columns[name("hr", k)] = (hits > 0).astype(np.float64) + nothing
-        columns[name("recall", k)] = hits / np.maximum(wanted, 1) + nothing
-        columns[name("precision", k)] = hits / k + nothing
-        columns[name("ndcg", k)] = gains / np.maximum(ideal, 1e-12) + nothing
-        columns[name("mrr", k)] = np.where(best <= k, 1 / best, 0.0) + nothing
-        precisions = np.bincount(ranks.case[found], precision[found], minlength=ranks.cases)
-        columns[name("map", k)] = precisions / np.clip(wanted, 1, k) + nothing
+        in_top_k = ranks.rank <= k
+        hits = np.bincount(ranks.case[in_top_k], minlength=ranks.cases)
+        gains = np.bincount(ranks.case[in_top_k], 1 / np.log2(1 + ranks.rank[in_top_k]), minlength=ranks.cases)
+        ideal = gain_of_first[np.minimum(true_counts, k)]
+        columns[name("hr", k)] = (hits > 0).astype(np.float64) + nan_without_truth
+        columns[name("recall", k)] = hits / np.maximum(true_counts, 1) + nan_without_truth
+        columns[name("precision", k)] = hits / k + nan_without_truth
+        columns[name("ndcg", k)] = gains / np.maximum(ideal, 1e-12) + nan_without_truth
+        columns[name("mrr", k)] = np.where(first_rank <= k, 1 / first_rank, 0.0) + nan_without_truth
+        precisions = np.bincount(ranks.case[in_top_k], precision[in_top_k], minlength=ranks.cases)
+        columns[name("map", k)] = precisions / np.clip(true_counts, 1, k) + nan_without_truth
     return columns
 
 
-def _found_so_far(ranks: Ranks) -> npt.NDArray[np.int64]:
-    """For each true item, how many of its case's stand at its rank or before it."""
+def _hits_up_to(ranks: Ranks) -> npt.NDArray[np.int64]:
+    """For each true item, how many true items of its case have this rank or a better one."""
     order = np.lexsort((ranks.rank, ranks.case))
     first = np.searchsorted(ranks.case[order], ranks.case[order])
-    place: npt.NDArray[np.int64] = np.empty(len(order), np.int64)
-    place[order] = np.arange(1, len(order) + 1) - first
-    return place
+    position: npt.NDArray[np.int64] = np.empty(len(order), np.int64)
+    position[order] = np.arange(1, len(order) + 1) - first
+    return position
 
 
 def mean(values: Floats) -> float:
-    """The mean over cases with something to find; 0 if there is none."""
+    """The mean over cases with true items; 0 if there are none."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0

@@ -1,4 +1,4 @@
-"""Candidates that somebody chose for each test user, as papers publish them."""
+"""Candidates from a file for each test user, as papers publish them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NEGATIVES = pa.schema(
 def negatives_of(
     table: pa.Table, users: pa.Table, items: pa.Table, cases: Cases, candidates: Ints, where: str
 ) -> tuple[Listed, int]:
-    """What each case's true items are ranked among, and how many rows name an item that is no candidate.
+    """Each case's candidates, and how many rows name an item that is not a candidate.
 
     Args:
-        table: as ``NEGATIVES``; users who are not asked about count for nothing.
+        table: as ``NEGATIVES``; users without a test case are skipped.
         users: preprocess's table.
         items: preprocess's table.
-        cases: what is asked.
+        cases: the test cases.
         candidates: item indices, sorted, int64 (C,).
         where: key and file, for messages.
 
@@ -46,6 +46,6 @@ def negatives_of(
         first = users[c.USER_ID][int(cases.users[lengths.argmin()])]
         raise InputError(
             f"{where}: names no item of the target for the test user '{first}', and for {without:,} of "
-            f"{cases.count:,} test users in all; each of them needs some"
+            f"{cases.count:,} test users in all; each of them needs at least one"
         )
     return Listed(Ragged(pairs % len(candidates), lengths)), int((column < 0).sum())

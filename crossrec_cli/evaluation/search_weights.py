@@ -1,4 +1,4 @@
-"""The weights of a search's text and interest, fitted on what people bought after their queries."""
+"""The weights of text and interest in a search, fitted on purchases after queries."""
 
 from __future__ import annotations
 
@@ -25,91 +25,108 @@ from crossrec_cli.runtime.progress import Reporter
 
 KEY = "search.queries"
 PAIRS = pa.schema([*QUERIES, pa.field(c.ITEM_ID, pa.string(), nullable=False)])
-FEWEST = 10
-"""Pairs; from fewer nothing is learned."""
-HELD_OUT = 0.2
-"""Share of the pairs that the weights are not fitted on, but measured."""
+MIN_PAIRS = 10
+"""The least number of pairs to fit weights on."""
+HELD_OUT_SHARE = 0.2
+"""Share of the pairs that are held out to measure the weights."""
 CELLS = 2**24
-"""Scores of queries that the weights are fitted on at once; three such matrices are held, 200 MB."""
+"""Scores held at once while weights are fitted; there are three such matrices, 200 MB."""
 MEASURE = metrics.name("ndcg", 10)
 WeightsRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class QueryPurchases:
-    """Queries, and what was bought after each."""
+    """Queries, and the item bought after each."""
 
     queries: list[str]
     bought: Ints
-    who: Ints
-    """Each one's user; −1 for somebody unknown."""
+    user_indices: Ints
+    """Each one's user; −1 for an unknown user."""
 
     @classmethod
     def read(cls, path: Path, searcher: Searcher, report: Reporter) -> QueryPurchases:
-        """Those of a file that can be learned from; what is left out is counted in a warning."""
+        """Read the pairs of a file; those that cannot be used are counted in a warning."""
         table = read_file(path, KEY, PAIRS, WHO)
         queries = table[c.QUERY].to_pylist()
-        nobody = pa.nulls(len(queries), pa.string())
-        users = (table[c.USER_ID] if c.USER_ID in table.column_names else nobody).to_pylist()
-        bought, who = parquet.places(table[c.ITEM_ID], searcher.dataset.items[c.ITEM_ID]), searcher.known_users(users)
-        before = searcher.trained_histories(who)
-        trained = np.bincount(before.rows[before.values == bought[before.rows]], minlength=len(who)) > 0
-        for count, why in (
+        no_users = pa.nulls(len(queries), pa.string())
+        users = (table[c.USER_ID] if c.USER_ID in table.column_names else no_users).to_pylist()
+        bought, user_indices = (
+            parquet.places(table[c.ITEM_ID], searcher.dataset.items[c.ITEM_ID]),
+            searcher.known_users(users),
+        )
+        trained_histories = searcher.trained_histories(user_indices)
+        trained = (
+            np.bincount(
+                trained_histories.rows[trained_histories.values == bought[trained_histories.rows]],
+                minlength=len(user_indices),
+            )
+            > 0
+        )
+        for count, reason in (
             ((bought < 0).sum(), "name items that are not in the data"),
-            (trained.sum(), "are of purchases that interest was trained on, and would make it look better than it is"),
+            (trained.sum(), "are of purchases that interest was trained on, and would overstate it"),
         ):
             if count:
-                report.warn(f"{KEY}: {count:,} of {len(queries):,} pairs {why}; they are left out")
+                report.warn(f"{KEY}: {count:,} of {len(queries):,} pairs {reason}; they are removed")
         kept = np.flatnonzero((bought >= 0) & ~trained)
-        return cls([queries[place] for place in kept], bought[kept], who[kept])
+        return cls([queries[index] for index in kept], bought[kept], user_indices[kept])
 
-    def some(self, places: Ints) -> QueryPurchases:
-        """A part of them."""
-        return QueryPurchases([self.queries[place] for place in places], self.bought[places], self.who[places])
+    def subset(self, indices: Ints) -> QueryPurchases:
+        """Some of the pairs, by index."""
+        return QueryPurchases(
+            [self.queries[index] for index in indices], self.bought[indices], self.user_indices[indices]
+        )
 
     def signals(self, searcher: Searcher) -> Iterator[tuple[Signals, Ints]]:
-        """The parts of the score of all items as they were at the end of training, and what was bought."""
+        """The signals of all items, from histories as of the end of training, and the items bought; in batches."""
         for part in searcher.chunks(len(self.queries)):
-            logits = searcher.interest_of(searcher.trained_histories(self.who[part]), searcher.tags(self.who[part]))
+            logits = searcher.interest_of(
+                searcher.trained_histories(self.user_indices[part]), searcher.tags(self.user_indices[part])
+            )
             yield searcher.signals(self.queries[part], logits), self.bought[part]
 
 
 def tuned_weights(job: Job, words: Words) -> list[WeightsRow]:
-    """The weights fitted on most of the pairs, and how well they and others find what was bought in the rest."""
+    """The weights fitted on most of the pairs, and the NDCG of these and other weights on the rest."""
     searcher = Searcher(job.config, job.inputs, words, DEFAULT)
     pairs = QueryPurchases.read(Path(job.config.search.queries or ""), searcher, job.report)
-    if len(pairs.queries) < FEWEST:
-        job.report.warn(f"{KEY}: {len(pairs.queries)} pairs are too few to tune on ({FEWEST}); the default stays")
+    if len(pairs.queries) < MIN_PAIRS:
+        job.report.warn(f"{KEY}: {len(pairs.queries)} pairs are too few to tune on ({MIN_PAIRS}); the default stays")
         return [weights_row("default", DEFAULT, used=True)]
     order = np.random.default_rng(job.config.seed).permutation(len(pairs.queries))
-    held = int(len(order) * HELD_OUT)
-    signals, bought = zip(*pairs.some(order[held:][: CELLS // words.size + 1]).signals(searcher), strict=True)
-    given, truth = Signals.joined(signals), np.concatenate(bought)
-    silent = replace(given, interest=torch.zeros_like(given.interest))
-    ways = {
-        "tuned": fit(given, truth),
-        "without interest": replace(fit(silent, truth), interest=0.0),
+    held_out = int(len(order) * HELD_OUT_SHARE)
+    signals, bought = zip(*pairs.subset(order[held_out:][: CELLS // words.size + 1]).signals(searcher), strict=True)
+    fit_signals, fit_purchases = Signals.joined(signals), np.concatenate(bought)
+    without_interest = replace(fit_signals, interest=torch.zeros_like(fit_signals.interest))
+    weightings = {
+        "tuned": fit(fit_signals, fit_purchases),
+        "without interest": replace(fit(without_interest, fit_purchases), interest=0.0),
         "default": DEFAULT,
         "meaning alone": Weights(1, 0, 0),
         "words alone": Weights(0, 1, 0),
         "interest alone": Weights(0, 0, 1),
     }
-    del signals, given, silent
-    job.report.say(f"weights fitted on {len(truth):,} pairs of a query and a purchase, measured on {held:,} others")
-    found = _ndcg(pairs.some(order[:held]), searcher, ways)
-    return [weights_row(name, weights, found[name], used=name == "tuned") for name, weights in ways.items()]
+    del signals, fit_signals, without_interest
+    job.report.say(
+        f"weights fitted on {len(fit_purchases):,} pairs of a query and a purchase, measured on {held_out:,} others"
+    )
+    ndcg = _ndcg(pairs.subset(order[:held_out]), searcher, weightings)
+    return [weights_row(name, weights, ndcg[name], used=name == "tuned") for name, weights in weightings.items()]
 
 
-def _ndcg(pairs: QueryPurchases, searcher: Searcher, ways: Mapping[str, Weights]) -> dict[str, metrics.Floats]:
-    """NDCG@10 of every pair among all items, for each way to weigh the parts of the score."""
-    ranks: dict[str, list[metrics.Floats]] = {name: [] for name in ways}
+def _ndcg(pairs: QueryPurchases, searcher: Searcher, weightings: Mapping[str, Weights]) -> dict[str, metrics.Floats]:
+    """NDCG@10 of every pair among all items, for each weighting of the parts of the score."""
+    ranks: dict[str, list[metrics.Floats]] = {name: [] for name in weightings}
     for signals, bought in pairs.signals(searcher):
         rows, columns = torch.arange(len(bought)), torch.from_numpy(bought)
-        for name, weights in ways.items():
+        for name, weights in weightings.items():
             ranks[name].append(mid_ranks(signals.score(weights), rows, columns)[0])
-    case, none = np.arange(len(pairs.queries)), np.empty((0, 0), np.int64)
-    each = {name: Ranks(case, np.concatenate(found), len(case), none) for name, found in ranks.items()}
-    return {name: metrics.per_case(found, [10])[MEASURE] for name, found in each.items()}
+    case, no_lists = np.arange(len(pairs.queries)), np.empty((0, 0), np.int64)
+    ranks_of = {
+        name: Ranks(case, np.concatenate(of_batches), len(case), no_lists) for name, of_batches in ranks.items()
+    }
+    return {name: metrics.per_case(of_batches, [10])[MEASURE] for name, of_batches in ranks_of.items()}
 
 
 def weights_row(blend: str, weights: Weights, ndcg: metrics.Floats | None = None, *, used: bool) -> WeightsRow:

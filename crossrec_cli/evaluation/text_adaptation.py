@@ -1,4 +1,4 @@
-"""Whether the adapted language model ranks the source better than it did before."""
+"""Whether the adapted language model ranks source items better than the frozen one."""
 
 from __future__ import annotations
 
@@ -23,57 +23,59 @@ from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.text.adapt import adapt
 from crossrec_cli.text.encode import TextEncoder
 
-ASKED_AT_MOST = 2000
+MAX_CASES = 2000
 Floats = npt.NDArray[np.float32]
 
 
 def adapted_if_better(
     job: Job, dataset: Dataset, encoder: TextEncoder, texts: list[str], frozen: Floats
 ) -> tuple[Floats, bool]:
-    """The adapted language model's embeddings, if they rank what other users bought better than the frozen one's."""
-    question = SourceQuestion.of(dataset.histories, job.config.seed)
-    chosen = job.config.adapt
-    kept = job.checkpoint.with_name(f"{job.checkpoint.stem}-language-model.safetensors")
-    checkpoint = Checkpoint(kept, job.config.runtime.checkpoint_every)
-    adapt(encoder, texts, question.lists, chosen.language_model, chosen.text, job.config.seed, job.report, checkpoint)
+    """The adapted language model's embeddings if they rank other users' purchases better, else the frozen one's."""
+    source_cases = SourceCases.of(dataset.histories, job.config.seed)
+    config = job.config.adapt
+    checkpoint_path = job.checkpoint.with_name(f"{job.checkpoint.stem}-language-model.safetensors")
+    checkpoint = Checkpoint(checkpoint_path, job.config.runtime.checkpoint_every)
+    adapt(
+        encoder, texts, source_cases.lists, config.language_model, config.text, job.config.seed, job.report, checkpoint
+    )
     with job.report.progress("reading item texts again", len(set(texts)), "texts") as advance:
         adapted = encoder.embed(texts, advance)
-    before, after = (question.ndcg(embeddings) for embeddings in (frozen, adapted))
+    before, after = (source_cases.ndcg(embeddings) for embeddings in (frozen, adapted))
     low, high = interval(after - before)
     gain = f"{metrics.mean(after - before):+.4f} ({low:+.4f} to {high:+.4f})"
-    told = f"NDCG@10 {metrics.mean(before):.4f} frozen, {gain} adapted, for {len(before):,} buyers that it did not see"
+    figures = f"NDCG@10 {metrics.mean(before):.4f} frozen, {gain} adapted, for {len(before):,} held-out buyers"
     if low <= 0:
-        job.report.warn(f"the adapted language model ranks the source no better and is not kept: {told}")
+        job.report.warn(f"the adapted language model ranks the source no better and is not kept: {figures}")
         return frozen, False
-    job.report.say(f"the adapted language model is kept: {told}")
+    job.report.say(f"the adapted language model is kept: {figures}")
     save_model(job.output(LANGUAGE_MODEL), encoder.model)
     return adapted, True
 
 
 @dataclass(frozen=True)
-class SourceQuestion:
-    """What some of the source's buyers bought last, told by the texts of what they bought before."""
+class SourceCases:
+    """Cases of the source: some buyers' last purchases, to be ranked from the texts of their earlier ones."""
 
     histories: Histories
     cases: Cases
     lists: list[Ints]
-    """What the others bought, for the language model to learn from."""
+    """The other buyers' purchases, on which the language model is trained."""
 
     @classmethod
-    def of(cls, histories: Histories, seed: int) -> SourceQuestion:
-        """Ask a random tenth of the buyers, 2,000 at most, for the last quarter of what they bought."""
+    def of(cls, histories: Histories, seed: int) -> SourceCases:
+        """The last quarter of the purchases of a random tenth of the buyers, 2,000 at most."""
         source = histories.source_training
         buyers = np.random.default_rng(seed).permutation(np.flatnonzero(source.lengths > 1))
-        asked = np.sort(buyers[: min(max(len(buyers) // 10, 1), ASKED_AT_MOST)])
-        lengths = source.lengths[asked]
-        given = lengths - np.maximum(lengths // 4, 1)
-        cases = Cases(asked, given, source.slice(asked, given, lengths))
-        others = np.setdiff1d(buyers, asked)
+        case_users = np.sort(buyers[: min(max(len(buyers) // 10, 1), MAX_CASES)])
+        lengths = source.lengths[case_users]
+        given_lengths = lengths - np.maximum(lengths // 4, 1)
+        cases = Cases(case_users, given_lengths, source.slice(case_users, given_lengths, lengths))
+        others = np.setdiff1d(buyers, case_users)
         lists = np.split(source.take(others).values, np.cumsum(source.lengths[others])[:-1])
         return cls(replace(histories, items=source, train_lengths=source.lengths, scattered=None), cases, lists)
 
     def ndcg(self, embeddings: Floats) -> metrics.Floats:
-        """NDCG@10 of every case among all source items, by the cosine of whitened texts, as the model reads them."""
+        """NDCG@10 of every case among all source items, by the cosine of whitened text embeddings."""
         candidates = np.flatnonzero(self.histories.item_stats.is_source & self.histories.item_stats.trained)
         vectors = np.asarray(unit_rows(Whitening.of(embeddings)(embeddings)))
         text = HistoryFeature("text", vectors, self.histories.item_stats.is_target)

@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 
 STUDY = "study.db"
-"""Beside the artifacts: all trials of all studies, for later runs to go on from."""
+"""File next to the artifacts: all trials of all studies, which later runs continue."""
 SECONDS = "seconds"
 
 
 @dataclass
 class TuningData:
-    """What is the same for all trials."""
+    """The data that all trials share."""
 
     data: TrainingData
     valid: Cases
     tags: int
     compute: device.Compute
     adapted: dict[str, InterestModel] = field(default_factory=dict)
-    """What the last trial's training on both domains gave, by the fields that it depends on."""
+    """The model of the last trial's training on both domains, by the fields that it depends on."""
 
     @classmethod
     def of(cls, job: Job) -> TuningData:
@@ -59,10 +59,10 @@ class TuningData:
         return cls(training_data(job.inputs, load_dataset(job.inputs)), valid, tags, compute)
 
     def start(self, learner: Learner) -> InterestModel:
-        """The model that both domains taught, or an untaught one, as finetune would start from."""
+        """The model that finetune starts from: trained on both domains, or untrained."""
         config, histories = learner.config, self.data.histories
-        of = (config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json"), config.finetune.init)
-        key = json.dumps(of)
+        sections = (config.adapt.model_dump(mode="json"), config.interest.model_dump(mode="json"), config.finetune.init)
+        key = json.dumps(sections)
         if key not in self.adapted:
             device.prepare(config.runtime, learner.seed)
             model = InterestModel(config.interest, self.data.texts, histories.item_stats, self.tags)
@@ -73,35 +73,39 @@ class TuningData:
         return self.adapted[key]
 
 
-def run_trial(problem: TuningData, config: Config, trial: optuna.Trial) -> tuple[optuna.trial.TrialState, float | None]:
-    """One trial's end, and validation's NDCG@10."""
+def run_trial(
+    tuning_data: TuningData, config: Config, trial: optuna.Trial
+) -> tuple[optuna.trial.TrialState, float | None]:
+    """One trial's final state, and its validation NDCG@10."""
     optuna = load_optuna()
     try:
-        chosen = with_values(config, {name: _suggested(trial, name, of) for name, of in config.tune.search.items()})
-        return optuna.trial.TrialState.COMPLETE, _score(problem, chosen)
-    except ConfigError as error:  # values that do not go together, or with which training comes to nothing
+        chosen = with_values(
+            config, {name: _suggested(trial, name, dimension) for name, dimension in config.tune.search.items()}
+        )
+        return optuna.trial.TrialState.COMPLETE, _score(tuning_data, chosen)
+    except ConfigError as error:  # values that are invalid together, or with which training fails
         trial.set_user_attr("problem", str(error))
         return optuna.trial.TrialState.FAIL, None
 
 
-def _score(problem: TuningData, config: Config) -> float:
-    """Validation's NDCG@10 of all scorers fused; they are not refitted, as the test is never looked at."""
-    data, valid = problem.data, problem.valid
+def _score(tuning_data: TuningData, config: Config) -> float:
+    """Validation NDCG@10 of all scorers fused; they are not refitted, as the test is not used."""
+    data, valid = tuning_data.data, tuning_data.valid
     config = with_user_encoder(config, data, valid, config.seed)
     with tempfile.TemporaryDirectory() as folder:
-        learner = Learner(config, config.seed, problem.compute, Silent(), Path(folder) / "checkpoint.safetensors")
-        fused, _ = learner.fused(problem.start(learner), data, valid)
-    scorer = fused.among(target_of(data.histories))
+        learner = Learner(config, config.seed, tuning_data.compute, Silent(), Path(folder) / "checkpoint.safetensors")
+        fused, _ = learner.fused(tuning_data.start(learner), data, valid)
+    scorer = fused.candidate_scorer(target_of(data.histories))
     return ndcg(scorer, data.histories, valid, config.evaluate.mask_seen) or 0.0
 
 
-def _suggested(trial: optuna.Trial, name: str, of: Dimension) -> object:
-    if of.choices:
-        return trial.suggest_categorical(name, of.choices)
-    low, high = of.low or 0, of.high or 0
+def _suggested(trial: optuna.Trial, name: str, dimension: Dimension) -> object:
+    if dimension.choices:
+        return trial.suggest_categorical(name, dimension.choices)
+    low, high = dimension.low or 0, dimension.high or 0
     if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(name, low, high, log=of.log)
-    return trial.suggest_float(name, low, high, log=of.log)
+        return trial.suggest_int(name, low, high, log=dimension.log)
+    return trial.suggest_float(name, low, high, log=dimension.log)
 
 
 def with_values(config: Config, values: Mapping[str, object]) -> Config:
@@ -126,29 +130,29 @@ def with_values(config: Config, values: Mapping[str, object]) -> Config:
 
 
 def resume(study: optuna.Study, report: Reporter) -> None:
-    """Trials that a killed run left unfinished are tried again."""
+    """Queue again the trials that a killed run left unfinished."""
     optuna = load_optuna()
     stale = [trial for trial in study.trials if trial.state is optuna.trial.TrialState.RUNNING]
     for trial in stale:
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)
     if finished := finished_trials(study):
-        report.say(f"going on after {len(finished)} trials of an earlier run")
+        report.say(f"continuing after {len(finished)} trials of an earlier run")
 
 
 def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """All trials but those that a killed run left unfinished."""
+    """All trials except those that a killed run left unfinished."""
     return [trial for trial in study.trials if SECONDS in trial.user_attrs]
 
 
 def best_so_far(study: optuna.Study) -> str:
-    """The best figure of validation, for the progress display."""
+    """The best validation NDCG@10, for the progress display."""
     finished = [trial.value for trial in study.trials if trial.value is not None]
     return f"best validation NDCG@10 {max(finished):.4f}" if finished else "none finished yet"
 
 
 def study_name(job: Job) -> str:
-    """One for all that a trial's score depends on, but how many trials there are."""
+    """A name from all that a trial's score depends on, except the number of trials."""
     config = job.config
     search = config.tune.model_dump(mode="json")["search"]
     basis = [job.code, config.seed, search, config.runtime.precision, config.evaluate.mask_seen]
@@ -173,8 +177,8 @@ def write_trials(job: Job, study: optuna.Study) -> Summary:
     parquet.write_table(job.output(TRIALS), schemas.TRIALS, columns)
     best = ordered[0]
     if best.value is None:
-        told = best.user_attrs.get("problem", "no trial came to its end")
-        raise ConfigError([f"tune.search: none of {len(ordered)} trials finished: {told}"])
+        problem = best.user_attrs.get("problem", "no trial finished")
+        raise ConfigError([f"tune.search: none of {len(ordered)} trials finished: {problem}"])
     which = f"trial {best.number + 1} of {len(ordered)}, validation NDCG@10 {best.value:.4f}"
     chosen = dump_config(masked(with_values(job.config, best.params)))
     job.output(TUNED).write_text(f"# Written by 'crossrec tune': {which}.\n{chosen}", encoding="utf-8")
@@ -182,7 +186,7 @@ def write_trials(job: Job, study: optuna.Study) -> Summary:
 
 
 def load_optuna() -> Any:
-    """The package optuna, which says only what is wrong."""
+    """The package optuna, which logs warnings only."""
     import optuna  # noqa: PLC0415  an extra
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

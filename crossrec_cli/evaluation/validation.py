@@ -1,4 +1,4 @@
-"""How well the cases of validation, or any others, are found: the figure that settings are chosen by."""
+"""Metrics of validation cases, or any others: the figures by which settings are chosen."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def scores(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool)
 
 
 def ndcg(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> float | None:
-    """NDCG@10 among all target items, or among those that are not in the history; None without cases."""
+    """NDCG@10 among all target items, or those that are not in the history; None without cases."""
     if not cases.count:
         return None
-    mine = np.arange(cases.count)[distributed.strided_shard()]
-    found = torch.zeros(cases.count, dtype=torch.float64)
-    found[mine] = torch.from_numpy(scores(scorer, histories, cases.of(mine), mask_seen)[STOP_ON])
-    distributed.add([found])
-    return metrics.mean(found.numpy())
+    shard = np.arange(cases.count)[distributed.strided_shard()]
+    values = torch.zeros(cases.count, dtype=torch.float64)
+    values[shard] = torch.from_numpy(scores(scorer, histories, cases.of(shard), mask_seen)[STOP_ON])
+    distributed.add([values])
+    return metrics.mean(values.numpy())

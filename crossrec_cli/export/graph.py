@@ -1,6 +1,6 @@
 """The fused score as one ONNX graph with every item's vectors. It needs neither crossrec nor torch to score.
 
-The graph computes the scores of ``models.fused.FusedAmong`` as probabilities, from padded histories.
+The graph computes the scores of ``models.fused.CandidateScorer`` as probabilities, from padded histories.
 
 Shapes: B users, n positions of a history, I items, C candidates, F features and d dimensions of a scorer.
 """
@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from crossrec_cli.models.base import SMALLEST_WEIGHT, Floats, HistoryFeature, Scorer
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import GROUPS
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import UserEncoder
@@ -32,7 +32,7 @@ IN_ONE_FILE = 2**30
 """Bytes of weights in the ONNX file, whose limit is 2 GiB; larger weights go into a second file."""
 
 
-def write_graph(path: Path, fused: Fused, tags: int) -> None:
+def write_graph(path: Path, fused: FusedModel, tags: int) -> None:
     """Write ``FusedGraph`` of a model on the CPU; ``tags`` is the number of different tags."""
     users, positions, candidates = (torch.export.Dim(name) for name in ("users", "positions", "candidates"))
     inputs = {
@@ -81,7 +81,7 @@ class FusedGraph(nn.Module):
     feature_weights: Tensor
     shift: Tensor
 
-    def __init__(self, fused: Fused) -> None:
+    def __init__(self, fused: FusedModel) -> None:
         super().__init__()
         self.register_buffer("is_target", torch.from_numpy(fused.is_target.astype(np.float32)))
         self.register_buffer("groups", torch.tensor(GROUPS))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.models.base import Matrix, rows_after
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.saved import read_vectors
 
 
@@ -22,21 +22,21 @@ class Additions:
     items: pa.Table
     """Rows of ``schemas.ITEMS``."""
     vectors: Mapping[str, Matrix]
-    """Of each scorer, (items, d)."""
+    """By scorer, (items, d)."""
 
     @classmethod
-    def none(cls, fused: Fused) -> Additions:
+    def none(cls, fused: FusedModel) -> Additions:
         """No items."""
         return cls(schemas.ITEMS.empty_table(), {scorer.name: scorer.item_vectors[:0] for scorer in fused.scorers})
 
     @classmethod
-    def load(cls, path: Path, fused: Fused) -> Additions:
-        """Those that were added earlier."""
+    def load(cls, path: Path, fused: FusedModel) -> Additions:
+        """Read the items that were added earlier."""
         return cls(parquet.read_table(path, schemas.ITEMS.names), read_vectors(path, fused.names)[1])
 
     def followed_by(self, items: pa.Table, vectors: Mapping[str, Matrix]) -> Additions:
-        """These and further ones, which take the place of those with the same ids."""
-        stay = parquet.places(self.items[c.ITEM_ID], items[c.ITEM_ID]) < 0
-        kept = self.items.filter(pa.array(stay))
-        after = {name: rows_after(self.vectors[name][stay], more) for name, more in vectors.items()}
-        return Additions(pa.concat_tables([kept, items]), after)
+        """These and further ones, which replace those with the same ids."""
+        kept_rows = parquet.places(self.items[c.ITEM_ID], items[c.ITEM_ID]) < 0
+        earlier = self.items.filter(pa.array(kept_rows))
+        all_vectors = {name: rows_after(self.vectors[name][kept_rows], more) for name, more in vectors.items()}
+        return Additions(pa.concat_tables([earlier, items]), all_vectors)

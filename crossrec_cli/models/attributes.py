@@ -9,20 +9,20 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.data.cells import PATH
-from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, whole_and_target
+from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.terms import Terms
 
 NAME = "attributes"
 
 
 def attributes(data: TrainingData) -> Scorer:
-    """The cosine of what is known of the items in columns, rare values counting more. A missing value says nothing."""
-    found, vectors = Terms.of(_lists(data.items))
-    features = whole_and_target(NAME, vectors, data.is_target)
-    return Scorer(NAME, vectors, features, {"rarity": found.rarity}, found.names)
+    """The cosine of items' column values, rare values counting more. A missing value does not count."""
+    vocabulary, vectors = Terms.of(_lists(data.items))
+    features = history_features(NAME, vectors, data.is_target)
+    return Scorer(NAME, vectors, features, {"rarity": vocabulary.rarity}, vocabulary.names)
 
 
-def place(scorer: Scorer, new: NewItems) -> Matrix:
+def new_vectors(scorer: Scorer, new: NewItems) -> Matrix:
     """Vectors of new items."""
     return Terms(scorer.terms, scorer.state["rarity"]).vectors(_lists(new.items))
 
@@ -33,7 +33,7 @@ def _lists(items: pa.Table) -> Iterator[Iterator[str]]:
 
 
 def values(brand: str | None, category: str | None, band: str | None) -> Iterator[str]:
-    """What an item's columns say, each value under a name of its own."""
+    """An item's column values as terms that are unique among columns."""
     if brand:
         yield f"brand={brand}"
     if category:

@@ -1,7 +1,7 @@
-"""What every scorer has: a vector for each item, and features that turn a user into a vector of the same width.
+"""The parts of every scorer: a vector for each item, and features that turn a user into a vector of the same width.
 
-A feature's score is u(f)·v(i). ``HistoryFeature`` is the common kind: u(f) is a weighted sum of what each item of the
-history asks for, so a score is the sum of one part for each history item.
+A feature's score is u(f)·v(i). ``HistoryFeature`` is the common kind: u(f) is a weighted sum over the items of the
+history, so a score is the sum of one part for each history item.
 
 Shapes: I items, B users, H interactions of all their histories, d the width of a scorer's vectors.
 """
@@ -30,20 +30,20 @@ Matrix = Floats | csr_array
 CELLS = 2**22
 """Numbers of an intermediate matrix held at once, 16 MB."""
 SMALLEST_WEIGHT = 1e-4
-"""A purchase that counts less than this beside the latest one is left out of a sum."""
+"""A purchase whose weight is less than this share of the latest one's is not summed."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a scorer may learn from."""
+    """The data that scorers learn from."""
 
     histories: Histories
     items: pa.Table
     """Rows of ``schemas.ITEMS``."""
     embeddings: Floats
-    """What the language model makes of the items' texts, (I, width); zeros where there is no text."""
+    """The language model's embeddings of the items' texts, (I, width); zeros where there is no text."""
     times: Ints | None = None
-    """Of each interaction of ``histories.items``, microseconds; None where only an order is known."""
+    """Time of each interaction of ``histories.items``, in microseconds; None where only the order is known."""
 
     @property
     def is_target(self) -> Bools:
@@ -52,18 +52,18 @@ class TrainingData:
 
     @cached_property
     def whitening(self) -> Whitening:
-        """How texts are whitened."""
+        """The whitening that is fitted to all texts."""
         return Whitening.of(self.embeddings)
 
     @cached_property
     def texts(self) -> Floats:
-        """What the items' texts say, whitened, rows of length 1; zeros for an item without text. (I, r)."""
+        """Whitened text embeddings, rows of length 1; zeros for an item without text. (I, r)."""
         return self.whitening.directions(self.embeddings, self.items)
 
 
 @dataclass(frozen=True)
-class KnownTexts:
-    """What is known of the items of the training."""
+class TrainedTexts:
+    """Texts of the items of the training."""
 
     texts: Floats
     """As ``TrainingData.texts``, (I, r)."""
@@ -79,8 +79,8 @@ class NewItems:
     """Rows of ``schemas.ITEMS``, n of them."""
     texts: Floats
     """As ``TrainingData.texts``, (n, r)."""
-    known: KnownTexts | None
-    """Of the items that were there before, where texts are scored."""
+    trained: TrainedTexts | None
+    """Texts of the items of the training; None where texts are not scored."""
 
     @property
     def is_target(self) -> Bools:
@@ -96,31 +96,31 @@ class Feature(Protocol):
         """Unique among all scorers' features."""
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
-        """(B, d), from each user's items, oldest first, and tags. A user it knows nothing about has zeros."""
+        """(B, d), from each user's items, oldest first, and tags; zeros for a user without such information."""
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """What each interaction does to the scores of the items listed for its user.
+        """How each interaction changes the scores of the items listed for its user.
 
         Args:
             histories: as in ``user_vectors``.
-            tags: likewise.
+            tags: as in ``user_vectors``.
             listed: item indices, int64 (B, k).
         """
 
 
 class Parts(NamedTuple):
-    """What each interaction does to the scores of some items."""
+    """How each interaction changes the scores of some items."""
 
     added: Floats
-    """What is of it, (H, k). What of a score is of no interaction (tags, sales) is not in it."""
+    """What it adds, (H, k). What comes from no interaction (tags, sales) is not included."""
     falls: Floats
     """By how much the score falls without it, (H, k)."""
 
     @classmethod
     def none(cls, histories: Ragged, listed: Ints) -> Parts:
-        """Nothing at all, of items listed for each user, (B, k)."""
-        nothing = np.zeros((len(histories.values), listed.shape[1]), np.float32)
-        return cls(nothing, nothing)
+        """Zeros, for items listed for each user, (B, k)."""
+        zeros = np.zeros((len(histories.values), listed.shape[1]), np.float32)
+        return cls(zeros, zeros)
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ class Scorer:
     """(I, d)."""
     features: Sequence[Feature]
     state: Mapping[str, Floats] = field(default_factory=dict)
-    """What else it takes to place new items."""
+    """What else is needed to compute vectors of new items."""
     terms: Sequence[str] = ()
-    """What the dimensions stand for, where they are words or values of columns."""
+    """The word, or value of a column, of each dimension, where dimensions are such."""
     variant: int = 0
-    """Which of the variants that were tried it is."""
+    """Index of the chosen variant among those that were tried."""
 
     def parts(self, weights: Sequence[Floats], histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """The same of all features together, whose weights for each user are given, (B,) each."""
+        """``Feature.parts`` of all features together, given their weights for each user, (B,) each."""
         (added, falls), products = Parts.none(histories, listed), None
         for feature, weight in zip(self.features, weights, strict=True):
             if not weight.any():
@@ -149,8 +149,8 @@ class Scorer:
                 parts = feature.parts_of(products, histories)
             else:
                 parts = feature.parts(histories, tags, listed)
-            of_row = weight[histories.rows, None]
-            added, falls = added + of_row * parts.added, falls + of_row * parts.falls
+            row_weight = weight[histories.rows, None]
+            added, falls = added + row_weight * parts.added, falls + row_weight * parts.falls
         return Parts(added, falls)
 
     def like(self, other: Scorer) -> Scorer:
@@ -168,19 +168,19 @@ class HistoryFeature:
 
     name: str
     item_vectors: Matrix
-    """Of the scorer, (I, d)."""
+    """The scorer's item vectors, (I, d)."""
     is_target: Bools
     query_factors: Floats | None = None
-    """What each item asks for when it is in a history is its vector times this, (I,); None: 1."""
+    """An item of a history counts as its vector times this, (I,); None: 1."""
     part: Literal["all", "target"] = "all"
     """Whether it sums the whole history or the part of it that is in the target."""
     source_weight: float = 1.0
-    """How much a source purchase counts where a target purchase counts 1."""
+    """Weight of a source purchase; a target purchase has 1."""
     decay: float = 1.0
-    """Each purchase counts so many times as much as the next one."""
+    """Weight of a purchase, relative to the next one."""
 
     def with_decay(self, decay: float) -> HistoryFeature:
-        """The same with another decay."""
+        """This feature with another decay."""
         return replace(self, decay=decay)
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
@@ -188,32 +188,32 @@ class HistoryFeature:
         return unit_rows(self._sums(histories, self._weights(histories)))
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """See ``Feature``; exact."""
+        """See ``Feature``; these are exact."""
         return self.parts_of(history_products(self.item_vectors, histories, listed), histories)
 
     def parts_of(self, products: Floats, histories: Ragged) -> Parts:
-        """The same from ``history_products``, (H, k).
+        """``parts`` from ``history_products``, (H, k).
 
-        Without an interaction the sum is longer or shorter, by which all of the score changes; the decays of the others
-        are taken as they are.
+        Without an interaction the sum has another length, which changes the whole score; the decays of the others
+        stay as they are.
         """
         weights = self._weights(histories)
         sums, rows, scaled = self._sums(histories, weights), histories.rows, self._scaled(weights, histories)
         length, vectors = np.maximum(row_lengths(sums), 1e-12)[rows], self.item_vectors[histories.values]
-        along, own = row_products(sums[rows], vectors), row_products(vectors, vectors)
-        rest = np.sqrt(np.maximum(length**2 - 2 * scaled * along + scaled**2 * own, 1e-12))
+        along_sum, squared_length = row_products(sums[rows], vectors), row_products(vectors, vectors)
+        length_without = np.sqrt(np.maximum(length**2 - 2 * scaled * along_sum + scaled**2 * squared_length, 1e-12))
         added = scaled[:, None] * products
         shape = len(histories.lengths), len(rows)
-        whole = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape) @ added
-        left = np.where(rest[:, None] > 1e-5, (whole[rows] - added) / rest[:, None], 0)
-        falls = whole[rows] / length[:, None] - left
+        totals = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape) @ added
+        score_without = np.where(length_without[:, None] > 1e-5, (totals[rows] - added) / length_without[:, None], 0)
+        falls = totals[rows] / length[:, None] - score_without
         return Parts((added / length[:, None]).astype(np.float32), falls.astype(np.float32))
 
     def _weights(self, histories: Ragged) -> Floats:
-        """How much each interaction counts, (H,); 0 for those that are not summed."""
+        """The weight of each interaction, (H,); 0 for those that are not summed."""
         counted = self.is_target[histories.values] if self.part == "target" else np.ones(len(histories.values), bool)
-        until = np.append(np.cumsum(counted), 0)
-        later = until[histories.starts + histories.lengths - 1][histories.rows] - until[:-1]
+        cumulative = np.append(np.cumsum(counted), 0)
+        later = cumulative[histories.starts + histories.lengths - 1][histories.rows] - cumulative[:-1]
         weight = histories.weights_or_ones * np.float32(self.decay) ** later
         if self.source_weight != 1:
             weight = np.where(self.is_target[histories.values], weight, self.source_weight * weight)
@@ -229,16 +229,16 @@ class HistoryFeature:
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array:
-    """Who bought what, float32 (lists, items), each item once; ``number`` is an item's column, −1 for none."""
-    known = histories.where(number[histories.values] >= 0)
-    ones = np.ones(len(known.values), np.float32)
-    matrix = csr_array((ones, (known.rows, number[known.values])), shape=(len(known.lengths), items))
-    matrix.data[:] = 1  # what stood there twice was added up
+    """Purchase matrix, float32 (lists, items), each item once; ``number`` is an item's column, −1 for none."""
+    of_items = histories.where(number[histories.values] >= 0)
+    ones = np.ones(len(of_items.values), np.float32)
+    matrix = csr_array((ones, (of_items.rows, number[of_items.values])), shape=(len(of_items.lengths), items))
+    matrix.data[:] = 1  # repeated purchases were summed
     return matrix
 
 
 def trained_purchases(data: TrainingData) -> csr_array:
-    """Who bought what in training, 1 each, float32 (users, I)."""
+    """Purchase matrix of the training, 1 each, float32 (users, I)."""
     items = len(data.is_target)
     return purchases(data.histories.training, np.arange(items), items)
 
@@ -265,22 +265,22 @@ def row_products(one: Matrix, other: Matrix) -> Floats:
 
 def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats:
     """The inner product of each interaction's item with each item that is listed for its user, (H, k)."""
-    found = np.empty((len(histories.values), listed.shape[1]), np.float32)
+    inner = np.empty((len(histories.values), listed.shape[1]), np.float32)
     if isinstance(vectors, np.ndarray):
         size = max(CELLS // vectors.shape[1], 1)
-        for some in map(slice, range(0, len(found), size), range(size, len(found) + size, size)):
-            of_history, wanted = vectors[histories.values[some]], listed[histories.rows[some]]
-            for number, of_list in enumerate(wanted.T):
-                found[some, number] = np.einsum("nd,nd->n", of_history, vectors[of_list])
-        return found
+        for chunk in map(slice, range(0, len(inner), size), range(size, len(inner) + size, size)):
+            history_vectors, items_of_rows = vectors[histories.values[chunk]], listed[histories.rows[chunk]]
+            for position, listed_item in enumerate(items_of_rows.T):
+                inner[chunk, position] = np.einsum("nd,nd->n", history_vectors, vectors[listed_item])
+        return inner
     items = np.unique(listed)
     column = np.searchsorted(items, listed)
     size = max(CELLS // max(len(items), 1), 1)
-    for some in map(slice, range(0, len(found), size), range(size, len(found) + size, size)):
-        given = np.unique(histories.values[some])
-        row = np.searchsorted(given, histories.values[some])[:, None]
-        found[some] = products(vectors[given], vectors[items])[row, column[histories.rows[some]]]
-    return found
+    for chunk in map(slice, range(0, len(inner), size), range(size, len(inner) + size, size)):
+        history_items = np.unique(histories.values[chunk])
+        row = np.searchsorted(history_items, histories.values[chunk])[:, None]
+        inner[chunk] = products(vectors[history_items], vectors[items])[row, column[histories.rows[chunk]]]
+    return inner
 
 
 def unit_rows(matrix: Matrix) -> Matrix:
@@ -302,7 +302,7 @@ def scaled_columns(matrix: Matrix, factors: Floats) -> Matrix:
     return csr_array(matrix @ diags_array(factors))
 
 
-def whole_and_target(name: str, vectors: Matrix, is_target: Bools) -> tuple[HistoryFeature, HistoryFeature]:
+def history_features(name: str, vectors: Matrix, is_target: Bools) -> tuple[HistoryFeature, HistoryFeature]:
     """Two features of a scorer: the whole history, and its target part."""
     return (
         HistoryFeature(name, vectors, is_target),
@@ -312,5 +312,5 @@ def whole_and_target(name: str, vectors: Matrix, is_target: Bools) -> tuple[Hist
 
 def products(users: Matrix, items: Matrix) -> Floats:
     """The inner product of each user with each item, float32 (B, n)."""
-    found = users @ items.T
-    return found if isinstance(found, np.ndarray) else found.toarray()
+    scores = users @ items.T
+    return scores if isinstance(scores, np.ndarray) else scores.toarray()

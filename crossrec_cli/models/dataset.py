@@ -1,4 +1,4 @@
-"""How the model's stages get from files to arrays and models, and back."""
+"""Loading and saving: from stages' files to arrays and models, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, 
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Histories, load_histories
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ints
@@ -51,7 +51,7 @@ def load_dataset(inputs: Mapping[str, Path], tag_names: list[str] | None = None,
     Args:
         inputs: the files that the stage reads.
         tag_names: the model's tags; from pretrain-adapt unless they are given.
-        validated: validation is over; see ``load_histories``.
+        validated: whether validation is over; see ``load_histories``.
     """
     if tag_names is None:
         tag_names = parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist()
@@ -61,41 +61,41 @@ def load_dataset(inputs: Mapping[str, Path], tag_names: list[str] | None = None,
 
 
 def load_items(inputs: Mapping[str, Path]) -> pa.Table:
-    """The catalogue as ``items add`` changed it, and behind it what that added: rows of ``schemas.ITEMS``."""
+    """The catalogue as ``items add`` changed it, then the items that it added: rows of ``schemas.ITEMS``."""
     catalogue, *others = (
         parquet.read_table(inputs[file], schemas.ITEMS.names).cast(schemas.ITEMS)
         if file in inputs
         else schemas.ITEMS.empty_table()
-        for file in (ITEMS, UPDATED, ADDED)  # cast, as DuckDB's know no null
+        for file in (ITEMS, UPDATED, ADDED)  # cast, as DuckDB writes every column as nullable
     )
     updated, added = others
     return pa.concat_tables([with_rows(catalogue, updated), added])
 
 
-def with_rows(items: pa.Table, newer: pa.Table) -> pa.Table:
-    """A catalogue with newer rows in the place of those of the same index."""
-    if not newer.num_rows:
+def with_rows(items: pa.Table, changed: pa.Table) -> pa.Table:
+    """A catalogue whose rows of the same index are replaced by the changed ones."""
+    if not changed.num_rows:
         return items
-    place = np.arange(items.num_rows)
-    place[newer[c.ITEM_INDEX].to_numpy()] = items.num_rows + np.arange(newer.num_rows)
-    return pa.concat_tables([items, newer]).take(place)
+    rows = np.arange(items.num_rows)
+    rows[changed[c.ITEM_INDEX].to_numpy()] = items.num_rows + np.arange(changed.num_rows)
+    return pa.concat_tables([items, changed]).take(rows)
 
 
 def texts_of(items: pa.Table) -> list[str]:
-    """What the language model reads of each item: nothing of one without a text."""
-    found: list[str] = pc.fill_null(items[c.TEXT], "").to_pylist()
-    return found
+    """Each item's text for the language model; empty for an item without text."""
+    texts: list[str] = pc.fill_null(items[c.TEXT], "").to_pylist()
+    return texts
 
 
 def training_data(inputs: Mapping[str, Path], dataset: Dataset) -> TrainingData:
-    """What the scorers learn from."""
+    """The data that scorers learn from."""
     times = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP]
-    known = None if times.null_count else times.cast(pa.int64()).to_numpy()
-    return TrainingData(dataset.histories, dataset.items, parquet.read_embeddings(inputs[ITEM_TEXT]), known)
+    interaction_times = None if times.null_count else times.cast(pa.int64()).to_numpy()
+    return TrainingData(dataset.histories, dataset.items, parquet.read_embeddings(inputs[ITEM_TEXT]), interaction_times)
 
 
 def after_validation(inputs: Mapping[str, Path], data: TrainingData) -> TrainingData:
-    """The same with what validation held back; the texts' embeddings are not read once more."""
+    """The same data with the purchases that validation held back; text embeddings are not read again."""
     return replace(data, histories=load_dataset(inputs, validated=True).histories)
 
 
@@ -114,7 +114,7 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, dat
     return model
 
 
-def load_fused(inputs: Mapping[str, Path], interest: Interest) -> Fused:
+def load_fused(inputs: Mapping[str, Path], interest: Interest) -> FusedModel:
     """The model that finetune left, with the items that were added since."""
     return load(ModelFiles(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
 

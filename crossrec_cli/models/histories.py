@@ -15,7 +15,7 @@ from crossrec_cli.models.ragged import Bools, Ints, Ragged
 
 @dataclass(frozen=True)
 class ItemStats:
-    """Which items belong to what."""
+    """Each item's domain and popularity."""
 
     is_target: Bools
     """Shape (items,)."""
@@ -24,18 +24,18 @@ class ItemStats:
 
     @property
     def is_source(self) -> Bools:
-        """The others; all items where the target is the whole catalogue. Shape (items,)."""
+        """Items of the source; all items where the target is the whole catalogue. Shape (items,)."""
         return self.is_target if self.is_target.all() else ~self.is_target
 
     @property
     def trained(self) -> Bools:
-        """Items that have any; the others are cold."""
+        """Items with training interactions; the others are cold-start items."""
         return self.popularity > 0
 
 
 @dataclass(frozen=True)
 class Histories:
-    """All users' interactions, oldest first, and what is asked of them."""
+    """All users' interactions, oldest first, and which of them may be trained on."""
 
     items: Ragged
     """Each user's item indices, with how much each interaction counts."""
@@ -45,8 +45,8 @@ class Histories:
     """Each user's tag indices."""
     item_stats: ItemStats
     scattered: Bools | None = None
-    """Which of them may be trained on, where those are not the first ones alone, as a split that came with the data may
-    have it; ``train_lengths`` then ends before all that may not. Shape (interactions,)."""
+    """Which of them may be trained on, where these are not only the first ones, as in a split that came with the data;
+    ``train_lengths`` then ends before the first that may not. Shape (interactions,)."""
 
     @property
     def users(self) -> int:
@@ -58,8 +58,8 @@ class Histories:
         """Which interactions may be trained on; shape (interactions,)."""
         if self.scattered is not None:
             return self.scattered
-        place = np.arange(len(self.items.values)) - self.items.starts[self.items.rows]
-        return place < self.train_lengths[self.items.rows]
+        position = np.arange(len(self.items.values)) - self.items.starts[self.items.rows]
+        return position < self.train_lengths[self.items.rows]
 
     @cached_property
     def training(self) -> Ragged:
@@ -70,11 +70,11 @@ class Histories:
 
     @property
     def source_training(self) -> Ragged:
-        """Of that, what is in the source."""
+        """The source interactions of the training part."""
         return self.training.where(self.item_stats.is_source[self.training.values])
 
     def of_target(self) -> Histories:
-        """What is left of them in the target alone."""
+        """The same histories with target interactions only."""
         lengths = self.target_lengths(np.arange(self.users), self.train_lengths)
         item_stats = ItemStats(self.item_stats.is_target, self.item_stats.popularity * self.item_stats.is_target)
         kept = self.item_stats.is_target[self.items.values]
@@ -82,23 +82,23 @@ class Histories:
         return Histories(self.items.where(kept), lengths, self.tags, item_stats, scattered)
 
     def in_target(self, cases: Cases) -> Cases:
-        """The same questions, asked of ``of_target``."""
+        """The same cases, for the histories of ``of_target``."""
         return replace(cases, history_lengths=self.target_lengths(cases.users, cases.history_lengths))
 
     def target_lengths(self, users: Ints, lengths: Ints) -> Ints:
-        """How many of these users' first so many interactions are in the target."""
-        given = self.items.take(users, lengths)
-        return given.where(self.item_stats.is_target[given.values]).lengths
+        """How many of these users' first ``lengths`` interactions are in the target."""
+        history_parts = self.items.take(users, lengths)
+        return history_parts.where(self.item_stats.is_target[history_parts.values]).lengths
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Held-out questions: given the first part of this user's history, which items come?"""
+    """Held-out cases: given the first part of this user's history, which items come next?"""
 
     users: Ints
     history_lengths: Ints
     truth: Ragged
-    """The items to be found, one list a case."""
+    """The held-out items, one list a case."""
 
     @property
     def count(self) -> int:
@@ -106,7 +106,7 @@ class Cases:
         return len(self.users)
 
     def of(self, cases: Ints) -> Cases:
-        """Some of them, given by their places."""
+        """Some of the cases, by index."""
         return Cases(self.users[cases], self.history_lengths[cases], self.truth.take(cases))
 
 
@@ -119,8 +119,8 @@ def load_histories(
         interactions: as ``schemas.INTERACTIONS``.
         items: as ``schemas.ITEMS``.
         users: as ``schemas.USERS``.
-        tag_names: the tags that the model knows; others are passed over.
-        validated: validation is over, so that what was held out for it alone may be trained on as well.
+        tag_names: the model's tags; others are skipped.
+        validated: whether validation is over, so that its held-out purchases may be trained on as well.
     """
     user, item = _ints(interactions, c.USER_INDEX), _ints(interactions, c.ITEM_INDEX)
     splits = pa.array([c.TRAIN, c.VALID] if validated else [c.TRAIN])
@@ -129,14 +129,14 @@ def load_histories(
     is_target = pc.equal(items[c.DOMAIN], c.TARGET).to_numpy()
     popularity = np.bincount(item[trains], minlength=items.num_rows)
     histories = Ragged(item, np.bincount(user, minlength=users.num_rows), weight)
-    first = histories.lengths.copy()  # so many train before anything that does not
-    np.minimum.at(first, user[~trains], (np.arange(len(user)) - histories.starts[user])[~trains])
+    train_lengths = histories.lengths.copy()  # before the first that may not be trained on
+    np.minimum.at(train_lengths, user[~trains], (np.arange(len(user)) - histories.starts[user])[~trains])
     return Histories(
         items=histories,
-        train_lengths=first,
+        train_lengths=train_lengths,
         tags=_tag_indices(users[c.TAGS], tag_names),
         item_stats=ItemStats(is_target, popularity),
-        scattered=None if first.sum() == trains.sum() else trains,
+        scattered=None if train_lengths.sum() == trains.sum() else trains,
     )
 
 
@@ -148,7 +148,7 @@ def load_cases(cases: pa.Table, split: str) -> Cases:
 
 
 def tag_vocabulary(users: pa.Table) -> list[str]:
-    """Every tag that some user bears, sorted."""
+    """Every tag that some user has, sorted."""
     return sorted(pc.unique(pc.list_flatten(users[c.TAGS])).to_pylist())
 
 

@@ -1,9 +1,9 @@
-"""linear: what is bought together, as EASE has it, from one decomposition for every λ.
+"""linear: what is bought together, by EASE, from one decomposition for every λ.
 
 EASE (Steck 2019, https://arxiv.org/abs/1905.03375) gives the weight from item h to item i as −P(h, i) / P(i, i) with
 P = (XᵀX + λ)⁻¹. With the singular values s and right vectors V of X, P = (1 − V s²/(s² + λ) Vᵀ) / λ, so for h ≠ i the
 weight is W(h) · W(i) / (1 − W(i) · W(i)), W = V s/√(s² + λ): a vector and a factor for each item. Small singular values
-count little beside λ, so the largest alone are kept, which can be found at any size.
+count little compared with λ, so only the largest are kept; these can be computed at any size.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ from crossrec_cli.models.ragged import Bools
 
 NAME = "linear"
 SOURCE_WEIGHT = 0.3
-"""How much a source purchase counts where one in the target counts 1: long source histories drown the target's
-otherwise."""
+"""Weight of a source purchase; a target purchase has 1. Otherwise long source histories dominate the target's."""
 RANK = 256
 """Singular values that are kept."""
 L2 = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 """λ to choose from."""
 TEXT_WEIGHT = 5.0
-"""How much a text counts beside a purchase. An item's text stands below X as further users, one a direction (CEASE,
+"""Weight of a text; a purchase has 1. Items' texts are added below X as further users, one a direction (CEASE,
 Jeunen et al. 2020, https://doi.org/10.1145/3383313.3418480)."""
 OVERSAMPLED, ITERATIONS = 10, 4
-"""Of the randomised decomposition (Halko et al. 2011, https://doi.org/10.1137/090771806)."""
+"""Parameters of the randomised decomposition (Halko et al. 2011, https://doi.org/10.1137/090771806)."""
 LARGEST_SHARE = 0.99
-"""Of an item's own singular weight: beyond, the factor would grow without bound."""
+"""Upper limit of W · W: above it the factor would grow without bound."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,13 @@ class Decomposition:
 
 
 def features(vectors: Floats, is_target: Bools) -> tuple[HistoryFeature, ...]:
-    """EASE's one feature: an item asks for W, and its vector is W / (1 − W · W)."""
-    asked_for = 2 / (1 + np.sqrt(1 + 4 * (vectors**2).sum(axis=1)))  # 1 − W · W, from the vector's length
-    return (HistoryFeature(NAME, vectors, is_target, asked_for, source_weight=SOURCE_WEIGHT),)
+    """EASE's one feature: in a history an item counts as W, and its vector is W / (1 − W · W)."""
+    query_factors = 2 / (1 + np.sqrt(1 + 4 * (vectors**2).sum(axis=1)))  # 1 − W · W, from the vector's length
+    return (HistoryFeature(NAME, vectors, is_target, query_factors, source_weight=SOURCE_WEIGHT),)
 
 
-def place(scorer: Scorer, new: NewItems) -> Floats:
-    """Vectors of new items, of which the text alone is known."""
+def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
+    """Vectors of new items, from their texts only."""
     shrunk = source_counts(new.is_target)[:, None] * new.texts @ scorer.state["text"]
     return _divided(shrunk.astype(np.float32))
 
@@ -80,33 +79,33 @@ def source_counts(is_target: Bools, source_weight: float = SOURCE_WEIGHT) -> Flo
 
 def _divided(shrunk: Floats) -> Floats:
     """W / (1 − W · W), (I, r)."""
-    own = (shrunk**2).sum(axis=1)
-    fitting = np.sqrt(np.minimum(LARGEST_SHARE / np.maximum(own, 1e-12), 1))
-    found: Floats = shrunk * (fitting / (1 - np.minimum(own, LARGEST_SHARE)))[:, None]
-    return found
+    squared_lengths = (shrunk**2).sum(axis=1)
+    limit = np.sqrt(np.minimum(LARGEST_SHARE / np.maximum(squared_lengths, 1e-12), 1))
+    vectors: Floats = shrunk * (limit / (1 - np.minimum(squared_lengths, LARGEST_SHARE)))[:, None]
+    return vectors
 
 
 def decompose(data: TrainingData, seed: int) -> Decomposition:
-    """Training purchases, each item once a user, and texts as one matrix, and its largest singular values."""
+    """The largest singular values of one matrix of training purchases, each item once a user, and texts."""
     counts = source_counts(data.is_target)
     bought = csr_array(scaled_columns(trained_purchases(data), counts))
-    below = data.texts * (counts * np.float32(TEXT_WEIGHT**0.5))[:, None]
-    rank = min(RANK, len(counts), bought.shape[0] + below.shape[1])
+    text_rows = data.texts * (counts * np.float32(TEXT_WEIGHT**0.5))[:, None]
+    rank = min(RANK, len(counts), bought.shape[0] + text_rows.shape[1])
     basis = np.random.default_rng(seed).standard_normal((len(counts), rank + OVERSAMPLED), dtype=np.float32)
     for _ in range(ITERATIONS):
-        basis = _orthonormal(bought.T @ (bought @ basis) + below @ (below.T @ basis))
-    left = np.concatenate([bought @ basis, below.T @ basis])
-    squares, turned = np.linalg.eigh((left.T @ left).astype(np.float64))
+        basis = _orthonormal(bought.T @ (bought @ basis) + text_rows @ (text_rows.T @ basis))
+    left = np.concatenate([bought @ basis, text_rows.T @ basis])
+    squares, rotation = np.linalg.eigh((left.T @ left).astype(np.float64))
     largest = np.argsort(-squares)[:rank]
     values = np.sqrt(np.maximum(squares[largest], 0)).astype(np.float32)
-    chosen = turned[:, largest].astype(np.float32)
+    chosen = rotation[:, largest].astype(np.float32)
     of_text = left[bought.shape[0] :] @ chosen * np.float32(TEXT_WEIGHT**0.5)
     return Decomposition(values, basis @ chosen, of_text, data.is_target)
 
 
 def _orthonormal(basis: Floats) -> Floats:
-    """The same space by columns of length 1 that are at right angles; a third of the time of a QR decomposition."""
-    squares, turned = np.linalg.eigh((basis.T @ basis).astype(np.float64))
+    """Orthonormal columns that span the same space, in a third of the time of a QR decomposition."""
+    squares, rotation = np.linalg.eigh((basis.T @ basis).astype(np.float64))
     kept = squares > 1e-7 * squares[-1]
-    found: Floats = basis @ (turned[:, kept] / np.sqrt(squares[kept])).astype(np.float32)
-    return found
+    columns: Floats = basis @ (rotation[:, kept] / np.sqrt(squares[kept])).astype(np.float32)
+    return columns

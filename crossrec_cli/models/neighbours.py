@@ -1,4 +1,4 @@
-"""neighbours: what was bought by those who bought the very items of a history."""
+"""neighbours: what was bought by the buyers of the same items."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from crossrec_cli.models.base import (
     NewItems,
     Scorer,
     TrainingData,
+    history_features,
     trained_purchases,
     unit_rows,
-    whole_and_target,
 )
 
 NAME = "neighbours"
@@ -21,13 +21,13 @@ NAME = "neighbours"
 def neighbours(data: TrainingData) -> Scorer:
     """The cosine of two items' buyers (Sarwar et al. 2001, https://doi.org/10.1145/371920.372071).
 
-    An item's vector has a dimension for each user. ``linear`` smooths such vectors into few directions; here what two
-    items alone have in common still counts.
+    An item's vector has a dimension for each user. ``linear`` smooths such vectors into few directions; here rare
+    pairs still count.
     """
     vectors = unit_rows(csr_array(trained_purchases(data).T))
-    return Scorer(NAME, vectors, whole_and_target(NAME, vectors, data.is_target))
+    return Scorer(NAME, vectors, history_features(NAME, vectors, data.is_target))
 
 
-def place(scorer: Scorer, new: NewItems) -> Matrix:
+def new_vectors(scorer: Scorer, new: NewItems) -> Matrix:
     """Vectors of new items, which nobody has bought."""
     return csr_array((new.items.num_rows, scorer.item_vectors.shape[1]), dtype=np.float32)

@@ -15,12 +15,12 @@ NAME, TAG_SALES = "popularity", "tag_sales"
 HALF_LIFE = 30 * 86400 * 10**6
 """Microseconds after which a sale counts half in recent sales: thirty days."""
 FEW_BUYERS = 20.0
-"""Of a tag: everybody's sales count as much as those of so many of its users."""
+"""Smoothing of a tag's sales: sales to all users count as much as those to so many of its users."""
 
 
 @dataclass(frozen=True)
 class ItemFact:
-    """The same for every user: one of the item vectors' dimensions."""
+    """A feature that is the same for every user: one dimension of the item vectors."""
 
     name: str
     dimension: int
@@ -33,7 +33,7 @@ class ItemFact:
         return users
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """See ``Feature``; no interaction has any part in it."""
+        """See ``Feature``; zeros, as no interaction contributes."""
         return Parts.none(histories, listed)
 
 
@@ -49,13 +49,13 @@ class TagSales:
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
         """See ``Feature``."""
-        known = tags.where(tags.values < self.tags)
-        mean = (1 / np.maximum(known.lengths, 1)[known.rows]).astype(np.float32)
-        cells = (mean, (known.rows, self.first + known.values))
-        return csr_array(cells, shape=(len(known.lengths), self.width)).toarray()
+        known_tags = tags.where(tags.values < self.tags)
+        mean = (1 / np.maximum(known_tags.lengths, 1)[known_tags.rows]).astype(np.float32)
+        cells = (mean, (known_tags.rows, self.first + known_tags.values))
+        return csr_array(cells, shape=(len(known_tags.lengths), self.width)).toarray()
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """See ``Feature``; no interaction has any part in it."""
+        """See ``Feature``; zeros, as no interaction contributes."""
         return Parts.none(histories, listed)
 
 
@@ -72,33 +72,33 @@ def popularity(data: TrainingData) -> Scorer:
 
 
 def features(facts: Sequence[str], width: int) -> list[Feature]:
-    """One feature for each fact and, in the dimensions behind these, what sells to people with the same tags."""
-    found: list[Feature] = [ItemFact(name, place, width) for place, name in enumerate(facts)]
+    """One feature for each fact and, in the dimensions after these, one for sales to users with the same tags."""
+    all_features: list[Feature] = [ItemFact(name, dimension, width) for dimension, name in enumerate(facts)]
     if width > len(facts):
-        found.append(TagSales(TAG_SALES, len(facts), width - len(facts), width))
-    return found
+        all_features.append(TagSales(TAG_SALES, len(facts), width - len(facts), width))
+    return all_features
 
 
-def place(scorer: Scorer, new: NewItems) -> Floats:
+def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
     """Vectors of new items, which nobody has bought."""
-    found: Floats = np.tile(scorer.state["unsold"], (new.items.num_rows, 1))
-    return found
+    vectors: Floats = np.tile(scorer.state["unsold"], (new.items.num_rows, 1))
+    return vectors
 
 
 def _unsold(facts: int, users: Floats) -> Floats:
-    """The vector of an item that nobody bought; ``users`` is how many bear each tag."""
-    found = np.concatenate([np.zeros(facts), np.log(FEW_BUYERS / (users + FEW_BUYERS))]).astype(np.float32)
-    found[1] = 1
-    return found
+    """The vector of an item that nobody bought; ``users`` is the number of users with each tag."""
+    vector = np.concatenate([np.zeros(facts), np.log(FEW_BUYERS / (users + FEW_BUYERS))]).astype(np.float32)
+    vector[1] = 1
+    return vector
 
 
 def sales(data: TrainingData) -> Scorer:
-    """Sales alone."""
+    """A scorer with one feature: sales."""
     return Scorer(NAME, _sales(data)[:, None], [ItemFact("sales", 0, 1)])
 
 
 def _sales(data: TrainingData) -> Floats:
-    """The logarithm of each item's sales and one, (I,)."""
+    """log(1 + sales) of each item, (I,)."""
     return np.log1p(data.histories.item_stats.popularity).astype(np.float32)
 
 
@@ -114,11 +114,11 @@ def _recent(data: TrainingData, times: Ints) -> Floats:
 
 
 def _by_tag(data: TrainingData, users: Floats) -> Floats:
-    """For each tag the logarithm of how much larger an item's share of buyers is than among all, (I, tags)."""
+    """For each tag, the logarithm of an item's share of its users, relative to its share of all users; (I, tags)."""
     bought, tags = trained_purchases(data), data.histories.tags
     total = bought.shape[0]
-    has = csr_array((np.ones(len(tags.values), np.float32), (tags.rows, tags.values)), shape=(total, len(users)))
+    user_tags = csr_array((np.ones(len(tags.values), np.float32), (tags.rows, tags.values)), shape=(total, len(users)))
     share = (bought.sum(axis=0) + 0.5) / total
-    lift = ((has.T @ bought).toarray() + FEW_BUYERS * share) / ((users[:, None] + FEW_BUYERS) * share)
-    found: Floats = np.log(lift).T.astype(np.float32)
-    return found
+    lift = ((user_tags.T @ bought).toarray() + FEW_BUYERS * share) / ((users[:, None] + FEW_BUYERS) * share)
+    log_lift: Floats = np.log(lift).T.astype(np.float32)
+    return log_lift

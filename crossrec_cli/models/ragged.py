@@ -64,12 +64,12 @@ class Ragged:
         return self._pick(keep, np.bincount(self.rows[keep], minlength=len(self.lengths)))
 
     def renamed(self, number: Ints) -> Ragged:
-        """The same lists, each value ``v`` called ``number[v]``."""
+        """The same lists, with each value ``v`` replaced by ``number[v]``."""
         return Ragged(number[self.values], self.lengths, self.weights)
 
-    def _pick(self, places: Ints | Bools, lengths: Ints) -> Ragged:
+    def _pick(self, selection: Ints | Bools, lengths: Ints) -> Ragged:
         """Some of the values with their weights, in new lists."""
-        return Ragged(self.values[places], lengths, None if self.weights is None else self.weights[places])
+        return Ragged(self.values[selection], lengths, None if self.weights is None else self.weights[selection])
 
     def padded(self) -> tuple[Ints, Bools]:
         """A matrix (lists, longest) filled up with 0 on the right, and where it holds values."""
@@ -81,7 +81,7 @@ class Ragged:
 
 
 def numbered(chosen: Ints, size: int) -> Ints:
-    """For each of 0 … size − 1 its place among the chosen, −1 where it is none of them."""
+    """For each of 0 … size − 1, its position in ``chosen``, −1 where it is not in it."""
     number = np.full(size, -1)
     number[chosen] = np.arange(len(chosen))
     return number

@@ -1,4 +1,4 @@
-"""A fused model in files: every item's vectors and the weights as Parquet, the rest as safetensors.
+"""A fused model in files: all items' vectors and the weights as Parquet, the rest as safetensors.
 
 A sparse vector is two lists, its terms' indices and their values.
 """
@@ -22,7 +22,7 @@ from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import GROUPS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.scorers import features_of
@@ -34,7 +34,7 @@ WIDTH = b"width"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where a fused model is."""
+    """The files of a fused model."""
 
     vectors: Path
     fusion: Path
@@ -42,7 +42,7 @@ class ModelFiles:
     terms: Path
 
 
-def save(fused: Fused, items: pa.Table, files: ModelFiles) -> None:
+def save(fused: FusedModel, items: pa.Table, files: ModelFiles) -> None:
     """Write a model of these items, rows of ``schemas.ITEMS``."""
     vectors = {scorer.name: scorer.item_vectors for scorer in fused.scorers}
     write_vectors(files.vectors, items.select([c.ITEM_INDEX, c.ITEM_ID, c.DOMAIN]), vectors)
@@ -56,7 +56,7 @@ def save(fused: Fused, items: pa.Table, files: ModelFiles) -> None:
     )
 
 
-def load(files: ModelFiles, added: Path | None, interest: Interest) -> Fused:
+def load(files: ModelFiles, added: Path | None, interest: Interest) -> FusedModel:
     """Read a model, and the items that were added to it.
 
     Raises:
@@ -69,23 +69,23 @@ def load(files: ModelFiles, added: Path | None, interest: Interest) -> Fused:
         state = safetensors.numpy.load_file(files.weights)
         whitening = Whitening(state["whitening/mean"], state["whitening/matrix"])
         if added:
-            more_target, more = read_vectors(added, names)
-            is_target = np.concatenate([is_target, more_target])
-            vectors = {name: rows_after(vectors[name], more[name]) for name in names}
+            added_target, added_vectors = read_vectors(added, names)
+            is_target = np.concatenate([is_target, added_target])
+            vectors = {name: rows_after(vectors[name], added_vectors[name]) for name in names}
         scorers = []
         for name in names:
-            own = {key.partition("/")[2]: array for key, array in state.items() if key.startswith(f"{name}/")}
-            its_terms = terms[c.TERM].filter(pa.compute.equal(terms[c.SCORER], name)).to_pylist()
+            scorer_state = {key.partition("/")[2]: array for key, array in state.items() if key.startswith(f"{name}/")}
+            scorer_terms = terms[c.TERM].filter(pa.compute.equal(terms[c.SCORER], name)).to_pylist()
             rows = table.filter(pa.compute.equal(table[c.SCORER], name)).to_pylist()
-            features = _features(name, vectors[name], own, is_target, rows, interest)
-            scorers.append(Scorer(name, vectors[name], features, own, its_terms))
+            features = _features(name, vectors[name], scorer_state, is_target, rows, interest)
+            scorers.append(Scorer(name, vectors[name], features, scorer_state, scorer_terms))
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{files.weights}: not this model's weights: {str(error).splitlines()[0]}") from None
-    return Fused(scorers, _fusion(table), is_target, whitening)
+    return FusedModel(scorers, _fusion(table), is_target, whitening)
 
 
 def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) -> None:
-    """Some columns of the items, and behind them each scorer's vectors."""
+    """Write some columns of the items, followed by each scorer's vectors."""
     for name, matrix in vectors.items():
         if isinstance(matrix, np.ndarray):
             items = items.append_column(
@@ -102,24 +102,24 @@ def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) ->
 
 
 def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Matrix]]:
-    """Which items are to be recommended, bool (I,), and each scorer's vectors, (I, d)."""
+    """Read which items are in the target, bool (I,), and each scorer's vectors, (I, d)."""
     table = parquet.read_table(path)
-    found: dict[str, Matrix] = {}
+    vectors: dict[str, Matrix] = {}
     for name in names:
         if f"{name}_vector" not in table.column_names:
             raise ArtifactError(f"{path}: has no vectors of the scorer '{name}'; add the items again")
         column = table[f"{name}_vector"].combine_chunks()
         metadata = table.schema.field(f"{name}_vector").metadata
         if not metadata:
-            found[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+            vectors[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
             continue
         indices = table[f"{name}_terms"].combine_chunks()
         cells = (column.flatten().to_numpy(), indices.flatten().to_numpy(), column.offsets.to_numpy())
-        found[name] = csr_array(cells, shape=(len(column), int(metadata[WIDTH])))
-    return np.array([domain == c.TARGET for domain in table[c.DOMAIN].to_pylist()], bool), found
+        vectors[name] = csr_array(cells, shape=(len(column), int(metadata[WIDTH])))
+    return np.array([domain == c.TARGET for domain in table[c.DOMAIN].to_pylist()], bool), vectors
 
 
-def _fusion_columns(fused: Fused) -> dict[str, list[object]]:
+def _fusion_columns(fused: FusedModel) -> dict[str, list[object]]:
     """One row a feature and group, and one a group for the shift."""
     rows: list[tuple[object, ...]] = []
     features = [(scorer.name, feature) for scorer in fused.scorers for feature in scorer.features]
@@ -128,9 +128,13 @@ def _fusion_columns(fused: Fused) -> dict[str, list[object]]:
         spread = fused.fusion.spread[number]
         weights = fused.fusion.weights[:, number]
         rows += [
-            (scorer, feature.name, decay, least, weight, spread) for least, weight in zip(GROUPS, weights, strict=True)
+            (scorer, feature.name, decay, least_purchases, weight, spread)
+            for least_purchases, weight in zip(GROUPS, weights, strict=True)
         ]
-    rows += [(None, c.SHIFT, None, least, shift, None) for least, shift in zip(GROUPS, fused.fusion.shift, strict=True)]
+    rows += [
+        (None, c.SHIFT, None, least_purchases, shift, None)
+        for least_purchases, shift in zip(GROUPS, fused.fusion.shift, strict=True)
+    ]
     return dict(zip(schemas.FUSION.names, map(list, zip(*rows, strict=True)), strict=True))
 
 
@@ -156,7 +160,7 @@ def _features(
     if name == neural_scorer.NAME:
         return [neural_scorer.restored(np.asarray(vectors), state, is_target, interest)]
     decays = {str(row[c.FEATURE]): row[c.DECAY] for row in rows}
-    facts = [one for one in decays if one != popularity.TAG_SALES]
+    facts = [fact for fact in decays if fact != popularity.TAG_SALES]
     return [
         feature.with_decay(float(str(decays[feature.name]))) if isinstance(feature, HistoryFeature) else feature
         for feature in features_of(name, vectors, is_target, facts)

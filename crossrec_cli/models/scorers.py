@@ -1,4 +1,4 @@
-"""The scorers by their names in the config: how each is made, restored, and given new items."""
+"""The scorers by their names in the config: how to make and restore each, and its vectors of new items."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from crossrec_cli.models import attributes, linear, neighbours, popularity, text, words
-from crossrec_cli.models.base import Feature, HistoryFeature, Matrix, NewItems, Scorer, TrainingData, whole_and_target
-from crossrec_cli.models.fusion import Questions, log_loss
+from crossrec_cli.models.base import Feature, HistoryFeature, Matrix, NewItems, Scorer, TrainingData, history_features
+from crossrec_cli.models.fusion import HeldOut, log_loss
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.ragged import Bools
 
 DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
-"""How much a purchase may count beside the next one."""
+"""Possible weights of a purchase, relative to the next one."""
 
 
 def _linear(data: TrainingData, seed: int) -> list[Scorer]:
@@ -30,17 +30,17 @@ SCORERS: Mapping[str, Callable[[TrainingData, int], list[Scorer]]] = {
     neighbours.NAME: lambda data, _: [neighbours.neighbours(data)],
     linear.NAME: _linear,
 }
-"""Each that needs no gradients gives the variants of one scorer, with the same features."""
-PLACE: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
-    text.NAME: text.place,
-    words.NAME: words.place,
-    attributes.NAME: attributes.place,
-    popularity.NAME: popularity.place,
-    neighbours.NAME: neighbours.place,
-    linear.NAME: linear.place,
-    neural_scorer.NAME: neural_scorer.place,
+"""Makes the variants of one scorer, which have the same features; of those that need no gradients."""
+NEW_VECTORS: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
+    text.NAME: text.new_vectors,
+    words.NAME: words.new_vectors,
+    attributes.NAME: attributes.new_vectors,
+    popularity.NAME: popularity.new_vectors,
+    neighbours.NAME: neighbours.new_vectors,
+    linear.NAME: linear.new_vectors,
+    neural_scorer.NAME: neural_scorer.new_vectors,
 }
-"""Each gives the vectors of items that came after training."""
+"""Computes the vectors of items that came after training."""
 
 
 def features_of(name: str, vectors: Matrix, is_target: Bools, facts: Sequence[str]) -> Sequence[Feature]:
@@ -49,32 +49,32 @@ def features_of(name: str, vectors: Matrix, is_target: Bools, facts: Sequence[st
         return popularity.features(facts, vectors.shape[1])
     if name == linear.NAME:
         return linear.features(np.asarray(vectors), is_target)
-    return whole_and_target(name, vectors, is_target)
+    return history_features(name, vectors, is_target)
 
 
-def choose(variants: list[Scorer], questions: Questions, base: tuple[Scorer, Feature]) -> Scorer:
-    """The variant, and of each of its history features the decay, that with ``base`` makes the purchases likeliest.
+def choose(variants: list[Scorer], held_out: HeldOut, base: tuple[Scorer, Feature]) -> Scorer:
+    """The variant, and the decay of each of its history features, that with ``base`` makes the purchases likeliest.
 
-    How much is sold counts along: a scorer is to be chosen for what it knows beyond that.
+    Sales are part of the loss, so that a scorer is chosen for what it adds to them.
     """
-    start = questions.scores(*base)
+    base_scores = held_out.scores(*base)
 
     def loss(scorer: Scorer, feature: Feature) -> float:
-        return log_loss([start, questions.scores(scorer, feature)], questions)
+        return log_loss([base_scores, held_out.scores(scorer, feature)], held_out)
 
-    number = 0
+    variant = 0
     if len(variants) > 1:
         losses = [min(loss(scorer, feature) for feature in scorer.features) for scorer in variants]
-        number = int(np.argmin(losses))
-    best = variants[number]
-    features = [min(_decays(feature), key=lambda one: loss(best, one)) for feature in best.features]
-    return replace(best, features=features, variant=number)
+        variant = int(np.argmin(losses))
+    best = variants[variant]
+    features = [min(_decays(feature), key=lambda candidate: loss(best, candidate)) for feature in best.features]
+    return replace(best, features=features, variant=variant)
 
 
-def order_matters(data: TrainingData, questions: Questions) -> bool:
-    """Whether purchases are likelier where later ones count more, by what is bought together."""
+def order_matters(data: TrainingData, held_out: HeldOut) -> bool:
+    """Whether a decay below 1 makes held-out purchases likelier, for the scorer ``neighbours``."""
     base = popularity.sales(data)
-    (feature, _) = choose([neighbours.neighbours(data)], questions, (base, base.features[0])).features
+    (feature, _) = choose([neighbours.neighbours(data)], held_out, (base, base.features[0])).features
     return isinstance(feature, HistoryFeature) and feature.decay < 1
 
 

@@ -1,4 +1,4 @@
-"""Items as bags of terms, words for one, each weighed by how rare it is."""
+"""Items as bags of terms, such as words, weighted by how rare they are."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from crossrec_cli.models.base import Floats, scaled_columns, unit_rows
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms that count; tf-idf with a frequency of 1 (Spärck Jones 1972, https://doi.org/10.1108/eb026526)."""
+    """The vocabulary of terms; tf-idf with a frequency of 1 (Spärck Jones 1972, https://doi.org/10.1108/eb026526)."""
 
     names: Sequence[str]
-    """By dimension."""
+    """The term of each dimension."""
     rarity: Floats
-    """The logarithm of how many items there are for each that has the term."""
+    """Inverse document frequency: the logarithm of the number of items per item with the term."""
 
     @classmethod
     def of(cls, lists: Iterable[Iterable[str]], common: float = 1.0) -> tuple[Terms, csr_array]:
         """The terms of some items, and the items' vectors.
 
-        Terms of one item alone, or of more than a share of them, do not count.
+        Terms of only one item, or of more than a share of the items, are skipped.
 
         Args:
             lists: each item's terms.
@@ -34,28 +34,28 @@ class Terms:
         number: dict[str, int] = {}
         values, lengths = [], []
         for terms in lists:
-            found = [number.setdefault(term, len(number)) for term in dict.fromkeys(terms)]
-            values += found
-            lengths.append(len(found))
+            dimensions = [number.setdefault(term, len(number)) for term in dict.fromkeys(terms)]
+            values += dimensions
+            lengths.append(len(dimensions))
         frequency = np.bincount(values, minlength=len(number)) if values else np.zeros(0, np.int64)
         kept = np.flatnonzero((frequency > 1) & (frequency <= max(common * len(lengths), 2)))
         rarity = np.log(len(lengths) / frequency[kept]).astype(np.float32)
         names = list(number)
         counts = _counts(np.array(values, np.int64), lengths, max(len(number), 1))[:, kept]
-        return cls([names[place] for place in kept], rarity), csr_array(
+        return cls([names[dimension] for dimension in kept], rarity), csr_array(
             unit_rows(scaled_columns(csr_array(counts), rarity))
         )
 
     @cached_property
     def number(self) -> dict[str, int]:
         """The dimension of each term."""
-        return {name: place for place, name in enumerate(self.names)}
+        return {name: dimension for dimension, name in enumerate(self.names)}
 
     def vectors(self, lists: Iterable[Iterable[str]]) -> csr_array:
-        """Other items' vectors, of length 1; terms that do not count say nothing."""
-        known = [[self.number[term] for term in dict.fromkeys(terms) if term in self.number] for terms in lists]
-        values = np.array([place for some in known for place in some], np.int64)
-        counts = _counts(values, [len(some) for some in known], len(self.names))
+        """Other items' vectors, of length 1; terms outside the vocabulary are skipped."""
+        dimensions = [[self.number[term] for term in dict.fromkeys(terms) if term in self.number] for terms in lists]
+        values = np.array([dimension for item_dimensions in dimensions for dimension in item_dimensions], np.int64)
+        counts = _counts(values, [len(item_dimensions) for item_dimensions in dimensions], len(self.names))
         return csr_array(unit_rows(scaled_columns(counts, self.rarity)))
 
 

@@ -1,4 +1,4 @@
-"""What a language model's embeddings say beyond what they all have in common."""
+"""Whitening of a language model's embeddings: without what all of them have in common."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Whitening:
 
     @classmethod
     def of(cls, embeddings: Floats) -> Whitening:
-        """Of a catalogue, (I, width)."""
+        """Fit to the embeddings of a catalogue, (I, width)."""
         size, width = embeddings.shape
         mean = embeddings.mean(axis=0, dtype=np.float64)
         covariance = np.zeros((width, width))
         for begin in range(0, size, TOGETHER):
             part = embeddings[begin : begin + TOGETHER] - mean
             covariance += part.T @ part / size
-        variance, directions = (found[..., ::-1] for found in np.linalg.eigh(covariance))  # the largest first
+        variance, directions = (part[..., ::-1] for part in np.linalg.eigh(covariance))  # the largest first
         floor = (SHRINKAGE + width / size) * max(variance.mean(), 0.0) + 1e-12
         kept = min(WIDTH, max(int((variance > 1e-8 * variance[0]).sum()), 1))
         matrix = directions[:, :kept] / np.sqrt(np.maximum(variance[:kept], 0.0) + floor)
@@ -56,13 +56,13 @@ class Whitening:
 
     def __call__(self, embeddings: Floats) -> Floats:
         """Whitened, (n, r), from (n, width)."""
-        found = np.empty((len(embeddings), self.matrix.shape[1]), np.float32)
+        white = np.empty((len(embeddings), self.matrix.shape[1]), np.float32)
         for begin in range(0, len(embeddings), TOGETHER):
-            found[begin : begin + TOGETHER] = (embeddings[begin : begin + TOGETHER] - self.mean) @ self.matrix
-        return found
+            white[begin : begin + TOGETHER] = (embeddings[begin : begin + TOGETHER] - self.mean) @ self.matrix
+        return white
 
     def directions(self, embeddings: Floats, items: pa.Table) -> Floats:
-        """The same with rows of length 1; zeros for items, rows of ``schemas.ITEMS``, that have no text."""
+        """Whitened, with rows of length 1; zeros for items, rows of ``schemas.ITEMS``, that have no text."""
         white = self(embeddings)
         length = np.maximum(np.linalg.norm(white, axis=1), 1e-12)
         white *= (items[c.TEXT].is_valid().to_numpy() / length).astype(np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""words: exact words in common, as brands, lines and models are."""
+"""words: exact words in common, such as brands, product lines and models."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from itertools import pairwise
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, whole_and_target
+from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.terms import Terms
 
 NAME = "words"
 WORD = re.compile(r"[^\W_]+")
 COMMON = 0.1
-"""A word in more than this share of the texts says little about an item, and costs the most."""
+"""A word in more than this share of the texts is skipped: it tells little about an item, and costs the most."""
 
 
 def words(data: TrainingData) -> Scorer:
     """The tf-idf cosine of words and pairs of neighbouring words."""
-    found, vectors = Terms.of(_lists(data.items), COMMON)
-    features = whole_and_target(NAME, vectors, data.is_target)
-    return Scorer(NAME, vectors, features, {"rarity": found.rarity}, found.names)
+    vocabulary, vectors = Terms.of(_lists(data.items), COMMON)
+    features = history_features(NAME, vectors, data.is_target)
+    return Scorer(NAME, vectors, features, {"rarity": vocabulary.rarity}, vocabulary.names)
 
 
-def place(scorer: Scorer, new: NewItems) -> Matrix:
+def new_vectors(scorer: Scorer, new: NewItems) -> Matrix:
     """Vectors of new items."""
     return Terms(scorer.terms, scorer.state["rarity"]).vectors(_lists(new.items))
 
@@ -36,6 +36,6 @@ def _lists(items: pa.Table) -> Iterator[Iterator[str]]:
 
 def terms(text: str) -> Iterator[str]:
     """The words of a text in lower case, then each pair of neighbours."""
-    found = [word.lower() for word in WORD.findall(text)]
-    yield from found
-    yield from (f"{first} {second}" for first, second in pairwise(found))
+    words = [word.lower() for word in WORD.findall(text)]
+    yield from words
+    yield from (f"{first} {second}" for first, second in pairwise(words))

@@ -1,1 +1,1 @@
-"""The stages in their order, and what of them has to run."""
+"""The stages in their order, and which of them must run."""

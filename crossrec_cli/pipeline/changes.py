@@ -1,4 +1,4 @@
-"""All that a stage's files depend on, and what of it is not as it was."""
+"""What a stage's files depend on, and what of it has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crossrec_cli.pipeline.table import Stage
 
 @dataclass(frozen=True)
 class Basis:
-    """All that a stage's files depend on."""
+    """What a stage's files depend on."""
 
     code: str
     """The versions of crossrec and of the stage."""
@@ -26,19 +26,19 @@ class Basis:
 
     @property
     def digest(self) -> str:
-        """A hash of it all: work that was begun under another one is not continued."""
+        """A hash of all of it; unfinished work with another hash is not continued."""
         return hashlib.sha256(json.dumps([self.code, self.config, self.inputs], sort_keys=True).encode()).hexdigest()
 
 
 def basis_of(stage: Stage, config: Config, current: Mapping[str, Artifact], made: Artifact | None = None) -> Basis:
-    """All that a stage's files would depend on now.
+    """What a stage's files would depend on now.
 
     Args:
-        stage: which.
+        stage: the stage.
         config: the whole config.
         current: the earlier stages' artifacts.
-        made: the stage's own artifact, where it is only read: the files from outside the run directory that it was
-            made from count as they were then, and nobody looks at them again.
+        made: the stage's own artifact, where it is only read: its sources outside the run directory count as they were
+            when it was made, and are not read again.
     """
     leaves = dict(_leaves(config.model_dump(mode="json")))
     declared = {
@@ -69,12 +69,12 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def out_of_date(stage: Stage, artifact: Artifact, basis: Basis) -> str | None:
-    """Why an artifact is not what its stage would make now; None if it is."""
+    """Why an artifact differs from what its stage would make now; None if it does not."""
     return next(iter(changes(stage, artifact, basis)), None)
 
 
 def changes(stage: Stage, artifact: Artifact, basis: Basis) -> Iterator[str]:
-    """All that is not as it was when an artifact was made."""
+    """All that has changed since an artifact was made."""
     manifest = artifact.manifest
     if manifest.stage_version != stage.version:
         yield f"made by version {manifest.stage_version} of the stage, now {stage.version}"

@@ -1,7 +1,7 @@
-"""The artifacts of earlier stages, which must be there and fit the config and each other.
+"""The artifacts of earlier stages, which must exist and fit the config and each other.
 
-What they were made from outside the run directory is not looked at: a finished chain is enough for all that reads it,
-and what was read counts until the stage that reads it runs again.
+Their sources outside the run directory are not checked: finished artifacts are enough for stages that read them, and
+the files that they were made from count until the stage that reads these runs again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]
 
     Args:
         config: the whole config.
-        stage: which.
-        report: told of added items that are passed over.
+        stage: the name of the stage that reads.
+        report: gets a warning about added items that are ignored.
 
     Raises:
         ArtifactError: if one of these stages is missing, damaged or out of date.
@@ -42,15 +42,17 @@ def inputs_of(
     config: Config, stage: str, report: Reporter | None = None, exported: Artifact | None = None
 ) -> dict[str, Path]:
     """The earlier stages' files that a stage reads, by stage/name; see ``read_by``, and ``run_stages`` for exports."""
-    every = {earlier.name: exported for earlier in STAGES} if exported else read_by(config, stage, report or Silent())
-    return {file: made.file(file) for file, made in BY_NAME[stage].inputs(every).items()}
+    artifacts = (
+        {earlier.name: exported for earlier in STAGES} if exported else read_by(config, stage, report or Silent())
+    )
+    return {file: made.file(file) for file, made in BY_NAME[stage].inputs(artifacts).items()}
 
 
 def up_to_date(config: Config, stage: str, report: Reporter) -> Artifact:
     """A stage's artifact.
 
     Raises:
-        ArtifactError: if it, or one that it was made from, is missing, damaged or out of date.
+        ArtifactError: if it, or one of its sources, is missing, damaged or out of date.
     """
     return _require(Store(config.run_path), BY_NAME[stage], config, read_by(config, stage, report), [])
 
@@ -60,13 +62,13 @@ def resolve_unrequested(
     stage: Stage,
     config: Config,
     current: Mapping[str, Artifact],
-    wanted: Collection[str],
+    requested: Collection[str],
     report: Reporter,
 ) -> dict[str, Artifact]:
-    """A stage's artifact by its name, where the stages that are wanted read it; see ``read_by``."""
-    if any(stage.name in BY_NAME[name].upstream for name in wanted):
-        return {stage.name: _require(store, stage, config, current, wanted)}
-    if stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in wanted):
+    """A stage's artifact by its name, if the requested stages read it; see ``read_by``."""
+    if any(stage.name in BY_NAME[name].upstream for name in requested):
+        return {stage.name: _require(store, stage, config, current, requested)}
+    if stage.name == ADDITIONS and any(ADDED in BY_NAME[name].reads_if_there for name in requested):
         return additions(store, config, current, report)
     return {}
 
@@ -74,9 +76,9 @@ def resolve_unrequested(
 def _require(
     store: Store, stage: Stage, config: Config, current: Mapping[str, Artifact], readers: Collection[str]
 ) -> Artifact:
-    """The artifact of a stage that is read, which must be there and fit the config.
+    """The artifact of a stage that is read, which must exist and fit the config.
 
-    Where a reader encodes texts, as ``pretrain-adapt`` did, the language model must still be the same.
+    If a reader encodes texts, as ``pretrain-adapt`` did, the language model must still be the same.
     """
     artifact = store.current(stage.name)
     if artifact is None:
@@ -99,7 +101,7 @@ def additions(store: Store, config: Config, current: Mapping[str, Artifact], rep
     if stale:
         report.begin(stage.name)
         report.warn(
-            f"the items added to an earlier catalogue are passed over ({stale}); give those that are still missing to "
-            f"'crossrec items add' again, or remove {folder}"
+            f"the items added to an earlier catalogue are ignored ({stale}); add those that are still missing with "
+            f"'crossrec items add', or remove {folder}"
         )
     return {stage.name: artifact} if artifact and not stale else {}

@@ -1,4 +1,4 @@
-"""What the page of a run says, where its evaluation is of the run as it stands."""
+"""The facts for a run's page, if its evaluation is of the current artifacts."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from crossrec_cli.report.facts import SHOWN, Facts
 
 
 def read_facts(store: Store, shown: Report) -> Facts | None:
-    """Those of a run; None if it has not been evaluated as it stands.
+    """The facts of a run; None if its current artifacts have not been evaluated.
 
     Raises:
         ArtifactError: if one of its artifacts is damaged.
     """
-    found = {stage: artifact for stage in (*SHOWN, TRANSFER) if (artifact := store.current(stage))}
-    if not {PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE} <= found.keys():
+    artifacts = {stage: artifact for stage in (*SHOWN, TRANSFER) if (artifact := store.current(stage))}
+    if not {PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE} <= artifacts.keys():
         return None
-    if not _inputs(found, EVALUATE).items() <= found[EVALUATE].manifest.inputs.items():
+    if not _inputs(artifacts, EVALUATE).items() <= artifacts[EVALUATE].manifest.inputs.items():
         return None
-    return Facts.of(found, shown, _stale(found) if TRANSFER in found else None)
+    return Facts.of(artifacts, shown, _stale(artifacts) if TRANSFER in artifacts else None)
 
 
 def earlier_evaluation(run_dir: Path) -> Artifact:
-    """The evaluation that another is to be compared with.
+    """The evaluation of another run, to compare with.
 
     Raises:
         ArtifactError: if there is none.
     """
-    found = Store(run_dir).current(EVALUATE)
-    if found is None:
+    artifact = Store(run_dir).current(EVALUATE)
+    if artifact is None:
         raise ArtifactError(f"--against: {run_dir}: no evaluate artifact; run 'crossrec evaluate' there first")
-    return found
+    return artifact
 
 
-def _inputs(found: Mapping[str, Artifact], stage: str) -> dict[str, str]:
+def _inputs(artifacts: Mapping[str, Artifact], stage: str) -> dict[str, str]:
     """The hash of each file of the run that a stage reads."""
-    return {file: made.sha256(file) for file, made in BY_NAME[stage].inputs(found).items()}
+    return {file: made.sha256(file) for file, made in BY_NAME[stage].inputs(artifacts).items()}
 
 
-def _stale(found: Mapping[str, Artifact]) -> str | None:
-    """In what transfer was run otherwise than the stages that were evaluated; None if in nothing.
+def _stale(artifacts: Mapping[str, Artifact]) -> str | None:
+    """How transfer's config or inputs differ from those of the evaluated stages; None if they do not.
 
-    Fields that it alone depends on, such as its seeds, are its own.
+    Fields on which only transfer depends, such as its seeds, are not compared.
     """
-    stage, transfer = BY_NAME[TRANSFER], found[TRANSFER]
-    of_run = {
+    stage, transfer = BY_NAME[TRANSFER], artifacts[TRANSFER]
+    run_config = {
         key: value
         for name in (PRETRAIN_ADAPT, FINETUNE, EVALUATE)
-        for key, value in found[name].manifest.config.items()
+        for key, value in artifacts[name].manifest.config.items()
         if stage.depends_on(key)
     }
     return out_of_date(
-        stage, transfer, Basis(code_of(stage), transfer.manifest.config | of_run, _inputs(found, TRANSFER))
+        stage, transfer, Basis(code_of(stage), transfer.manifest.config | run_config, _inputs(artifacts, TRANSFER))
     )

@@ -25,33 +25,33 @@ class Step:
 
     stage: str
     does: str
-    """``RUNS``, ``MAY_RUN`` where that depends on what an earlier one gives, or ``UP_TO_DATE``."""
+    """``RUNS``, ``MAY_RUN`` where that depends on the files of an earlier stage, or ``UP_TO_DATE``."""
     reasons: tuple[str, ...]
 
 
-def plan(config: Config, wanted: Collection[str], force: bool = False) -> list[Step]:
-    """What ``run_stages`` would do. Nothing is written, and nothing held.
+def plan(config: Config, requested: Collection[str], force: bool = False) -> list[Step]:
+    """What ``run_stages`` would do. Nothing is written or locked.
 
     Args:
         config: the whole config.
-        wanted: names of the stages to run; what they read beside each other must be there.
+        requested: names of the stages to run; what they read of other stages must exist.
         force: whether they would run even if they are up to date.
 
     Raises:
-        ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
+        ArtifactError: if a stage that is read but not requested is missing, damaged or out of date.
     """
     store, current, steps = Store(config.run_path), dict[str, Artifact](), dict[str, Step]()
     for stage in STAGES:
-        if stage.name in wanted:
+        if stage.name in requested:
             try:
                 artifact, damage = store.current(stage.name), None
             except ArtifactError as error:
                 artifact, damage = None, str(error)
-            before = [name for name in stage.upstream if name in steps and steps[name].does != UP_TO_DATE]
-            steps[stage.name] = _step(stage, config, current, artifact, damage, sorted(before), force)
+            upstream_to_run = [name for name in stage.upstream if name in steps and steps[name].does != UP_TO_DATE]
+            steps[stage.name] = _step(stage, config, current, artifact, damage, sorted(upstream_to_run), force)
             current |= {stage.name: artifact} if artifact else {}
         else:
-            current |= resolve_unrequested(store, stage, config, current, wanted, Silent())
+            current |= resolve_unrequested(store, stage, config, current, requested, Silent())
     return list(steps.values())
 
 
@@ -61,19 +61,19 @@ def _step(
     current: Mapping[str, Artifact],
     artifact: Artifact | None,
     damage: str | None,
-    before: Sequence[str],
+    upstream_to_run: Sequence[str],
     force: bool,
 ) -> Step:
-    """What would become of a stage, of which those ``before`` that it reads are to run as well."""
+    """What a run would do with a stage, given which of the stages that it reads would run."""
     if artifact is None:
         return Step(stage.name, RUNS, (damage or "not run yet",))
     changed = [
         change
         for change in changes(stage, artifact, basis_of(stage, config, current))
-        if not any(change.startswith(f"input {name}/") for name in before)
+        if not any(change.startswith(f"input {name}/") for name in upstream_to_run)
     ]
     if changed or force:
         return Step(stage.name, RUNS, tuple(changed or ["--force"]))
-    if before:
-        return Step(stage.name, MAY_RUN, (f"if {' or '.join(before)} gives other files than before",))
+    if upstream_to_run:
+        return Step(stage.name, MAY_RUN, (f"if {' or '.join(upstream_to_run)} gives other files than before",))
     return Step(stage.name, UP_TO_DATE, ("config and inputs unchanged",))

@@ -24,18 +24,18 @@ from crossrec_cli.runtime.progress import Reporter, Silent
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a stage."""
+    """What was done with a stage."""
 
     stage: str
     artifact: Artifact
     ran: bool
     reason: str
-    """Why it ran, or why it did not need to."""
+    """Why it ran, or why it did not have to."""
 
 
 def run_stages(
     config: Config,
-    wanted: Collection[str],
+    requested: Collection[str],
     report: Reporter,
     force: bool = False,
     exported: Artifact | None = None,
@@ -44,18 +44,18 @@ def run_stages(
 
     Args:
         config: the whole config.
-        wanted: names of the stages to run; what they read beside each other must be there.
-        report: told what happens.
-        force: run them even if they are up to date.
-        exported: holds all that they read of the others, in place of the run directory.
+        requested: names of the stages to run; what they read of other stages must exist.
+        report: gets the progress.
+        force: whether to run them even if they are up to date.
+        exported: an artifact with all that they read of other stages, instead of the run directory.
 
     Raises:
-        ArtifactError: if a stage that is read but not wanted is missing, damaged or out of date.
+        ArtifactError: if a stage that is read but not requested is missing, damaged or out of date.
     """
     store = Store(config.run_path)
     current: dict[str, Artifact] = {}
     for stage in STAGES:
-        if stage.name in wanted:
+        if stage.name in requested:
             report.begin(stage.name)
             outcome = _bring_up_to_date(store, stage, config, current, report, force)
             current[stage.name] = outcome.artifact
@@ -63,12 +63,12 @@ def run_stages(
         elif exported:
             current[stage.name] = exported
         else:
-            current |= resolve_unrequested(store, stage, config, current, wanted, report)
+            current |= resolve_unrequested(store, stage, config, current, requested, report)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What the processes that follow are called to."""
+    """The work that the leader sends to the other processes."""
 
     stage: str
     inputs: Mapping[str, Path]
@@ -76,19 +76,19 @@ class _Task:
 
 
 def follow(config: Config) -> None:
-    """In a process that follows: a share of each stage that the leader calls to, until it calls no more."""
+    """In a process other than the leader: do a share of each stage that the leader sends, until it sends no more."""
     for task in distributed.tasks():
         BY_NAME[task.stage].run(Job(config, task.inputs, Path(os.devnull), Silent(), task.checkpoint))
 
 
 def add_items(config: Config, file: Path, platform: str | None, report: Reporter) -> Artifact:
-    """Add a file's items to those that are recommended. The caller holds the run directory's lock.
+    """Add a file's items to the catalogue. The caller holds the run directory's lock.
 
     Args:
         config: the whole config.
         file: in the shape of the platform's items file.
-        platform: whose they are; None where there is one.
-        report: told what happens.
+        platform: the platform of the items; None where there is only one.
+        report: gets the progress.
 
     Raises:
         ArtifactError: if preprocess or pretrain-adapt is missing, damaged or out of date.
@@ -96,8 +96,8 @@ def add_items(config: Config, file: Path, platform: str | None, report: Reporter
     store, adding = Store(config.run_path), BY_NAME[ADDITIONS]
     current = read_by(config, adding.name, report)
     report.begin(adding.name)
-    before = additions(store, config, current, report).get(ADDITIONS)
-    inputs = adding.inputs(current) | (dict.fromkeys((ADDED, UPDATED), before) if before else {})
+    earlier_additions = additions(store, config, current, report).get(ADDITIONS)
+    inputs = adding.inputs(current) | (dict.fromkeys((ADDED, UPDATED), earlier_additions) if earlier_additions else {})
     basis = basis_of(adding, config, current)
     return _make(store, adding, config, inputs, basis, report, file=file, platform=platform)
 
@@ -127,7 +127,7 @@ def _make(
     report: Reporter,
     **more: Any,
 ) -> Artifact:
-    """Run a stage and commit what it leaves."""
+    """Run a stage and commit its files."""
     work = Work()
     with store.draft(stage.name) as draft:
         paths = {file: made.file(file) for file, made in inputs.items()}

@@ -1,4 +1,4 @@
-"""Many run directories: what is in each, how two differ, and which of them go."""
+"""Run directories: what is in each, how they differ, and removing old ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, 
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError, LockedError
 from crossrec_cli.pipeline.table import BY_NAME
 
-if TYPE_CHECKING:  # SciPy takes a moment to import, which a list of runs can do without
+if TYPE_CHECKING:  # SciPy takes a moment to import, and a list of runs does not need it
     from crossrec_cli.evaluation.gate import Comparison
     from crossrec_cli.evaluation.significance import Difference
 
 LOCK = {".lock", ".holder"}
-OF_A_RUN = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl", FOUND}
-OF_A_RUN |= {".report.html", str(Path(FOUND).with_suffix(".draft"))}  # of a killed command
-"""What crossrec leaves in a run directory."""
+RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl", FOUND}
+RUN_FILES |= {".report.html", str(Path(FOUND).with_suffix(".draft"))}  # of a killed command
+"""What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2
-"""Runs are looked for so many directories below the one given."""
+"""Runs are searched so many directories below the given one."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Run:
 
     path: Path
     manifests: dict[str, Manifest]
-    """Of the current artifacts, by stage; those that cannot be read are missing."""
+    """Manifests of the current artifacts, by stage; those that cannot be read are missing."""
     figures: dict[str, float]
-    """crossrec's on test, such as ``ndcg@10``; empty if it was not evaluated."""
+    """Crossrec's test figures, such as ``ndcg@10``; empty if it was not evaluated."""
     bytes: int
-    """Of all that is in it."""
+    """Size of all files in the directory."""
 
     @property
     def newest(self) -> Manifest:
-        """Of the stage that was made last; ids sort by time."""
+        """The manifest of the newest artifact; ids sort by time."""
         return max(self.manifests.values(), key=lambda manifest: manifest.id)
 
     @property
     def up_to_evaluate(self) -> list[Manifest]:
-        """Of the stages that its figures hang on, in their order; those behind may have been run otherwise.
+        """The manifests of the stages that its figures depend on, in order; later stages may have another config.
 
         The newest stage's, if none of these can be read.
         """
@@ -61,12 +61,12 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of its figures."""
+        """The seed of its figures."""
         return self.up_to_evaluate[-1].seed
 
     @classmethod
     def read(cls, path: Path) -> Run | None:
-        """What is in a directory; None if it is no run's. Files are not checked against their hashes."""
+        """Read a directory; None if it has no run. Files are not checked against their hashes."""
         manifests = {}
         for stage in BY_NAME:
             link = path / stage / CURRENT
@@ -95,41 +95,41 @@ def runs_in(folder: Path) -> list[Run]:
     Raises:
         InputError: if it cannot be read.
     """
-    return sorted(_found(folder, DEPTH + 1), key=lambda run: run.newest.id, reverse=True)
+    return sorted(_runs_below(folder, DEPTH + 1), key=lambda run: run.newest.id, reverse=True)
 
 
-def _found(folder: Path, depth: int) -> Iterator[Run]:
+def _runs_below(folder: Path, depth: int) -> Iterator[Run]:
     if run := Run.read(folder):
         yield run
     elif depth:
         try:
-            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+            subdirectories = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}") from None
-        for path in below:
+        for path in subdirectories:
             if not path.name.startswith("."):
-                yield from _found(path, depth - 1)
+                yield from _runs_below(path, depth - 1)
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A config's runs with the same test that differ in their seed alone; mostly there is one."""
+    """Runs of one config with the same test that differ only in their seed; usually there is one."""
 
     runs: tuple[Run, ...]
 
     @property
     def seeds(self) -> list[int]:
-        """Each run's."""
+        """The seed of each run."""
         return [run.seed for run in self.runs]
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """The mean of the runs'."""
+        """The mean of each figure over the runs."""
         return {name: mean(self._each(name)) for name in self.runs[0].figures}
 
     @cached_property
     def deviations(self) -> dict[str, float]:
-        """The standard deviation between seeds, where there are several."""
+        """The standard deviation of each figure over the seeds, where there are several."""
         return {name: stdev(self._each(name)) for name in self.runs[0].figures if len(self.runs) > 1}
 
     def _each(self, name: str) -> list[float]:
@@ -144,53 +144,53 @@ class Repeated:
         """
         tables = [_per_user(run.path) for run in self.runs]
         keys, names = [c.MODEL, c.USER_ID], [name for name in tables[0].column_names if "@" in name]
-        together = pa.concat_tables(table.select(keys + names) for table in tables)
-        means = together.group_by(keys).aggregate([(name, "mean") for name in names])
+        all_rows = pa.concat_tables(table.select(keys + names) for table in tables)
+        means = all_rows.group_by(keys).aggregate([(name, "mean") for name in names])
         return means.select(keys + [f"{name}_mean" for name in names]).rename_columns(keys + names)
 
     @property
     def measure(self) -> str:
-        """What its runs are compared by."""
+        """The measure by which its runs are compared."""
         from crossrec_cli.evaluation.gate import deciding  # noqa: PLC0415
 
         return deciding(self.per_user)
 
-    def beside_others(self) -> list[tuple[str, Difference, float]]:
-        """Crossrec beside each other model, and p raised for there being several."""
+    def against_others(self) -> list[tuple[str, Difference, float]]:
+        """Crossrec compared with each other model, with adjusted p values."""
         from crossrec_cli.evaluation import significance  # noqa: PLC0415
 
         table = self.per_user.sort_by(c.USER_ID)
-        of_model = {
+        values_of_model = {
             model: table.filter(pc.equal(table[c.MODEL], model))[self.measure].to_numpy()
             for model in pc.unique(table[c.MODEL]).to_pylist()
         }
-        return significance.differences(of_model.pop(c.CROSSREC), of_model)
+        return significance.differences(values_of_model.pop(c.CROSSREC), values_of_model)
 
 
 def repeated(runs: Sequence[Run]) -> list[Repeated]:
-    """The runs, those that differ in their seed alone together, in the order in which each first comes."""
-    found: dict[tuple[str, int], list[Run]] = {}
-    times: Counter[tuple[str, int]] = Counter()  # that a seed was run
+    """The runs, grouped where they differ only in their seed, in the order of each group's first run."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    repeats: Counter[tuple[str, int]] = Counter()  # how often each seed was run
     for run in runs:
-        read = [item for item in run.up_to_evaluate[-1].inputs.items() if item[0].startswith(PREPROCESS)]
-        alike = repr((sorted((_config(run.up_to_evaluate) | {"seed": None}).items()), sorted(read)))
-        found.setdefault((alike, times[alike, run.seed]), []).append(run)
-        times[alike, run.seed] += 1
-    return [Repeated(tuple(some)) for some in found.values()]
+        preprocess_inputs = [item for item in run.up_to_evaluate[-1].inputs.items() if item[0].startswith(PREPROCESS)]
+        basis = repr((sorted((_config(run.up_to_evaluate) | {"seed": None}).items()), sorted(preprocess_inputs)))
+        groups.setdefault((basis, repeats[basis, run.seed]), []).append(run)
+        repeats[basis, run.seed] += 1
+    return [Repeated(tuple(group)) for group in groups.values()]
 
 
-def compared(tried: Sequence[Repeated]) -> list[Comparison | None]:
-    """Each config's ranking beside the first one's, for the users whom both were tested on; None if there are none."""
+def compared(configs: Sequence[Repeated]) -> list[Comparison | None]:
+    """Each config's ranking compared with the first one's, over test users of both; None if there are none."""
     from crossrec_cli.evaluation.gate import Comparison  # noqa: PLC0415
 
-    first, *others = tried
-    found: list[Comparison | None] = []
+    first, *others = configs
+    comparisons: list[Comparison | None] = []
     for other in others:
         try:
-            found.append(Comparison.of(other.per_user, first.per_user, first.measure, 0.0))
+            comparisons.append(Comparison.of(other.per_user, first.per_user, first.measure, 0.0))
         except InputError:
-            found.append(None)
-    return found
+            comparisons.append(None)
+    return comparisons
 
 
 def _per_user(path: Path) -> pa.Table:
@@ -205,11 +205,11 @@ def _config(made: Iterable[Manifest]) -> dict[str, Any]:
     return {key: value for manifest in made for key, value in manifest.config.items()}
 
 
-def differences(tried: Sequence[Repeated]) -> dict[str, list[Any]]:
+def differences(groups: Sequence[Repeated]) -> dict[str, list[Any]]:
     """The fields in which configs differ, with each one's value, seed by seed; None where one has no such field."""
     configs = [
         _config(each.runs[0].manifests.values()) | ({"seed": each.seeds} if len(each.seeds) > 1 else {})
-        for each in tried
+        for each in groups
     ]
     keys = sorted({key for config in configs for key in config})
     rows = {key: [config.get(key) for config in configs] for key in keys}
@@ -217,16 +217,16 @@ def differences(tried: Sequence[Repeated]) -> dict[str, list[Any]]:
 
 
 def remove(run: Run) -> bool:
-    """Delete what crossrec left in a run directory, and the directory if nothing else is in it.
+    """Delete what crossrec wrote to a run directory, and the directory if nothing else is in it.
 
     Returns:
         Whether the directory is gone.
 
     Raises:
-        LockedError: if somebody works there.
+        LockedError: if another process uses the run.
     """
     with Store(run.path).lock():
-        for path in [run.path / name for name in sorted(OF_A_RUN)]:
+        for path in [run.path / name for name in sorted(RUN_FILES)]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -240,7 +240,7 @@ def remove(run: Run) -> bool:
 
 
 def busy(run: Run) -> bool:
-    """Whether somebody works there."""
+    """Whether another process uses the run."""
     try:
         with Store(run.path).lock():
             return False
@@ -261,15 +261,15 @@ def read_run(path: Path) -> Run:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """How runs rank beside the first of them, and what in their configs differs; those of one config are one."""
+    """How runs compare with the first of them, and how their configs differ; runs of one config are grouped."""
 
     runs: list[Run]
-    tried: list[Repeated]
+    configs: list[Repeated]
     """The runs by config."""
-    beside_first: list[Comparison | None]
-    """Of each config but the first; None if they have no test user in common."""
+    against_first: list[Comparison | None]
+    """For each config but the first; None if they have no test user in common."""
     gains: list[list[tuple[str, Difference, float]]]
-    """Of each config with several seeds, crossrec beside each other model."""
+    """For each config with several seeds, crossrec compared with each other model."""
     differing: dict[str, list[Any]]
     """The fields in which the configs differ, with each one's value."""
 
@@ -285,20 +285,20 @@ class RunComparison:
         if len(paths) < 2:
             raise ConfigError(["compare: give two run directories or more"])
         runs = [read_run(path) for path in paths]
-        tried = repeated(runs)
-        beside_first = compared(tried)
-        gains = [each.beside_others() if len(each.runs) > 1 else [] for each in tried]
-        return cls(runs, tried, beside_first, gains, differences(tried))
+        configs = repeated(runs)
+        against_first = compared(configs)
+        gains = [each.against_others() if len(each.runs) > 1 else [] for each in configs]
+        return cls(runs, configs, against_first, gains, differences(configs))
 
 
 class Removal(NamedTuple):
-    """What became of a run that is to be removed."""
+    """What was done with a run that is to be removed."""
 
     run: Run
     busy: bool
-    """Another process works there, so it stays."""
-    whole: bool
-    """Whether nothing is left of its directory, or would be."""
+    """Whether another process uses the run, so that it stays."""
+    directory_gone: bool
+    """Whether its directory is gone, or would be."""
 
 
 def remove_old(folder: Path, keep: int, dry_run: bool) -> Iterator[Removal]:

@@ -1,4 +1,4 @@
-"""The table of stages: what each reads, on which config fields it depends, and what runs it."""
+"""The table of stages: what each reads, and on which config fields it depends."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def _data_files(config: Config) -> dict[str, str]:
     from crossrec_cli.data.raw_files import input_files, is_address  # noqa: PLC0415  pandas and Ibis take a moment to import
 
     paths = sorted({path for source in config.data.sources for path in input_files(source.path)})
-    now = datetime.now(UTC).isoformat()  # what a network holds may change unseen, so it is read again each time
+    now = datetime.now(UTC).isoformat()  # files behind an address may change, so they are read each time
     return {path: f"read at {now}" if is_address(path) else hash_file(Path(path)) for path in paths}
 
 
 def language_model(config: Config) -> dict[str, str]:
-    """The hash of each file of the language model as it is here now."""
+    """The current hash of each file of the language model."""
     return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
 
 
@@ -62,7 +62,7 @@ def _events_and_rules(config: Config) -> dict[str, str]:
     return _named_files({"recommend.events": config.recommend.events} | files)
 
 
-def _handed_in(config: Config) -> dict[str, str]:
+def _evaluation_files(config: Config) -> dict[str, str]:
     chosen = config.evaluate
     named = {name: getattr(chosen, name) for name in ("external", "feedback", "negatives")}
     return _named_files({f"evaluate.{name}": path for name, path in named.items()})
@@ -74,13 +74,13 @@ def _language_model_and_queries(config: Config) -> dict[str, str]:
 
 def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
     """The hashes of files that config keys name, where they name one."""
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for key, path in paths.items():
         try:
-            found |= {path: hash_file(Path(path))} if path else {}
+            hashes |= {path: hash_file(Path(path))} if path else {}
         except InputError as error:
             raise InputError(f"{key}: {error}") from None
-    return found
+    return hashes
 
 
 def _nothing(config: Config) -> dict[str, str]:
@@ -93,17 +93,17 @@ class Stage:
 
     name: str
     version: int
-    """Goes up when the same config and inputs give other files than before."""
+    """Increased when the same config and inputs give other files than before."""
     reads: tuple[str, ...]
     """The earlier stages' files that it reads, as stage/name."""
     fields: tuple[str, ...]
     """The config fields, dotted, or sections that it depends on; it runs again when one of them changes."""
     outside: Callable[[Config], dict[str, str]] = _nothing
-    """Its files from outside the run directory, with the hash of their content; looked at when it is to run."""
+    """Its files from outside the run directory, with the hash of their content; checked when it is to run."""
     sees: tuple[str, ...] = ("run_dir", "runtime")
     """Further fields that it may read, since they do not change what it writes."""
     reads_if_there: tuple[str, ...] = ()
-    """Files, as stage/name, that the same stages do not always write, or that ``added-items`` has perhaps left."""
+    """Files, as stage/name, that these stages do not always write, or that ``added-items`` may have written."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -121,18 +121,18 @@ class Stage:
         return {stage_of(file) for file in self.reads}
 
     def inputs(self, current: Mapping[str, Artifact]) -> dict[str, Artifact]:
-        """The artifact of each file that it reads, from those of the earlier stages that are there."""
+        """The artifact of each file that it reads, from the earlier stages' artifacts that exist."""
         files = {file: made for file in self.files if (made := current.get(stage_of(file)))}
         return {file: made for file, made in files.items() if file in self.reads or made.holds(file)}
 
     def depends_on(self, key: str) -> bool:
-        """Whether a config field, given with its index where it stands in a list, is among those it depends on."""
+        """Whether a config field, given with its index if it is in a list, is among those it depends on."""
         return covers(self.fields, key)
 
     def run(self, job: Job, **more: Any) -> Summary:
-        """Do the work; ``added-items`` is given more than its job. Only now is the stage's code imported.
+        """Run the stage; ``added-items`` gets further arguments. The stage's code is imported only now.
 
-        The stage gets a config that has no other fields than the declared ones, so reading another is an error.
+        The stage gets a config that has the declared fields alone, so reading another one is an error.
         """
         job = replace(job, config=only(job.config, (*self.fields, *self.sees)))
         with defer_interrupts():
@@ -154,14 +154,14 @@ STAGES = (
     Stage(PREPROCESS, 4, (), ("data", "domains", "split"), _data_files),
     Stage(
         PRETRAIN_ADAPT,
-        12,
+        13,
         (*_TABLES, CASES),
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
         language_model,
     ),
     Stage(
         FINETUNE,
-        18,
+        19,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
@@ -178,7 +178,7 @@ STAGES = (
         9,
         (*_TABLES, CASES, *_MODEL, *FUSED),
         ("seed", *_MEASURED, "interest", "finetune.refit", "split.seed"),
-        _handed_in,
+        _evaluation_files,
     ),
     Stage(
         RECOMMEND,

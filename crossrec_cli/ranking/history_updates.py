@@ -1,4 +1,4 @@
-"""What users did since training: it changes their interest at once, and nothing is trained again."""
+"""Interactions since training: they change users' interest at once, without training."""
 
 from __future__ import annotations
 
@@ -34,174 +34,174 @@ KEY = "recommend.events"
 CARRIED = (USER, ITEM, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
 
 BEFORE = 2**40
-"""What ``SOURCE_ROW`` of a row of the data lies below its number, so that it is below 0 and comes first."""
+"""A row of the data has its number minus this as ``SOURCE_ROW``, which is below 0, so that it comes first."""
 
 
 @dataclass(frozen=True)
-class Newest:
-    """Histories with what happened since the data were read."""
+class UpdatedDataset:
+    """The dataset with the events that happened since the data were read."""
 
-    known: Dataset
-    """What of the data still counts: not what was given back since, nor what ``data.repeats`` keeps once and newer."""
+    earlier: Dataset
+    """The data without interactions that were returned since, or that ``data.repeats`` replaces by newer ones."""
     kept: Bools
-    """Which rows of interactions.parquet that is; (rows,)."""
+    """Which rows of interactions.parquet ``earlier`` has; (rows,)."""
     dataset: Dataset
-    """The same with the events behind it; users never seen follow the others."""
+    """``earlier`` followed by the events; new users come after the others."""
 
     @classmethod
-    def of(cls, config: Config, inputs: Mapping[str, Path], known: Dataset, report: Reporter) -> Newest:
-        """After recommend.events, where the config names any.
+    def of(cls, config: Config, inputs: Mapping[str, Path], earlier: Dataset, report: Reporter) -> UpdatedDataset:
+        """With the events of recommend.events, where the config names a file.
 
         Raises:
             InputError: if they cannot be read, or too many of them are unusable.
         """
         if config.recommend.events is None:
-            return cls(known, np.ones(len(known.histories.items.values), bool), known)
-        again, events = _cleaned(config, Path(config.recommend.events), inputs, known, report)
+            return cls(earlier, np.ones(len(earlier.histories.items.values), bool), earlier)
+        affected, events = _clean_events(config, Path(config.recommend.events), inputs, earlier, report)
         row, weight = (events[name].to_numpy() for name in (SOURCE_ROW, c.WEIGHT))
-        before = known.histories.items
-        kept, weights = np.ones(len(before.values), bool), before.weights_or_ones.copy()
-        kept[again] = False
+        histories_before = earlier.histories.items
+        kept, weights = np.ones(len(histories_before.values), bool), histories_before.weights_or_ones.copy()
+        kept[affected] = False
         kept[row[row < 0] + BEFORE] = True
         weights[row[row < 0] + BEFORE] = weight[row < 0]
-        place = np.arange(len(before.values)) - before.starts[before.rows]
-        trains = kept & (place < known.histories.train_lengths[before.rows])
-        scattered = known.histories.scattered
+        position = np.arange(len(histories_before.values)) - histories_before.starts[histories_before.rows]
+        trains = kept & (position < earlier.histories.train_lengths[histories_before.rows])
+        scattered = earlier.histories.scattered
         histories = replace(
-            known.histories,
-            items=replace(before, weights=weights).where(kept),
-            train_lengths=np.bincount(before.rows[trains], minlength=known.histories.users),
+            earlier.histories,
+            items=replace(histories_before, weights=weights).where(kept),
+            train_lengths=np.bincount(histories_before.rows[trains], minlength=earlier.histories.users),
             scattered=None if scattered is None else scattered[kept],
         )
-        left = replace(known, histories=histories)
-        dataset, unknown = with_events(left, events.filter(pa.array(row >= 0)))
+        remaining = replace(earlier, histories=histories)
+        dataset, unknown = with_events(remaining, events.filter(pa.array(row >= 0)))
         if unknown:
             report.warn(f"{KEY}: {unknown:,} events are with items that are not in the data")
-        return cls(left, kept, dataset)
+        return cls(remaining, kept, dataset)
 
     def times(self, inputs: Mapping[str, Path]) -> pa.ChunkedArray:
-        """When each interaction of ``known`` happened."""
+        """The time of each interaction of ``earlier``."""
         return parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP].filter(pa.array(self.kept))
 
 
 def with_events(dataset: Dataset, events: pa.Table) -> tuple[Dataset, int]:
-    """The dataset after some more interactions, those of users never seen among them.
+    """The dataset with further interactions, which may be of new users.
 
     Args:
         dataset: as it was in training.
-        events: user id, item id and weight, each user's oldest first; they come after what is known of the user.
+        events: user id, item id and weight, each user's oldest first; they are appended to the user's history.
 
     Returns:
-        The new dataset, whose new users follow the old ones, and how many events were with items that it does not know.
+        The new dataset, whose new users come after the others, and how many events were with items that it lacks.
     """
     ids = pc.unique(pa.chunked_array([*dataset.users[c.USER_ID].chunks, *events[c.USER_ID].chunks], pa.string()))
-    who = pc.index_in(events[c.USER_ID], value_set=ids)
-    what = pc.index_in(events[c.ITEM_ID], value_set=dataset.items[c.ITEM_ID].combine_chunks())
-    known = what.is_valid()
-    added = what.filter(known).to_numpy().astype(np.int64)
+    user_index = pc.index_in(events[c.USER_ID], value_set=ids)
+    item_index = pc.index_in(events[c.ITEM_ID], value_set=dataset.items[c.ITEM_ID].combine_chunks())
+    has_item = item_index.is_valid()
+    added = item_index.filter(has_item).to_numpy().astype(np.int64)
     before = dataset.histories
-    rows = np.concatenate([before.items.rows, who.filter(known).to_numpy().astype(np.int64)])
+    rows = np.concatenate([before.items.rows, user_index.filter(has_item).to_numpy().astype(np.int64)])
     order = np.argsort(rows, kind="stable")
     values = np.concatenate([before.items.values, added])
-    worth = events[c.WEIGHT].filter(known).to_numpy().astype(np.float32)
-    weights = np.concatenate([before.items.weights_or_ones, worth])
-    none = np.zeros(len(ids) - before.users, np.int64)
+    event_weights = events[c.WEIGHT].filter(has_item).to_numpy().astype(np.float32)
+    weights = np.concatenate([before.items.weights_or_ones, event_weights])
+    zeros = np.zeros(len(ids) - before.users, np.int64)
     scattered = before.scattered
     histories = replace(
         before,
         items=Ragged(values[order], np.bincount(rows, minlength=len(ids)), weights[order]),
-        train_lengths=np.concatenate([before.train_lengths, none]),
-        tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, none])),
+        train_lengths=np.concatenate([before.train_lengths, zeros]),
+        tags=Ragged(before.tags.values, np.concatenate([before.tags.lengths, zeros])),
         scattered=None if scattered is None else np.concatenate([scattered, np.zeros(len(added), bool)])[order],
     )
     return Dataset(dataset.items, pa.table({c.USER_ID: ids}), histories), events.num_rows - len(added)
 
 
-def _cleaned(
-    config: Config, path: Path, inputs: Mapping[str, Path], known: Dataset, report: Reporter
+def _clean_events(
+    config: Config, path: Path, inputs: Mapping[str, Path], dataset: Dataset, report: Reporter
 ) -> tuple[Ints, pa.Table]:
-    """The events by the rules of preprocess, as if they stood behind what the data have of the same users and items.
+    """The events cleaned by preprocess's rules, together with the data's interactions of the same users and items.
 
     Returns:
-        The rows of interactions.parquet that are of a user and an item of the events; and what is left of both,
-        oldest first: user id, item id, weight, and ``SOURCE_ROW``, below 0 for what is of the data.
+        The rows of interactions.parquet with the same user and item as an event; and what the rules keep of both,
+        oldest first: user id, item id, weight, and ``SOURCE_ROW``, below 0 for rows of the data.
     """
     with opened(path, KEY) as (tables, source, raw):
         require(raw, IDS, f"{KEY}: {path}")
-        data = _taken_as(config.data, source, raw.columns, report)
+        data = _as_one_platform(config.data, source, raw.columns, report)
         ledger = Ledger(tables, data.clean)
         rows = read_interactions(tables, data, 0, None, ledger)
         rows = tables.keep(rows.rename({USER: c.USER_ID, ITEM: c.ITEM_ID}).select(*CARRIED), str(path))
-        again = _rows_of(known, tables.fetch(rows.select(USER, ITEM).distinct()))
-        if len(again):
-            rows = rows.union(_of_the_data(again, known, inputs, rows.schema().to_pyarrow(), data))
+        affected = _matching_rows(dataset, tables.fetch(rows.select(USER, ITEM).distinct()))
+        if len(affected):
+            rows = rows.union(_data_rows(affected, dataset, inputs, rows.schema().to_pyarrow(), data))
         rows, repeats = duplicates(rows, data)
-        hints = dict.fromkeys(ROW_RULES, "look at its columns and at what the config's interactions take")
+        hints = dict.fromkeys(ROW_RULES, "check its columns and the config's interactions")
         rows = ledger.remove_flagged(
             tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hints=hints
         )
         for rule in (no_returns, no_repeats):
             rows = rule(tables, rows, data, ledger)
-        left = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[USER], c.ITEM_ID: rows[ITEM]})
-        found = tables.fetch(left.order_by(CLOCK, SOURCE_ROW))
+        kept = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[USER], c.ITEM_ID: rows[ITEM]})
+        cleaned = tables.fetch(kept.order_by(CLOCK, SOURCE_ROW))
     for measure, reason, _, count in ledger.measures:
         if measure == "removed" and count:
-            (report.warn if reason in UNUSABLE else report.log)(f"{KEY}: {count:,.0f} rows are left out: {reason}")
-    return again, found
+            (report.warn if reason in UNUSABLE else report.log)(f"{KEY}: {count:,.0f} rows are removed: {reason}")
+    return affected, cleaned
 
 
-def _taken_as(data: Data, source: Source, names: Collection[str], report: Reporter) -> Data:
-    """The data as if the file were the interactions of one platform, whose ids are those of the tables.
+def _as_one_platform(data: Data, source: Source, names: Collection[str], report: Reporter) -> Data:
+    """A config that reads the file as the interactions of one platform, whose ids are those of the tables.
 
     Raises:
         InputError: if two platforms disagree on what an event is worth.
     """
-    spec, worth = data.platforms[0].interactions, dict[str, Event]()
-    for shop in data.platforms if c.EVENT in names else ():
-        for name, event in shop.interactions.events.items():
-            if worth.setdefault(name, event) != event:
+    interactions_config, event_values = data.platforms[0].interactions, dict[str, Event]()
+    for platform_config in data.platforms if c.EVENT in names else ():
+        for name, event in platform_config.interactions.events.items():
+            if event_values.setdefault(name, event) != event:
                 raise InputError(f"{KEY}: the platforms of the config disagree on what the event '{name}' is worth")
-    if c.EVENT in names and not any(shop.interactions.columns.event for shop in data.platforms):
-        report.warn(f"{KEY}: its column 'event' counts for nothing, as the config's interactions have no such column")
+    if c.EVENT in names and not any(platform_config.interactions.columns.event for platform_config in data.platforms):
+        report.warn(f"{KEY}: its column 'event' is ignored, as the config's interactions have no such column")
         names = set(names) - {c.EVENT}
-    elif c.EVENT not in names and spec.columns.event is None:
-        worth = spec.events  # of the one word that every row then has
+    elif c.EVENT not in names and interactions_config.columns.event is None:
+        event_values = interactions_config.events  # of the one event name that all rows then have
     columns = InteractionColumns(
         user_id=c.USER_ID,
         item_id=c.ITEM_ID,
         **{name: name for name in (c.TIMESTAMP, c.EVENT, c.QUANTITY, c.RATING) if name in names},
         **({} if c.TIMESTAMP in names else {c.ORDER: SOURCE_ROW}),
     )
-    changed = {"path": source.path, "csv": source.csv, "columns": columns, "events": worth}
-    interactions: Interactions = spec.model_copy(update=changed)
+    changed = {"path": source.path, "csv": source.csv, "columns": columns, "events": event_values}
+    interactions: Interactions = interactions_config.model_copy(update=changed)
     platform = data.platforms[0].model_copy(update={"interactions": interactions})
     return data.model_copy(update={"platforms": (platform,)})
 
 
-def _rows_of(known: Dataset, pairs: pa.Table) -> Ints:
-    """The rows of the data's histories, in their order, that are of these users and items."""
-    user, item = (
-        parquet.places(pairs[mine], theirs)
-        for mine, theirs in ((USER, known.users[c.USER_ID]), (ITEM, known.items[c.ITEM_ID]))
+def _matching_rows(dataset: Dataset, pairs: pa.Table) -> Ints:
+    """Positions in the data's flat histories of interactions with the same user and item as one of the pairs."""
+    user_index, item_index = (
+        parquet.places(pairs[column], ids)
+        for column, ids in ((USER, dataset.users[c.USER_ID]), (ITEM, dataset.items[c.ITEM_ID]))
     )
-    there, size, items = (user >= 0) & (item >= 0), known.items.num_rows, known.histories.items
-    return np.flatnonzero(np.isin(items.rows * size + items.values, (user * size + item)[there]))
+    both_known, size, items = (user_index >= 0) & (item_index >= 0), dataset.items.num_rows, dataset.histories.items
+    return np.flatnonzero(np.isin(items.rows * size + items.values, (user_index * size + item_index)[both_known]))
 
 
-def _of_the_data(again: Ints, known: Dataset, inputs: Mapping[str, Path], schema: pa.Schema, data: Data) -> ir.Table:
-    """Rows of the data as the rules take them: earlier than all events, where the times of both are not known."""
-    facts = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP, c.EVENT, c.QUANTITY, c.RATING]).take(again)
-    items, weight = known.histories.items, known.histories.items.weights_or_ones[again]
-    if data.repeats == "sum":  # which multiplied it by them, and will again
+def _data_rows(affected: Ints, dataset: Dataset, inputs: Mapping[str, Path], schema: pa.Schema, data: Data) -> ir.Table:
+    """Rows of the data as the rules expect them; without times, they are earlier than all events."""
+    facts = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP, c.EVENT, c.QUANTITY, c.RATING]).take(affected)
+    items, weight = dataset.histories.items, dataset.histories.items.weights_or_ones[affected]
+    if data.repeats == "sum":  # which multiplied the weight by the quantity, and will do so again
         weight = weight / pc.fill_null(pc.abs(facts[c.QUANTITY]), 1.0).to_numpy()
     timed = pa.types.is_timestamp(schema.field(CLOCK).type)
     columns = {name: facts[name] for name in (c.EVENT, c.QUANTITY, c.RATING)} | {
-        USER: pc.take(known.users[c.USER_ID], items.rows[again]),
-        ITEM: pc.take(known.items[c.ITEM_ID], items.values[again]),
-        CLOCK: pc.fill_null(facts[c.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(again), -1.0),
+        USER: pc.take(dataset.users[c.USER_ID], items.rows[affected]),
+        ITEM: pc.take(dataset.items[c.ITEM_ID], items.values[affected]),
+        CLOCK: pc.fill_null(facts[c.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(affected), -1.0),
         c.WEIGHT: weight,
-        IS_RETURN: np.zeros(len(again), bool),
-        SOURCE_ROW: again - BEFORE,
-        c.REASON: pa.nulls(len(again)),
+        IS_RETURN: np.zeros(len(affected), bool),
+        SOURCE_ROW: affected - BEFORE,
+        c.REASON: pa.nulls(len(affected)),
     }
     return ibis.memtable(pa.table(columns).select(schema.names).cast(schema))

@@ -1,4 +1,4 @@
-"""Everybody's lists as files: in parts while they are made, then as one."""
+"""All users' lists as files: in parts while they are computed, then in one file."""
 
 from __future__ import annotations
 
@@ -27,51 +27,53 @@ KEPT_OUT = b"kept out by rules"
 
 
 def write_part(path: Path, recommender: Recommender, lists: Iterator[pa.Table]) -> None:
-    """Some users' lists, and what the rules kept out of them; the file is there whole or not at all."""
-    everybody = distributed.in_order(lists)
+    """Write some users' lists and the counts of what the rules removed; the file is complete or does not exist."""
+    tables = distributed.in_order(lists)
     if not distributed.leads():
-        deque(everybody, 0)
-        distributed.gather(recommender.pool.taken())
+        deque(tables, 0)
+        distributed.gather(recommender.pool.take_counts())
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     with pq.ParquetWriter(draft, recommender.schema, compression="zstd") as writer:
-        for rows in everybody:
+        for rows in tables:
             writer.write_table(rows)
-        taken = distributed.gather(recommender.pool.taken())
+        counts = distributed.gather(recommender.pool.take_counts())
         if recommender.with_rules:
-            writer.add_key_value_metadata({KEPT_OUT: json.dumps(taken)})
+            writer.add_key_value_metadata({KEPT_OUT: json.dumps(counts)})
     draft.replace(path)
 
 
 def join_parts(job: Job, recommender: Recommender, parts: list[Path]) -> Summary:
-    """The parts as one file, and in the other formats that are wanted."""
-    also, rows, listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
+    """Join the parts to one file, and write the other formats of recommend.also."""
+    other_formats, rows, users_listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
     with ExitStack() as stack:
-        whole = stack.enter_context(
+        writer = stack.enter_context(
             pq.ParquetWriter(job.output(RECOMMENDATIONS), recommender.schema, compression="zstd")
         )
         csv, jsonl = (
-            stack.enter_context(job.output(file).open("w", encoding="utf-8", newline="")) if name in also else None
+            stack.enter_context(job.output(file).open("w", encoding="utf-8", newline=""))
+            if name in other_formats
+            else None
             for name, file in ((CSV, RECOMMENDATIONS_CSV), (JSONL, RECOMMENDATIONS_JSONL))
         )
         for part in parts:
             for group in _row_groups(part):
-                whole.write_table(group)
+                writer.write_table(group)
                 if csv:
                     csv.write(csv_lines(group, header=not rows))
                 if jsonl:
                     jsonl.write(json_lines(group))
                 rows += group.num_rows
-                listed.append(
+                users_listed.append(
                     parquet.places(
                         pa.chunked_array([pc.unique(group[c.USER_ID])]), recommender.dataset.users[c.USER_ID]
                     )
                 )
-    summary = {"recommendations": rows, "examples": examples(recommender, np.unique(np.concatenate(listed)))}
+    summary = {"recommendations": rows, "examples": examples(recommender, np.unique(np.concatenate(users_listed)))}
     if recommender.with_rules:
-        taken = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
-        return summary | recommender.pool.summary(taken)
+        counts = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
+        return summary | recommender.pool.summary(counts)
     return summary
 
 
@@ -82,7 +84,7 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 
 
 def examples(recommender: Recommender, users: Ints) -> dict[str, str]:
-    """The first user of each kind, to be shown."""
+    """The id of the first user of each kind, as an example."""
     dataset = recommender.dataset
     bought = dataset.histories.items.take(users)
     is_target = dataset.histories.item_stats.is_target

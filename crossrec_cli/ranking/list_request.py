@@ -1,4 +1,4 @@
-"""Whose lists are wanted now, and those lists; nothing is written."""
+"""Lists of some users on request; nothing is written."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ USERS = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
 
 @dataclass(frozen=True)
 class ListRequest:
-    """Whose lists are wanted."""
+    """The users whose lists are requested."""
 
     users: Sequence[str] = ()
     file: Path | None = None
     """More users: Parquet or CSV with user_id; ``-``: an id a line from standard input."""
     why_not: str | None = None
-    """An item that is missing from the list of the one user."""
+    """An item that is missing from the list of the one user named."""
 
     def __post_init__(self) -> None:
-        """See that it fits together.
+        """Check that the options fit together.
 
         Raises:
-            ConfigError: if it does not.
+            ConfigError: if they do not.
         """
         if self.why_not is not None and (len(self.users) != 1 or self.file):
             raise ConfigError(["--why-not needs one --user"])
@@ -68,44 +68,44 @@ class RequestedLists:
     """Indices of all users, int64."""
 
     @classmethod
-    def of(cls, recommender: Recommender, request: ListRequest, more: pa.Array, report: Reporter) -> RequestedLists:
+    def of(cls, recommender: Recommender, request: ListRequest, file_ids: pa.Array, report: Reporter) -> RequestedLists:
         """Find the users; those of the file that are not in the data are counted in a warning.
 
         Args:
             recommender: makes the lists.
-            request: whose they are.
-            more: the ids of its file.
+            request: names the users.
+            file_ids: the ids of its file.
             report: gets the warning.
 
         Raises:
             InputError: if a user that ``--user`` names is not in the data.
         """
         named, known_ids = recommender.users(request.users, "--user"), recommender.dataset.users[c.USER_ID]
-        indices = parquet.places(pa.chunked_array([more]), known_ids)
+        indices = parquet.places(pa.chunked_array([file_ids]), known_ids)
         if unknown := int((indices < 0).sum()):
-            report.warn(f"--users {request.file}: {unknown:,} of {len(more):,} users are not in the data")
+            report.warn(f"--users {request.file}: {unknown:,} of {len(file_ids):,} users are not in the data")
         users = np.concatenate([named, indices[indices >= 0]])
         return cls(recommender, pc.take(known_ids, named).to_pylist(), users)
 
     def parts(self, report: Reporter) -> Iterator[pa.Table]:
-        """Rows of ``schemas.RECOMMENDATIONS``, whole lists, some users at a time."""
+        """Rows of ``schemas.RECOMMENDATIONS``, complete lists, some users at a time."""
         with report.progress("ranking", len(self.users), "users") as advance:
             yield from self.recommender.lists(self.users, advance)
 
     def check_complete(self, listed: Iterable[str]) -> None:
-        """See that each user that ``--user`` names has a list.
+        """Check that each user that ``--user`` names has a list.
 
         Raises:
             InputError: if one has none.
         """
-        if left := set(self.named) - set(listed):
+        if missing := set(self.named) - set(listed):
             raise InputError(
-                f"--user {min(left)}: has no list: owning all there is, or left nothing by recommend.rules"
+                f"--user {min(missing)}: has no list: the user has bought every item, or recommend.rules leave none"
             )
 
 
 def reason_against(recommender: Recommender, request: ListRequest) -> dict[str, str]:
-    """What keeps the item of ``--why-not`` out of the list of the one user: both ids, and the reason in one line.
+    """Why the item of ``--why-not`` is not in the user's list: both ids, and the reason in one line.
 
     Raises:
         InputError: if there is no such user.

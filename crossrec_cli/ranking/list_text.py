@@ -15,12 +15,12 @@ CSV: Final = "csv"
 JSONL: Final = "jsonl"
 
 FORMULA = r"^[=+\-@\t\r]"
-"""What a spreadsheet takes for a formula, unless it is a plain number (OWASP, CSV injection)."""
+"""Texts that a spreadsheet runs as a formula, unless they are plain numbers (OWASP, CSV injection)."""
 NUMBER = r"^[+-]?[0-9.]+$"
 
 
 def csv_lines(rows: pa.Table, header: bool) -> str:
-    """Rows as CSV, text in quotes. Texts that a spreadsheet would run begin with an apostrophe; lists are left out."""
+    """Rows as CSV, text in quotes. Texts that a spreadsheet would run get an apostrophe; list columns are skipped."""
     flat = {
         name: _guarded(rows[name]) if pa.types.is_string(rows[name].type) else rows[name]
         for name in rows.column_names
@@ -37,5 +37,5 @@ def json_lines(rows: pa.Table) -> str:
 
 
 def _guarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    runs = pc.and_(pc.match_substring_regex(column, FORMULA), pc.invert(pc.match_substring_regex(column, NUMBER)))
-    return pc.if_else(runs, pc.binary_join_element_wise("'", column, ""), column)
+    is_formula = pc.and_(pc.match_substring_regex(column, FORMULA), pc.invert(pc.match_substring_regex(column, NUMBER)))
+    return pc.if_else(is_formula, pc.binary_join_element_wise("'", column, ""), column)

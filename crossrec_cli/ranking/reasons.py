@@ -1,4 +1,4 @@
-"""Why a list holds what it holds: the history items that carried each entry, and what they have in common with it."""
+"""The reasons of a list's entries: the history items behind each, and what these have in common with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crossrec_cli.artifacts import schemas
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Floats
 from crossrec_cli.models.dataset import Dataset
-from crossrec_cli.models.fused import Explained, Fused
+from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
 
@@ -31,15 +31,15 @@ KINDS: Mapping[str, str] = {
     "linear": "buyers of {} buy it",
     "neural": "fits a history with {}",
 }
-"""What a history item says for an entry, by the scorer that makes most of it."""
+"""How a history item supports an entry, by the scorer with the largest part."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What reasons need to know of the items."""
+    """Facts about the items that reasons need."""
 
     items: pa.Table
-    """preprocess's."""
+    """preprocess's table."""
     is_target: Bools
     _words: dict[int, dict[str, None]] = field(default_factory=dict)
 
@@ -55,35 +55,35 @@ class Catalogue:
         return self._words[item]
 
     def shared(self, item: int, others: Sequence[int]) -> list[str]:
-        """Brand, category and words that an item shares with one of the others at least."""
+        """Brand, category and words that an item shares with at least one of the others."""
         facts = {
-            name: own
+            name: value
             for name in (c.BRAND, c.CATEGORY)
-            if (own := self.facts[name][item]) and any(self.facts[name][other] == own for other in others)
+            if (value := self.facts[name][item]) and any(self.facts[name][other] == value for other in others)
         }
-        told = set(WORD.findall(" ".join(facts.values()).lower()))
-        theirs = set().union(*(self.words(other) for other in others)) - told
-        words = [word for word in self.words(item) if word in theirs]
-        return [f"{name} {own}" for name, own in facts.items()] + words[:WORDS_NAMED]
+        named_words = set(WORD.findall(" ".join(facts.values()).lower()))
+        other_words = set().union(*(self.words(other) for other in others)) - named_words
+        words = [word for word in self.words(item) if word in other_words]
+        return [f"{name} {value}" for name, value in facts.items()] + words[:WORDS_NAMED]
 
     def name(self, item: int) -> str:
-        """What people know an item by."""
+        """An item's text, or its id where it has none."""
         return str(self.facts[c.TEXT][item] or self.facts[c.ITEM_ID][item])
 
 
 @dataclass(frozen=True)
 class Why:
-    """Gives the reasons of lists."""
+    """Computes the reasons of lists."""
 
-    fused: Fused
+    fused: FusedModel
     histories: Histories
     catalogue: Catalogue
     most: int
-    """So many history items are named, of those that speak for an entry."""
+    """How many history items are named at most for an entry."""
 
     @classmethod
-    def of(cls, fused: Fused, dataset: Dataset, most: int) -> Why:
-        """For the lists that a model makes of all that happened."""
+    def of(cls, fused: FusedModel, dataset: Dataset, most: int) -> Why:
+        """For lists from the complete histories of a dataset."""
         return cls(fused, dataset.histories, Catalogue(dataset.items, dataset.histories.item_stats.is_target), most)
 
     def of_lists(self, users: Ints, listed: Ints, shown: Bools) -> pa.Table:
@@ -91,40 +91,42 @@ class Why:
 
         Args:
             users: user indices, int64 (B,).
-            listed: their lists, item indices, int64 (B, k).
-            shown: whether there is an entry, bool (B, k).
+            listed: the users' lists, item indices, int64 (B, k).
+            shown: where a list has an entry, bool (B, k).
         """
-        given = self.histories.items.take(users)
-        found = self.fused.explained(given, self.histories.tags.take(users), listed)
-        parts = np.stack(list(found.history.values()))
-        in_target = self.catalogue.is_target[given.values]
+        histories = self.histories.items.take(users)
+        score_parts = self.fused.score_parts(histories, self.histories.tags.take(users), listed)
+        parts = np.stack(list(score_parts.history.values()))
+        in_target = self.catalogue.is_target[histories.values]
         rows = []
-        for user, (begin, length) in enumerate(zip(given.starts, given.lengths, strict=True)):
-            some = slice(begin, begin + length)
-            history = _History(given.values[some], in_target[some])
+        for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
+            span = slice(begin, begin + length)
+            history = _History(histories.values[span], in_target[span])
             for column in np.flatnonzero(shown[user]).tolist():
-                row = self._row(history, parts[:, some, column], found.falls[some, column], int(listed[user, column]))
-                rows.append(row | _rest(found, user, column, row[c.FROM_SOURCE] + row[c.FROM_TARGET]))
+                row = self._row(
+                    history, parts[:, span, column], score_parts.falls[span, column], int(listed[user, column])
+                )
+                rows.append(row | _other_parts(score_parts, user, column, row[c.FROM_SOURCE] + row[c.FROM_TARGET]))
         return pa.Table.from_pylist(rows, schema=schemas.WHY)
 
     def _row(self, history: _History, parts: Floats, falls: Floats, item: int) -> dict[str, Any]:
-        """For one entry, what the history's items say for it, (scorers, items), and the first of them in words.
+        """One entry's row, from the history items' parts, (scorers, items), and the falls without each, (items,).
 
-        The first are those without which the score falls most.
+        The items named are those without which the score falls most.
         """
         part, names = parts.sum(axis=0), list(self.fused.names)
         best = np.argsort(-falls, kind="stable")[: self.most]
         best = best[(falls[best] > 0) & (part[best] > 0)]
-        speaks = part[part > 0].sum()
+        positive_sum = part[part > 0].sum()
         named = [
             {
-                c.ITEM_ID: self.catalogue.facts[c.ITEM_ID][history.items[place]],
-                c.DOMAIN: c.TARGET if history.in_target[place] else c.SOURCE,
-                c.SCORER: names[int(parts[:, place].argmax())],
-                c.PART: part[place],
-                c.SHARE: part[place] / speaks,
+                c.ITEM_ID: self.catalogue.facts[c.ITEM_ID][history.items[position]],
+                c.DOMAIN: c.TARGET if history.in_target[position] else c.SOURCE,
+                c.SCORER: names[int(parts[:, position].argmax())],
+                c.PART: part[position],
+                c.SHARE: part[position] / positive_sum,
             }
-            for place in best
+            for position in best
         ]
         others = history.items[best].tolist()
         shared = self.catalogue.shared(item, others) if others else []
@@ -137,32 +139,32 @@ class Why:
         }
 
 
-def _rest(found: Explained, user: int, column: int, of_history: float) -> dict[str, Any]:
-    """What of an entry's score is of no history item, and all of it by scorer."""
-    whole = {name: float(part[user, column]) for name, part in found.whole.items()}
-    sales = whole.get(popularity.NAME, 0.0) + float(found.shift[user])
+def _other_parts(score_parts: ScoreParts, user: int, column: int, from_history: float) -> dict[str, Any]:
+    """The parts of an entry's score that do not come from history items, and the whole score by scorer."""
+    by_scorer = {name: float(part[user, column]) for name, part in score_parts.total.items()}
+    sales = by_scorer.get(popularity.NAME, 0.0) + float(score_parts.shift[user])
     return {
         c.FROM_SALES: sales,
-        c.FROM_REST: float(found.logits[user, column]) - sales - of_history,
-        c.BY_SCORER: [{c.SCORER: name, c.PART: part} for name, part in whole.items()],
+        c.FROM_REST: float(score_parts.logits[user, column]) - sales - from_history,
+        c.BY_SCORER: [{c.SCORER: name, c.PART: part} for name, part in by_scorer.items()],
     }
 
 
 @dataclass(frozen=True)
 class _History:
-    """One user's."""
+    """One user's history."""
 
     items: Ints
     in_target: Bools
 
 
 def sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:
-    """Why an item is listed, for people: which kind of reason each history item is, the strongest first."""
+    """Why an item is listed, in one sentence: the history items by kind of reason, the strongest first."""
     if not names:
         return "It sells well; nothing in the history speaks for it."
     kinds: dict[str, list[str]] = {}
     for name, reason in zip(names, named, strict=True):
         kinds.setdefault(KINDS[reason[c.SCORER]], []).append(f"{name} ({reason[c.SHARE]:.0%}, {reason[c.DOMAIN]})")
-    found = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
-    alike = f"; in common: {', '.join(shared)}" if shared else ""
-    return f"{found[0].upper()}{found[1:]}{alike}."
+    reasons = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
+    in_common = f"; in common: {', '.join(shared)}" if shared else ""
+    return f"{reasons[0].upper()}{reasons[1:]}{in_common}."

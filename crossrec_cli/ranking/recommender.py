@@ -1,4 +1,4 @@
-"""What makes lists: loaded once, asked for some users at a time."""
+"""Makes lists: loaded once, then used for some users at a time."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.ranking.candidate_pool import CandidatePool, bought_lately, load_candidate_pool
-from crossrec_cli.ranking.history_updates import Newest
+from crossrec_cli.ranking.history_updates import UpdatedDataset
 from crossrec_cli.ranking.reasons import Why
 from crossrec_cli.ranking.topk import Chunk, chunks, top_k
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Advance, Reporter
 
 ALL_USERS = "all"
-"""In the place of ids: everybody."""
+"""Instead of ids: all users."""
 
 
 class RequestBatch(NamedTuple):
-    """Users who get lists."""
+    """Users who get lists together."""
 
     dataset: Dataset
-    """With all that they did."""
+    """With all of their interactions."""
     pool: CandidatePool
-    """With what each of them may not be shown again."""
+    """With the items that may not be shown to each of them again."""
 
 
 class Recommender:
-    """Lists of the best k target items that the rules allow, from all that each user did."""
+    """Makes lists of the best k target items that the rules allow, from each user's whole history."""
 
     def __init__(self, config: Config, inputs: Mapping[str, Path], report: Reporter) -> None:
         """Load the model, the users and the rules.
@@ -53,65 +53,63 @@ class Recommender:
         Args:
             config: the whole config.
             inputs: the files that recommend reads.
-            report: told what is strange about the files that the config names.
+            report: gets warnings about the files that the config names.
         """
         self.config, self.inputs, chosen = config, inputs, config.recommend
         device.prepare(config.runtime)
-        self.newest = Newest.of(config, inputs, load_dataset(inputs), report)
-        self.known, self.dataset = self.newest.known, self.newest.dataset
+        self.updated = UpdatedDataset.of(config, inputs, load_dataset(inputs), report)
+        self.earlier, self.dataset = self.updated.earlier, self.updated.dataset
         self.fused = load_fused(inputs, config.interest)
-        self.pool = candidate_pool_of(config, inputs, self.newest, self.fused, report)
+        self.pool = candidate_pool_of(config, inputs, self.updated, self.fused, report)
         self.with_rules = chosen.rules != Rules()
-        self.scorer = self.fused.among(self.pool.items)
+        self.scorer = self.fused.candidate_scorer(self.pool.items)
         self.why = Why.of(self.fused, self.dataset, chosen.reasons)
         self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
 
-    def users(self, named: Sequence[str], where: str) -> Ints:
+    def users(self, named: Sequence[str], option: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
 
         Raises:
-            InputError: if one of them is not in the data; ``where`` says where the id stands.
+            InputError: if one of them is not in the data; ``option`` names the option with the id.
         """
-        ids = as_ids(named, where)
-        found = parquet.places(pa.chunked_array([ids]), self.dataset.users[c.USER_ID])
-        if (found < 0).any():
-            user = ids[int((found < 0).argmax())]
-            rules = "data.clean and data.min_interactions may leave somebody out"
-            raise InputError(
-                f"{where}: no user '{user}' in the data; {rules}, and recommend.events gives anybody a list"
-            )
-        return found
+        ids = as_ids(named, option)
+        indices = parquet.places(pa.chunked_array([ids]), self.dataset.users[c.USER_ID])
+        if (indices < 0).any():
+            user = ids[int((indices < 0).argmax())]
+            rules = "data.clean and data.min_interactions may have removed it"
+            raise InputError(f"{option}: no user '{user}' in the data; {rules}; a user of recommend.events gets a list")
+        return indices
 
     def lists(self, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
-        """Rows of ``schemas.RECOMMENDATIONS``, some users at a time, with reasons where they are wanted.
+        """Rows of ``schemas.RECOMMENDATIONS``, some users at a time, with reasons where the config has them.
 
         Args:
             users: indices, int64.
-            advance: told how many users have their lists since the last call.
+            advance: gets the number of users listed since the last call.
         """
         return self.lists_of(RequestBatch(self.dataset, self.pool), users, advance)
 
     def one(self, user: str, at: int, since: Ints, tags: Ints, k: int) -> RequestBatch:
-        """A request_batch of one user, as of now.
+        """A request batch of one user, with the newest events.
 
         Args:
             user: the id.
-            at: the index in the data, −1 for one who is not there.
-            since: the items of what happened after that, oldest first, int64; they count as bought just now.
-            tags: of one who is not there, int64.
+            at: the user's index in the data, −1 for a new user.
+            since: items of the events since then, oldest first, int64; they count as bought just now.
+            tags: of a new user, int64.
             k: how long the list is.
         """
-        here, histories = np.array([at] if at >= 0 else [], np.int64), self.dataset.histories
-        before, barred = histories.items.take(here), self.pool.barred.take(here).values
-        weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
-        now = Ragged(np.concatenate([before.values, since]), np.array([len(weights)]), weights)
-        borne = histories.tags.take(here) if at >= 0 else Ragged(tags, np.array([len(tags)]))
+        known_index, histories = np.array([at] if at >= 0 else [], np.int64), self.dataset.histories
+        history, barred = histories.items.take(known_index), self.pool.barred.take(known_index).values
+        weights = np.concatenate([history.weights_or_ones, np.ones(len(since), np.float32)])
+        now = Ragged(np.concatenate([history.values, since]), np.array([len(weights)]), weights)
+        user_tags = histories.tags.take(known_index) if at >= 0 else Ragged(tags, np.array([len(tags)]))
         if self.config.recommend.exclude_seen:
             barred = np.concatenate([barred, since])
         dataset = Dataset(
             self.dataset.items,
             pa.table({c.USER_ID: pa.array([user], pa.string())}),
-            Histories(now, np.zeros(1, np.int64), borne, histories.item_stats),
+            Histories(now, np.zeros(1, np.int64), user_tags, histories.item_stats),
         )
         pool = replace(
             self.pool,
@@ -123,7 +121,7 @@ class Recommender:
         return RequestBatch(dataset, pool)
 
     def lists_of(self, request_batch: RequestBatch, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
-        """The same for some of a request_batch."""
+        """``lists`` for some users of a request batch."""
         histories, hide_seen = (
             request_batch.dataset.histories,
             self.config.recommend.exclude_seen and not self.with_rules,
@@ -139,40 +137,40 @@ class Recommender:
 
     @staticmethod
     def _ruled(pool: CandidatePool, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
-        """The rules' lists as ``top_k`` gives them: scores and places (B, k), scores −inf where a list ends."""
-        places = pool.lists(chunk, users).places
-        scores = chunk.scores.gather(1, places.clamp(min=0))
-        return scores.masked_fill(places < 0, -torch.inf), places
+        """The rules' lists in the form of ``top_k``: scores and columns (B, k), scores −inf where a list ends."""
+        columns = pool.lists(chunk, users).columns
+        scores = chunk.scores.gather(1, columns.clamp(min=0))
+        return scores.masked_fill(columns < 0, -torch.inf), columns
 
-    def _rows(self, request_batch: RequestBatch, users: Ints, scores: Tensor, places: Tensor) -> pa.Table:
+    def _rows(self, request_batch: RequestBatch, users: Ints, scores: Tensor, columns: Tensor) -> pa.Table:
         """Some users' lists (B, k) as rows, with their reasons."""
         shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
-        items = self.pool.items[places.numpy()]
-        of_row = items[shown]
-        columns = {
+        items = self.pool.items[columns.numpy()]
+        listed = items[shown]
+        values = {
             c.USER_ID: pc.take(
                 request_batch.dataset.users[c.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]
             ),
             c.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
-            c.ITEM_ID: pc.take(self.dataset.items[c.ITEM_ID], of_row),
+            c.ITEM_ID: pc.take(self.dataset.items[c.ITEM_ID], listed),
             c.SCORE: torch.sigmoid(scores).numpy()[shown],
-            c.PRICE: pc.take(self.dataset.items[c.PRICE], of_row),
-            c.TEXT: pc.take(self.dataset.items[c.TEXT], of_row),
+            c.PRICE: pc.take(self.dataset.items[c.PRICE], listed),
+            c.TEXT: pc.take(self.dataset.items[c.TEXT], listed),
         }
         if self.config.recommend.reasons:
             reasons = replace(self.why, histories=request_batch.dataset.histories).of_lists(users, items, shown)
-            columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
-        return pa.table(columns)
+            values |= dict(zip(reasons.column_names, reasons.columns, strict=True))
+        return pa.table(values)
 
 
 def candidate_pool_of(
-    config: Config, inputs: Mapping[str, Path], newest: Newest, fused: Fused, report: Reporter
+    config: Config, inputs: Mapping[str, Path], updated: UpdatedDataset, fused: FusedModel, report: Reporter
 ) -> CandidatePool:
-    """What may be recommended, and to whom what may not."""
-    chosen, barred = config.recommend, newest.dataset.histories.items
+    """The items that may be recommended, and those that may not be shown to each user."""
+    chosen, barred = config.recommend, updated.dataset.histories.items
     if not chosen.exclude_seen:
         barred = Ragged(np.empty(0, np.int64), np.zeros_like(barred.lengths))
     elif chosen.rules.rebuy_after_days is not None:
         days = chosen.rules.rebuy_after_days
-        barred = bought_lately(barred, newest.known.histories.items, newest.times(inputs), days)
-    return load_candidate_pool(chosen, newest.dataset, barred, fused, report)
+        barred = bought_lately(barred, updated.earlier.histories.items, updated.times(inputs), days)
+    return load_candidate_pool(chosen, updated.dataset, barred, fused, report)

@@ -1,4 +1,4 @@
-"""What is looked for, and what is found."""
+"""Search requests and their results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # pydantic takes a moment to import
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What is looked for: one query, or a file of them, or nothing, which makes the index alone."""
+    """One query, or a file of them, or nothing, which only builds the index."""
 
     query: str | None = None
     user: str | None = None
@@ -27,7 +27,7 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         if self.query is not None and self.queries:
-            raise ConfigError(["a query and --queries were given; leave one of them out"])
+            raise ConfigError(["a query and --queries were given; remove one of them"])
         if self.user is not None and self.query is None:
             raise ConfigError(["--user needs a query; a file of --queries names users itself, as user_id"])
         if self.query is not None and not self.query.strip():
@@ -39,13 +39,13 @@ class SearchRequest:
     def results(
         self, config: Config, inputs: Mapping[str, Path], index: Path, report: Reporter
     ) -> tuple[pa.Table, int]:
-        """What is found, and by how many queries.
+        """The results, and the number of queries.
 
         Args:
             config: the whole config.
             inputs: the files that the stage search reads.
             index: the folder that the stage search left.
-            report: gets the progress, and how many users are unknown.
+            report: gets the progress, and the number of unknown users in a warning.
 
         Returns:
             Rows of ``schemas.FOUND``, query by query, best first; and the number of queries.
@@ -61,13 +61,13 @@ class SearchRequest:
             return searcher.search(self.query, self.user, k=config.search.k), 1
         indices = searcher.known_users(users)
         if unknown := {user for user, at in zip(users, indices, strict=True) if user is not None and at < 0}:
-            report.warn(f"--queries: {len(unknown):,} users are not in the data; each is answered as somebody unknown")
+            report.warn(f"--queries: {len(unknown):,} users are not in the data; each is answered as an unknown user")
         with report.progress("searching", len(queries), "queries") as advance:
             return searcher.search_all(queries, users, config.search.k, advance), len(queries)
 
 
 def write_found(path: Path, table: pa.Table) -> None:
-    """Write what was found, whole or not at all."""
+    """Write results; the file is complete or does not exist."""
     draft = path.with_suffix(".draft")
     pq.write_table(table, draft, compression="zstd")
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""What answers queries: loaded once, asked many times."""
+"""Answers search queries: loaded once, used many times."""
 
 from __future__ import annotations
 
@@ -21,11 +21,20 @@ from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import load_dataset, load_fused
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
-from crossrec_cli.ranking.history_updates import Newest
+from crossrec_cli.ranking.history_updates import UpdatedDataset
 from crossrec_cli.ranking.recommender import Recommender
-from crossrec_cli.ranking.search_score import CHANCE, Signals, Weights, Words, best, centered, nonsense, standardised
+from crossrec_cli.ranking.search_score import (
+    CHANCE,
+    Signals,
+    Weights,
+    Words,
+    best,
+    centered,
+    random_queries,
+    standardised,
+)
 from crossrec_cli.ranking.topk import CHUNK_CELLS
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Advance, Silent
@@ -36,7 +45,7 @@ WHO = pa.schema([pa.field(c.USER_ID, pa.string())])
 
 
 class Searcher:
-    """Answers queries over all items, source and target; what the user bought before is found too."""
+    """Answers queries over all items, source and target, including those that the user bought before."""
 
     def __init__(
         self,
@@ -46,23 +55,25 @@ class Searcher:
         weights: Weights,
         recommender: Recommender | None = None,
     ) -> None:
-        """Load what is needed beside the word index.
+        """Load what is needed besides the word index.
 
         Args:
             config: the whole config.
             inputs: the files that the stage search reads.
             words: the index of the items' texts and ids.
-            weights: how the parts of the score are weighed.
-            recommender: what has the same users and model in memory already.
+            weights: of the parts of the score.
+            recommender: one that has the same users and model in memory.
         """
         compute = device.prepare(config.runtime, config.seed)
         self.words, self.weights = words, weights
         self.dataset = (
-            recommender.dataset if recommender else Newest.of(config, inputs, load_dataset(inputs), Silent()).dataset
+            recommender.dataset
+            if recommender
+            else UpdatedDataset.of(config, inputs, load_dataset(inputs), Silent()).dataset
         )
         self.fused = recommender.fused if recommender else load_fused(inputs, config.interest)
         self.is_target = self.dataset.histories.item_stats.is_target
-        self.interest_of = self.fused.among(np.arange(len(self.is_target)))
+        self.interest_of = self.fused.candidate_scorer(np.arange(len(self.is_target)))
         self.texts = _texts(self.fused)
         self.encoder = load_encoder(config.encoder, inputs, compute)
 
@@ -70,19 +81,19 @@ class Searcher:
     def load(
         cls, config: Config, inputs: Mapping[str, Path], index: Path, recommender: Recommender | None = None
     ) -> Searcher:
-        """With the word index and the weights that the stage search left in the folder ``index``."""
+        """Load the word index and the weights from the folder ``index`` of the stage search."""
         blend = parquet.read_table(index / Path(BLEND).name)
-        used = blend.filter(blend[c.USED]).to_pylist()[0]
+        chosen = blend.filter(blend[c.USED]).to_pylist()[0]
         return cls(
-            config, inputs, Words.load(index), Weights(*(used[name] for name in Weights.__annotations__)), recommender
+            config, inputs, Words.load(index), Weights(*(chosen[name] for name in Weights.__annotations__)), recommender
         )
 
     def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
         """The k best items for one query.
 
         Args:
-            query: any words; it is embedded by the language model that read the items.
-            user: who asks; None: somebody unknown.
+            query: any words; it is embedded by the language model that embedded the items.
+            user: the user's id; None: an unknown user.
             history: ids of items that the user bought since, oldest first.
             k: how many items.
 
@@ -94,35 +105,35 @@ class Searcher:
         """
         if not query.strip():
             raise InputError("the query is empty")
-        who = np.array([-1]) if user is None else _places(self.dataset.users[c.USER_ID], [user], "user")
-        since = _places(self.dataset.items[c.ITEM_ID], history, "item")
-        before = self.histories(who)
-        values = np.concatenate([before.values, since])
-        weights = np.concatenate([before.weights_or_ones, np.ones(len(since), np.float32)])
-        given = Ragged(values, np.array([len(values)]), weights)
-        return self._answers([query], [user], self.interest_of(given, self.tags(who)), k)
+        user_indices = np.array([-1]) if user is None else _indices(self.dataset.users[c.USER_ID], [user], "user")
+        bought_since = _indices(self.dataset.items[c.ITEM_ID], history, "item")
+        history_before = self.histories(user_indices)
+        values = np.concatenate([history_before.values, bought_since])
+        weights = np.concatenate([history_before.weights_or_ones, np.ones(len(bought_since), np.float32)])
+        whole_history = Ragged(values, np.array([len(values)]), weights)
+        return self._answers([query], [user], self.interest_of(whole_history, self.tags(user_indices)), k)
 
     def search_all(self, queries: Sequence[str], users: Sequence[str | None], k: int, advance: Advance) -> pa.Table:
-        """The k best items for each of many queries; users who are not known are somebody unknown.
+        """The k best items for each of many queries; users who are not in the data count as unknown.
 
         Returns:
             Rows of ``schemas.FOUND``, query by query, best first; no row for a query that nothing matches.
         """
-        who, found = self.known_users(users), [schemas.FOUND.empty_table()]
+        user_indices, tables = self.known_users(users), [schemas.FOUND.empty_table()]
         for part in self.chunks(len(queries)):
-            asked = list(queries[part])
-            logits = self.interest_of(self.histories(who[part]), self.tags(who[part]))
-            found.append(self._answers(asked, users[part], logits, k))
-            advance(len(asked))
-        return pa.concat_tables(found)
+            queries_of_part = list(queries[part])
+            logits = self.interest_of(self.histories(user_indices[part]), self.tags(user_indices[part]))
+            tables.append(self._answers(queries_of_part, users[part], logits, k))
+            advance(len(queries_of_part))
+        return pa.concat_tables(tables)
 
     def chunks(self, queries: int) -> Iterator[slice]:
-        """So many queries in parts whose scores may be held at once."""
+        """Slices of so many queries, whose scores fit in memory together."""
         size = max(CHUNK_CELLS // len(self.is_target), 1)
         yield from (slice(begin, begin + size) for begin in range(0, queries, size))
 
     def known_users(self, users: Sequence[str | None]) -> Ints:
-        """Their indices, int64; −1 for those who are not in the data, and for None."""
+        """The users' indices, int64; −1 for those who are not in the data, and for None."""
         return parquet.places(pa.chunked_array([pa.array(users, pa.string())]), self.dataset.users[c.USER_ID])
 
     @torch.no_grad()
@@ -134,54 +145,54 @@ class Searcher:
 
     @torch.no_grad()
     def _cosines(self, queries: Sequence[str]) -> Tensor:
-        """Of the queries' embeddings and the items', float32 (B, I)."""
-        asked = self.fused.whitening(self.encoder.embed(queries, lambda *_: None))
-        return F.normalize(torch.from_numpy(asked)) @ self.texts.T
+        """Cosines of the queries' and the items' embeddings, float32 (B, I)."""
+        embeddings = self.fused.whitening(self.encoder.embed(queries, lambda *_: None))
+        return F.normalize(torch.from_numpy(embeddings)) @ self.texts.T
 
     def _nearest(self, queries: Sequence[str]) -> Tensor:
         """Each query's cosine to the item that is nearest to it in meaning, float32 (B,)."""
         return self._cosines(queries).amax(dim=1)
 
     @cached_property
-    def _by_chance(self) -> float:
-        """How near nine in ten queries without meaning come to an item."""
-        return float(self._nearest(nonsense(self.dataset.items[c.TEXT].to_pylist())).quantile(CHANCE))
+    def _random_nearest(self) -> float:
+        """The ``CHANCE`` quantile of random queries' cosines to their nearest items."""
+        return float(self._nearest(random_queries(self.dataset.items[c.TEXT].to_pylist())).quantile(CHANCE))
 
     def _matched(self, queries: Sequence[str], words: Tensor) -> Bools:
-        """Which queries find something, bool (B,).
+        """Which queries have results, bool (B,).
 
-        Some item has a word of it, by BM25 (B, I), or is nearer to it in meaning than chance would have it.
+        Those with an item that has a word of the query, by BM25 (B, I), or that is nearer than by chance.
         """
-        found: Bools = (words > 0).any(dim=1).numpy()
-        rest = np.flatnonzero(~found).tolist()
-        if rest:
-            found[rest] = (self._nearest([queries[row] for row in rest]) > self._by_chance).numpy()
-        return found
+        matched: Bools = (words > 0).any(dim=1).numpy()
+        unmatched = np.flatnonzero(~matched).tolist()
+        if unmatched:
+            matched[unmatched] = (self._nearest([queries[row] for row in unmatched]) > self._random_nearest).numpy()
+        return matched
 
-    def histories(self, who: Ints) -> Ragged:
-        """All that users did; nothing of those who are −1."""
+    def histories(self, user_indices: Ints) -> Ragged:
+        """Users' whole histories; empty for −1."""
         items = self.dataset.histories.items
-        return items.take(who, np.where(who >= 0, items.lengths[who], 0))
+        return items.take(user_indices, np.where(user_indices >= 0, items.lengths[user_indices], 0))
 
-    def trained_histories(self, who: Ints) -> Ragged:
-        """What training had of it."""
-        known = self.dataset.histories
-        return known.items.take(who, np.where(who >= 0, known.train_lengths[who], 0))
+    def trained_histories(self, user_indices: Ints) -> Ragged:
+        """Users' training histories; empty for −1."""
+        histories = self.dataset.histories
+        return histories.items.take(user_indices, np.where(user_indices >= 0, histories.train_lengths[user_indices], 0))
 
-    def tags(self, who: Ints) -> Ragged:
-        """Users' tags; none of those who are −1."""
+    def tags(self, user_indices: Ints) -> Ragged:
+        """Users' tags; none for −1."""
         tags = self.dataset.histories.tags
-        return tags.take(who, np.where(who >= 0, tags.lengths[who], 0))
+        return tags.take(user_indices, np.where(user_indices >= 0, tags.lengths[user_indices], 0))
 
     @torch.no_grad()
     def _answers(self, queries: Sequence[str], users: Sequence[str | None], logits: Tensor, k: int) -> pa.Table:
         """Rows of ``schemas.FOUND`` for users whose interest is (B, I) in log-odds."""
         signals = self.signals(queries, logits)
         matched = self._matched(queries, signals.words)
-        scores, places = best(signals.score(self.weights), self.words.named(queries), k)
-        relevance = signals.relevance(self.weights).gather(1, places)
-        interest = torch.sigmoid(logits.gather(1, places))
-        items, length = places.numpy().reshape(-1), places.shape[1]
+        scores, top_items = best(signals.score(self.weights), self.words.with_all_words(queries), k)
+        relevance = signals.relevance(self.weights).gather(1, top_items)
+        interest = torch.sigmoid(logits.gather(1, top_items))
+        items, length = top_items.numpy().reshape(-1), top_items.shape[1]
         columns = {
             c.QUERY: pc.take(pa.array(queries, pa.string()), np.repeat(np.arange(len(queries)), length)),
             c.USER_ID: pc.take(pa.array(users, pa.string()), np.repeat(np.arange(len(queries)), length)),
@@ -194,8 +205,8 @@ class Searcher:
         return table.filter(pa.array(np.repeat(matched, length)))
 
 
-def _texts(fused: Fused) -> Tensor:
-    """What all items' texts say, rows of length 1, (I, r).
+def _texts(fused: FusedModel) -> Tensor:
+    """All items' text vectors, rows of length 1, (I, r).
 
     Raises:
         ConfigError: if texts are not among the scorers.
@@ -206,7 +217,7 @@ def _texts(fused: Fused) -> Tensor:
 
 
 def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
-    """The queries of a Parquet or CSV file, and who asks each; None: somebody unknown.
+    """The queries of a Parquet or CSV file, and each one's user; None: an unknown user.
 
     Raises:
         InputError: if it cannot be read, or a query is empty.
@@ -218,14 +229,14 @@ def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
     return queries, table[c.USER_ID].to_pylist() if c.USER_ID in table.column_names else [None] * len(queries)
 
 
-def _places(known: pa.ChunkedArray, wanted: Sequence[str], what: str) -> Ints:
-    """Where ids stand among the known ones.
+def _indices(ids_of_data: pa.ChunkedArray, given: Sequence[str], what: str) -> Ints:
+    """Indices of ids in the data's column of ids.
 
     Raises:
         InputError: if one of them is not there.
     """
-    ids = as_ids(wanted, what)
-    found = parquet.places(pa.chunked_array([ids]), known)
-    if (found < 0).any():
-        raise InputError(f"{what} '{ids[int((found < 0).argmax())]}': not in the data")
-    return found
+    ids = as_ids(given, what)
+    indices = parquet.places(pa.chunked_array([ids]), ids_of_data)
+    if (indices < 0).any():
+        raise InputError(f"{what} '{ids[int((indices < 0).argmax())]}': not in the data")
+    return indices

@@ -1,4 +1,4 @@
-"""Which rule, or which rank, kept an item out of a user's list."""
+"""Why an item is not in a user's list: the rule that removes it, or its rank."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def why_not(recommender: Recommender, lists: pa.Table, user: str, item: str) -> 
     """Why an item is not in a user's list, in one line.
 
     Args:
-        recommender: what makes the lists.
-        lists: the user's, among others perhaps.
+        recommender: makes the lists.
+        lists: the user's list, possibly with those of others.
         user: a user's id.
         item: an item's id.
 
@@ -27,32 +27,30 @@ def why_not(recommender: Recommender, lists: pa.Table, user: str, item: str) -> 
         InputError: if there is no such user.
     """
     (index,) = recommender.users([user], "--user")
-    of_whom = recommender.config.recommend.users
-    if of_whom != (ALL_USERS,) and index not in recommender.users(of_whom, "recommend.users"):
+    listed_users = recommender.config.recommend.users
+    if listed_users != (ALL_USERS,) and index not in recommender.users(listed_users, "recommend.users"):
         return "the user gets no list; recommend.users names others"
-    at = int(index) if index < recommender.known.histories.users else -1
+    at = int(index) if index < recommender.earlier.histories.users else -1
     return kept_out(recommender, RequestBatch(recommender.dataset, recommender.pool), int(index), at, lists, item)
 
 
 def kept_out(
     recommender: Recommender, request_batch: RequestBatch, user: int, at: int, lists: pa.Table, item: str
 ) -> str:
-    """The same for one of a request_batch.
+    """``why_not`` for one user of a request batch.
 
     Args:
-        recommender: what makes the lists.
-        request_batch: who gets lists.
-        user: the user's place among them.
-        at: the user's index in the data, −1 for one who is not there.
-        lists: the user's, among others perhaps.
+        recommender: makes the lists.
+        request_batch: the users who get lists.
+        user: the user's index in the batch.
+        at: the user's index in the data, −1 for a new user.
+        lists: the user's list, possibly with those of others.
         item: an item's id.
     """
     dataset, user_id = recommender.dataset, request_batch.dataset.users[c.USER_ID][user]
     index = pc.index(dataset.items[c.ITEM_ID], item).as_py()
     if index < 0:
-        return (
-            "no such item; it is in no items file, or items.exclude, data.clean or data.min_interactions leave it out"
-        )
+        return "no such item; it is in no items file, or items.exclude, data.clean or data.min_interactions removed it"
     if not dataset.histories.item_stats.is_target[index]:
         return f"not a target item; its category is {dataset.items[c.CATEGORY][index].as_py()}"
     listed = lists.filter(pc.and_(pc.equal(lists[c.USER_ID], user_id), pc.equal(lists[c.ITEM_ID], item)))
@@ -74,7 +72,7 @@ class _Case:
         )
 
     def reason(self) -> str:
-        """The first rule that keeps the item out, else its rank."""
+        """The first rule that removes the item, otherwise its rank."""
         pool, rules, one = self.pool, self.recommender.config.recommend.rules, np.array([self.user])
         failing = pool.failing[np.searchsorted(self.dataset.target_items, self.item)]
         if failing >= 0:
@@ -97,42 +95,47 @@ class _Case:
             return f"not in {KEY}.{name}"
         price = self.dataset.items[c.PRICE][self.item].as_py()
         return (
-            f"has no price, and {KEY}.price wants one"
+            f"has no price, and {KEY}.price requires one"
             if price is None
             else f"its price, {price:g}, is not in {KEY}.price"
         )
 
     def _bought(self) -> str:
-        """When the user last had it."""
-        before, days = self.recommender.known.histories.items, self.recommender.config.recommend.rules.rebuy_after_days
+        """When the user last bought it."""
+        history, days = (
+            self.recommender.earlier.histories.items,
+            self.recommender.config.recommend.rules.rebuy_after_days,
+        )
         since = "" if days is None else f"; {KEY}.rebuy_after_days is {days:g}"
-        now = self.dataset.histories.items.take(np.array([self.user])).values
-        begin, length = (int(part[self.at]) if self.at >= 0 else 0 for part in (before.starts, before.lengths))
-        if self.item in now[length:]:
+        items_now = self.dataset.histories.items.take(np.array([self.user])).values
+        begin, length = (int(part[self.at]) if self.at >= 0 else 0 for part in (history.starts, history.lengths))
+        if self.item in items_now[length:]:
             return f"already bought since the data were read{since}"
-        times = self.recommender.newest.times(self.recommender.inputs)
-        latest = times[begin + int(np.flatnonzero(now[:length] == self.item)[-1])].as_py()
+        times = self.recommender.updated.times(self.recommender.inputs)
+        latest = times[begin + int(np.flatnonzero(items_now[:length] == self.item)[-1])].as_py()
         return f"already bought{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
 
-    def _outranked(self, found: RuledLists, column: int) -> str:
-        """It may be shown, but the places went to others."""
-        rules, ranking = self.pool.rules, found.ranking[0]
-        places = found.places[0][found.places[0] >= 0]
-        rank, left = int((ranking > ranking[column]).sum()) + 1, int((ranking > -np.inf).sum())
-        told = f"ranked {_ordinal(rank)} of {left:,}"
-        lower = places[ranking[places] < ranking[column]]
-        if len(lower) or len(places) < rules.k:
+    def _outranked(self, ruled: RuledLists, column: int) -> str:
+        """The item may be shown, but others filled the list."""
+        rules, ranking = self.pool.rules, ruled.ranking[0]
+        listed = ruled.columns[0][ruled.columns[0] >= 0]
+        rank, ranked = int((ranking > ranking[column]).sum()) + 1, int((ranking > -np.inf).sum())
+        rank_text = f"ranked {_ordinal(rank)} of {ranked:,}"
+        outranking = listed[ranking[listed] < ranking[column]]
+        if len(outranking) or len(listed) < rules.k:
             for name, cap in rules.caps.items():
-                if rules.full(name, found.places, found.places.new_tensor([[column]])).item():
+                if rules.full(name, ruled.columns, ruled.columns.new_tensor([[column]])).item():
                     group = self.pool.groups[name][int(cap.group[column])]
-                    return f"{told}, but the list already has {cap.most} of {name.removeprefix('per_')} {group}"
-        if rules.new is not None and found.forced.item() and rules.new[lower].all() and not rules.new[column]:
-            return f"{told}, but {KEY}.new_items keeps {int(found.forced)} of the {len(places)} places for new items"
-        if rules.texts is not None and len(lower):
-            nearest = places[(rules.texts[places] @ rules.texts[column]).argmax()]
-            other = self.dataset.items[c.ITEM_ID][int(self.pool.items[nearest])].as_py()
-            return f"{told}, but of the list {other} is too like it for {KEY}.diversity"
-        return f"{told}; the list ends at {len(places)}"
+                    return f"{rank_text}, but the list already has {cap.limit} of {name.removeprefix('per_')} {group}"
+        if rules.new is not None and ruled.forced.item() and rules.new[outranking].all() and not rules.new[column]:
+            return (
+                f"{rank_text}, but {KEY}.new_items keeps {int(ruled.forced)} of the {len(listed)} places for new items"
+            )
+        if rules.texts is not None and len(outranking):
+            nearest = listed[(rules.texts[listed] @ rules.texts[column]).argmax()]
+            similar_item = self.dataset.items[c.ITEM_ID][int(self.pool.items[nearest])].as_py()
+            return f"{rank_text}, but of the list {similar_item} is too similar to it for {KEY}.diversity"
+        return f"{rank_text}; the list ends at {len(listed)}"
 
 
 def _ordinal(number: int) -> str:

@@ -105,7 +105,7 @@ class Live:
         index = self.users.get(user)
         if index is None:
             return [False] * len(items)
-        history = set(self.recommender.known.histories.items.take(np.array([index])).values.tolist())
+        history = set(self.recommender.earlier.histories.items.take(np.array([index])).values.tolist())
         return [self.items.get(item) in history for item in items]
 
     def _batch(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> RequestBatch:

@@ -1,1 +1,1 @@
-"""The stages. Each is one function ``run(job)`` that loads, computes and leaves its files in ``job.out``."""
+"""The stages. Each is one function ``run(job)`` that loads, computes and writes its files to ``job.out``."""

@@ -1,4 +1,4 @@
-"""added-items: what is for sale since training, read by the same language model; nothing is trained again."""
+"""added-items: items that came after training, embedded by the same language model, without training."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from crossrec_cli.text.saved_encoder import load_encoder
 
 
 def run(job: Job, file: Path, platform: str | None) -> Summary:
-    """Write the items added before and those of a file, and what it changes of the items that are there.
+    """Write the items added earlier and those of a file, and its changes of existing items.
 
     Args:
         job: its inputs have the earlier additions, where these are of the same catalogue.
         file: in the shape of the platform's items file.
-        platform: whose they are; None where there is one.
+        platform: the platform of the items; None where there is only one.
 
     Raises:
-        ConfigError: if it is not clear whose they are.
+        ConfigError: if the platform is not clear.
         InputError: if the file cannot be used.
     """
     config, inputs = job.config, job.inputs
@@ -41,22 +41,22 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     updated = parquet.read_table(inputs[UPDATED]) if UPDATED in inputs else schemas.ITEMS.empty_table()
     encoder = load_encoder(config.encoder, inputs, compute)
     fused = load_fused({file: inputs[file] for file in FUSED}, config.interest)
-    before = Additions.load(inputs[ADDED], fused) if ADDED in inputs else Additions.none(fused)
-    given, left_out, linked = read_items_file(job, index, file, catalogue)
-    here = pa.concat_tables([with_rows(catalogue, updated), before.items])
-    change = ItemChange.of(given, here, left_out, keep=config.data.clean.items_without_text == "keep")
+    earlier_additions = Additions.load(inputs[ADDED], fused) if ADDED in inputs else Additions.none(fused)
+    items_read, rejected, linked = read_items_file(job, index, file, catalogue)
+    items_before = pa.concat_tables([with_rows(catalogue, updated), earlier_additions.items])
+    change = ItemChange.of(items_read, items_before, rejected, keep=config.data.clean.items_without_text == "keep")
     of_catalogue = pc.less(change.rows[c.ITEM_INDEX], len(catalogue))
-    given = pa.concat_tables([change.rows.filter(pc.invert(of_catalogue)), change.new])
-    texts = texts_of(given)
+    items_read = pa.concat_tables([change.rows.filter(pc.invert(of_catalogue)), change.new])
+    texts = texts_of(items_read)
     with job.report.progress("reading item texts", len(set(texts)), "texts") as advance:
-        read = encoder.embed(texts, advance)
-    added = before.followed_by(given, fused.placed(given, read))
-    number = pa.array(np.arange(len(catalogue), len(catalogue) + added.items.num_rows), pa.int32())
-    place = added.items.column_names.index(c.ITEM_INDEX)
-    write_vectors(job.output(ADDED), added.items.set_column(place, c.ITEM_INDEX, number), added.vectors)
-    newer = change.rows.filter(of_catalogue)
-    stay = parquet.places(updated[c.ITEM_INDEX], newer[c.ITEM_INDEX]) < 0
-    updated = pa.concat_tables([updated.filter(pa.array(stay)), newer]).sort_by(c.ITEM_INDEX)
+        embeddings = encoder.embed(texts, advance)
+    added = earlier_additions.followed_by(items_read, fused.new_vectors(items_read, embeddings))
+    item_indices = pa.array(np.arange(len(catalogue), len(catalogue) + added.items.num_rows), pa.int32())
+    column = added.items.column_names.index(c.ITEM_INDEX)
+    write_vectors(job.output(ADDED), added.items.set_column(column, c.ITEM_INDEX, item_indices), added.vectors)
+    catalogue_changes = change.rows.filter(of_catalogue)
+    unchanged = parquet.places(updated[c.ITEM_INDEX], catalogue_changes[c.ITEM_INDEX]) < 0
+    updated = pa.concat_tables([updated.filter(pa.array(unchanged)), catalogue_changes]).sort_by(c.ITEM_INDEX)
     pq.write_table(updated, job.output(UPDATED), compression="zstd")
     return {
         "file": str(file),
@@ -65,7 +65,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
         "existing": _by_domain(change.existing),
         "changed": change.changed,
         "linked": linked,
-        "left_out": left_out,
+        "left_out": rejected,
         "added_in_all": added.items.num_rows,
         "changed_in_all": updated.num_rows,
     }

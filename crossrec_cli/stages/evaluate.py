@@ -1,4 +1,4 @@
-"""evaluate: how well the test purchases are found, for whom, and beside what needs no model."""
+"""evaluate: how well test purchases are ranked, by segment, compared with baselines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import CASES
 from crossrec_cli.artifacts.job import Job, Summary
-from crossrec_cli.evaluation.baselines import Shop
+from crossrec_cli.evaluation.baselines import BaselineInputs
 from crossrec_cli.evaluation.compared import EXTERNAL, rank_lists, read_lists, tuned_baselines
 from crossrec_cli.evaluation.feedback import read_impressions
 from crossrec_cli.evaluation.measured import Measured
@@ -14,9 +14,9 @@ from crossrec_cli.evaluation.ranked_cases import (
     candidates_of,
     catalogue_of,
     check_candidates,
-    drawn,
     measure_all,
     rank_all,
+    sample_cases,
 )
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_fused, training_data
 from crossrec_cli.models.histories import load_cases
@@ -32,22 +32,24 @@ def run(job: Job) -> Summary:
     check_candidates(job, len(dataset.target_items))
     fused = load_fused(job.inputs, config.interest)
     cases = {split: load_cases(parquet.read_table(job.inputs[CASES]), split) for split in (c.VALID, c.TEST)}
-    asked = drawn(cases[c.TEST], config.evaluate.users, config.split.seed)
-    among = candidates_of(job, dataset, asked)
+    test_cases = sample_cases(cases[c.TEST], config.evaluate.users, config.split.seed)
+    candidates = candidates_of(job, dataset, test_cases)
     before = training_data(job.inputs, dataset)
     latest = after_validation(job.inputs, before) if config.finetune.refit else before
-    shop = Shop(latest, before, dataset.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed)
-    scorers, settings = tuned_baselines(job, shop)
-    scorers[c.CROSSREC] = fused.among(shop.candidates)
-    found = rank_all(job, shop, scorers, asked, among)
+    inputs = BaselineInputs(
+        latest, before, dataset.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed
+    )
+    scorers, settings = tuned_baselines(job, inputs)
+    scorers[c.CROSSREC] = fused.candidate_scorer(inputs.candidates)
+    ranks = rank_all(job, inputs, scorers, test_cases, candidates)
     if lists is not None:
-        found[EXTERNAL] = rank_lists(job, lists, dataset, asked)
-    scores = measure_all(job, catalogue_of(shop, dataset), dataset.histories, asked, found)
-    measured = Measured(job, dataset, asked, cases[c.TEST], found, scores)
+        ranks[EXTERNAL] = rank_lists(job, lists, dataset, test_cases)
+    scores = measure_all(job, catalogue_of(inputs, dataset), dataset.histories, test_cases, ranks)
+    measured = Measured(job, dataset, test_cases, cases[c.TEST], ranks, scores)
     measured.write_per_user()
     measured.write_metrics()
     measured.write_significance()
     measured.write_examples()
     measured.write_feedback(scorers[c.CROSSREC], impressions)
-    users = {"evaluated_users": asked.count, "test_users": cases[c.TEST].count}
+    users = {"evaluated_users": test_cases.count, "test_users": cases[c.TEST].count}
     return measured.means() | users | {"settings": settings} | measured.write_accuracy(fused)

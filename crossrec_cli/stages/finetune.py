@@ -1,4 +1,4 @@
-"""finetune: the neural scorer goes on with both domains; then all scorers are fused on validation."""
+"""finetune: continue the neural scorer's training on both domains, then fuse all scorers on validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_model, training_data
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
@@ -30,32 +30,32 @@ def run(job: Job) -> Summary:
     config = with_user_encoder(config, data, valid, config.seed)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
-        job.report.warn("no validation purchase: the scorers count as much as is usual elsewhere")
+        job.report.warn("no validation purchase: the scorers have their default weights")
     if not (data.is_target & data.histories.item_stats.trained).any():
-        job.report.warn("no target purchase is left to train on; only what the source teaches is known")
+        job.report.warn("no target purchase is left to train on; the model learns from the source only")
     adapted = _start(job, config, data) if neural_scorer.NAME in config.interest.scorers else None
     adapted = adapted and adapted.to(compute.device)
     fused, epochs = learner.fused(adapted, data, valid)
-    valid_ndcg = ndcg(fused.among(dataset.target_items), data.histories, valid, config.evaluate.mask_seen)
+    valid_ndcg = ndcg(fused.candidate_scorer(dataset.target_items), data.histories, valid, config.evaluate.mask_seen)
     if config.finetune.refit:
         fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
     if not distributed.leads():
         return {}
     save(fused, dataset.items, ModelFiles(*(job.output(file) for file in FUSED)))
     parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(epochs))
-    return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": shares(fused)}
+    return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": scorer_shares(fused)}
 
 
 def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:
-    """The model that both domains taught, or an untaught one of the same texts."""
+    """The model from pretrain-adapt, or an untrained one with the same texts."""
     if config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, config.interest, data)
     tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
     return InterestModel(config.interest, data.texts, data.histories.item_stats, tags)
 
 
-def shares(fused: Fused) -> dict[str, float]:
-    """How much each scorer decides, of all: its weights times the spread of its scores, the mean over the groups."""
+def scorer_shares(fused: FusedModel) -> dict[str, float]:
+    """Each scorer's share of the influence: weight times spread of its features, the mean over the groups."""
     sizes, number = {}, 0
     each = abs(fused.fusion.weights * fused.fusion.spread).mean(axis=0)
     for scorer in fused.scorers:

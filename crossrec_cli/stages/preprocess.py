@@ -30,7 +30,7 @@ from crossrec_cli.report.quality_page import page
 
 
 def run(job: Job) -> Summary:
-    """Read, clean, split, write, and look at what was written for leaks."""
+    """Read, clean, split and write the tables, then check them for leaks."""
     data = job.config.data
     with engine.connect(data.engine, job.out / ".scratch", job.config.runtime) as tables:
         ledger = Ledger(tables, data.clean)
@@ -50,10 +50,10 @@ def run(job: Job) -> Summary:
         else:
             tables.write(cleaned.item_links, job.output(ITEM_LINKS), schemas.ITEM_LINKS)
         if len(data.platforms) > 1 or data.identity != Identity():
-            own = cleaned.listings.inner_join(done.items.select(ITEM, c.ITEM_INDEX), ITEM)
-            own = own.select(c.PLATFORM, c.ITEM_INDEX, **{c.ORIGINAL_ITEM_ID: own[OWN]})
+            listings = cleaned.listings.inner_join(done.items.select(ITEM, c.ITEM_INDEX), ITEM)
+            listings = listings.select(c.PLATFORM, c.ITEM_INDEX, **{c.ORIGINAL_ITEM_ID: listings[OWN]})
             tables.write(
-                own.order_by(c.ITEM_INDEX, c.PLATFORM, c.ORIGINAL_ITEM_ID), job.output(LISTINGS), schemas.LISTINGS
+                listings.order_by(c.ITEM_INDEX, c.PLATFORM, c.ORIGINAL_ITEM_ID), job.output(LISTINGS), schemas.LISTINGS
             )
         interactions, cases, items = (job.output(name) for name in (INTERACTIONS, CASES, ITEMS))
         for warning in leaks.check(tables, interactions, cases, items, job.config.split):
@@ -66,8 +66,8 @@ def run(job: Job) -> Summary:
 
 def _summary(measured: pa.Table, cases: pa.Table) -> Summary:
     sizes = {(row[c.MEASURE], row[c.LABEL]): row[c.VALUE] for row in measured.to_pylist()}
-    wanted = [(domain, name) for domain in (c.SOURCE, c.TARGET) for name in ("interactions", "items")]
-    summary = {f"{domain}_{name}": int(sizes.get((name, domain), 0)) for domain, name in wanted}
+    pairs = [(domain, name) for domain in (c.SOURCE, c.TARGET) for name in ("interactions", "items")]
+    summary = {f"{domain}_{name}": int(sizes.get((name, domain), 0)) for domain, name in pairs}
     for name in (c.VALID, c.TEST):
         users = cases.filter(pc.equal(cases[c.SPLIT], name))[c.USER_INDEX]
         summary[f"{name}_users"] = pc.count_distinct(users).as_py()

@@ -1,4 +1,4 @@
-"""pretrain-adapt: the language model reads every item, the neural scorer learns from source and target at once."""
+"""pretrain-adapt: embed all item texts, then train the neural scorer on source and target together."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def run(job: Job) -> Summary:
     tags = tag_vocabulary(parquet.read_table(job.inputs[USERS]))
     dataset = load_dataset(job.inputs, tags)
     if not dataset.histories.source_training.lengths.any():
-        raise InputError("no source purchase lies before the held-out ones; look at split and domains.source")
+        raise InputError("no source purchase is before the held-out ones; check split and domains.source")
     embeddings, kept = _read_texts(job, dataset, compute)
     data = TrainingData(dataset.histories, dataset.items, embeddings)
     config = with_user_encoder(config, data, load_cases(parquet.read_table(job.inputs[CASES]), c.VALID), config.seed)
-    learned: list[Epoch] = []
+    epochs: list[Epoch] = []
     model = InterestModel(config.interest, data.texts, dataset.histories.item_stats, len(tags))
     if neural_scorer.NAME in config.interest.scorers:
         learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
         buyers = int((dataset.histories.training.lengths > 0).sum())
         job.report.say(f"learning from {buyers:,} buyers of {dataset.histories.item_stats.trained.sum():,} items")
-        learned = learner.from_both(model.to(compute.device), dataset.histories)
+        epochs = learner.from_both(model.to(compute.device), dataset.histories)
     if not distributed.leads():
         return {}
     save_model(job.output(ADAPTED), model)
     parquet.write_table(job.output(TAG_NAMES), schemas.TAG_NAMES, {c.TAG: pa.array(tags, pa.string())})
-    parquet.write_table(job.output(ADAPT_LEARNING), schemas.LEARNING, learning_columns(learned))
+    parquet.write_table(job.output(ADAPT_LEARNING), schemas.LEARNING, learning_columns(epochs))
     return {
-        "loss": learned[-1].loss if learned else None,
+        "loss": epochs[-1].loss if epochs else None,
         "user_encoder": config.interest.user_encoder,
         "language_model": config.adapt.language_model if kept else "frozen",
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -57,7 +57,7 @@ def run(job: Job) -> Summary:
 
 
 def _read_texts(job: Job, dataset: Dataset, compute: device.Compute) -> tuple[Floats, bool]:
-    """Embed every item's text and write the embeddings down; and whether an adapted language model made them."""
+    """Embed every item's text and write the embeddings; also returns whether the adapted language model made them."""
     config, texts = job.config, texts_of(dataset.items)
     encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
     embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False

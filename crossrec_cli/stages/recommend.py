@@ -12,30 +12,30 @@ from crossrec_cli.ranking.recommender import ALL_USERS, Recommender
 from crossrec_cli.runtime import distributed
 
 PART = 20_000
-"""Users whose lists are kept at once for a run to go on from if this one is killed."""
+"""Users per part: a run that continues a killed one repeats at most one part."""
 
 
 def run(job: Job) -> Summary:
-    """Write everybody's list part by part; a run that was killed goes on after its last whole part."""
+    """Write all users' lists part by part; after a kill the next run continues after the last complete part."""
     recommender = Recommender(job.config, job.inputs, job.report)
     users = _chosen_users(recommender, job.config.recommend.users)
     parts = [job.checkpoint.with_suffix(f".{begin:010d}.parquet") for begin in range(0, len(users), PART)]
-    there = torch.tensor([part.exists() for part in parts])
-    distributed.from_leader([there])
+    exists = torch.tensor([part.exists() for part in parts])
+    distributed.from_leader([exists])
     with job.report.progress("ranking", len(users), "users") as advance:
         for number, part in enumerate(parts):
-            of_part = users[number * PART :][:PART]
-            mine = of_part[distributed.contiguous_shard(len(of_part))]
-            if not there[number]:
-                write_part(part, recommender, recommender.lists(mine, advance))
-            advance(len(of_part) if there[number] else len(of_part) - len(mine))
+            users_of_part = users[number * PART :][:PART]
+            shard = users_of_part[distributed.contiguous_shard(len(users_of_part))]
+            if not exists[number]:
+                write_part(part, recommender, recommender.lists(shard, advance))
+            advance(len(users_of_part) if exists[number] else len(users_of_part) - len(shard))
     if not distributed.leads():
         return {}
     return {"users": len(users)} | join_parts(job, recommender, parts)
 
 
-def _chosen_users(recommender: Recommender, wanted: tuple[str, ...]) -> Ints:
+def _chosen_users(recommender: Recommender, named: tuple[str, ...]) -> Ints:
     """Indices of the users to serve, in the users table's order."""
-    if wanted == (ALL_USERS,):
+    if named == (ALL_USERS,):
         return np.arange(recommender.dataset.users.num_rows)
-    return np.unique(recommender.users(wanted, "recommend.users"))
+    return np.unique(recommender.users(named, "recommend.users"))

@@ -1,4 +1,4 @@
-"""search: index the items' words, and weigh text and interest by what people bought after their queries."""
+"""search: index the items' words, and fit the weights of text and interest on purchases after queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""transfer: whether the source and the texts help the target, each beside a control with the same budget."""
+"""transfer: whether the source and the texts help the target, each compared with a control of the same budget."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ def run(job: Job) -> Summary:
     """
     config = job.config
     if config.domains.same:
-        raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source whose worth is measured"])
+        raise ConfigError(["domains.target: '*' is the whole catalogue, so there is no source to measure"])
     compute = device.prepare(config.runtime)
-    problem = ControlData.of(job, compute)
+    control_data = ControlData.of(job, compute)
     trains = neural_scorer.NAME in config.interest.scorers
-    controls = [one for one in CONTROLS if one.texts in problem.embeddings and (trains or one.trains)]
+    controls = [
+        control for control in CONTROLS if control.texts in control_data.embeddings and (trains or control.trains)
+    ]
     scores: Scores = {control: {HR: [], NDCG: []} for control in controls}
     for seed in config.transfer.seeds:
         for number, control in enumerate(scores):
             job.report.say(f"seed {seed}, {control.name}")
             path = job.checkpoint.with_name(f"{job.checkpoint.stem}-{seed}-{number}.safetensors")
             learner = Learner(config, seed, compute, job.report, path)
-            for name, values in train_once(control, learner, problem).items():
+            for name, values in train_once(control, learner, control_data).items():
                 scores[control][name].append(values)
-    parts = segments(problem.data.histories, problem.test)
+    parts = segments(control_data.data.histories, control_data.test)
     rows = [row(control, segment, parts[segment], scores) for segment in parts for control in scores]
-    columns = {name: [found[name] for found in rows] for name in schemas.TRANSFER.names}
+    columns = {name: [line[name] for line in rows] for name in schemas.TRANSFER.names}
     parquet.write_table(job.output(TRANSFER_TABLE), schemas.TRANSFER, columns)
     return summary(rows)

@@ -1,4 +1,4 @@
-"""tune: train with other values of some fields, and find those that rank validation best. Test is never looked at."""
+"""tune: train with other values of some fields, and find those that rank validation best. The test is not used."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from crossrec_cli.evaluation.tuning import (
 
 
 def run(job: Job) -> Summary:
-    """Train until there are as many trials as wanted; write all of them down, and the config with the best."""
+    """Train until there are as many trials as configured; write all of them, and the config with the best."""
     optuna = load_optuna()
     config = job.config
-    problem = TuningData.of(job)
-    if not problem.valid.count:
-        raise InputError("no validation case: there is nothing to tune on; look at split")
+    tuning_data = TuningData.of(job)
+    if not tuning_data.valid.count:
+        raise InputError("no validation case: there is nothing to tune on; check split")
     study = optuna.create_study(
         study_name=study_name(job),
         storage=f"sqlite:///{job.out.parent / STUDY}",
@@ -34,14 +34,14 @@ def run(job: Job) -> Summary:
         direction="maximize",
     )
     resume(study, job.report)
-    left = config.tune.trials - len(finished_trials(study))
+    remaining = config.tune.trials - len(finished_trials(study))
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
     with job.report.progress("tuning", config.tune.trials, "trials") as advance:
-        advance(config.tune.trials - max(left, 0))
-        for _ in range(left):
+        advance(config.tune.trials - max(remaining, 0))
+        for _ in range(remaining):
             trial = study.ask()
             began = time.perf_counter()
-            state, score = run_trial(problem, config, trial)
+            state, score = run_trial(tuning_data, config, trial)
             trial.set_user_attr(SECONDS, round(time.perf_counter() - began, 1))
             study.tell(trial, score, state=state)
             job.report.log(f"trial {trial.number + 1}: {state.name.lower()}, {score}, {trial.params}")

@@ -13,7 +13,7 @@ from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation import baselines
 from crossrec_cli.evaluation.baselines import (
     BASELINES,
-    Shop,
+    BaselineInputs,
     TooLargeError,
     ease_scorer,
     ials_scorer,
@@ -36,12 +36,12 @@ def histories(users: int, items: int, seed: int = 0) -> Histories:
     return Histories(bought, bought.lengths - 1, Ragged.of([[]] * users), item_stats)
 
 
-def shop(dataset: Histories, candidates: list[int]) -> Shop:
+def shop(dataset: Histories, candidates: list[int]) -> BaselineInputs:
     items = len(dataset.item_stats.is_target)
     texts = pa.table({c.TEXT: [f"model{item // 3} in red" for item in range(items)]})
     nothing = Cases(np.empty(0, np.int64), np.empty(0, np.int64), Ragged.of([]))
     data = TrainingData(dataset, texts, np.eye(items, dtype=np.float32))
-    return Shop(data, data, np.array(candidates), nothing, True, 0)
+    return BaselineInputs(data, data, np.array(candidates), nothing, True, 0)
 
 
 def bought(dataset: Histories) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
     data, valid, _ = shops.shop(knows)
     candidates = np.flatnonzero(data.is_target)
     for cases in (valid, valid.of(np.empty(0, np.int64))):
-        dataset = Shop(data, data, candidates, cases, True, 0)
+        dataset = BaselineInputs(data, data, candidates, cases, True, 0)
         given = data.histories.items.take(valid.users, valid.history_lengths)
         scores = BASELINES[name].make(dataset, 0)(given, Ragged.of([[]] * len(valid.users))).numpy()
         best = candidates[scores.argmax(axis=1)]
@@ -109,7 +109,7 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
 
 
 def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):
-    monkeypatch.setattr(baselines, "LARGEST", 399)
+    monkeypatch.setattr(baselines, "MAX_CELLS", 399)
     with pytest.raises(TooLargeError, match="GB"):
         ease_scorer(shop(histories(60, 20), [1]), np.ones(20, bool), l2=5)
     ease_scorer(shop(histories(60, 19), [1]), np.ones(19, bool), l2=5)

@@ -53,7 +53,7 @@ def test_chunks_of_lists_do_not_matter(monkeypatch):
     many = rng.integers(-1, 4, (30, 3))
     taste = Ragged.of([rng.integers(0, 4, n % 3).tolist() for n in range(30)])
     whole = SHOP.per_list(many, taste, 3)
-    monkeypatch.setattr(lists, "LISTS_TOGETHER", 7)
+    monkeypatch.setattr(lists, "LIST_CHUNK", 7)
     for name, values in SHOP.per_list(many, taste, 3).items():
         np.testing.assert_allclose(values, whole[name])
 

@@ -19,7 +19,7 @@ def test_an_interval_is_as_wide_as_theory_says():
 
 def test_several_figures_have_the_intervals_that_each_has_alone(monkeypatch):
     values = np.random.default_rng(0).random((50, 3))
-    monkeypatch.setattr(significance, "TOGETHER", 700)
+    monkeypatch.setattr(significance, "CHUNK_CELLS", 700)
     low, high = intervals(values)
     monkeypatch.undo()
     for column in range(3):

@@ -16,7 +16,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.export import graph
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import GROUPS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
@@ -53,7 +53,7 @@ def trained(data: TrainingData, kind: str, tags: int) -> Scorer:
     return neural_scorer.neural(model, data)
 
 
-def fused(data: TrainingData, *more: Scorer) -> Fused:
+def fused(data: TrainingData, *more: Scorer) -> FusedModel:
     """All scorers with a decay of its own for each feature and weights of their own for each group."""
     scorers = [make(data, 7)[0] for make in SCORERS.values()]
     decays = iter(np.resize(DECAYS, 99).tolist())
@@ -70,7 +70,7 @@ def fused(data: TrainingData, *more: Scorer) -> Fused:
     rng = np.random.default_rng(2)
     weights = rng.normal(size=(len(GROUPS), len(names))).astype(np.float32)
     shift = rng.normal(-3, 1, len(GROUPS)).astype(np.float32)
-    return Fused(
+    return FusedModel(
         scorers, Fusion(names, weights, shift, np.ones(len(names), np.float32)), data.is_target, data.whitening
     )
 
@@ -116,7 +116,7 @@ def test_the_graph_gives_the_fused_score(tmp_path, monkeypatch, knows, kind, tag
     session = onnxruntime.InferenceSession(tmp_path / "scorer.onnx")
     histories, borne = people(data.is_target, tags)
     candidates = np.random.default_rng(3).permutation(np.flatnonzero(data.is_target))[:300]
-    theirs = torch.sigmoid(model.among(candidates)(histories, borne)).numpy()
+    theirs = torch.sigmoid(model.candidate_scorer(candidates)(histories, borne)).numpy()
     (ours,) = session.run(["scores"], given(histories, borne, tags, candidates))
     assert theirs.std(axis=1).min() > 1e-3
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
@@ -139,7 +139,9 @@ def test_a_scorer_that_knows_nothing_adds_nothing(tmp_path):
     histories, borne = people(data.is_target, 0)
     candidates = np.flatnonzero(data.is_target)
     (ours,) = onnxruntime.InferenceSession(tmp_path / "scorer.onnx").run(None, given(histories, borne, 0, candidates))
-    np.testing.assert_allclose(ours, torch.sigmoid(model.among(candidates)(histories, borne)).numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        ours, torch.sigmoid(model.candidate_scorer(candidates)(histories, borne)).numpy(), atol=1e-5
+    )
 
 
 def test_a_sparse_scorer_takes_no_more_room_than_its_numbers(tmp_path):
@@ -147,7 +149,7 @@ def test_a_sparse_scorer_takes_no_more_room_than_its_numbers(tmp_path):
     data = shop("words", 0)
     many = Ragged.of([[60, user % 60] for user in range(20_000)])
     histories = replace(data.histories, items=many, train_lengths=many.lengths, tags=Ragged.of([[]] * 20_000))
-    model = Fused(
+    model = FusedModel(
         [SCORERS["neighbours"](replace(data, histories=histories), 7)[0]],
         Fusion(("a", "b"), np.ones((len(GROUPS), 2), np.float32), np.zeros(len(GROUPS), np.float32), np.ones(2)),
         data.is_target,

@@ -14,7 +14,7 @@ import torch
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import GROUPS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
@@ -145,14 +145,16 @@ def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_p
     again = load(files, None, INTEREST)
     everything = np.arange(data.items.num_rows)
     asked = data.histories.items.take(np.arange(40)), data.histories.tags.take(np.arange(40))
-    np.testing.assert_array_equal(again.among(everything)(*asked), fused.among(everything)(*asked))
+    np.testing.assert_array_equal(
+        again.candidate_scorer(everything)(*asked), fused.candidate_scorer(everything)(*asked)
+    )
     assert list(again.scorers[0].terms) == list(scorer.terms)
 
 
 def test_new_items_are_scored_as_those_that_they_are_like(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
     fused = alone(scorer, data)
     twins = np.array([65, 66, 67])
-    new = fused.placed(catalogue(data).take(twins), data.embeddings[twins])[scorer.name]
+    new = fused.new_vectors(catalogue(data).take(twins), data.embeddings[twins])[scorer.name]
     assert new.shape == (3, scorer.item_vectors.shape[1])
     known = rows_after(scorer.item_vectors, new)
     found = products(scorer.features[0].user_vectors(data.histories.items, data.histories.tags), known)
@@ -167,17 +169,17 @@ def test_new_items_are_scored_as_those_that_they_are_like(scorer: Scorer, data: 
 def test_an_item_without_text_or_purchases_takes_after_nobody(data: TrainingData) -> None:
     scorer = trained(data, "bag")
     new = catalogue(data).take([3, 3])
-    found = alone(scorer, data).placed(new, data.embeddings[[3, 3]])[neural_scorer.NAME]
+    found = alone(scorer, data).new_vectors(new, data.embeddings[[3, 3]])[neural_scorer.NAME]
     np.testing.assert_array_equal(found[0], [*scorer.state["adaptor.bias"].tolist(), 0])
 
 
-def alone(scorer: Scorer, data: TrainingData) -> Fused:
+def alone(scorer: Scorer, data: TrainingData) -> FusedModel:
     """One scorer, fused with the texts."""
     scorers = [scorer, *([] if scorer.name == "text" else SCORERS["text"](data, 7))]
     features = tuple(one.name for some in scorers for one in some.features)
     weights = np.random.default_rng(0).random((len(GROUPS), len(features))).astype(np.float32)
     fusion = Fusion(features, weights, np.arange(len(GROUPS), dtype=np.float32), np.ones(len(features), np.float32))
-    return Fused(scorers, fusion, data.is_target, data.whitening)
+    return FusedModel(scorers, fusion, data.is_target, data.whitening)
 
 
 def catalogue(data: TrainingData) -> pa.Table:

@@ -7,7 +7,7 @@ import pytest
 import shops
 
 from crossrec_cli.models.base import Scorer, TrainingData, products
-from crossrec_cli.models.fusion import Questions, fit, group_of
+from crossrec_cli.models.fusion import HeldOut, fit, group_of
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.scorers import SCORERS, choose
 
@@ -30,12 +30,12 @@ def ranked(scores: np.ndarray, data: TrainingData, cases: Cases) -> float:
 def measured(data: TrainingData, valid: Cases, test: Cases) -> tuple[float, dict[str, float]]:
     """Test NDCG@10 of the fused score, and of the best feature of each scorer."""
     candidates = np.flatnonzero(data.is_target)
-    questions = Questions.of(data.histories, valid, candidates, True, 7)
+    held_out = HeldOut.of(data.histories, valid, candidates, True, 7)
     popularity = SCORERS["popularity"](data, 7)[0]
     base = popularity, popularity.features[0]
-    chosen: list[Scorer] = [choose(build(data, 7), questions, base) for build in SCORERS.values()]
+    chosen: list[Scorer] = [choose(build(data, 7), held_out, base) for build in SCORERS.values()]
     pairs = [(scorer, feature) for scorer in chosen for feature in scorer.features]
-    fusion = fit({feature.name: questions.scores(scorer, feature) for scorer, feature in pairs}, questions)
+    fusion = fit({feature.name: held_out.scores(scorer, feature) for scorer, feature in pairs}, held_out)
     users = data.histories.items.take(test.users, test.history_lengths), data.histories.tags.take(test.users)
     group = group_of(data.histories.target_lengths(test.users, test.history_lengths))
     fused, best = 0.0, {}
@@ -57,9 +57,9 @@ def test_the_scorer_that_knows_is_found(knows: str) -> None:
 @pytest.mark.parametrize(("knows", "low", "high"), [("order", 0.0, 0.7), ("text", 0.9, 1.0)])
 def test_the_latest_purchase_counts_most_where_it_tells_most(knows: str, low: float, high: float) -> None:
     data, valid, _ = shops.shop(knows)
-    questions = Questions.of(data.histories, valid, np.flatnonzero(data.is_target), True, 7)
+    held_out = HeldOut.of(data.histories, valid, np.flatnonzero(data.is_target), True, 7)
     popularity = SCORERS["popularity"](data, 7)[0]
-    chosen = choose(SCORERS["text"](data, 7), questions, (popularity, popularity.features[0]))
+    chosen = choose(SCORERS["text"](data, 7), held_out, (popularity, popularity.features[0]))
     assert low <= {feature.name: feature.decay for feature in chosen.features}["text_target"] <= high
 
 
@@ -72,12 +72,12 @@ def test_few_validation_cases_do_little_harm(knows: str) -> None:
 
 def test_what_differs_by_rounding_alone_counts_for_nothing() -> None:
     data, valid, _ = shops.shop("text")
-    questions = Questions.of(data.histories, valid, np.flatnonzero(data.is_target), True, 7)
+    held_out = HeldOut.of(data.histories, valid, np.flatnonzero(data.is_target), True, 7)
     text = SCORERS["text"](data, 7)[0]
-    scored = {"text": questions.scores(text, text.features[0])}
+    scored = {"text": held_out.scores(text, text.features[0])}
     rng = np.random.default_rng(0)
     noise = [(1 + 1e-7 * rng.normal(size=one.shape)).astype(np.float32) for one in scored["text"]]
-    alone, beside = fit(scored, questions), fit(scored | {"tag_sales": (noise[0], noise[1])}, questions)
+    alone, beside = fit(scored, held_out), fit(scored | {"tag_sales": (noise[0], noise[1])}, held_out)
     assert beside.spread[1] == 0
     assert np.abs(beside.weights[:, 1]).max() < 1
     np.testing.assert_allclose(beside.weights[:, 0], alone.weights[:, 0], rtol=0.02)

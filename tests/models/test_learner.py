@@ -13,7 +13,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation.validation import ndcg
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import target_of
-from crossrec_cli.models.fused import Fused
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import PRIOR
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.learner import Learner, of_both, with_user_encoder
@@ -28,7 +28,7 @@ def learner(shop) -> Learner:
     return Learner(config, 1, Compute(torch.device("cpu"), torch.float32), Silent(), shop.folder / "checkpoint")
 
 
-def refitted(learner: Learner, data: TrainingData, valid: Cases) -> Fused:
+def refitted(learner: Learner, data: TrainingData, valid: Cases) -> FusedModel:
     """The scorers without training, as finetune leaves them."""
     return learner.refitted(learner.fused(None, data, valid)[0], None, data)
 
@@ -64,7 +64,7 @@ def test_source_and_target_are_two_domains_of_what_was_bought_or_one_where_they_
 def test_scores_are_probabilities_in_the_mean_and_rank_as_the_scorer_that_knows(learner):
     """Each who is asked buys one item next, so the probabilities of all that are left come to about 1."""
     data, valid, test = shops.shop("text")
-    scorer = refitted(learner, data, valid).among(target_of(data.histories))
+    scorer = refitted(learner, data, valid).candidate_scorer(target_of(data.histories))
     given = data.histories.items.take(test.users, test.history_lengths)
     chance = torch.sigmoid(scorer(given, data.histories.tags.take(test.users))).numpy()
     bought = np.zeros((test.count, len(data.is_target)), bool)
@@ -83,7 +83,7 @@ def test_validation_ranks_what_the_test_ranks(learner, mask_seen):
     evaluate = learner.config.evaluate.model_copy(update={"mask_seen": mask_seen})
     learner = replace(learner, config=learner.config.model_copy(update={"evaluate": evaluate}))
     fused = refitted(learner, data, valid)
-    found = ndcg(fused.among(target_of(histories)), histories, valid, mask_seen)
+    found = ndcg(fused.candidate_scorer(target_of(histories)), histories, valid, mask_seen)
     assert (found > 0.3) is not mask_seen
     assert bool((fused.fusion.weights[:, list(fused.fusion.features).index("text")] > 0).all())
 

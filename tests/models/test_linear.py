@@ -8,7 +8,7 @@ import pytest
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models import linear
-from crossrec_cli.models.base import KnownTexts, NewItems, TrainingData, products
+from crossrec_cli.models.base import NewItems, TrainedTexts, TrainingData, products
 from crossrec_cli.models.histories import Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
 
@@ -64,8 +64,8 @@ def test_the_largest_singular_values_are_kept(data, monkeypatch):
 
 def test_an_item_that_comes_later_stands_where_one_of_its_text_stands_that_nobody_bought(data):
     scorer = linear.decompose(data, 7).scorer(100.0)
-    new = NewItems(data.items.take([COLD]), data.texts[[COLD]], KnownTexts(data.texts, data.is_target))
-    np.testing.assert_allclose(linear.place(scorer, new)[0], scorer.item_vectors[COLD], atol=1e-5)
+    new = NewItems(data.items.take([COLD]), data.texts[[COLD]], TrainedTexts(data.texts, data.is_target))
+    np.testing.assert_allclose(linear.new_vectors(scorer, new)[0], scorer.item_vectors[COLD], atol=1e-5)
     assert scorer.item_vectors[COLD].any()
 
 

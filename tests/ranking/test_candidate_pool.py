@@ -232,7 +232,7 @@ def test_why_not_names_the_rule(trained, crossrec):
     assert told == "ranked 2nd of 36, but the list already has 1 of category book"
     told = [why("new", item, diversity=0.9) for item in before["item_id"]]
     assert any(
-        re.fullmatch(r"ranked .* but of the list .*-book-\d+ is too like it for .*diversity", one) for one in told
+        re.fullmatch(r"ranked .* but of the list .*-book-\d+ is too similar to it for .*diversity", one) for one in told
     )
     factors = listing(trained.folder, "boosts.csv", [first], factor=[1e-6])
     assert re.fullmatch(r"ranked 36th of 36; the list ends at 5", why("new", first, boosts=factors))
@@ -270,7 +270,7 @@ def test_why_not_needs_one_user_who_is_there(trained, crossrec):
         (
             {"boosts": "x.csv"},
             "item_id,factor\njazz-book-1,2\njazz-book-1,3\n",
-            "jazz-book-1 stands there more than once",
+            "jazz-book-1 is in the file more than once",
             ExitCode.INPUT,
         ),
         ({"rebuy_after_days": 5}, "", "needs 'data.repeats: last' or keep; strongest forgets", ExitCode.CONFIG),

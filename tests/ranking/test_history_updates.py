@@ -14,7 +14,7 @@ from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import Dataset, load_dataset
-from crossrec_cli.ranking.history_updates import Newest
+from crossrec_cli.ranking.history_updates import UpdatedDataset
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 
@@ -83,11 +83,11 @@ def shop(tmp_path):
     return made
 
 
-def newest(shop, known: Dataset, inputs: dict[str, Path], events: pd.DataFrame, report=None) -> Newest:
+def newest(shop, known: Dataset, inputs: dict[str, Path], events: pd.DataFrame, report=None) -> UpdatedDataset:
     path = shop.folder / "events.csv"
     events.to_csv(path, index=False)
     config = load_config(shop.path, [f"recommend.events={path}"])
-    return Newest.of(config, inputs, known, report or Silent())
+    return UpdatedDataset.of(config, inputs, known, report or Silent())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_file_cut_in_two_gives_what_the_whole_gives(shop, repeats, returns):
     known, inputs = world_of(shop, old, repeats=repeats)
     found = newest(shop, known, inputs, new.rename(columns=OURS))
     assert histories(found.dataset) == histories(whole)
-    assert len(found.times(inputs)) == len(found.known.histories.items.values)
+    assert len(found.times(inputs)) == len(found.earlier.histories.items.values)
     if (repeats, returns) == ("strongest", "cancel"):
         assert histories(found.dataset) == {
             "ann": [("r0", 1.0), ("r1", 1.0)],  # of two r0 one came back; b0 did; the view of r1 became a purchase
@@ -143,6 +143,6 @@ def test_an_event_column_that_the_config_has_not_is_named(shop):
 
 def test_without_events_nothing_changes(shop):
     known, inputs = world_of(shop, table(COLUMNS, OLD))
-    found = Newest.of(load_config(shop.path), inputs, known, Silent())
-    assert found.dataset is found.known is known
+    found = UpdatedDataset.of(load_config(shop.path), inputs, known, Silent())
+    assert found.dataset is found.earlier is known
     assert found.kept.all()

@@ -86,7 +86,14 @@ def test_the_index_is_the_same_after_a_rest_on_disk(tmp_path):
 
 def test_only_what_one_text_alone_has_names_it():
     words = Words.of(["green tea a1", "black tea", "green mug"])
-    assert words.named(["A1", "tea green", "tea", "black mug", "green xyz", "?"]).tolist() == [0, 0, -1, -1, -1, -1]
+    assert words.with_all_words(["A1", "tea green", "tea", "black mug", "green xyz", "?"]).tolist() == [
+        0,
+        0,
+        -1,
+        -1,
+        -1,
+        -1,
+    ]
 
 
 def test_what_is_named_comes_first_with_its_own_score():

@@ -138,7 +138,7 @@ def test_a_sample_holds_so_many_unseen_items_beside_the_true_ones(histories, can
     rows, columns = torch.arange(USERS), torch.from_numpy(np.searchsorted(candidates, truth))
     for seed in range(300):
         scores = chunk.scores.clone()
-        topk.Sampled(4, seed).leave_some(topk.Chunk(0, scores, chunk.seen), rows, columns)
+        topk.Sampled(4, seed).mask_others(topk.Chunk(0, scores, chunk.seen), rows, columns)
         left = scores > -torch.inf
         assert not (left & seen).any()
         counts += left[0].numpy()

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import shops
 
-from crossrec_cli.evaluation.baselines import Shop
-from crossrec_cli.evaluation.compared import _different
+from crossrec_cli.evaluation.baselines import BaselineInputs
+from crossrec_cli.evaluation.compared import _without_duplicates
 from crossrec_cli.evaluation.measured import _source_cases
-from crossrec_cli.evaluation.ranked_cases import drawn
+from crossrec_cli.evaluation.ranked_cases import sample_cases
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
@@ -20,7 +20,7 @@ def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
     names = ["popularity", "tag_popularity", "ease_target", "ease"]
 
     def different(data: TrainingData) -> list[str]:
-        return _different(names, Shop(data, data, np.flatnonzero(data.is_target), valid, True, 0))
+        return _without_duplicates(names, BaselineInputs(data, data, np.flatnonzero(data.is_target), valid, True, 0))
 
     assert different(data) == ["popularity", "ease_target", "ease"], "nobody has a tag"
     tagged = replace(data, histories=replace(data.histories, tags=Ragged.of([[0]] * 20)))
@@ -29,9 +29,9 @@ def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
 
 def test_so_many_cases_are_drawn_alike_each_time_and_others_by_another_seed():
     cases = Cases(np.arange(50) * 2, np.arange(50), Ragged.of([[number, number + 1] for number in range(50)]))
-    assert drawn(cases, None, 0) is cases
-    assert drawn(cases, 50, 0) is cases
-    some, again, others = (drawn(cases, 20, seed) for seed in (0, 0, 1))
+    assert sample_cases(cases, None, 0) is cases
+    assert sample_cases(cases, 50, 0) is cases
+    some, again, others = (sample_cases(cases, 20, seed) for seed in (0, 0, 1))
     assert some.count == 20
     assert (np.diff(some.users) > 0).all()
     assert some.users.tolist() == again.users.tolist() != others.users.tolist()

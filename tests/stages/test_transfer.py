@@ -55,7 +55,7 @@ def test_no_training_goes_on_from_anothers_checkpoint(shop, crossrec):
     assert (found["seeds"] == 2).all()
     often = crossrec("transfer", shop.path, "--set", "runtime.checkpoint_every=1 steps", "--force")
     assert often.exit_code == 0, often.output
-    assert "going on with" not in often.output
+    assert "continuing with" not in often.output
     assert shop.table("transfer", "transfer").equals(found)
 
 

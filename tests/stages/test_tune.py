@@ -62,7 +62,7 @@ def test_what_was_tried_counts_and_what_was_interrupted_is_tried_again(tuned, cr
         assert crossrec("tune", tuned.path).exit_code == 0
     done = crossrec("tune", tuned.path)
     assert done.exit_code == 0, done.stderr
-    assert "going on after 2 trials" in done.stderr
+    assert "continuing after 2 trials" in done.stderr
     assert seen[3] == seen[2], "the one that was interrupted comes first"
     assert tuned.table("tune", "trials")["valid_ndcg@10"].tolist() == [0.4, 0.3, 0.2, 0.1]
     assert crossrec("tune", tuned.path, "--set", "tune.trials=5").exit_code == 0

@@ -1,4 +1,4 @@
-"""The softmax over all candidate items, without ever holding all of its scores."""
+"""The softmax over all candidate items, without holding all of its scores at once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def softmax_loss(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, ite
         users: user vectors, (Q, d).
         vectors: the candidates' vectors, (C, d).
         bias: the candidates' biases, (C,).
-        rows: for each item to predict, whose it is, int64 (T,), ascending.
-        items: its number among the candidates, int64 (T,).
-        weights: how much it counts, above 0, float32 (T,).
+        rows: for each item to predict, the row of its user, int64 (T,), ascending.
+        items: its index in the candidates, int64 (T,).
+        weights: its weight, above 0, float32 (T,).
 
     Returns:
         A scalar, Σ weight · loss / Σ weight; 0 if there is nothing to predict.
     """
-    weights = weights / weights.mean()  # around 1 whatever their unit, so that float16 holds the summed gradients
+    weights = weights / weights.mean()  # a mean of 1, so that float16 can hold the summed gradients
     loss: Tensor = _SummedLoss.apply(users, vectors, bias, rows, items, weights)  # type: ignore[no-untyped-call]
     return loss / max(len(items), 1)
 
 
 class _SummedLoss(torch.autograd.Function):
-    """The gradient is found along with the loss, a chunk of users at a time, while their scores are at hand.
+    """The gradient is computed with the loss, a chunk of users at a time, so that scores are computed once.
 
     The idea is that of Wijmans et al. 2024 (https://arxiv.org/abs/2411.09009), here in plain torch.
     """
@@ -49,8 +49,8 @@ class _SummedLoss(torch.autograd.Function):
         begin = 0
         for start, end in zip(starts.tolist(), ends, strict=True):
             chunk = slice(start, min(start + size, len(users)))
-            asked = rows[begin:end] - start, items[begin:end], weights[begin:end]
-            loss += _chunk(users[chunk], vectors, bias, *asked, (gradients[0][chunk], *gradients[1:]))
+            positives = rows[begin:end] - start, items[begin:end], weights[begin:end]
+            loss += _chunk(users[chunk], vectors, bias, *positives, (gradients[0][chunk], *gradients[1:]))
             begin = end
         ctx.save_for_backward(*gradients)
         return loss
@@ -69,22 +69,24 @@ def _chunk(
     weight: Tensor,
     gradients: tuple[Tensor, Tensor, Tensor],
 ) -> Tensor:
-    """Some users' summed loss; adds its gradients to those given."""
+    """Some users' summed loss; its gradients are added to those given."""
     product = users @ vectors.T
     scores = product.float() + bias
-    largest = scores.amax(dim=1, keepdim=True)
-    slope = (scores - largest).exp_()
-    share = slope.sum(dim=1)
-    total = share.log() + largest.squeeze(1)
-    wanted = torch.zeros_like(total).index_add_(0, row, weight)  # on a GPU a weighted bincount is not deterministic
-    loss = (total * wanted).sum() - (scores[row, item] * weight).sum()
-    slope.mul_((wanted / share).unsqueeze(1))
-    slope.index_put_((row, item), -weight, accumulate=True)
+    row_maximum = scores.amax(dim=1, keepdim=True)
+    gradient = (scores - row_maximum).exp_()
+    exp_sum = gradient.sum(dim=1)
+    log_sum = exp_sum.log() + row_maximum.squeeze(1)
+    row_weights = torch.zeros_like(log_sum).index_add_(
+        0, row, weight
+    )  # on a GPU a weighted bincount is not deterministic
+    loss = (log_sum * row_weights).sum() - (scores[row, item] * weight).sum()
+    gradient.mul_((row_weights / exp_sum).unsqueeze(1))
+    gradient.index_put_((row, item), -weight, accumulate=True)
     # bfloat16 has float32's range; a slope of 1/C would vanish in float16.
     low = torch.bfloat16 if product.dtype is torch.bfloat16 else torch.float32
     with torch.autocast(users.device.type, enabled=False):
-        small = slope.to(low)
-        gradients[0].add_(small @ vectors.to(low))
-        gradients[1].add_(small.T @ users.to(low))
-    gradients[2].add_(slope.sum(dim=0))
+        low_gradient = gradient.to(low)
+        gradients[0].add_(low_gradient @ vectors.to(low))
+        gradients[1].add_(low_gradient.T @ users.to(low))
+    gradients[2].add_(gradient.sum(dim=0))
     return loss

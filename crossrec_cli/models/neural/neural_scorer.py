@@ -1,4 +1,4 @@
-"""neural: order, and what the others miss: an item tower and a user encoder, trained by gradients."""
+"""neural: an item tower and a user encoder, trained by gradients: for order, and for what the other scorers miss."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from crossrec_cli.models.ragged import Bools, Ints, Ragged
 
 NAME = "neural"
 NEIGHBOURS, SHARPNESS = 20, 1 / 0.03
-"""Trained items that an item without purchases takes after, and what their cosines are multiplied by to be the logits
-of their shares. On validation of the Complete Journey and of Amazon 2 to 20 neighbours, with a fitting sharpness,
-differ by less than two draws of items."""
+"""Nearest trained items from which a cold-start item's vector is interpolated, and the factor that turns their cosines
+into the logits of their shares. On validation of the Complete Journey and of Amazon 2 to 20 neighbours, with a fitting
+sharpness, differ by less than two draws of items."""
 CELLS = 2**22
 """Cosines held at once, 16 MB."""
 ENCODER, ADAPTOR, TRAINED = "encoder.", "adaptor.", "trained"
-"""In a scorer's state: what the names of the user encoder's and of the text map's weights begin with, and which items
-were bought in training."""
+"""In a scorer's state: the prefixes of the user encoder's and of the text projection's weights, and which items were
+bought in training."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +42,33 @@ class NeuralFeature:
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """See ``Feature``; of a sequence by how much the score falls without each interaction."""
+        """See ``Feature``; for a sequence, the fall of the score without each interaction."""
         return history_parts(self.encoder.eval(), self.items, histories, tags, listed)
 
 
 def neural(model: InterestModel, data: TrainingData) -> Scorer:
-    """A trained model; items that nobody bought take after those of their domain that read alike."""
-    learned = model.tower.item_embeddings()
-    vectors = torch.cat([learned.vectors, learned.bias.unsqueeze(1)], dim=1).float().cpu().numpy()
+    """The scorer of a trained model; a cold-start item's vector is interpolated from items of its domain by text."""
+    embeddings = model.tower.item_embeddings()
+    vectors = torch.cat([embeddings.vectors, embeddings.bias.unsqueeze(1)], dim=1).float().cpu().numpy()
     trained = data.histories.item_stats.trained
-    for of_domain in (data.is_target, ~data.is_target):
-        cold, known = np.flatnonzero(of_domain & ~trained), np.flatnonzero(of_domain & trained)
-        vectors[cold] = lent(data.texts[cold], data.texts[known], vectors[known], vectors[cold])
+    for in_domain in (data.is_target, ~data.is_target):
+        cold, warm = np.flatnonzero(in_domain & ~trained), np.flatnonzero(in_domain & trained)
+        vectors[cold] = interpolate(data.texts[cold], data.texts[warm], vectors[warm], vectors[cold])
     items = _items(vectors, data.is_target, model.device)
     weights = {name: weight.detach().cpu().numpy() for name, weight in model.state_dict().items()}
     state = {f"{ENCODER}{name}": weight for name, weight in weights.items() if not name.startswith("tower.")}
-    text = {name.removeprefix("tower."): weight for name, weight in weights.items() if "tower.adaptor." in name}
-    return Scorer(NAME, vectors, (NeuralFeature(NAME, model, items),), state | text | {TRAINED: trained})
+    text_weights = {name.removeprefix("tower."): weight for name, weight in weights.items() if "tower.adaptor." in name}
+    return Scorer(NAME, vectors, (NeuralFeature(NAME, model, items),), state | text_weights | {TRAINED: trained})
 
 
 def restored(vectors: Floats, state: Mapping[str, Floats], is_target: Bools, interest: Interest) -> NeuralFeature:
-    """The feature of a scorer that was saved, on a CPU.
+    """The feature of a saved scorer, on a CPU.
 
     Args:
-        vectors: the scorer's, (I, d + 1).
-        state: the scorer's.
+        vectors: the scorer's item vectors, (I, d + 1).
+        state: the scorer's state.
         is_target: the items to recommend, (I,).
-        interest: sizes; the kind of user encoder is told by the weights.
+        interest: sizes; the kind of user encoder follows from the weights' names.
     """
     weights = {
         name.removeprefix(ENCODER): torch.from_numpy(weight)
@@ -82,42 +82,46 @@ def restored(vectors: Floats, state: Mapping[str, Floats], is_target: Bools, int
     return NeuralFeature(NAME, encoder, _items(vectors, is_target, torch.device("cpu")))
 
 
-def place(scorer: Scorer, new: NewItems) -> Floats:
-    """Vectors of new items: as those that read alike, else where their texts stand, without a bias."""
+def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
+    """Vectors of new items, interpolated by text; without trained items, the projection of the text, without bias."""
     texts = new.texts @ scorer.state[f"{ADAPTOR}weight"].T + scorer.state[f"{ADAPTOR}bias"]
-    found = np.concatenate([texts, np.zeros((len(texts), 1), np.float32)], axis=1)
-    if new.known is None:
-        return found
-    for target in (True, False):
-        mine = new.is_target == target
-        known = np.flatnonzero(scorer.state[TRAINED] & (new.known.is_target == target))
-        vectors = np.asarray(scorer.item_vectors)[known]
-        found[mine] = lent(new.texts[mine], new.known.texts[known], vectors, found[mine])
-    return found
+    vectors = np.concatenate([texts, np.zeros((len(texts), 1), np.float32)], axis=1)
+    if new.trained is None:
+        return vectors
+    for is_target in (True, False):
+        in_domain = new.is_target == is_target
+        warm = np.flatnonzero(scorer.state[TRAINED] & (new.trained.is_target == is_target))
+        warm_vectors = np.asarray(scorer.item_vectors)[warm]
+        vectors[in_domain] = interpolate(
+            new.texts[in_domain], new.trained.texts[warm], warm_vectors, vectors[in_domain]
+        )
+    return vectors
 
 
-def lent(texts: Floats, known_texts: Floats, known_vectors: Floats, otherwise: Floats) -> Floats:
-    """The mean of the items that are nearest by their texts, made as long as these are: it would be shorter.
+def interpolate(texts: Floats, trained_texts: Floats, trained_vectors: Floats, otherwise: Floats) -> Floats:
+    """The mean of the items that are nearest by text, scaled to their mean length, as averaging shortens it.
 
     Args:
-        texts: of items that nobody bought, rows of length 1, or 0 where there is none; (n, r).
-        known_texts: of trained items, (m, r).
-        known_vectors: theirs, the bias last, (m, d + 1).
-        otherwise: what an item without text has, or all where nothing is trained; (n, d + 1).
+        texts: of cold-start items, rows of length 1, or 0 where there is no text; (n, r).
+        trained_texts: of trained items, (m, r).
+        trained_vectors: of the same items, the bias last, (m, d + 1).
+        otherwise: vectors of items without text, and of all items where none is trained; (n, d + 1).
     """
-    found = otherwise.copy()
-    if not len(known_texts):
-        return found
-    vectors, bias = torch.from_numpy(known_vectors[:, :-1]), torch.from_numpy(known_vectors[:, -1])
+    interpolated = otherwise.copy()
+    if not len(trained_texts):
+        return interpolated
+    vectors, bias = torch.from_numpy(trained_vectors[:, :-1]), torch.from_numpy(trained_vectors[:, -1])
     lengths = vectors.norm(dim=1)
     has_text = np.flatnonzero(texts.any(axis=1))
-    for some in np.array_split(has_text, -(-len(has_text) * len(known_texts) // CELLS) or 1):
-        best = torch.topk(torch.from_numpy(texts[some] @ known_texts.T), min(NEIGHBOURS, len(known_texts)), dim=1)
-        share = torch.softmax(SHARPNESS * best.values, dim=1)
-        mean = F.normalize((share.unsqueeze(2) * vectors[best.indices]).sum(dim=1), dim=1)
-        found[some, :-1] = mean * (share * lengths[best.indices]).sum(dim=1, keepdim=True)
-        found[some, -1] = (share * bias[best.indices]).sum(dim=1)
-    return found
+    for chunk in np.array_split(has_text, -(-len(has_text) * len(trained_texts) // CELLS) or 1):
+        nearest = torch.topk(
+            torch.from_numpy(texts[chunk] @ trained_texts.T), min(NEIGHBOURS, len(trained_texts)), dim=1
+        )
+        share = torch.softmax(SHARPNESS * nearest.values, dim=1)
+        mean = F.normalize((share.unsqueeze(2) * vectors[nearest.indices]).sum(dim=1), dim=1)
+        interpolated[chunk, :-1] = mean * (share * lengths[nearest.indices]).sum(dim=1, keepdim=True)
+        interpolated[chunk, -1] = (share * bias[nearest.indices]).sum(dim=1)
+    return interpolated
 
 
 def _items(vectors: Floats, is_target: Bools, device: torch.device) -> ItemRows:

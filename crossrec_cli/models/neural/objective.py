@@ -1,4 +1,4 @@
-"""What a batch asks of a model, and how far from it the model is."""
+"""A batch's training examples, and the loss of a model on them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from crossrec_cli.models.ragged import Ints, numbered
 
 @dataclass(frozen=True)
 class Batch:
-    """What one batch asks of its users, and the items that it reads and chooses from.
+    """One batch's training examples, and the items that these read and rank.
 
-    Each user encoder learns from the question that suits it: a bag from the rest of a set, a sequence from what comes
-    next. An item to predict counts by its interaction's weight, among the candidates of its own domain. Only items that
+    Each user encoder has its own task: a bag predicts the rest of a set, a sequence predicts the next item. An item to
+    predict counts by its interaction's weight, and is ranked among the candidates of its own domain. Only items that
     the batch needs pass through the tower.
     """
 
@@ -30,55 +30,63 @@ class Batch:
     number: Ints
     """For each item of the catalogue, its index in ``present``; 0 for those not needed."""
     candidates: list[Candidates]
-    """Of each domain that something is asked of."""
+    """One for each domain that has items to predict."""
 
     @classmethod
-    def of(cls, model: InterestModel, sampler: Sampler, users: Ints, most: int, rng: np.random.Generator) -> Batch:
-        """Examples cut from the histories of some users of the sampler, and at most so many candidates a domain."""
+    def of(
+        cls, model: InterestModel, sampler: Sampler, users: Ints, max_candidates: int, rng: np.random.Generator
+    ) -> Batch:
+        """Examples from some users' histories, and their candidates; see ``Candidates.sampled``."""
         sets = sampler.set_examples(users, rng) if model.bag is not None else None
         nexts = sampler.next_examples(users, rng) if model.sequence is not None else None
-        asked = [sets.items.numpy()] if sets is not None else []
+        to_predict = [sets.items.numpy()] if sets is not None else []
         read = [sets.given.values] if sets is not None else []
         if nexts is not None:
-            asked.append(nexts.window[nexts.asked.numpy()])
+            to_predict.append(nexts.window[nexts.predicted.numpy()])
             read += [nexts.before.values, nexts.window.ravel()]
-        everything = np.concatenate(asked)
-        of_domain = [(domain, everything[domain[everything]]) for domain in sampler.domains]
-        candidates = [Candidates.sampled(domain, some, most, rng) for domain, some in of_domain if len(some)]
+        all_to_predict = np.concatenate(to_predict)
+        by_domain = [(domain, all_to_predict[domain[all_to_predict]]) for domain in sampler.domains]
+        candidates = [
+            Candidates.sampled(domain, item_indices, max_candidates, rng)
+            for domain, item_indices in by_domain
+            if len(item_indices)
+        ]
         needed = np.zeros(len(sampler.predict), bool)
-        for some in (*read, *(one.items for one in candidates)):
-            needed[some] = True
+        for item_indices in (*read, *(sampled.items for sampled in candidates)):
+            needed[item_indices] = True
         present = np.flatnonzero(needed)
         number = np.zeros(len(needed), np.int64)
         number[present] = np.arange(len(present))
         return cls(sets, nexts, None if needed.all() else present, number, candidates)
 
     def loss(self, model: InterestModel, users: Ints) -> Tensor:
-        """What some users, given by their indices in the batch, have of its loss; all parts add up to it.
+        """The part of the batch's loss that comes from some users, given by their index in it; the parts add up.
 
-        The domains count alike, however much more is bought in one of them.
+        Each domain has the same weight, however many purchases it has.
         """
         items = model.tower(None if self.present is None else torch.from_numpy(self.present).to(model.device))
         loss = torch.zeros((), device=model.device)
         if self.sets is not None:
             sets = self.sets.of(users)
-            wanted = model.bag_vectors(items, sets.given.renamed(self.number), sets.tags)
-            loss = loss + self._loss(items, wanted, _Positives.of_sets(sets), _Positives.of_sets(self.sets))
+            user_vectors = model.bag_vectors(items, sets.given.renamed(self.number), sets.tags)
+            loss = loss + self._loss(items, user_vectors, _Positives.of_sets(sets), _Positives.of_sets(self.sets))
         if self.nexts is not None:
             nexts = self.nexts.of(users)
-            wanted = model.next_vectors(items, nexts.renamed(self.number))[nexts.asked.to(model.device)]
-            loss = loss + self._loss(items, wanted, _Positives.of_nexts(nexts), _Positives.of_nexts(self.nexts))
+            user_vectors = model.next_vectors(items, nexts.renamed(self.number))[nexts.predicted.to(model.device)]
+            loss = loss + self._loss(items, user_vectors, _Positives.of_nexts(nexts), _Positives.of_nexts(self.nexts))
         return loss
 
-    def _loss(self, items: ItemRows, wanted: Tensor, asked: _Positives, of_all: _Positives) -> Tensor:
-        """How far user vectors (Q, d) are from what is asked of them, as a share of what is asked in the batch."""
+    def _loss(
+        self, items: ItemRows, user_vectors: Tensor, positives: _Positives, batch_positives: _Positives
+    ) -> Tensor:
+        """The loss of user vectors (Q, d), times the share of the batch's weight that their items to predict have."""
         losses = []
         for candidates in self.candidates:
             choice = _Choice.of(candidates, self.number, items)
-            mine, everybody = asked.among(choice.place), of_all.among(choice.place)
-            share = float(mine.weights.sum() / everybody.weights.sum().clamp(min=1e-12))
-            losses.append(choice.loss(wanted, mine) * share)
-        return torch.stack(losses).mean() if losses else wanted.sum() * 0
+            of_part, of_batch = positives.among(choice.index), batch_positives.among(choice.index)
+            share = float(of_part.weights.sum() / of_batch.weights.sum().clamp(min=1e-12))
+            losses.append(choice.loss(user_vectors, of_part) * share)
+        return torch.stack(losses).mean() if losses else user_vectors.sum() * 0
 
 
 @dataclass(frozen=True)
@@ -86,11 +94,11 @@ class _Positives:
     """Items to predict."""
 
     rows: Tensor
-    """For each, the row of the user vector that is asked, int64 (T,), ascending."""
+    """The row of the user vector for each item, int64 (T,), ascending."""
     items: Tensor
-    """Its index in the catalogue, int64 (T,)."""
+    """Each item's index in the catalogue, int64 (T,)."""
     weights: Tensor
-    """How much it counts, float32 (T,)."""
+    """Each item's weight, float32 (T,)."""
 
     @classmethod
     def of_sets(cls, sets: SetExamples) -> _Positives:
@@ -98,12 +106,12 @@ class _Positives:
 
     @classmethod
     def of_nexts(cls, nexts: NextExamples) -> _Positives:
-        items = torch.from_numpy(nexts.window)[nexts.asked]
-        return cls(torch.arange(len(items)), items, nexts.weights[nexts.asked])
+        items = torch.from_numpy(nexts.window)[nexts.predicted]
+        return cls(torch.arange(len(items)), items, nexts.weights[nexts.predicted])
 
-    def among(self, place: Ints) -> _Positives:
-        """Those that have a place among the candidates."""
-        kept = torch.from_numpy(place)[self.items] >= 0
+    def among(self, candidate_index: Ints) -> _Positives:
+        """Those among the candidates; ``candidate_index`` is an item's index among them, −1 for none."""
+        kept = torch.from_numpy(candidate_index)[self.items] >= 0
         return _Positives(self.rows[kept], self.items[kept], self.weights[kept])
 
 
@@ -113,8 +121,8 @@ class _Choice:
 
     vectors: Tensor
     bias: Tensor
-    """With what is added for those that they stand for."""
-    place: Ints
+    """With the correction for sampling."""
+    index: Ints
     """For each item of the catalogue, its index among them, or −1."""
 
     @classmethod
@@ -124,14 +132,19 @@ class _Choice:
         bias = items.bias[chosen]
         if candidates.shift is not None:
             bias = bias + torch.from_numpy(candidates.shift).to(device)
-        asked_for = candidates.items[: candidates.asked_for] if candidates.shift is not None else candidates.items
-        return cls(items.vectors[chosen], bias, numbered(asked_for, len(number)))
+        positives = candidates.items[: candidates.n_positives] if candidates.shift is not None else candidates.items
+        return cls(items.vectors[chosen], bias, numbered(positives, len(number)))
 
-    def loss(self, wanted: Tensor, asked: _Positives) -> Tensor:
+    def loss(self, user_vectors: Tensor, positives: _Positives) -> Tensor:
         """The softmax loss of user vectors (Q, d)."""
-        device = wanted.device
-        who, rows = torch.unique_consecutive(asked.rows, return_inverse=True)
-        place = torch.from_numpy(self.place[asked.items.numpy()]).to(device)
+        device = user_vectors.device
+        user_rows, rows = torch.unique_consecutive(positives.rows, return_inverse=True)
+        item_index = torch.from_numpy(self.index[positives.items.numpy()]).to(device)
         return softmax_loss(
-            wanted[who.to(device)], self.vectors, self.bias, rows.to(device), place, asked.weights.to(device)
+            user_vectors[user_rows.to(device)],
+            self.vectors,
+            self.bias,
+            rows.to(device),
+            item_index,
+            positives.weights.to(device),
         )

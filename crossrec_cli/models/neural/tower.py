@@ -1,4 +1,4 @@
-"""What the neural scorer trains: an item tower, user encoders over whole histories, and u·v(i) + b(i).
+"""The model behind the neural scorer: an item tower, user encoders over histories, and u·v(i) + b(i).
 
 Shapes: I items, B users, d dimensions. Item and tag indices are those of preprocess's tables.
 """
@@ -20,15 +20,15 @@ from crossrec_cli.models.neural.sampler import NextExamples
 from crossrec_cli.models.neural.user_encoders import BagEncoder, SequenceEncoder
 from crossrec_cli.models.ragged import Ragged
 
-USERS_TOGETHER = 256
-"""Histories in one pass of the sequence encoder when users are only scored."""
-ITEMS_TOGETHER = 65_536
-"""Items in one pass of the tower when they are only to be known."""
+USER_CHUNK = 256
+"""Histories in one pass of the sequence encoder outside training."""
+ITEM_CHUNK = 65_536
+"""Items in one pass of the tower outside training."""
 Floats = npt.NDArray[np.float32]
 
 
 class ItemRows(NamedTuple):
-    """What is known of some items."""
+    """The tower's output for some items."""
 
     vectors: Tensor
     """v(i), (n, d)."""
@@ -41,8 +41,8 @@ class ItemRows(NamedTuple):
 class ItemTower(nn.Module):
     """v(i) = adaptor(text) + id embedding, and the bias b(i).
 
-    While training, an item's id embedding and bias are dropped together at random, so that text by itself learns to
-    place an item. An item without training interactions has neither.
+    In training, an item's id embedding and bias are dropped together at random, so that the text alone learns to give
+    a useful vector. An item without training interactions has neither.
     """
 
     popularity: Tensor
@@ -62,7 +62,7 @@ class ItemTower(nn.Module):
         self.id_dropout = config.id_dropout
 
     def forward(self, items: Tensor | None = None) -> ItemRows:
-        """Some items, distinct ones, int64 (n,); None: all."""
+        """Vectors and biases of some distinct items, int64 (n,); None: all."""
         parts: list[Tensor] = [
             (self.popularity > 0).float(),
             self.text,
@@ -78,21 +78,21 @@ class ItemTower(nn.Module):
 
     @torch.no_grad()
     def item_embeddings(self) -> ItemRows:
-        """All items as they are when nothing is dropped, some at a time."""
+        """All items, without dropout, a chunk at a time."""
         self.eval()
         size, device = len(self.bias), self.bias.device
-        found = ItemRows(
-            *(torch.empty(size, *more, device=device) for more in ((self.id_embedding.embedding_dim,), (), ()))
+        embeddings = ItemRows(
+            *(torch.empty(size, *shape, device=device) for shape in ((self.id_embedding.embedding_dim,), (), ()))
         )
-        for begin in range(0, size, ITEMS_TOGETHER):
-            some = torch.arange(begin, min(begin + ITEMS_TOGETHER, size), device=device)
-            for whole, part in zip(found, self(some), strict=True):
-                whole[begin : begin + len(some)] = part
-        return found
+        for begin in range(0, size, ITEM_CHUNK):
+            indices = torch.arange(begin, min(begin + ITEM_CHUNK, size), device=device)
+            for all_rows, rows in zip(embeddings, self(indices), strict=True):
+                all_rows[begin : begin + len(indices)] = rows
+        return embeddings
 
 
 class UserEncoder(nn.Module):
-    """What users want, from their tags and from what is known of the items of their histories."""
+    """User vectors from users' tags and the items of their histories."""
 
     def __init__(self, config: Interest, tags: int) -> None:
         """Build an untrained one; ``tags`` is the number of distinct user tags."""
@@ -106,14 +106,14 @@ class UserEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Device of the parameters."""
         return self.default_user.device
 
     def user_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
-        """What users want, from all that they did.
+        """User vectors from whole histories.
 
         Args:
-            items: all of them, from the item tower.
+            items: all items, from the item tower.
             histories: each user's item indices with their weights, oldest first; may be empty.
             tags: each user's tag indices; may be empty.
 
@@ -126,61 +126,63 @@ class UserEncoder(nn.Module):
         return bag if self.sequence is None else bag + self.sequence_vectors(items, histories, tags)
 
     def sequence_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
-        """The sequence's part of ``user_vectors`` alone, of each history's latest interactions, (B, d).
+        """Only the sequence's part of ``user_vectors``, from each history's latest interactions, (B, d).
 
-        Users with histories of like length go together, which spares the padding.
+        Users with histories of similar length share a pass, which saves padding.
         """
         assert self.sequence is not None
         prefix, vectors = self._prefix(tags), items.vectors
         lengths = np.minimum(histories.lengths, self.max_sequence)
         order = np.argsort(lengths, kind="stable")
         parts = []
-        for start in range(0, len(order), USERS_TOGETHER):
-            some = order[start : start + USERS_TOGETHER]
-            latest, _ = histories.slice(some, histories.lengths[some] - lengths[some], histories.lengths[some]).padded()
-            who = torch.from_numpy(some).to(self.device)
-            known = torch.from_numpy(latest).to(self.device)
-            states = self.sequence(prefix[who], vectors[known], items.in_target[known])
+        for start in range(0, len(order), USER_CHUNK):
+            chunk = order[start : start + USER_CHUNK]
+            latest, _ = histories.slice(
+                chunk, histories.lengths[chunk] - lengths[chunk], histories.lengths[chunk]
+            ).padded()
+            user_rows = torch.from_numpy(chunk).to(self.device)
+            items_read = torch.from_numpy(latest).to(self.device)
+            states = self.sequence(prefix[user_rows], vectors[items_read], items.in_target[items_read])
             parts.append(
-                states[torch.arange(len(some), device=self.device), torch.from_numpy(lengths[some]).to(self.device)]
+                states[torch.arange(len(chunk), device=self.device), torch.from_numpy(lengths[chunk]).to(self.device)]
             )
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)
 
     def bag_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
-        """The bag's part of ``user_vectors`` alone, (B, d)."""
+        """Only the bag's part of ``user_vectors``, (B, d)."""
         assert self.bag is not None
         users: Tensor = self.bag(self.bag_totals(items, histories, tags))
         return users
 
     def bag_totals(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
-        """What the bag reads: each user's prefix and the sum of the history, (B, d)."""
+        """The bag's input: each user's prefix plus the sum of the history, (B, d)."""
         return self._prefix(tags) + self._sums(items, histories)
 
     def counts(self, items: ItemRows, histories: Ragged) -> Tensor:
-        """How much each interaction counts in the bag, float32 (sum of lengths,)."""
+        """Weight of each interaction in the bag, float32 (sum of lengths,)."""
         assert self.bag is not None
         values, _ = self._bags(histories)
         weights = torch.from_numpy(histories.weights_or_ones).to(self.device)
         return weights * self.bag.counts(items.in_target)[values]
 
     def bag_scales(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
-        """What the bag multiplies its sum by before it turns it, (B,)."""
+        """The factor by which the bag scales its sum before the projection, (B,)."""
         assert self.bag is not None
         total = self.bag_totals(items, histories, tags)
         scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
         return scales
 
     def next_vectors(self, items: ItemRows, examples: NextExamples) -> Tensor:
-        """What users want before each item of a window, (B, width, d)."""
+        """User vectors before each item of a window, (B, width, d)."""
         assert self.sequence is not None
         prefix = self._prefix(examples.tags)
         given = torch.from_numpy(examples.window[:, :-1]).to(self.device)
-        known, in_target = items.vectors[given], items.in_target[given]
-        users: Tensor = self.sequence(prefix, known, in_target, examples.places.to(self.device))
+        vectors, in_target = items.vectors[given], items.in_target[given]
+        users: Tensor = self.sequence(prefix, vectors, in_target, examples.row_keys.to(self.device))
         if self.bag is not None:
             counts = examples.weights[:, :-1].to(self.device) * self.bag.counts(in_target)
-            inside = torch.cat([prefix.unsqueeze(1), known * counts.unsqueeze(2)], dim=1).cumsum(dim=1)
+            inside = torch.cat([prefix.unsqueeze(1), vectors * counts.unsqueeze(2)], dim=1).cumsum(dim=1)
             users = users + self.bag(inside + self._sums(items, examples.before).unsqueeze(1))
         return users
 
@@ -199,14 +201,14 @@ class UserEncoder(nn.Module):
 
 
 class InterestModel(UserEncoder):
-    """Users and items in one space: how much a user wants an item is u·v(i) + b(i)."""
+    """Users and items in one vector space: the interest score is u·v(i) + b(i)."""
 
     def __init__(self, config: Interest, texts: Floats, item_stats: ItemStats, tags: int) -> None:
         """Build an untrained model.
 
         Args:
             config: sizes and the kind of user encoder.
-            texts: what the items' texts say, float32 (I, r), as ``models.base.TrainingData.texts``.
+            texts: whitened text embeddings, float32 (I, r), as ``models.base.TrainingData.texts``.
             item_stats: which items are to be recommended, and which have been bought.
             tags: number of distinct user tags.
         """

@@ -1,4 +1,4 @@
-"""The one training loop, for pretrain-adapt and finetune alike."""
+"""The training loop of pretrain-adapt and finetune."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from crossrec_cli.runtime.progress import Reporter, peak_memory
 GRADIENT_NORM = 5.0
 """Longer gradients are cut to this; a healthy step stays well below."""
 
-FINISHED, CHANCE = "finished", "chance"
-"""In a checkpoint: the epochs of a training that came to its end, and the state of torch's random numbers then."""
+FINISHED, RNG_STATE = "finished", "chance"
+"""In a checkpoint: the epochs of a finished training, and the state of torch's random numbers at its end."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the users gave."""
+    """The figures of one pass over the users."""
 
     epoch: int
     """From 1 on."""
@@ -42,7 +42,7 @@ class Epoch:
     seconds: float
     users_per_second: float
     peak_memory_bytes: int | None
-    """None where the system does not say."""
+    """None where the system does not report it."""
 
 
 def fit(
@@ -54,34 +54,34 @@ def fit(
     report: Reporter,
     checkpoint: Checkpoint | None = None,
 ) -> list[Epoch]:
-    """Train a model in place to tell the items that the sampler asks for from the others that it may ask for.
+    """Train a model in place to rank the items to predict above the other candidates.
 
-    All chance of a step comes from the seed and the step's number, so that a run which goes on from a checkpoint ends
-    as one that was never killed.
+    All random numbers of a step depend on the seed and the step's number, so that a run that resumes from a checkpoint
+    gives the same result as one that was never killed.
 
     Args:
-        model: where to start from.
+        model: the model to start from.
         sampler: the histories, and which of their items are to be predicted.
         training: epochs, learning rate, batch size and so on.
         seed: of the order of users, the cuts through their histories, and what is dropped.
         compute: device and precision.
-        report: told of each epoch.
-        checkpoint: where the state is kept on the way, and what was learned at the end; looked for at the start.
+        report: gets a line for each epoch.
+        checkpoint: keeps the state during training, and the result at the end; read at the start.
 
     Returns:
         One row an epoch.
 
     Raises:
-        ConfigError: if the loss is no longer a number, or memory runs out.
+        ConfigError: if the loss is no longer finite, or memory runs out.
     """
     distributed.from_leader(model.state_dict().values())
     saved = checkpoint.load() if checkpoint else None
     if saved and FINISHED in saved[1]:
-        return _take_over(model, *saved)
+        return _load_finished(model, *saved)
     run = _Run(model, sampler, training, compute, report)
     if saved:
         run.restore(*saved)
-        report.say(f"going on with epoch {run.epoch + 1}, step {run.step + 1}")
+        report.say(f"continuing with epoch {run.epoch + 1}, step {run.step + 1}")
     checkpoint = checkpoint if distributed.leads() else None
     try:
         run.train(seed, checkpoint)
@@ -96,20 +96,20 @@ def fit(
 
 
 def _learned(model: InterestModel, epochs: list[Epoch]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What a finished training leaves, as tensors by name and the rest as JSON values."""
-    tensors = add_prefix("model", model.state_dict()) | {CHANCE: torch.get_rng_state()}
+    """The result of a finished training, as tensors by name and the rest as JSON values."""
+    tensors = add_prefix("model", model.state_dict()) | {RNG_STATE: torch.get_rng_state()}
     return tensors, {FINISHED: [asdict(epoch) for epoch in epochs]}
 
 
-def _take_over(model: InterestModel, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> list[Epoch]:
-    """Bring a model, and the chance of what follows, to where ``_learned`` was called."""
+def _load_finished(model: InterestModel, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> list[Epoch]:
+    """Restore a model, and torch's random state, as they were when ``_learned`` was called."""
     model.load_state_dict(strip_prefix("model", tensors))
-    torch.set_rng_state(tensors[CHANCE])
+    torch.set_rng_state(tensors[RNG_STATE])
     return [Epoch(**epoch) for epoch in facts[FINISHED]]
 
 
 class _Run:
-    """A training under way: everything that has to survive a kill."""
+    """A training in progress: all state that must survive a kill."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class _Run:
         report: Reporter,
     ) -> None:
         self.model, self.sampler, self.training, self.compute, self.report = model, sampler, training, compute, report
-        self.parts = 1  # in which a batch is taken, so that memory holds it
+        self.parts = 1  # into which a batch is split, so that it fits in memory
         rates = training.rates.model_dump()
         groups = [{"params": part, "times": rates[name]} for name, part in model.parts().items()]
         for group in groups:
@@ -138,27 +138,27 @@ class _Run:
         return self.training.lr * (1 - self.epoch / self.training.epochs)
 
     def train(self, seed: int, checkpoint: Checkpoint | None) -> None:
-        """All epochs. An interrupt comes between two steps, where the state is whole."""
-        users, report = self.sampler.users, self.report
-        with report.progress("training", self.training.epochs * len(users), "users") as advance:
-            advance(self.epoch * len(users))
+        """All epochs. An interrupt takes effect between two steps, where the state is consistent."""
+        all_users, report = self.sampler.users, self.report
+        with report.progress("training", self.training.epochs * len(all_users), "users") as advance:
+            advance(self.epoch * len(all_users))
             while self.epoch < self.training.epochs:
                 self.begin_epoch()
-                for number, some in enumerate(self.sampler.epoch(np.random.default_rng([seed, self.epoch]))):
+                for number, users_of_batch in enumerate(self.sampler.epoch(np.random.default_rng([seed, self.epoch]))):
                     if number >= self.step:
                         with defer_interrupts():
-                            value = self.take(some, seed)
+                            loss = self.take(users_of_batch, seed)
                         report.event(
                             "step",
                             epoch=self.epoch + 1,
                             step=self.step,
-                            loss=value,
+                            loss=loss,
                             learning_rate=self.rate,
                             memory_bytes=_peak(self.compute),
                         )
                         if checkpoint and checkpoint.due():
                             checkpoint.save(*self.state())
-                    advance(len(some))
+                    advance(len(users_of_batch))
                 detail = self.end_epoch()
                 report.log(detail)
                 advance(0, detail)
@@ -170,10 +170,10 @@ class _Run:
         self.model.train()
 
     def take(self, users: Ints, seed: int) -> float:
-        """Learn from one batch; its loss.
+        """Learn from one batch; returns its loss.
 
         Raises:
-            ConfigError: if the loss is no number, or memory runs out even for a user alone.
+            ConfigError: if the loss is not finite, or memory runs out even with one user at a time.
         """
         started, key = time.perf_counter(), [seed, self.epoch, self.step]
         value = torch.tensor(self._gradients(users, key), dtype=torch.float64)
@@ -190,31 +190,31 @@ class _Run:
         return loss
 
     def _gradients(self, users: Ints, key: list[int]) -> float:
-        """Of this process's share of a batch, in as many parts as memory needs; and the share's loss."""
-        mine = np.arange(len(users))[distributed.strided_shard()]
-        before = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
+        """Gradients of this process's shard of a batch, in as many parts as memory needs; returns the shard's loss."""
+        indices = np.arange(len(users))[distributed.strided_shard()]
+        gradients_before = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
         size, candidates = self.training.batch_size, self.training.candidates
         while True:
-            parts = [part for part in np.array_split(mine, self.parts) if len(part)]
+            parts = [part for part in np.array_split(indices, self.parts) if len(part)]
             try:
                 with memory_or(f"lower batch_size ({size}) or candidates ({candidates}), and raise accumulate"):
                     return self._backward(users, parts, key)
             except ConfigError as error:
-                if len(parts) == len(mine):
+                if len(parts) == len(indices):
                     raise
                 self.parts *= 2
-                told = str(error).partition(";")[0]
+                reason = str(error).partition(";")[0]
             for name, parameter in self.model.named_parameters():
-                parameter.grad = before.get(name)
-            self.report.warn(f"{told}; from here on each batch is taken in {self.parts} parts")
+                parameter.grad = gradients_before.get(name)
+            self.report.warn(f"{reason}; from here on each batch is taken in {self.parts} parts")
             torch.cuda.empty_cache()
 
     def _backward(self, users: Ints, parts: list[Ints], key: list[int]) -> float:
-        chance, rng, value = int(np.random.SeedSequence(key).generate_state(1)[0]), np.random.default_rng(key), 0.0
+        torch_seed, rng, value = int(np.random.SeedSequence(key).generate_state(1)[0]), np.random.default_rng(key), 0.0
         with self.compute.autocast():
             batch = Batch.of(self.model, self.sampler, users, self.training.candidates, rng)
         for part in parts:
-            torch.manual_seed(chance)  # so that the same items do without their ids in all parts
+            torch.manual_seed(torch_seed)  # so that all parts drop the same items' ids
             with self.compute.autocast():
                 loss = batch.loss(self.model, part)
             self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -230,7 +230,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
 
     def end_epoch(self) -> str:
-        """Write the epoch down, and say how it went."""
+        """Record the epoch, and describe it in one line."""
         rate, loss = self.rate, self.loss / max(self.step, 1)
         speed = len(self.sampler.users) / max(self.seconds, 1e-9)
         with defer_interrupts():
@@ -240,7 +240,7 @@ class _Run:
         return f"epoch {self.epoch}, loss {loss:.4f}"
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All of it, as tensors by name and the rest as JSON values."""
+        """The whole state, as tensors by name and the rest as JSON values."""
         tensors = add_prefix("model", self.model.state_dict()) | moments(self.optimizer)
         tensors |= add_prefix("gradient", {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
         facts: dict[str, Any] = {name: getattr(self, name) for name in ("epoch", "step", "loss", "seconds")}
@@ -248,7 +248,7 @@ class _Run:
         return tensors, facts
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Take up where ``state`` was called."""
+        """Restore what ``state`` returned."""
         self.model.load_state_dict(strip_prefix("model", tensors))
         restore_moments(self.optimizer, tensors)
         for name, parameter in self.model.named_parameters():

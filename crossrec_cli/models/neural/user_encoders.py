@@ -1,4 +1,4 @@
-"""The user encoders: what a history's item vectors say of its user."""
+"""The user encoders: from a history's item vectors to a user vector."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from crossrec_cli.models.neural.dropout import Dropout
 TARGET_WEIGHT = 5.0
 """Where the learned weight of a target interaction starts."""
 WEIGHT_SPEED = 30.0
-"""The weight's logarithm moves so many times as fast as other parameters, which in the few hundred steps of a small
-target it would hardly leave its start with."""
+"""The weight's logarithm moves so many times as fast as other parameters; in the few hundred steps of a small target it
+would hardly change otherwise."""
 
 
 class BagEncoder(nn.Module):
-    """The direction of the summed history, scaled and turned: no order, every interaction counts by its weight.
+    """The direction of the summed history, scaled and projected: without order, each interaction by its weight.
 
-    It is linear up to one factor per user, so a score falls apart into what each history item brought. How much more a
-    target interaction counts than a source one is learned: hundreds of groceries drown a few cosmetics otherwise.
+    It is linear up to one factor per user, so a score is a sum of one part per history item. The weight of a target
+    interaction is learned: otherwise hundreds of groceries outweigh a few cosmetics.
     """
 
     def __init__(self, dim: int) -> None:
@@ -33,7 +33,7 @@ class BagEncoder(nn.Module):
         self.target_weight = nn.Parameter(torch.tensor(math.log(TARGET_WEIGHT) / WEIGHT_SPEED))
 
     def counts(self, in_target: Tensor) -> Tensor:
-        """How much an interaction counts: 1, and more where ``in_target`` is 1.0; of the same shape."""
+        """Weight of an interaction: 1, and more where ``in_target`` is 1.0; of the same shape."""
         more: Tensor = (WEIGHT_SPEED * self.target_weight).exp() - 1
         return 1 + in_target * more
 
@@ -46,35 +46,34 @@ class BagEncoder(nn.Module):
 class SequenceEncoder(nn.Module):
     """A causal transformer over the latest interactions (Kang & McAuley 2018, https://arxiv.org/abs/1808.09781).
 
-    It reads what was bought in which order and not how much that counts: weights act on the bag and on the loss alone.
-    What it reads is normed first, as item vectors are small beside what the layers add, which would drown the purchases
-    themselves.
+    It reads the order of purchases and not their weights, which only the bag and the loss use.
+    Its input is normed first, as item vectors are small compared with what the layers add.
     """
 
     def __init__(self, config: Interest) -> None:
         super().__init__()
-        self.places = nn.Embedding(config.max_sequence + 1, config.dim)
-        nn.init.normal_(self.places.weight, std=0.02)
+        self.positions = nn.Embedding(config.max_sequence + 1, config.dim)
+        nn.init.normal_(self.positions.weight, std=0.02)
         self.token_norm, self.dropout = nn.LayerNorm(config.dim), Dropout(config.dropout)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, prefix: Tensor, items: Tensor, in_target: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Prefixes (B, d) and item vectors (B, n, d) to states (B, n + 1, d); each knows what stands up to its place.
+        """Prefixes (B, d) and item vectors (B, n, d) to states (B, n + 1, d); each state sees the items up to it.
 
-        Places are counted in source and target apart, so that somebody's first purchases in the target stand where
-        everybody's do, however much there was in the source before.
+        Positions are counted separately in source and target, so that the first target purchase always has the same
+        position.
 
         Args:
-            prefix: what stands before the purchases.
+            prefix: the state before the purchases.
             items: the purchases' vectors, oldest first.
             in_target: 1.0 for purchases in the target, else 0.0; (B, n).
-            rows: the users' names, by which it is chosen what is dropped while training; see ``Dropout``.
+            rows: the users' keys for dropout in training; see ``Dropout``.
         """
         target = in_target.cumsum(dim=1)
         source = torch.arange(1, items.shape[1] + 1, device=items.device) - target
-        places = F.pad(torch.where(in_target > 0, target, source).long(), (1, 0))
-        tokens = torch.cat([prefix.unsqueeze(1), items], dim=1) + self.places(places)
+        positions = F.pad(torch.where(in_target > 0, target, source).long(), (1, 0))
+        tokens = torch.cat([prefix.unsqueeze(1), items], dim=1) + self.positions(positions)
         states: Tensor = self.dropout(self.token_norm(tokens), rows)
         for layer in self.layers:
             states = layer(states, rows)
@@ -83,9 +82,9 @@ class SequenceEncoder(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention to what stands before, and two dense layers, each behind a norm.
+    """Causal attention and two dense layers, each after a norm.
 
-    Xiong et al. 2020, https://arxiv.org/abs/2002.04745. Torch's own cannot tell its dropout which rows it is of.
+    Xiong et al. 2020, https://arxiv.org/abs/2002.04745. Torch's own layer cannot pass rows to its dropout.
     """
 
     def __init__(self, config: Interest) -> None:
@@ -100,11 +99,11 @@ class _Layer(nn.Module):
     def forward(self, states: Tensor, rows: Tensor | None) -> Tensor:
         states = states + self.dropout(self.attention(self.before_attention(states), rows), rows)
         wide = self.dropout(F.gelu(self.wide(self.before_dense(states))), rows)
-        told: Tensor = states + self.dropout(self.narrow(wide), rows)
-        return told
+        output: Tensor = states + self.dropout(self.narrow(wide), rows)
+        return output
 
     def attention(self, states: Tensor, rows: Tensor | None) -> Tensor:
-        """Of each place, the mean of the values up to there by how well their keys fit its query; (B, n, d)."""
+        """Causal multi-head attention, (B, n, d)."""
         query, key, value = self.attended(states).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.training:
             length = states.shape[1]

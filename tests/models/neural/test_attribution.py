@@ -73,7 +73,7 @@ def test_twice_the_weight_is_twice_the_part_of_the_same_whole():
 @pytest.mark.parametrize("numbers", [1, 100, 10**6])
 def test_a_sequences_parts_are_what_the_score_loses_without_the_item(numbers, monkeypatch):
     """Whatever the size of a batch; what lies before the latest five is not read, and has no part."""
-    monkeypatch.setattr(attribution, "TOGETHER", numbers)
+    monkeypatch.setattr(attribution, "CHUNK_CELLS", numbers)
     model = model_of("sequence")
     found = parts_of(model).added
     assert not found[3:6].any()
@@ -89,7 +89,7 @@ def test_a_sequences_parts_are_what_the_score_loses_without_the_item(numbers, mo
 @pytest.mark.parametrize("kind", ["bag", "hybrid"])
 @pytest.mark.parametrize("numbers", [1, 10**6])
 def test_how_far_the_score_falls_without_the_item_is_of_the_bag_too(kind, numbers, monkeypatch):
-    monkeypatch.setattr(attribution, "TOGETHER", numbers)
+    monkeypatch.setattr(attribution, "CHUNK_CELLS", numbers)
     model = model_of(kind)
     found = parts_of(model).falls
     whole = scores(model, HISTORIES)

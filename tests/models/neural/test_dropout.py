@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crossrec_cli.models.neural.dropout import Dropout, mixed
+from crossrec_cli.models.neural.dropout import Dropout, split_mix
 
 
 def dropped(rows: torch.Tensor | None, *shape: int, rate: float = 0.3, seed: int = 0) -> torch.Tensor:
@@ -48,7 +48,7 @@ def test_nothing_is_dropped_where_nothing_is_learned_and_all_at_a_rate_of_almost
 def test_mixing_is_splitmix64s():
     """The first outputs from seed 1234567 in the generator's own reference implementation."""
     states = 1234567 + torch.arange(1, 4) * (0x9E3779B97F4A7C15 - 2**64)
-    assert [number % 2**64 for number in mixed(states).tolist()] == [
+    assert [number % 2**64 for number in split_mix(states).tolist()] == [
         6457827717110365317,
         3203168211198807973,
         9817491932198370423,

@@ -59,7 +59,7 @@ def test_windows_are_consecutive_and_end_in_something_to_ask_for(sampler):
         nexts = sampler.next_examples(np.array([2]), np.random.default_rng(seed))
         before, window = nexts.before.values.tolist(), nexts.window[0].tolist()
         assert before + window == list(range(len(before) + 3))
-        assert nexts.asked[0].tolist() == [item % 2 == 1 for item in window]
+        assert nexts.predicted[0].tolist() == [item % 2 == 1 for item in window]
         ends.add(window[-1])
     assert ends == {2, 3, 5, 7, 9}, "an end before the window is full becomes the first full window"
 
@@ -67,7 +67,7 @@ def test_windows_are_consecutive_and_end_in_something_to_ask_for(sampler):
 def test_a_short_history_is_one_window(sampler):
     nexts = sampler.next_examples(np.array([3, 0]), np.random.default_rng(0))
     assert nexts.window[0].tolist() == [9, 0, 0]
-    assert nexts.asked[0].tolist() == [True, False, False]
+    assert nexts.predicted[0].tolist() == [True, False, False]
     assert nexts.before.lengths[0] == 0
 
 
@@ -101,7 +101,7 @@ def test_sampled_candidates_stand_for_the_whole_catalogue():
         found = Candidates.sampled(domain, asked, 40, np.random.default_rng(seed))
         assert found.items[:3].tolist() == [5, 7, 150]
         assert found.shift[:3].tolist() == [0, 0, 0]
-        assert found.asked_for == 3
+        assert found.n_positives == 3
         assert len(found.items) == 40
         assert not np.isin(found.items[3:], asked).any()
         assert domain[found.items].all()
