@@ -21,7 +21,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.config.source_fields import Event, InteractionColumns, Interactions, Source
 from crossrec_cli.data.clean import ROW_RULES
 from crossrec_cli.data.extra_files import IDS, opened, require
-from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, USER, read_interactions
+from crossrec_cli.data.interactions import CLOCK, IS_RETURN, read_interactions
 from crossrec_cli.data.ledger import UNUSABLE, Ledger
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.row_rules import duplicates, no_repeats, no_returns
@@ -31,7 +31,9 @@ from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.events"
-CARRIED = (USER, ITEM, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
+KEYS = {c.USER_KEY: c.PLATFORM_USER_ID, c.ITEM_KEY: c.PLATFORM_ITEM_ID}
+"""The file's ids are those of lists, so they serve as keys as they are."""
+CARRIED = (*KEYS, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
 
 BEFORE = 2**40
 """What ``SOURCE_ROW`` of a row of the data lies below its number, so that it is below 0 and comes first."""
@@ -131,8 +133,8 @@ def _cleaned(
         data = _taken_as(config.data, source, raw.columns, report)
         ledger = Ledger(tables, data.clean)
         rows = read_interactions(tables, data, 0, None, ledger)
-        rows = tables.keep(rows.rename({USER: c.USER_ID, ITEM: c.ITEM_ID}).select(*CARRIED), str(path))
-        again = _rows_of(known, tables.fetch(rows.select(USER, ITEM).distinct()))
+        rows = tables.keep(rows.rename(KEYS).select(*CARRIED), str(path))
+        again = _rows_of(known, tables.fetch(rows.select(*KEYS).distinct()))
         if len(again):
             rows = rows.union(_of_the_data(again, known, inputs, rows.schema().to_pyarrow(), data))
         rows, repeats = duplicates(rows, data)
@@ -142,7 +144,7 @@ def _cleaned(
         )
         for rule in (no_returns, no_repeats):
             rows = rule(tables, rows, data, ledger)
-        left = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[USER], c.ITEM_ID: rows[ITEM]})
+        left = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[c.USER_KEY], c.ITEM_ID: rows[c.ITEM_KEY]})
         found = tables.fetch(left.order_by(CLOCK, SOURCE_ROW))
     for measure, reason, _, count in ledger.measures:
         if measure == "removed" and count:
@@ -182,7 +184,7 @@ def _rows_of(known: Dataset, pairs: pa.Table) -> Ints:
     """The rows of the data's histories, in their order, that are of these users and items."""
     user, item = (
         parquet.places(pairs[mine], theirs)
-        for mine, theirs in ((USER, known.users[c.USER_ID]), (ITEM, known.items[c.ITEM_ID]))
+        for mine, theirs in ((c.USER_KEY, known.users[c.USER_ID]), (c.ITEM_KEY, known.items[c.ITEM_ID]))
     )
     there, size, items = (user >= 0) & (item >= 0), known.items.num_rows, known.histories.items
     return np.flatnonzero(np.isin(items.rows * size + items.values, (user * size + item)[there]))
@@ -196,8 +198,8 @@ def _of_the_data(again: Ints, known: Dataset, inputs: Mapping[str, Path], schema
         weight = weight / pc.fill_null(pc.abs(facts[c.QUANTITY]), 1.0).to_numpy()
     timed = pa.types.is_timestamp(schema.field(CLOCK).type)
     columns = {name: facts[name] for name in (c.EVENT, c.QUANTITY, c.RATING)} | {
-        USER: pc.take(known.users[c.USER_ID], items.rows[again]),
-        ITEM: pc.take(known.items[c.ITEM_ID], items.values[again]),
+        c.USER_KEY: pc.take(known.users[c.USER_ID], items.rows[again]),
+        c.ITEM_KEY: pc.take(known.items[c.ITEM_ID], items.values[again]),
         CLOCK: pc.fill_null(facts[c.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(again), -1.0),
         c.WEIGHT: weight,
         IS_RETURN: np.zeros(len(again), bool),
