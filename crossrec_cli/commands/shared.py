@@ -78,7 +78,7 @@ def fail(console: Console, error: BaseException) -> NoReturn:
         problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)
     against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
-    found_before = error.found if isinstance(error, InputError) else {}
+    found_before = error.results if isinstance(error, InputError) else {}
     console.document({**found_before, "error": problems, "exit_code": code.value, **against})
     raise SystemExit(code.value)
 
