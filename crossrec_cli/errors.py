@@ -1,4 +1,4 @@
-"""The errors that end a command. Each knows its exit code; each message is one line for a person."""
+"""The errors that end a command. Each has its exit code; each message is one line for a person."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ExitCode(IntEnum):
-    """What the shell sees. Documented in the README and in ``crossrec --help``."""
+    """The exit codes of the command. ``crossrec --help`` documents them."""
 
     OK = 0
     INTERNAL = 1
@@ -26,11 +26,11 @@ class ExitCode(IntEnum):
 
 _MEANINGS = {
     ExitCode.OK: "done, or already up to date",
-    ExitCode.INTERNAL: "a fault of crossrec's own",
+    ExitCode.INTERNAL: "a fault of crossrec itself",
     ExitCode.CONFIG: "the config or the command line is wrong",
     ExitCode.INPUT: "the input data is missing or unusable",
     ExitCode.ARTIFACT: "an artifact of an earlier stage is missing or damaged",
-    ExitCode.LOCKED: "another crossrec works in this run directory",
+    ExitCode.LOCKED: "another crossrec is using this run directory",
     ExitCode.UNAVAILABLE: "the device or the language model is not available",
     ExitCode.REGRESSION: "it ranks significantly worse than the run given with --against",
     ExitCode.INTERRUPTED: "interrupted",
@@ -44,24 +44,24 @@ class CrossrecError(Exception):
 
 
 class ConfigError(CrossrecError):
-    """The config file or a ``--set`` is wrong; carries every problem found, one line each."""
+    """The config file or a ``--set`` is wrong; has every problem, one line each."""
 
     exit_code = ExitCode.CONFIG
 
     def __init__(self, problems: list[str]) -> None:
-        # Not only what would steer a terminal: a letter that nobody sees may be what is wrong with a key.
+        # Not only what would control a terminal: an invisible letter may be what is wrong with a key.
         self.problems = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
 class InputError(CrossrecError):
-    """An input file is missing, unreadable, or holds nothing that can be used; what was found until then with it."""
+    """An input file is missing, unreadable, or has nothing that can be used; has the results so far, for ``--json``."""
 
     exit_code = ExitCode.INPUT
 
-    def __init__(self, problem: str, found: Mapping[str, object] | None = None) -> None:
+    def __init__(self, problem: str, results: Mapping[str, object] | None = None) -> None:
         super().__init__(problem)
-        self.found = found or {}
+        self.results = results or {}
 
 
 class ArtifactError(CrossrecError):
@@ -71,7 +71,7 @@ class ArtifactError(CrossrecError):
 
 
 class LockedError(CrossrecError):
-    """Another process holds the run directory."""
+    """Another process is using the run directory."""
 
     exit_code = ExitCode.LOCKED
 
@@ -83,10 +83,10 @@ class UnavailableError(CrossrecError):
 
 
 class RegressionError(CrossrecError):
-    """The run ranks worse than an earlier one; carries the comparison, for ``--json``."""
+    """The run ranks worse than an earlier one; has the comparison, for ``--json``."""
 
     exit_code = ExitCode.REGRESSION
 
-    def __init__(self, told: str, comparison: dict[str, Any]) -> None:
-        super().__init__(told)
+    def __init__(self, problem: str, comparison: dict[str, Any]) -> None:
+        super().__init__(problem)
         self.comparison = comparison

@@ -1,4 +1,4 @@
-"""What a killed training goes on from: one safetensors file, replaced whole."""
+"""The state of a training, from which a killed run continues: one safetensors file, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FACTS = "facts"
 
 @dataclass
 class Checkpoint:
-    """Where a training's state is kept, and when."""
+    """The file of a training's state, and how often it is written."""
 
     path: Path
     every: str
@@ -30,53 +30,55 @@ class Checkpoint:
     _steps: int = 0
 
     def due(self) -> bool:
-        """Whether it is time, asked once a step."""
+        """Whether to save now; call it once a step."""
         number, unit = self.every.split()
         self._steps += 1
         passed = (time.monotonic() - self._since) / 60 if unit.startswith("minute") else self._steps
         return passed >= int(number)
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Put a state in the place of the one before; a kill at any moment leaves one of the two."""
+        """Replace the saved state. A kill at any moment leaves the old or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(whole, draft, {FACTS: json.dumps(facts)})
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(contiguous, draft, {FACTS: json.dumps(facts)})
         sync(draft)
         draft.replace(self.path)
         self._since, self._steps = time.monotonic(), 0
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last state; None if there is none that can be read."""
+        """The last state; None if there is none or it cannot be read."""
         try:
             with safe_open(self.path, "pt") as file:
                 facts: dict[str, Any] = json.loads(file.metadata()[FACTS])
-                # Copies, as Windows replaces no file that is still mapped into memory.
+                # Copies, since Windows cannot replace a file that is mapped into memory.
                 return {name: file.get_tensor(name).clone() for name in file.keys()}, facts  # noqa: SIM118  no mapping
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
 
 def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies, each under its name behind a prefix."""
+    """Copies, each with a prefix before its name."""
     return {f"{prefix}.{name}": tensor.clone() for name, tensor in tensors.items()}
 
 
 def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What ``add_prefix`` put there."""
-    return {name.removeprefix(f"{prefix}."): found for name, found in tensors.items() if name.startswith(f"{prefix}.")}
+    """The tensors whose names have the prefix, without it."""
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }
 
 
 def moments(optimizer: Optimizer) -> dict[str, Tensor]:
-    """All that an optimizer remembers of earlier steps."""
-    found: dict[str, Tensor] = {}
+    """The state that an optimizer keeps from earlier steps."""
+    state: dict[str, Tensor] = {}
     for number, tensors in optimizer.state_dict()["state"].items():
-        found |= add_prefix(f"optimizer.{number}", tensors)
-    return found
+        state |= add_prefix(f"optimizer.{number}", tensors)
+    return state
 
 
 def restore_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimizer what ``moments`` found, among other tensors."""
+    """Load into an optimizer what ``moments`` returned; ``tensors`` may have others too."""
     numbers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")})
     state = optimizer.state_dict()
     optimizer.load_state_dict(

@@ -1,19 +1,25 @@
-"""Every column name, once, and the words that stand in columns."""
+"""Every column name, once, and the values of columns that are words."""
 
 from __future__ import annotations
 
 from typing import Final
 
-USER_ID: Final = "user_id"
-ITEM_ID: Final = "item_id"
-USER_INDEX: Final = "user_index"
+# The forms of a user's and an item's id, in the order in which one is made from another: docs/explanation/ids.md.
+PLATFORM_USER_ID: Final = "original_user_id"  # text, as the platform writes it; unique within a platform only
+PLATFORM_ITEM_ID: Final = "original_item_id"
+USER_NUMBER: Final = "user_number"  # int32, one for each platform's id
+ITEM_NUMBER: Final = "item_number"
+USER_KEY: Final = "user_key"  # int32, the same for all ids that mean one person
+ITEM_KEY: Final = "item_key"
+USER_INDEX: Final = "user_index"  # int32, from 0 without gaps: the row of arrays and of users.parquet
 ITEM_INDEX: Final = "item_index"
+USER_ID: Final = "user_id"  # text, as lists have it; unique over all platforms
+ITEM_ID: Final = "item_id"
+
 PLATFORM: Final = "platform"
 POSITION: Final = "position"
 TIMESTAMP: Final = "timestamp"
 ORDER: Final = "order"
-ORIGINAL_USER_ID: Final = "original_user_id"
-ORIGINAL_ITEM_ID: Final = "original_item_id"
 EVENT: Final = "event"
 QUANTITY: Final = "quantity"
 RATING: Final = "rating"
@@ -86,14 +92,14 @@ SPREAD: Final = "spread"
 SHIFT: Final = "shift"
 TERM: Final = "term"
 
-REACH: Final = "reach"  # a measure of the data, with these labels
+REACH: Final = "reach"  # a measure of the data; the four labels below are its own
 IN_CATALOGUE: Final = "target items in the catalogue"
 FOR_SALE: Final = "target items to recommend"
 PEOPLE: Final = "people in the data"
 SERVED: Final = "people with a list"
 
-CROSSREC: Final = "crossrec"  # among the models
-ALL: Final = "all"  # among the segments: every user
+CROSSREC: Final = "crossrec"  # a model
+ALL: Final = "all"  # a segment: every user
 
 SOURCE: Final = "source"
 TARGET: Final = "target"

@@ -1,4 +1,4 @@
-"""What a stage is given, and what it gives back."""
+"""The arguments of a stage, and what it returns."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 Summary = dict[str, Any]
-"""A stage's own figures, as JSON values, for the manifest and the screen."""
+"""A stage's figures, as JSON values, for the manifest and the screen."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage is given."""
+    """The arguments of a stage."""
 
     config: Config
     inputs: Mapping[str, Path]
-    """The files that the pipeline's table says it reads, by stage/name; it can reach no others."""
+    """The files that the pipeline's table declares for it, by stage/name; a stage may read no others."""
     out: Path
-    """An empty directory for its files; what is in it when it returns becomes the artifact."""
+    """An empty directory for its files. When the stage returns, this becomes the artifact."""
     report: Reporter
     checkpoint: Path
-    """Where training keeps what a killed run goes on from; gone once the stage is done."""
+    """The file from which a killed training continues; deleted once the stage is done."""
     code: str = ""
-    """The versions of crossrec and of the stage: what other code has begun is not continued."""
+    """The versions of crossrec and of the stage: a run of other code is not continued."""
 
     def output(self, file: str) -> Path:
-        """Where to write one of its own files."""
+        """The path for one of its files, given as stage/name."""
         return self.out / Path(file).name

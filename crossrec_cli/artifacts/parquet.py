@@ -1,4 +1,4 @@
-"""Parquet files of ours: written and read, and their columns as arrays."""
+"""Read and write crossrec's Parquet files, and convert columns to arrays."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from crossrec_cli.errors import ArtifactError
 
 
 def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
-    """A float32 matrix as a column of vectors."""
+    """A float32 matrix (rows, width) as a column of lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
 def vectors(table: pa.Table) -> npt.NDArray[np.float32]:
-    """The column ``EMBEDDING`` as a float32 matrix, in Arrow's own memory, which is read-only."""
+    """The column ``EMBEDDING`` as a float32 matrix (rows, width), in Arrow's memory, which is read-only."""
     column = table[EMBEDDING].combine_chunks()
     matrix: npt.NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
     return matrix
 
 
 def embedding_parts(path: Path) -> Iterator[npt.NDArray[np.float32]]:
-    """An item_text.parquet as matrices of some thousand rows each, in Arrow's own memory, which is read-only.
+    """An item_text.parquet as matrices of some thousand rows each, in Arrow's memory, which is read-only.
 
     Raises:
         ArtifactError: if it cannot be read.
     """
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would hold all that was read
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would keep everything that was read
             for batch in file.iter_batches(columns=[EMBEDDING]):
                 column = batch[EMBEDDING]
                 yield column.flatten().to_numpy().reshape(len(column), column.type.list_size)
@@ -44,7 +44,7 @@ def embedding_parts(path: Path) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
-    """The same as one matrix of our own; a million texts are then held once and not twice."""
+    """The same as one float32 matrix (rows, width); a million texts are in memory once and not twice."""
     with pq.ParquetFile(path) as file:
         rows = file.metadata.num_rows
     matrix, begin = np.empty((rows, 0), np.float32), 0
@@ -56,11 +56,11 @@ def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
     return matrix
 
 
-def places(column: pa.ChunkedArray, known: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """For each value of a column its place among the known ones, −1 where it is none of them."""
-    found = pc.fill_null(pc.index_in(column, value_set=known.combine_chunks()), -1)
-    number: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
-    return number
+def places(column: pa.ChunkedArray, values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """For each cell of a column its row in ``values``, -1 if it is not there; int64 (rows,)."""
+    index = pc.fill_null(pc.index_in(column, value_set=values.combine_chunks()), -1)
+    rows: npt.NDArray[np.int64] = index.to_numpy().astype(np.int64)
+    return rows
 
 
 def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, object]) -> None:
@@ -69,7 +69,7 @@ def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, object]) ->
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file of ours.
+    """Read one of crossrec's Parquet files.
 
     Raises:
         ArtifactError: if it cannot be read or lacks a column.

@@ -13,11 +13,11 @@ _time = pa.timestamp("us")  # Spark refuses nanoseconds in Parquet
 INTERACTIONS = pa.schema(
     {
         c.USER_INDEX: pa.int32(),
-        c.POSITION: pa.int32(),  # place in the user's history, oldest first, from 0
+        c.POSITION: pa.int32(),  # row of the user's history, oldest first, from 0
         c.ITEM_INDEX: pa.int32(),
         c.PLATFORM: pa.string(),
-        c.ORIGINAL_USER_ID: pa.string(),  # the platform's own
-        c.ORIGINAL_ITEM_ID: pa.string(),
+        c.PLATFORM_USER_ID: pa.string(),  # as the platform writes it
+        c.PLATFORM_ITEM_ID: pa.string(),  # as the platform writes it
         c.TIMESTAMP: _time,  # null where only an order is known
         c.EVENT: pa.string(),
         c.QUANTITY: pa.float64(),
@@ -47,21 +47,21 @@ USERS = pa.schema(
         c.PLATFORM: pa.string(),
         c.TAGS: pa.list_(pa.string()),  # "column=value"
         c.ACTIVITY: pa.int32(),  # interactions that train
-        c.RECENCY_DAYS: pa.float64(),  # from the latest of them to the latest of anybody's
+        c.RECENCY_DAYS: pa.float64(),  # from the latest of them to the latest of all users
     }
 )
-CASES = pa.schema(  # one row per held-out interaction: the history that is given, and the item to be found
+CASES = pa.schema(  # one row per held-out interaction: how much history is given, and the item to find
     {
         c.SPLIT: pa.string(),  # valid | test
         c.USER_INDEX: pa.int32(),
         c.ITEM_INDEX: pa.int32(),
         c.HISTORY_LENGTH: pa.int32(),  # the user's first so many interactions are given
-        c.TARGET_HISTORY_LENGTH: pa.int32(),  # so many of those in the target
+        c.TARGET_HISTORY_LENGTH: pa.int32(),  # how many of those are in the target
         c.COLD_USER: pa.bool_(),  # none of them is in the target
         c.COLD_ITEM: pa.bool_(),  # nobody has the item in training
     }
 )
-QUALITY = pa.schema(  # one measure of the data a row; quality_measures.py says which there are
+QUALITY = pa.schema(  # one measure of the data a row; quality_measures.py makes them
     {c.MEASURE: pa.string(), c.LABEL: pa.string(), c.OTHER: pa.string(), c.VALUE: pa.float64()}
 )
 REJECTED = pa.schema(
@@ -82,18 +82,18 @@ ITEM_LINKS = pa.schema(
         "other_text": pa.string(),
     }
 )
-LISTINGS = pa.schema(  # the platforms' own ids of the items, where there are several platforms or links
-    {c.PLATFORM: pa.string(), c.ORIGINAL_ITEM_ID: pa.string(), c.ITEM_INDEX: pa.int32()}
+LISTINGS = pa.schema(  # the platforms' ids of the items; written if there are several platforms or links
+    {c.PLATFORM: pa.string(), c.PLATFORM_ITEM_ID: pa.string(), c.ITEM_INDEX: pa.int32()}
 )
 TAG_NAMES = pa.schema({c.TAG: pa.string()})  # in the order of the model's tag vectors
 FUSION = pa.schema(  # one row a feature and group of users; in log-odds for each unit of the feature's score
     {
         c.SCORER: pa.string(),  # null: the shift, which is added to all scores of the group
         c.FEATURE: pa.string(),
-        c.DECAY: pa.float32(),  # how much a purchase counts beside the next one, where it matters
+        c.DECAY: pa.float32(),  # how much a purchase counts compared with the next one, if the feature has a decay
         c.GROUP: pa.int32(),  # the least target purchases of its users
         c.WEIGHT: pa.float32(),
-        c.SPREAD: pa.float32(),  # of the feature's scores over a user's candidates: times the weight, what it decides
+        c.SPREAD: pa.float32(),  # of the feature's scores over a user's candidates; times the weight: its influence
     }
 )
 TERMS = pa.schema({c.SCORER: pa.string(), c.TERM: pa.string()})  # in the order of the scorer's dimensions
@@ -116,19 +116,19 @@ METRICS = pa.schema(
         c.VALUE: pa.float64(),
         c.LOW: pa.float64(),  # its 95 % interval over cases; null where it is no mean over them
         c.HIGH: pa.float64(),
-        c.N: pa.int64(),  # cases that it says something of
+        c.N: pa.int64(),  # cases that it is computed from
     }
 )
-SIGNIFICANCE = pa.schema(  # crossrec beside each other model, on the same cases
+SIGNIFICANCE = pa.schema(  # crossrec compared with each other model, on the same cases
     {
         c.MODEL: pa.string(),
         c.METRIC: pa.string(),
         c.K: pa.int32(),
-        c.GAIN: pa.float64(),  # mean difference, crossrec's less the model's
+        c.GAIN: pa.float64(),  # mean difference: crossrec minus the model
         c.GAIN_LOW: pa.float64(),
         c.GAIN_HIGH: pa.float64(),
         c.P: pa.float64(),  # Wilcoxon's signed-rank test
-        c.P_HOLM: pa.float64(),  # the same, raised for there being several models
+        c.P_HOLM: pa.float64(),  # the same, after Holm's correction for several models
         c.N: pa.int64(),
     }
 )
@@ -136,13 +136,13 @@ EXAMPLES = pa.schema(  # some test users: what each did, and what crossrec would
     {
         c.USER_ID: pa.string(),
         "kind": pa.string(),  # history, newest first | list, best first
-        c.RANK: pa.int32(),  # place in it, from 1
+        c.RANK: pa.int32(),  # from 1
         c.TEXT: pa.string(),
         c.DOMAIN: pa.string(),
-        "hit": pa.bool_(),  # of a list: whether test asked for it
+        "hit": pa.bool_(),  # of a list: whether it is a test item
     }
 )
-FEEDBACK = pa.schema(  # what users thought of what they were shown, and would think of crossrec's lists
+FEEDBACK = pa.schema(  # rewards of the lists that were shown, and estimates of the rewards of crossrec's lists
     {
         "reward": pa.string(),  # click | purchase | rating
         c.SEGMENT: pa.string(),
@@ -151,7 +151,7 @@ FEEDBACK = pa.schema(  # what users thought of what they were shown, and would t
         c.VALUE: pa.float64(),
         c.LOW: pa.float64(),
         c.HIGH: pa.float64(),
-        "effective": pa.float64(),  # impressions that it rests on, each of weight 1
+        "effective": pa.float64(),  # effective number of impressions: how many of equal weight would be as exact
         "impressions": pa.int64(),
     }
 )
@@ -161,14 +161,14 @@ ACCURACY = pa.schema(  # of the interest score, over pairs of a user and an item
         c.SEGMENT: pa.string(),  # "all", or users by their target history, or items that nobody bought in training
         "auc": pa.float64(),
         "log_loss": pa.float64(),
-        "base_log_loss": pa.float64(),  # if the same probability were given to all pairs, the share that was bought
+        "base_log_loss": pa.float64(),  # log loss if every pair had the same probability, the share bought
         "brier": pa.float64(),
         "expected_calibration_error": pa.float64(),
         "pairs": pa.int64(),
         "bought": pa.int64(),
     }
 )
-CALIBRATION = pa.schema(  # a bin of pairs of user and item, from each of which equally many purchases are expected
+CALIBRATION = pa.schema(  # one row a bin of pairs of user and item; the same number of purchases is expected of each
     {
         "predicted": pa.float64(),  # mean probability
         "observed": pa.float64(),  # share bought
@@ -181,16 +181,16 @@ TRANSFER = pa.schema(  # one row a segment and control; means over seeds
         c.CONTROL: pa.string(),
         "hr@10": pa.float64(),
         "ndcg@10": pa.float64(),
-        c.GAIN: pa.float64(),  # in NDCG@10, over the target alone
+        c.GAIN: pa.float64(),  # in NDCG@10, compared with the target only
         c.GAIN_LOW: pa.float64(),  # its 95 % interval over users
         c.GAIN_HIGH: pa.float64(),
-        c.N: pa.int64(),  # cases with something to find
+        c.N: pa.int64(),  # cases
         c.SEEDS: pa.int32(),
     }
 )
 TRIALS = pa.schema(  # trials.parquet, the best first
     {
-        "trial": pa.int32(),  # from 1, in the order of their beginning
+        "trial": pa.int32(),  # from 1, in the order in which they began
         "state": pa.string(),  # complete | fail
         "valid_ndcg@10": pa.float64(),  # null unless complete
         "seconds": pa.float64(),
@@ -208,10 +208,10 @@ RECOMMENDATIONS = pa.schema(
         c.TEXT: pa.string(),
     }
 )
-FOUND = pa.schema(  # what a search found, one row an item of a query's list
+FOUND = pa.schema(  # results of searches, one row an item of a query's list
     {
         c.QUERY: pa.string(),
-        c.USER_ID: pa.string(),  # null: somebody unknown
+        c.USER_ID: pa.string(),  # null: an unknown user
         c.RANK: pa.int32(),
         c.ITEM_ID: pa.string(),
         c.DOMAIN: pa.string(),
@@ -222,38 +222,38 @@ FOUND = pa.schema(  # what a search found, one row an item of a query's list
         c.TEXT: pa.string(),
     }
 )
-BLEND = pa.schema(  # ways to weigh the parts of a search's score, and how well each finds what was bought
+BLEND = pa.schema(  # weights of the parts of a search's score, and how well each choice ranks the purchases
     {
-        "blend": pa.string(),  # tuned | without interest | default | meaning, words or interest alone
+        "blend": pa.string(),  # tuned | without interest | default | only meaning, words or interest
         "meaning": pa.float64(),  # these three are the weights
         "words": pa.float64(),
         c.INTEREST: pa.float64(),
-        "ndcg@10": pa.float64(),  # over pairs of a query and a purchase that nothing was tuned on
+        "ndcg@10": pa.float64(),  # over pairs of a query and a purchase that were not used to tune
         c.LOW: pa.float64(),
         c.HIGH: pa.float64(),
         c.N: pa.int64(),
-        c.USED: pa.bool_(),  # whether this is how searches weigh them
+        c.USED: pa.bool_(),  # whether searches use these weights
     }
 )
-WHY = pa.schema(  # recommendations.parquet has these as well where reasons are wanted
+WHY = pa.schema(  # further columns of recommendations.parquet if recommend.reasons is above 0
     {
-        c.REASONS: pa.list_(  # the history items that speak most for it
+        c.REASONS: pa.list_(  # the history items that raise the score most
             pa.struct(
                 {
                     c.ITEM_ID: pa.string(),
                     c.DOMAIN: pa.string(),
-                    c.SCORER: pa.string(),  # which makes most of it
+                    c.SCORER: pa.string(),  # the scorer with the largest share of it
                     c.PART: pa.float32(),  # of the score as log-odds
-                    c.SHARE: pa.float32(),  # of all that speaks for it in the history
+                    c.SHARE: pa.float32(),  # of all that raises the score in the history
                 }
             )
         ),
         c.FROM_SOURCE: pa.float32(),  # these four add up to the score as log-odds
         c.FROM_TARGET: pa.float32(),
-        c.FROM_SALES: pa.float32(),  # how it sells, and how much is bought at all
-        c.FROM_REST: pa.float32(),  # tags, and what is of no interaction alone
+        c.FROM_SALES: pa.float32(),  # popularity, and the constant terms
+        c.FROM_REST: pa.float32(),  # tags, and what belongs to no single interaction
         c.BY_SCORER: pa.list_(pa.struct({c.SCORER: pa.string(), c.PART: pa.float32()})),  # the same by scorer
-        c.IN_COMMON: pa.list_(pa.string()),  # brand, category and words shared with them
+        c.IN_COMMON: pa.list_(pa.string()),  # brand, category and words that it shares with the reasons
         c.BECAUSE: pa.string(),
     }
 )
@@ -265,7 +265,7 @@ def embeddings(width: int) -> pa.Schema:
 
 
 def cached_embeddings(width: int) -> pa.Schema:
-    """A language model's embeddings by the beginning of their texts' sha256."""
+    """A language model's embeddings; the key is the first 16 bytes of the text's sha256."""
     return pa.schema({c.TEXT_HASH: pa.binary(16), c.EMBEDDING: pa.list_(pa.float32(), width)})
 
 

@@ -1,8 +1,8 @@
-"""Artifacts on disk: written whole or not at all, and never trusted without their manifest.
+"""Artifacts on disk: complete or not there, and checked against their manifest.
 
-``<run_dir>/<stage>/<id>/`` holds a stage's files and ``manifest.json``; the symlink ``current`` beside it names
-the newest. A draft is written into a hidden sibling, synced, given its manifest last, and renamed; then the
-symlink is replaced. Whatever moment a process dies at, ``current`` names a whole artifact or none.
+``<run_dir>/<stage>/<id>/`` has a stage's files and ``manifest.json``; the symlink ``current`` next to it points to
+the newest. A draft is written into a hidden folder next to it and synced, its manifest last; then it is renamed and
+the symlink is replaced. Whenever a process dies, ``current`` points to a complete artifact or to none.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 CURRENT = "current"
 CHECKPOINT = ".checkpoint-"
 KEEP = 2
+"""Artifacts of a stage that are kept."""
 _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 
 
@@ -44,7 +45,7 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What an artifact is, what it was made from and at what cost."""
+    """What an artifact is, its sources, and what it cost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -55,28 +56,28 @@ class Manifest(BaseModel):
     config: dict[str, Any]
     """Each config field that the stage declares, dotted, with its value."""
     inputs: dict[str, str]
-    """Each outside file and earlier stage, with the hash of its content."""
+    """Each input file and earlier stage, with the hash of its content."""
     files: dict[str, FileEntry]
     summary: dict[str, Any]
-    """The stage's own figures."""
+    """The stage's figures."""
     versions: dict[str, str]
     seed: int
     started: str
     wall_seconds: float
     cpu_seconds: float
     peak_memory_bytes: int | None
-    """None where the system does not say."""
+    """None if the system does not report it."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A committed artifact whose files are all there and are what the manifest says."""
+    """A committed artifact with all its files, as the manifest describes them."""
 
     path: Path
     manifest: Manifest
 
     def holds(self, file: str) -> bool:
-        """Whether a file, given as stage/name, is among its own."""
+        """Whether it has a file, given as stage/name."""
         return Path(file).name in self.manifest.files
 
     def file(self, file: str) -> Path:
@@ -94,7 +95,7 @@ class Artifact:
     def _entry(self, file: str) -> tuple[str, FileEntry]:
         name = Path(file).name
         if name not in self.manifest.files:
-            raise ArtifactError(f"{self.path}: holds no {name}; run the stage again with --force")
+            raise ArtifactError(f"{self.path}: has no {name}; run the stage again with --force")
         return name, self.manifest.files[name]
 
 
@@ -117,11 +118,11 @@ class Store:
 
     @contextmanager
     def draft(self, stage: str) -> Iterator[Path]:
-        """A hidden directory to write a stage's files into; gone afterwards unless it was committed."""
+        """A hidden directory for a stage's files; deleted afterwards unless it was committed."""
         directory = self.run_dir / stage
         link = directory / CURRENT
         if link.exists() and not link.is_symlink():
-            raise ArtifactError(f"{link}: is not crossrec's symlink; move it away")
+            raise ArtifactError(f"{link}: is not crossrec's symlink; move it to another folder")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             draft = directory / f".draft-{os.getpid()}"
@@ -129,15 +130,15 @@ class Store:
         except OSError as error:
             raise ArtifactError(f"{error.filename or directory}: cannot write: {error.strerror}") from None
         try:
-            _see_that_links_can_be_made(draft)
+            _check_links(draft)
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-            with suppress(OSError):  # it holds artifacts
+            with suppress(OSError):  # it has artifacts
                 directory.rmdir()
 
     def checkpoint(self, stage: str, digest: str) -> Path:
-        """Where the stage may keep what a killed run goes on from; that of other configs and inputs is removed."""
+        """The path of the stage's checkpoint. Those of other configs and inputs are deleted."""
         path = self.run_dir / stage / f"{CHECKPOINT}{digest[:16]}.safetensors"
         for other in path.parent.glob(f"{CHECKPOINT}*"):
             if not other.name.startswith(path.stem):
@@ -145,7 +146,7 @@ class Store:
         return path
 
     def commit(self, draft: Path, manifest: Manifest) -> Artifact:
-        """Make a draft the stage's current artifact, and drop all but the newest two."""
+        """Make a draft the stage's current artifact, and delete all but the newest ``KEEP``."""
         stage_dir = draft.parent
         final = stage_dir / manifest.id
         seal(draft, manifest)
@@ -153,12 +154,12 @@ class Store:
         link = stage_dir / f".{CURRENT}"
         link.unlink(missing_ok=True)
         link.symlink_to(final.name, target_is_directory=True)
-        if WINDOWS:  # where nothing can be renamed to the name of a link to a directory
+        if WINDOWS:  # which cannot replace a link to a directory
             (stage_dir / CURRENT).unlink(missing_ok=True)
         link.replace(stage_dir / CURRENT)
         sync(stage_dir)
-        for left in stage_dir.glob(f"{CHECKPOINT}*"):
-            left.unlink()
+        for checkpoint in stage_dir.glob(f"{CHECKPOINT}*"):
+            checkpoint.unlink()
         others = sorted(path for path in stage_dir.iterdir() if _ID.fullmatch(path.name) and path != final)
         for old in others[: 1 - KEEP]:
             shutil.rmtree(old, ignore_errors=True)
@@ -166,14 +167,14 @@ class Store:
 
     @contextmanager
     def lock(self, timeout: float = 0.0, report: Reporter | None = None) -> Iterator[None]:
-        """Hold the run directory for writing. The operating system frees it when the process dies.
+        """Lock the run directory for writing. The operating system frees it when the process dies.
 
         Args:
-            timeout: seconds to wait for another process that holds it.
-            report: told that it waits.
+            timeout: seconds to wait for another process that has it.
+            report: gets a message if it waits.
 
         Raises:
-            LockedError: if another process holds it still.
+            LockedError: if another process still has it.
         """
         lock = FileLock(self.run_dir / ".lock", timeout=0)
         try:
@@ -186,13 +187,13 @@ class Store:
                 lock.acquire(timeout=timeout)
         except Timeout:
             advice = f"waited {timeout:g} s" if timeout else "wait for it to end, or give --lock-timeout"
-            raise LockedError(f"{self.run_dir}: {_holder(self.run_dir)} works here; {advice}") from None
+            raise LockedError(f"{self.run_dir}: {_holder(self.run_dir)} is using it; {advice}") from None
         except OSError as error:
             raise ArtifactError(f"{error.filename or self.run_dir}: cannot write: {error.strerror}") from None
         try:
             since = datetime.now(UTC).isoformat(timespec="seconds")
             (self.run_dir / ".holder").write_text(f"{os.getpid()} {since}")
-            for stale in self.run_dir.glob("*/.draft-*"):  # of a killed run: nobody else can be writing there
+            for stale in self.run_dir.glob("*/.draft-*"):  # of a killed run: no other process can be writing there
                 shutil.rmtree(stale, ignore_errors=True)
             yield
         finally:
@@ -200,8 +201,8 @@ class Store:
             lock.release()
 
 
-def _see_that_links_can_be_made(folder: Path) -> None:
-    """Before a night of training, and not after it.
+def _check_links(folder: Path) -> None:
+    """Check that symlinks can be made: before a long training, and not after it.
 
     Raises:
         ArtifactError: if not, as on some disks, and on Windows without its developer mode.
@@ -210,8 +211,8 @@ def _see_that_links_can_be_made(folder: Path) -> None:
     try:
         link.symlink_to(folder.name, target_is_directory=True)
     except OSError as error:
-        needed = "a run directory needs symbolic links (on Windows, Developer Mode allows them)"
-        raise ArtifactError(f"{folder.parent}: {needed}: {error.strerror}") from None
+        reason = "a run directory needs symbolic links (on Windows, Developer Mode allows them)"
+        raise ArtifactError(f"{folder.parent}: {reason}: {error.strerror}") from None
     link.unlink()
 
 
@@ -224,7 +225,7 @@ def _holder(run_dir: Path) -> str:
 
 
 def new_id(digest: str) -> str:
-    """A name that sorts by time, and shows by a hash's beginning whether two artifacts were made from the same."""
+    """A name that sorts by time. Artifacts with the same sources have the same last 8 characters."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{digest[:8]}"
 
 
@@ -273,7 +274,7 @@ def checked(path: Path) -> Artifact:
 
 
 def seal(draft: Path, manifest: Manifest) -> None:
-    """Bring a draft's files to the disk, and its manifest last."""
+    """Write a draft's files to the disk, and its manifest last."""
     for name in manifest.files:
         sync(draft / name)
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -282,10 +283,10 @@ def seal(draft: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A manifest that this crossrec can read, and that names no file elsewhere.
+    """Read a manifest.
 
     Raises:
-        ArtifactError: if it is none.
+        ArtifactError: if this crossrec cannot read it, or it names a file outside its directory.
     """
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
@@ -310,9 +311,9 @@ def _check_file(path: Path, entry: FileEntry) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file, or what a directory names, before anything later.
+    """Write a file, or the entries of a directory, to the disk before anything later.
 
-    Windows flushes only what is open for writing, and opens no directories.
+    Windows flushes only files that are open for writing, and opens no directories.
     """
     if WINDOWS and path.is_dir():
         return

@@ -1,4 +1,4 @@
-"""A piece of work that leaves an artifact: when it began, what it costs, and which libraries do it."""
+"""The making of an artifact: when it began, what it costs, and the versions of the libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIBRARIES = ("crossrec", "torch", "transformers", "duckdb", "ibis-framework", "p
 
 
 class Work:
-    """Begins where it is made."""
+    """Measures time from when it is created."""
 
     def __init__(self) -> None:
         self.started, self.wall, self.cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
@@ -31,7 +31,7 @@ class Work:
         summary: dict[str, Any],
         seed: int,
     ) -> Manifest:
-        """What it left, and its cost up to here; the ``digest`` tells works of other content apart."""
+        """The manifest of the artifact, with the cost so far. Equal sources have an equal ``digest``."""
         return Manifest(
             format_version=FORMAT_VERSION,
             stage=stage,

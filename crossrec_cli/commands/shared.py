@@ -87,7 +87,7 @@ def fail(console: Console, error: BaseException) -> NoReturn:
         problems = [f"process {distributed.rank()}: {problem}" for problem in problems]
     console.error(problems)
     against = {"against": error.comparison} if isinstance(error, RegressionError) and error.comparison else {}
-    partial = error.found if isinstance(error, InputError) else {}
+    partial = error.results if isinstance(error, InputError) else {}
     console.document({**partial, "error": problems, "exit_code": code.value, **against})
     raise SystemExit(code.value)
 

@@ -24,8 +24,8 @@ class Identity(Section):
     users: tuple[Links, ...] = ()
     items: tuple[Links, ...] = ()
     conflicts: Literal["apart", "merge", "fail"] = "apart"
-    """When links would join two ids of one platform that no table of that platform joins: leave all of them
-    unjoined, join them all the same, or stop."""
+    """What to do if links would join two ids of one platform, and no table joins ids of that platform: join none of
+    them (``apart``), join all of them (``merge``), or stop (``fail``)."""
     match_items: ItemMatch | None = None
 
 
@@ -35,45 +35,45 @@ AnyAction = Literal["drop", "keep", "fail"]
 
 
 class Clean(Section):
-    """What happens to rows and texts that are not as they should be. Every rule counts what it meets."""
+    """What happens to faulty rows and texts. Every rule counts its rows."""
 
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Stop when more than this share of a file's rows is unusable: the first rules below, down to unknown_items."""
+    """Stop if more than this share of a file's rows is unusable: the rules below, from missing_ids to unknown_items."""
     missing_ids: DropOrFail = "drop"
     unreadable: DropOrFail = "drop"
-    """Times, quantities and ratings that are there and cannot be read, and times that are missing or too early."""
+    """Times, quantities and ratings that cannot be read, and times that are missing or too early."""
     earliest: Moment = datetime(1990, 1, 1)
-    """What comes before is no time: a year, or the number by which a spreadsheet knows a day."""
+    """An earlier value is no time, but a year, or the number of a day in a spreadsheet."""
     future: AnyAction = "drop"
     latest: Moment | None = None
-    """What comes later is the future; null: a day from now."""
+    """A later time is in the future; null: one day from now."""
     unknown_events: DropOrFail = "drop"
     """Words that ``events`` does not name."""
     unknown_items: DropOrFail = "drop"
     """Interactions with items that are not in the items file."""
     duplicates: DropOrKeep = "drop"
-    """Rows alike in user, item, time, event, quantity and rating."""
+    """Rows with the same user, item, time, event, quantity and rating."""
     near_duplicates: Annotated[int, Field(ge=0, lt=2**31)] = 5
-    """Seconds after an event within which the same one on the same item is dropped as a double click; 0: none."""
+    """Seconds in which the same event on the same item counts as a double click, and is dropped; 0: off."""
     returns: Literal["cancel", "drop", "keep"] = "cancel"
-    """``cancel``: who gave back as many as they bought never bought; ``drop``: the return alone goes; ``keep``: a
-    return is an interaction like others."""
+    """``cancel``: a user who gave back as many as they bought never bought; ``drop``: only the return is dropped;
+    ``keep``: a return is an interaction like others."""
     bots: Count | None = 1000
-    """Users with more interactions than this on some day are left out; null: nobody is a bot."""
+    """Users with more interactions than this on one day are removed; null: off."""
     markup: bool = True
-    """Take HTML tags and entities out of texts."""
+    """Remove HTML tags and entities from texts."""
     control_characters: bool = True
-    """Take control characters out of texts, and squeeze white space."""
+    """Remove control characters from texts, and repeated white space."""
     nfkc: bool = True
-    """Write texts in Unicode's compatibility form, so that ﬁ is fi; scripts and emoji stay."""
+    """Write texts in Unicode's compatibility form: ﬁ becomes fi; scripts and emoji stay."""
     items_without_text: DropOrKeep = "drop"
 
 
 class MinInteractions(Section):
-    """Users and items with fewer are left out, repeated until none is left to leave out.
+    """Users and items with fewer interactions are removed, until all that stay have enough.
 
-    By default everybody gets a list and everything for sale can be in it. With ``item`` above 0 items that training
-    does not have at all go as well, or they could be recommended only if somebody buys them later.
+    By default every user gets a list, and it can have every item for sale. With ``item`` above 0, items that training
+    does not have are removed too: they would be recommended only if somebody buys them later.
     """
 
     user: Annotated[int, Field(ge=0, lt=2**31)] = 1
@@ -84,17 +84,17 @@ class Data(Section):
     """The raw files and how they are cleaned."""
 
     engine: Literal["duckdb", "spark"] = "duckdb"
-    """``duckdb`` runs in this process and spills to disk; ``spark`` is for data that has outgrown one machine."""
+    """``duckdb`` runs in this process and spills to disk; ``spark`` is for data that is too large for one machine."""
     platforms: Annotated[tuple[Platform, ...], AfterValidator(at_least_one)]
     identity: Identity = Identity()
     clean: Clean = Clean()
     repeats: Literal["strongest", "first", "last", "sum", "keep"] = "strongest"
-    """What a user's several interactions with one item become: the one with the largest weight (the earliest of
-    them), the first, the last, the first with all weights times quantities added up, or all of them."""
+    """Which of a user's interactions with one item are kept: the one with the largest weight (the earliest of them),
+    the first, the last, the first with the sum of all weights times quantities, or all of them."""
     half_life_days: Annotated[float, Field(gt=0)] | None = None
-    """Weights halve with every so many days before the newest interaction; null: they do not."""
+    """Weights halve for each so many days before the newest interaction; null: off."""
     detect_language: bool = True
-    """Tell each item's language from its text where the items file does not."""
+    """Detect each item's language from its text, if the items file does not have it."""
     min_interactions: MinInteractions = MinInteractions()
 
     @model_validator(mode="after")
@@ -114,7 +114,7 @@ class Data(Section):
 
     @property
     def sources(self) -> list[Source]:
-        """Everything that is read."""
+        """All files that are read."""
         parts = [part for shop in self.platforms for part in (shop.interactions, shop.items, shop.users) if part]
         return [*parts, *self.identity.users, *self.identity.items]
 
@@ -123,12 +123,13 @@ class Domain(Section):
     """A set of categories."""
 
     category: OneOrMany
-    """Category names or paths, each with all below it. In the source ``"*"`` is all that is not in the target, items
-    without a category among it; in the target it is the whole catalogue, and then the source is the same items."""
+    """Category names or paths, each with all below it. In the source, ``"*"`` means all items that are not in the
+    target, also those without a category. In the target, it means the whole catalogue, and the source is then the
+    same items."""
 
 
 class Domains(Section):
-    """The categories that teach, and the categories to recommend."""
+    """The categories to learn from, and the categories to recommend."""
 
     source: Domain = Domain(category=("*",))
     target: Domain
@@ -143,7 +144,7 @@ class Domains(Section):
         if self.same:
             if len(self.target.category) > 1 or self.source.category != ("*",):
                 raise ValueError(
-                    "a target of '*' is the whole catalogue: name no other category, of the source neither"
+                    "a target of '*' is the whole catalogue: name no other category, and none in the source"
                 )
             return self
         if shared := set(self.source.category) & set(self.target.category):
@@ -152,29 +153,29 @@ class Domains(Section):
 
 
 class Split(Section):
-    """What is held out. Nothing at or after a user's held-out interaction trains, unless ``given`` says so."""
+    """What is held out. Nothing at or after a user's held-out interaction is trained on, except with ``given``."""
 
     strategy: Literal["leave_last_out", "time", "cold_users", "cold_items", "given"] = "leave_last_out"
     """``leave_last_out``: each user's last target interaction is the test, the one before it validation.
     ``time``: target interactions from ``valid_from`` on are validation, from ``test_from`` on test.
-    ``cold_users``: a share of the target's users, whose whole target history is hidden.
-    ``cold_items``: a share of the target's items, which nobody buys in training.
-    ``given``: a column of the interactions says it of each row. What lets training or validation see what comes later
-    is then no error, but a warning with its count."""
+    ``cold_users``: all target interactions of a share of the target's users.
+    ``cold_items``: all interactions with a share of the target's items.
+    ``given``: a column of the interactions decides for each row. If training or validation then has later rows than
+    the held-out ones, that is a warning with their number, and no error."""
     column: Annotated[str, Field(min_length=1)] | None = None
     """With ``given``: the column that holds ``train``, ``valid`` (or ``validation``) or ``test``; an empty cell is
-    ``train``. Only rows marked train are trained on. A user's target rows marked test are to be found from everything
-    of the user before the first of them, and those marked valid from everything before the first of those."""
+    ``train``. Only rows marked train are trained on. A user's target rows marked test are predicted from all rows of
+    the user before the first of them, and those marked valid from all rows before the first of those."""
     ties: Literal["strict", "order"] = "strict"
-    """What of the same time is history of a held-out purchase. ``strict``: nothing, and which item of a basket is the
-    last is drawn. ``order``: what comes before it by ``columns.order``, or else in the file."""
+    """Which rows of the same time are history of a held-out purchase. ``strict``: none, and the last item of a basket
+    is drawn at random. ``order``: those before it by ``columns.order``, or else in the file."""
     valid_from: Moment | OpenFraction | None = None
-    """A date, or the share of all interactions that lies before it."""
+    """A date, or the share of all interactions that are before it."""
     test_from: Moment | OpenFraction | None = None
     share: Annotated[float, Field(gt=0, le=0.4)] | None = None
-    """Of the target's users or items: so many for the test, and as many for validation."""
+    """The share of the target's users or items for the test; validation gets as many."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Of the choice of cold users or items, and of the order of what somebody did at one time."""
+    """For the choice of cold-start users or items, and for the order of a user's rows of the same time."""
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Split:

@@ -1,4 +1,4 @@
-"""The config written out: with its defaults, without what is secret, and as a JSON Schema for editors."""
+"""The config as text: with its defaults, without secrets, and as a JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def masked(config: Config) -> Config:
-    """The config without what addresses tell of accounts: names, passwords, and whatever stands behind a ``?``."""
+    """The config without the accounts in addresses: names, passwords, and everything after a ``?``."""
 
     def hide(value: Any) -> Any:
         if isinstance(value, dict):
@@ -38,30 +38,30 @@ def set_fields(config: Config) -> dict[KeyPath, Any]:
 
 
 def _set_in(value: Any, path: KeyPath, default: Any) -> Iterator[tuple[KeyPath, Any]]:
-    """Of a value that may hold sections; ``default`` is a section that this one stands in place of, if any."""
+    """The same for a part of the config; ``default`` is the section that this one replaces, if any."""
     if isinstance(value, dict | tuple):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _set_in(child, (*path, key), None)
     if not isinstance(value, Section):
         return
     for name, field in type(value).model_fields.items():
-        mine, here = getattr(value, name), (*path, name)
+        current, here = getattr(value, name), (*path, name)
         if default is not None:
             usual = getattr(default, name)
         elif field.is_required():
-            yield from _set_in(mine, here, None)
+            yield from _set_in(current, here, None)
             continue
         else:
             usual = field.get_default(call_default_factory=True)
         if isinstance(usual, Section):
-            yield from _set_in(mine, here, usual)
-        elif mine != usual:
+            yield from _set_in(current, here, usual)
+        elif current != usual:
             yield here, usual
-            yield from _set_in(mine, here, None)
+            yield from _set_in(current, here, None)
 
 
 def annotated(config: Config) -> str:
-    """The config as YAML with every field, masked; what is not the default has the default in a comment."""
+    """The config as YAML with every field, masked; a value that is not the default has the default in a comment."""
     config = masked(config)
     text = dump_config(config)
     lines = text.splitlines()
@@ -72,7 +72,7 @@ def annotated(config: Config) -> str:
 
 
 def _ends(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
-    """The line behind which there is room for a comment on each field."""
+    """For each field, the line that gets its comment."""
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             yield from _ends(child, (*path, index))
@@ -84,22 +84,22 @@ def _ends(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without a title that repeats each key."""
+    """No titles, which would only repeat the keys."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Never."""
+        """Always False."""
         return False
 
 
 def json_schema() -> dict[str, Any]:
-    """The config as a JSON Schema, with what each field means. It allows somewhat more than ``load_config``."""
-    found = Config.model_json_schema(schema_generator=_Untitled)
+    """The config as a JSON Schema, with the meaning of each field. It allows a little more than ``load_config``."""
+    schema = Config.model_json_schema(schema_generator=_Untitled)
     for section in _sections(Config):
-        fields = found["$defs"].get(section.__name__, found)["properties"]
+        fields = schema["$defs"].get(section.__name__, schema)["properties"]
         for parent in reversed(section.__mro__[: section.__mro__.index(Section)]):
             for name, meaning in _meanings(parent).items():
                 fields[name]["description"] = meaning
-    return {"$schema": DIALECT} | found
+    return {"$schema": DIALECT} | schema
 
 
 def _sections(section: type[Section]) -> Iterator[type[Section]]:
@@ -111,7 +111,7 @@ def _sections(section: type[Section]) -> Iterator[type[Section]]:
 
 
 def _meanings(section: type) -> dict[str, str]:
-    """What stands below the fields of a class. Pydantic could read it, but would at every start of the command."""
+    """The docstrings of the fields of a class. Pydantic can read them too, but only at every start of the command."""
     (tree,) = ast.parse(inspect.getsource(section)).body
     assert isinstance(tree, ast.ClassDef)
     return {

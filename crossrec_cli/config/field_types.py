@@ -1,4 +1,4 @@
-"""What every part of a config is built from: strict sections, and kinds of values."""
+"""The base of all config sections, and types of values."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _one_or_many(value: Any) -> Any:
 
 
 def at_least_one(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The entries, of which there must be some."""
-    if not value:  # not Field(min_length=1): pydantic then also calls a list with one wrong entry too short
+    """The entries; there must be at least one."""
+    if not value:  # not Field(min_length=1): pydantic would also report a list with one wrong entry as too short
         raise ValueError("needs at least one entry")
     return value
 
 
 def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The entries, none of them twice."""
+    """The entries; none may be there twice."""
     if len(set(value)) < len(value):
         raise ValueError("has an entry twice")
     return value
@@ -43,7 +43,7 @@ def _template(value: str) -> str:
     literals = [literal for literal, *_ in Formatter().parse(value)]
     plain = "".join(literals) + "".join(f"{{{field}}}" for field in fields)
     if not all(fields) or sorted(plain) != sorted(value):
-        raise ValueError("takes plain column names in braces, nothing else")
+        raise ValueError("takes only plain column names in braces")
     return value
 
 
@@ -53,32 +53,32 @@ def template_fields(template: str) -> list[str]:
 
 
 def _moment(value: Any) -> Any:
-    """ISO 8601 text, a date alone among it, to a time in UTC without a zone, as the tables hold it."""
+    """ISO 8601 text, also of a date only, as a time in UTC without a zone, as the tables have it."""
     if not isinstance(value, str):
         return value
     try:
         moment = datetime.fromisoformat(value)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except (ValueError, OverflowError):
-        raise ValueError(f"{value!r} is no date or time in ISO 8601, such as 2024-05-01") from None
+        raise ValueError(f"{value!r} is not a date or time in ISO 8601, such as 2024-05-01") from None
 
 
 DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
-"""In a time format: the letter behind each percent sign."""
+"""In a time format: the letter after each percent sign."""
 DIRECTIVES = "YymdbBaAHIMSfpz%"
-"""Those of ``strptime`` that a time format may hold."""
+"""The directives of ``strptime`` that a time format may have."""
 
 
 def _time_format(value: str) -> str:
     names = DIRECTIVE.findall(value)
     if unknown := [name for name in names if not name or name not in DIRECTIVES]:
-        known = " ".join(f"%{name}" for name in DIRECTIVES)
-        raise ValueError(f"holds %{unknown[0]}; it takes strptime's {known}")
+        allowed = " ".join(f"%{name}" for name in DIRECTIVES)
+        raise ValueError(f"has %{unknown[0]}; it takes strptime's {allowed}")
     for meaning, letters in (("year", "Yy"), ("month", "mbB"), ("day", "d")):
         if sum(name in letters for name in names) != 1:
             raise ValueError(f"needs the {meaning} once, as {' or '.join(f'%{letter}' for letter in letters)}")
     if twice := next((name for name in names if name != "%" and names.count(name) > 1), None):
-        raise ValueError(f"holds %{twice} twice")
+        raise ValueError(f"has %{twice} twice")
     if {"H", "I"} <= set(names) or ("I" in names) != ("p" in names):
         raise ValueError("takes either %H or %I with %p")
     return value
@@ -109,7 +109,7 @@ BaselineName = Literal[
     "ials",
 ]
 BASELINES: tuple[BaselineName, ...] = tuple(name for name in get_args(BaselineName) if name != "ials")
-"""Those that need no extra."""
+"""The baselines that need no extra."""
 ScorerName = Literal["text", "words", "attributes", "popularity", "neighbours", "linear", "neural"]
 SCORERS: tuple[ScorerName, ...] = get_args(ScorerName)
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]

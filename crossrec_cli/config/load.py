@@ -1,7 +1,7 @@
 """Strict YAML: every problem in the file at once, each with file, line, column and the nearest known key.
 
-Scalars follow YAML 1.2's core schema, in which ``1e-4`` is a number and ``off`` a word; PyYAML by itself
-follows YAML 1.1, in which it is the other way round.
+Scalars follow YAML 1.2's core schema, in which ``1e-4`` is a number and ``off`` is text. PyYAML's default is
+YAML 1.1, in which it is the other way round.
 """
 
 from __future__ import annotations
@@ -55,28 +55,29 @@ _CORE_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "null", "int", "f
 
 
 class _CoreDumper(yaml.SafeDumper):
-    """Writes plainly what ``_CoreLoader`` reads as the same, and quotes the rest."""
+    """Writes values without quotes if ``_CoreLoader`` reads them back as the same."""
 
     yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
 
 
 MAX_NODES = 100_000
-"""More than any config needs; aliases of aliases would otherwise grow without end."""
+"""More than any config needs; nested aliases would otherwise grow without end."""
 
 
 @dataclass
 class _Source:
-    """Plain data, and where each part of it was written."""
+    """Plain data, and the position of each part in its file."""
 
     data: Any = None
-    places: dict[KeyPath, str] = field(default_factory=dict)
+    positions: dict[KeyPath, str] = field(default_factory=dict)
+    """``file:line:column``, or the ``--set``."""
     problems: list[str] = field(default_factory=list)
 
-    def place(self, path: KeyPath) -> str:
-        """Where ``path`` stands, or the nearest part of the config around it."""
-        while path not in self.places and path:
+    def position(self, path: KeyPath) -> str:
+        """The position of ``path``, or of the nearest part of the config around it."""
+        while path not in self.positions and path:
             path = path[:-1]
-        return self.places[path]
+        return self.positions[path]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -84,7 +85,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: the YAML file.
-        overrides: ``a.b[0].c=value`` strings, checked as if they stood in the file.
+        overrides: ``a.b[0].c=value`` strings, checked as if they were in the file.
 
     Raises:
         ConfigError: with every problem, one line each.
@@ -119,7 +120,7 @@ def _read(path: Path) -> _Source:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from None
     except (UnicodeDecodeError, yaml.reader.ReaderError):
         raise ConfigError([f"{path}: not a text file in UTF-8"]) from None
-    source = _Source(places={(): f"{path}:1:1"})
+    source = _Source(positions={(): f"{path}:1:1"})
     try:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
@@ -135,16 +136,16 @@ def _read(path: Path) -> _Source:
 def _build(
     loader: _CoreLoader, node: yaml.Node, path: KeyPath, source: _Source, file: str, inside: frozenset[int]
 ) -> Any:
-    """Plain data of a node, noting places and duplicate keys on the way."""
-    place = f"{file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
-    source.places.setdefault(path, place)
-    if len(source.places) > MAX_NODES:
+    """Plain data of a node; notes positions and duplicate keys in ``source``."""
+    position = f"{file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+    source.positions.setdefault(path, position)
+    if len(source.positions) > MAX_NODES:
         raise ConfigError([f"{file}: has more than {MAX_NODES:,} keys and values"])
     if node.tag not in _CORE_TAGS:
-        source.problems.append(f"{place}: the tag {node.tag} is not for configs")
+        source.problems.append(f"{position}: the tag {node.tag} is not for configs")
         return None
     if id(node) in inside:
-        source.problems.append(f"{place}: this alias contains itself")
+        source.problems.append(f"{position}: this alias contains itself")
         return None
     inside |= {id(node)}
     if isinstance(node, yaml.SequenceNode):
@@ -153,57 +154,57 @@ def _build(
         try:
             return loader.construct_object(node)
         except (yaml.constructor.ConstructorError, ValueError, KeyError):
-            source.problems.append(f"{place}: cannot read {node.value!r} as {node.tag}")
+            source.problems.append(f"{position}: cannot read {node.value!r} as {node.tag}")
             return None
     data: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)
-        place = f"{file}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+        position = f"{file}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
         if key in data:
-            first = source.places[(*path, key)].rsplit(":", 2)[1]
-            source.problems.append(f"{place}: duplicate key '{key}', already given on line {first}")
-        source.places.setdefault((*path, key), place)
+            first = source.positions[(*path, key)].rsplit(":", 2)[1]
+            source.problems.append(f"{position}: duplicate key '{key}', already given on line {first}")
+        source.positions.setdefault((*path, key), position)
         data[key] = _build(loader, value_node, (*path, key), source, file, inside)
     return data
 
 
 def _override(source: _Source, override: str) -> None:
-    """Put one ``--set`` into the data, as if it had stood in the file."""
-    place = f"--set {override}"
+    """Put one ``--set`` into the data, as if it were in the file."""
+    position = f"--set {override}"
     dotted, equals, text = override.partition("=")
     path = _set_path(dotted)
     if not equals or not path:
-        source.problems.append(f"{place}: write it as key=value or list[0].key=value")
+        source.problems.append(f"{position}: write it as key=value or list[0].key=value")
         return
     loader = _CoreLoader(text)
     try:
         node = loader.get_single_node()
     except yaml.YAMLError:
-        source.problems.append(f"{place}: '{text}' is not valid YAML")
+        source.problems.append(f"{position}: '{text}' is not valid YAML")
         return
-    value = node and _build(loader, node, (), _Source(problems=source.problems), place, frozenset())
+    value = node and _build(loader, node, (), _Source(problems=source.problems), position, frozenset())
     parent: Any = source.data
     key: Any
     for here, (key, following) in enumerate(zip(path, (*path[1:], None), strict=True)):
         if isinstance(key, int) != isinstance(parent, list) or not isinstance(parent, list | dict):
-            source.problems.append(f"{place}: {dotted_path(path[:here]) or 'the config'} is not a {_kind(key)}")
+            source.problems.append(f"{position}: {dotted_path(path[:here]) or 'the config'} is not a {_kind(key)}")
             return
         if isinstance(parent, list) and isinstance(key, int) and key >= len(parent):
-            source.problems.append(f"{place}: {dotted_path(path[:here])} has only {len(parent)} entries")
+            source.problems.append(f"{position}: {dotted_path(path[:here])} has only {len(parent)} entries")
             return
         if following is None:
             parent[key] = value
         elif isinstance(parent, dict) and parent.get(key) is None:
             parent[key] = {}
         parent = parent[key]
-        source.places[path[: here + 1]] = place
-    inside = [known for known in source.places if known[: len(path)] == path and known != path]
-    for known in inside:  # what stood in the file before
-        del source.places[known]
+        source.positions[path[: here + 1]] = position
+    inside = [other for other in source.positions if other[: len(path)] == path and other != path]
+    for other in inside:  # what the file had there before
+        del source.positions[other]
 
 
 def _set_path(dotted: str) -> KeyPath:
-    """``data.platforms[0].name`` as ``('data', 'platforms', 0, 'name')``; empty if it is not of that form."""
+    """``data.platforms[0].name`` as ``('data', 'platforms', 0, 'name')``; empty if it has another form."""
     if not _SET_PATH.fullmatch(dotted):
         return ()
     return tuple(int(name) if bracket else name for name, bracket in _SET_KEY.findall(dotted))
@@ -220,14 +221,13 @@ def dotted_path(path: KeyPath) -> str:
 
 
 def _explain(error: ValidationError, source: _Source) -> Iterator[str]:
-    """Pydantic's findings, each as one line with its place."""
+    """Pydantic's errors, each as one line with its position."""
     for problem in error.errors(include_url=False, include_input=True):
         path: KeyPath = tuple(problem["loc"])
         parent, name = path[:-1], dotted_path(path)
         kind, message = problem["type"], problem["msg"]
         if kind == "extra_forbidden":
-            known = _known_keys(parent)
-            message = f"unknown key '{path[-1]}'" + _in(parent) + _nearest(str(path[-1]), known)
+            message = f"unknown key '{path[-1]}'" + _in(parent) + _nearest(str(path[-1]), _known_keys(parent))
         elif kind == "missing":
             message = f"missing key '{path[-1]}'" + _in(parent)
         elif kind == "value_error":
@@ -238,10 +238,10 @@ def _explain(error: ValidationError, source: _Source) -> Iterator[str]:
         elif problem["input"] is None:
             message = f"missing value of '{path[-1]}'" + _in(parent)
         elif kind == "string_pattern_mismatch":
-            message = f"{name}: {problem['input']!r} has not the form {problem['ctx']['pattern']}"
+            message = f"{name}: {problem['input']!r} does not have the form {problem['ctx']['pattern']}"
         else:
             message = f"{name}: {message[0].lower()}{message[1:]}, not {_shown(problem['input'])}"
-        yield f"{source.place(path)}: {message}"
+        yield f"{source.position(path)}: {message}"
 
 
 def _shown(value: Any) -> str:
@@ -253,15 +253,15 @@ def _in(parent: KeyPath) -> str:
     return f" in {dotted_path(parent)}" if parent else ""
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(known)}"
+def _nearest(key: str, keys: list[str]) -> str:
+    close = get_close_matches(key, keys, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(keys)}"
 
 
 def _known_keys(path: KeyPath) -> list[str]:
     """The keys that the section at ``path`` takes."""
     model: type[Section] = Config
-    named = False  # whether the next key is a name of the user's, such as a word of an event column
+    named = False  # whether the next key is a name from the user, such as a word of an event column
     for key in path:
         if isinstance(key, str) and not named:
             annotation = model.model_fields[key].annotation

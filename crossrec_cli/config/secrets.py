@@ -1,14 +1,14 @@
-"""Addresses without what they tell of accounts."""
+"""Addresses without accounts."""
 
 from __future__ import annotations
 
 import re
 
 MASKED = "***"
-"""In place of names, passwords and queries in addresses."""
+"""Replaces names, passwords and queries in addresses."""
 _SECRET = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)|(?<=\?)[^\s'\"]+")
 
 
 def mask(text: str) -> str:
-    """A text without what addresses in it tell of accounts: names, passwords, and whatever stands behind a ``?``."""
+    """A text without the accounts in its addresses: names, passwords, and everything after a ``?``."""
     return _SECRET.sub(MASKED, text) if "://" in text else text

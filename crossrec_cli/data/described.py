@@ -1,4 +1,4 @@
-"""One description an item, where several rows of a file describe it."""
+"""One description for each item, if several rows of a file describe it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.raw_files import SOURCE_ROW
 
 VOTED = (c.TEXT, c.CATEGORY, c.BRAND, c.LANGUAGE)
-"""Of these the value in most rows is taken."""
+"""Of these columns the most frequent value is used."""
 LATEST = "latest"
-"""When an item was last described in this way; null where the file knows no times."""
+"""The latest time of a description; null if the file has no times."""
 LISTED = 10
-"""So many items that are described in more than one way are listed."""
+"""How many items with several descriptions are listed."""
 
 
-def ways(rows: ir.Table) -> ir.Table:
-    """The different rows, each once, with ``n``, how many are alike, the ``LATEST`` and the first of them.
+def distinct_descriptions(rows: ir.Table) -> ir.Table:
+    """The distinct rows, with ``n``, how many are equal, and the ``LATEST`` and the first ``SOURCE_ROW`` of them.
 
-    Order lines of two million rows describe some thousand items: what follows then looks at these alone.
+    Two million order lines may describe some thousand items: the next steps then read only the distinct rows.
     """
     same = [name for name in rows.columns if name not in (SOURCE_ROW, LATEST)]
     return rows.group_by(same).aggregate(
@@ -35,68 +35,70 @@ def ways(rows: ir.Table) -> ir.Table:
 def one_each(engine: Engine, described: ir.Table, timed: bool) -> tuple[ir.Table, int, list[dict[str, Any]]]:
     """One row an item: the most frequent text, category, brand and language, and the latest, else the median price.
 
-    A price of 0 or less counts where an item has no other: stock corrections and gifts are booked so.
+    A price of 0 or less is used only if an item has no other: it may be a stock correction or a gift.
 
     Args:
         engine: the engine.
-        described: kept; ``ITEM_ID``, ``VOTED``, ``PRICE`` and what ``ways`` adds.
+        described: kept; ``PLATFORM_ITEM_ID``, ``VOTED``, ``PRICE`` and what ``distinct_descriptions`` adds.
         timed: whether the rows have times.
 
     Returns:
-        The items; how many are described in more than one way; and the most frequent ones of these, as ``item_id``,
-        ``column`` and ``values``, pairs of a value and its rows. Prices that change with time are no such way.
+        The items; how many have more than one description; and the most frequent ones of these, as ``item_id``,
+        ``column`` and ``values``, pairs of a value and its rows. Prices may differ if the rows have times.
     """
-    several = described.group_by(c.ITEM_ID).aggregate(ways=described.count())
-    several = engine.keep(several.filter(several["ways"] > 1), "items")
+    item_id = c.PLATFORM_ITEM_ID
+    several = described.group_by(item_id).aggregate(descriptions=described.count())
+    several = engine.keep(several.filter(several["descriptions"] > 1), "items")
     if not engine.count(several):
         return described.drop("n", LATEST), 0, []
-    more = engine.keep(described.semi_join(several, c.ITEM_ID), "items")
-    told = [c.TEXT, c.CATEGORY, c.BRAND, c.LANGUAGE] if timed else [*VOTED, c.PRICE]
-    differ = ibis.or_(*((more[name].min() != more[name].max()).fill_null(False) for name in told))
-    varied = more.group_by(c.ITEM_ID).aggregate(differ=differ, n=more["n"].sum())
+    more = engine.keep(described.semi_join(several, item_id), "items")
+    compared = [*VOTED] if timed else [*VOTED, c.PRICE]
+    differ = ibis.or_(*((more[name].min() != more[name].max()).fill_null(False) for name in compared))
+    varied = more.group_by(item_id).aggregate(differ=differ, n=more["n"].sum())
     varied = engine.keep(varied.filter(varied["differ"]), "items")
-    most = varied.order_by(ibis.desc("n"), c.ITEM_ID).limit(LISTED)
-    listed = _listed(engine.fetch(more.semi_join(most, c.ITEM_ID)).to_pylist(), told)
-    once = described.anti_join(several, c.ITEM_ID).drop("n", LATEST)
-    found, count = engine.keep(once.union(_chosen(more, timed).select(once.columns)), "items"), engine.count(varied)
-    for done in (described, several, more, varied):
-        engine.drop(done)
-    return found, count, listed
+    most = varied.order_by(ibis.desc("n"), item_id).limit(LISTED)
+    listed = _listed(engine.fetch(more.semi_join(most, item_id)).to_pylist(), compared)
+    once = described.anti_join(several, item_id).drop("n", LATEST)
+    items, count = engine.keep(once.union(_chosen(more, timed).select(once.columns)), "items"), engine.count(varied)
+    for table in (described, several, more, varied):
+        engine.drop(table)
+    return items, count, listed
 
 
 def _chosen(more: ir.Table, timed: bool) -> ir.Table:
-    """One row for each item of several."""
-    alike = {f"{name} n": more["n"].sum().over(group_by=[c.ITEM_ID, name]) for name in VOTED}
+    """One row for each item with several descriptions."""
+    item_id = c.PLATFORM_ITEM_ID
+    counts = {f"{name} n": more["n"].sum().over(group_by=[item_id, name]) for name in VOTED}
     unpriced = ~(more[c.PRICE] > 0).fill_null(False)
-    votes = more.mutate(**alike, unpriced=unpriced, priced=unpriced.ifelse(0, more["n"]))
-    until = ibis.window(group_by=c.ITEM_ID, order_by=[c.PRICE, SOURCE_ROW], rows=(None, 0))
-    half = votes["priced"].sum().over(group_by=c.ITEM_ID) / 2
+    votes = more.mutate(**counts, unpriced=unpriced, priced=unpriced.ifelse(0, more["n"]))
+    until = ibis.window(group_by=item_id, order_by=[c.PRICE, SOURCE_ROW], rows=(None, 0))
+    half = votes["priced"].sum().over(group_by=item_id) / 2
     votes = votes.mutate(below_half=votes["priced"].sum().over(until) < half)
 
     def first(name: str, order: Sequence[Any]) -> ir.Column:
         order = [votes[name].isnull(), *order, name]
-        return votes[name].first(include_null=True).over(group_by=c.ITEM_ID, order_by=order)
+        return votes[name].first(include_null=True).over(group_by=item_id, order_by=order)
 
     chosen = {name: first(name, [ibis.desc(f"{name} n")]) for name in VOTED}
     best = [ibis.desc(LATEST), ibis.desc("n")] if timed else ["below_half"]
     chosen[c.PRICE] = first(c.PRICE, ["unpriced", *best])
-    nth = ibis.row_number().over(group_by=c.ITEM_ID, order_by=SOURCE_ROW)
-    return votes.select(SOURCE_ROW, c.ITEM_ID, c.PLATFORM, nth=nth, **chosen).filter(ibis._["nth"] == 0).drop("nth")
+    nth = ibis.row_number().over(group_by=item_id, order_by=SOURCE_ROW)
+    return votes.select(SOURCE_ROW, item_id, c.PLATFORM, nth=nth, **chosen).filter(ibis._["nth"] == 0).drop("nth")
 
 
-def _listed(rows: list[dict[str, Any]], told: list[str]) -> list[dict[str, Any]]:
-    """What differs between the rows of each item, the most frequent value first."""
-    found = []
+def _listed(rows: list[dict[str, Any]], compared: list[str]) -> list[dict[str, Any]]:
+    """The values that differ between the rows of each item, the most frequent first."""
+    listed = []
     ids = Counter[str]()
     for row in rows:
-        ids[row[c.ITEM_ID]] += row["n"]
+        ids[row[c.PLATFORM_ITEM_ID]] += row["n"]
     for item_id, _ in sorted(ids.items(), key=lambda pair: (-pair[1], pair[0])):
-        for name in told:
+        for name in compared:
             values = Counter[Any]()
             for row in rows:
-                if row[c.ITEM_ID] == item_id and row[name] is not None:
+                if row[c.PLATFORM_ITEM_ID] == item_id and row[name] is not None:
                     values[row[name]] += row["n"]
             if len(values) > 1:
                 pairs = sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))
-                found.append({c.ITEM_ID: item_id, "column": name, "values": pairs})
-    return found
+                listed.append({c.ITEM_ID: item_id, "column": name, "values": pairs})
+    return listed

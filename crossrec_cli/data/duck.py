@@ -23,12 +23,12 @@ from crossrec_cli.data.raw_files import (
     BROKEN,
     SOURCE_ROW,
     RawFiles,
-    alike,
-    checked,
+    check_names,
     header_names,
     is_address,
     open_text,
     other_encoding,
+    same_header,
 )
 from crossrec_cli.errors import ConfigError, InputError
 
@@ -38,12 +38,12 @@ LONGEST_LINE = 2**26
 COPIED_AT_ONCE = 2**20
 """Characters."""
 REWRITTEN = r"CREATE MACRO rewritten(text, pattern, form) AS regexp_replace(text, pattern, replace(form, '$', '\'))"
-"""DuckDB's groups are called \\1, Spark's $1."""
+"""DuckDB writes groups as \\1, Spark as $1."""
 
 
 @contextmanager
 def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
-    """A DuckDB in memory; what exceeds its limit lies in ``scratch``."""
+    """A DuckDB in memory; it spills to ``scratch`` beyond its limit."""
     settings: dict[str, str | int] = {"temp_directory": str(scratch)}
     if runtime.num_threads:
         settings["threads"] = runtime.num_threads
@@ -52,7 +52,7 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
     try:
         connection = ibis.duckdb.connect(":memory:", **settings)
     except duckdb.Error as error:
-        raise ConfigError([f"runtime: DuckDB does not take it: {_cause(error)}"]) from None
+        raise ConfigError([f"runtime: DuckDB does not accept it: {_cause(error)}"]) from None
     connection.raw_sql("SET TimeZone = 'UTC'")  # not this machine's: times without a zone are UTC everywhere
     connection.raw_sql(REWRITTEN)
     try:
@@ -66,7 +66,7 @@ def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
 
 
 class DuckEngine(Engine):
-    """Tables live in memory as far as the limit allows; a database file would be a sixth slower at any limit."""
+    """Tables are in memory up to the limit; a database file would be a sixth slower at any limit."""
 
     def __init__(self, connection: Backend, scratch: Path) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class DuckEngine(Engine):
         self._scratch = scratch
         self._names = (f"table_{number}" for number in count())
         self._views: dict[str, str] = {}
-        """Of what is read anew each time: name and path."""
+        """Name and path of the views, which read their file each time."""
 
     def _scan(self, files: RawFiles, offset: int, limit: int | None) -> ir.Table:
         bound = "" if limit is None else f" LIMIT {limit}"
@@ -97,8 +97,8 @@ class DuckEngine(Engine):
             return files
         address = files.paths[0]
         try:
-            found = self.connection.raw_sql(f"SELECT file FROM glob({_text(address)}) ORDER BY file").fetchall()
-            paths = [path for (path,) in found]
+            files_found = self.connection.raw_sql(f"SELECT file FROM glob({_text(address)}) ORDER BY file").fetchall()
+            paths = [path for (path,) in files_found]
             headers = [] if files.form == "parquet" or files.columns else [self._columns(files, path) for path in paths]
         except duckdb.Error as error:
             raise self._explained(error, "", address) from None
@@ -107,9 +107,9 @@ class DuckEngine(Engine):
         if not headers:
             return replace(files, paths=paths)
         if files.form == "json":
-            return replace(files, paths=paths, columns=checked(address, list(dict.fromkeys(chain(*headers)))))
+            return replace(files, paths=paths, columns=check_names(address, list(dict.fromkeys(chain(*headers)))))
         headers = [header_names(path, header) for path, header in zip(paths, headers, strict=True)]
-        return replace(files, paths=paths, columns=alike(paths, headers))
+        return replace(files, paths=paths, columns=same_header(paths, headers))
 
     def _in_utf_8(self, files: RawFiles, name: str) -> RawFiles:
         """Copies of files in an encoding that DuckDB does not know without an extension."""
@@ -117,7 +117,7 @@ class DuckEngine(Engine):
         copies = []
         for number, path in enumerate(files.paths):
             if is_address(path):
-                raise InputError(f"{path}: DuckDB reads {files.csv.encoding} from files on this machine alone")
+                raise InputError(f"{path}: DuckDB reads {files.csv.encoding} only from files on this machine")
             copy = self._scratch / f"{name}_{number}.csv"
             try:
                 with (
@@ -136,9 +136,9 @@ class DuckEngine(Engine):
         return [name for name, *_ in self.connection.raw_sql(f"DESCRIBE FROM {_reader(files, path)}").fetchall()]
 
     def _explained(self, error: duckdb.Error, query: str, what: str = "") -> Exception:
-        """DuckDB's error as one of the input: of the file that it names, else of those that the query reads.
+        """DuckDB's error as an InputError: about the file in its message, else about the files that the query reads.
 
-        Whatever is nobody's fault but ours stays as it is.
+        Errors that are faults of crossrec itself are returned unchanged.
         """
         if isinstance(error, duckdb.OutOfMemoryException | duckdb.InterruptException):
             return error
@@ -153,7 +153,7 @@ class DuckEngine(Engine):
         self.connection._run_pre_execute_hooks(table)
         query = self.connection.compile(table)
         try:
-            # Ibis itself would create the table and then insert, in one thread and half as fast.
+            # Ibis itself would create the table and then insert, in one thread, which takes twice as long.
             self.connection.raw_sql(f"CREATE TABLE {name} AS {query}")
         except duckdb.Error as error:
             raise self._explained(error, query, reading) from None
@@ -180,7 +180,7 @@ class DuckEngine(Engine):
 
 
 def _query(files: RawFiles, offset: int) -> str:
-    """Parquet files know their rows' numbers; those of text files are counted on the way, a file at a time."""
+    """Parquet files have row numbers; the rows of text files are counted while reading, a file at a time."""
     if files.form == "parquet":
         rows = f"{offset} + file_index * {FILE} + file_row_number + 1"
         return (
@@ -211,14 +211,14 @@ def _reader(files: RawFiles, path: str) -> str:
 
 
 def _check_names(path: str, names: Sequence[str]) -> None:
-    """A Parquet file's columns must not be called as those by which DuckDB knows a row's place."""
-    checked(path, names[:-1])
+    """A Parquet file's columns must not have the names that DuckDB uses for row numbers."""
+    check_names(path, names[:-1])
     if taken := {name.lower() for name in names[:-1]} & {"file_row_number", "file_index"}:
         raise InputError(f"{path}: has a column '{min(taken)}', a name that DuckDB needs for itself; rename it")
 
 
 def _list(paths: list[str]) -> str:
-    """SQL for the paths, brackets and stars in a file's name taken literally."""
+    """SQL for the paths; brackets and stars in a file's name are escaped."""
     return "[" + ", ".join(_text(path if is_address(path) else escape(path)) for path in paths) + "]"
 
 
@@ -236,15 +236,15 @@ def _unreadable(reading: str, error: duckdb.Error) -> InputError:
 
 
 def _cause(error: duckdb.Error) -> str:
-    """DuckDB's own words on one line, without its advice and the offending line, which may be megabytes long."""
-    words = str(error).partition("\n\nLINE ")[0].strip()
-    if line := re.match(r".*CSV Error on Line: (\d+)\n", words):
-        told = [one.strip() for one in words.rpartition("\n  file = ")[0].splitlines()]
-        why = next((one for one in reversed(told) if one and not one.startswith(("Possible ", "* "))), "")
-        quotes = "; if quotes mean nothing there, set csv.quote to ''" if "quote" in why else ""
+    """DuckDB's message on one line, without its advice and the faulty line, which may be megabytes long."""
+    message = str(error).partition("\n\nLINE ")[0].strip()
+    if line := re.match(r".*CSV Error on Line: (\d+)\n", message):
+        lines = [one.strip() for one in message.rpartition("\n  file = ")[0].splitlines()]
+        why = next((one for one in reversed(lines) if one and not one.startswith(("Possible ", "* "))), "")
+        quotes = "; if quotes have no meaning there, set csv.quote to ''" if "quote" in why else ""
         encoding = f"; {other_encoding('utf-8' if 'utf-8' in why else '')}" if "encoded" in why else ""
         return f"line {line[1]}: {why[:300].rstrip('.')}{quotes}{encoding}"
-    if "state machine" in words:
-        return "its lines end in different ways, in the midst of a cell, or a quote is neither closed nor doubled"
-    words = re.sub(r" in file \".*?\"|^[A-Za-z ]+ Error: |\s*Try .*", "", words.splitlines()[0] if words else "")
-    return re.sub(r"at byte \d+ in line", "near line", words)[:300]  # DuckDB counts one too many there
+    if "state machine" in message:
+        return "its lines end in different ways or inside a cell, or a quote is neither closed nor doubled"
+    message = re.sub(r" in file \".*?\"|^[A-Za-z ]+ Error: |\s*Try .*", "", message.splitlines()[0] if message else "")
+    return re.sub(r"at byte \d+ in line", "near line", message)[:300]  # DuckDB's number is one too high there

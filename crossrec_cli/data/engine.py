@@ -1,6 +1,6 @@
-"""The table engine: what the stages need of it.
+"""The interface of the table engines.
 
-All table work is written once, as Ibis expressions; ``duck.py`` runs them in this process, ``spark.py`` on Spark.
+All table work is written once, as Ibis expressions. ``duck.py`` runs them in this process, ``spark.py`` on Spark.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.config.source_fields import Source
-from crossrec_cli.data.raw_files import RawFiles, check_whole, file_form, find, input_files
+from crossrec_cli.data.raw_files import RawFiles, check_complete, file_form, find, input_files
 
 FILE = 2**40
+"""More than the rows of any file: ``SOURCE_ROW`` is the file's number times this, plus the row."""
 
 
 class Engine(ABC):
@@ -27,24 +28,24 @@ class Engine(ABC):
 
     def __init__(self) -> None:
         self.read_files: list[str] = []
-        """Every file that was read, by number."""
+        """Every file that was read; its index is its number in ``SOURCE_ROW``."""
         self._kept: set[str] = set()
 
     def read(self, source: Source, limit: int | None = None) -> ir.Table:
-        """Its rows as they stand in the files, with ``SOURCE_ROW``. Cells of text forms stay text: 00123 is an id.
+        """The rows of the files, with ``SOURCE_ROW``. Cells of text files stay text, since 00123 may be an id.
 
         Raises:
-            InputError: if the files cannot be read, or hold no column.
+            InputError: if the files cannot be read, or have no column.
         """
         files = self._resolve(find(source))
         if limit is None:
-            check_whole(files.paths)
+            check_complete(files.paths)
         offset = len(self.read_files) * FILE
         self.read_files += files.paths
         return self._scan(files, offset, limit)
 
     def _resolve(self, files: RawFiles) -> RawFiles:
-        """With what only the engine can tell of files on a network."""
+        """With what only the engine can find out about files on a network."""
         return files
 
     @abstractmethod
@@ -56,20 +57,20 @@ class Engine(ABC):
         """Compute a table once and keep it, out of core where it is large.
 
         Raises:
-            InputError: that ``reading`` cannot be read, if a file turns out to be unreadable on the way.
+            InputError: if a file cannot be read; ``reading`` names it in the message.
         """
 
     def read_once(self, table: ir.Table, source: Source) -> ir.Table:
-        """A table that is used twice: text files are parsed once; Parquet is read faster than it is kept."""
+        """A table that is used twice. Text files are parsed once and kept; Parquet files are faster to read again."""
         form, _ = file_form(input_files(source.path)[0], source.csv)
         return table if form == "parquet" else self.keep(table, source.path)
 
     def count(self, table: ir.Table) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return int(self.fetch(table.aggregate(n=table.count()))["n"][0].as_py())
 
     def drop(self, table: ir.Table) -> None:
-        """Let go of every kept table that it reads, and that nothing else reads any more."""
+        """Delete every kept table that this one reads; nothing else may need them."""
         names = self._kept & {node.name for node in table.op().find(ops.DatabaseTable)}
         for name in sorted(names):
             self._drop(name)
@@ -77,20 +78,20 @@ class Engine(ABC):
 
     @abstractmethod
     def _drop(self, name: str) -> None:
-        """Let go of one kept table."""
+        """Delete one kept table."""
 
     @abstractmethod
     def fetch(self, table: ir.Table) -> pa.Table:
-        """A small table into this process."""
+        """Load a small table into this process."""
 
     @abstractmethod
     def write(self, table: ir.Table, path: Path, schema: pa.Schema) -> None:
-        """Stream a table into one Parquet file, in its order, with exactly the schema's columns and types."""
+        """Stream a table into one Parquet file, in the table's order, with exactly the schema's columns and types."""
 
 
 @contextmanager
 def connect(kind: str, scratch: Path, runtime: Runtime) -> Iterator[Engine]:
-    """The engine of a stage; its temporary files lie in ``scratch``, which is removed afterwards.
+    """The engine of a stage; its temporary files are in ``scratch``, which is removed afterwards.
 
     Raises:
         UnavailableError: if the engine is not installed.
@@ -101,6 +102,6 @@ def connect(kind: str, scratch: Path, runtime: Runtime) -> Iterator[Engine]:
         yield engine
 
 
-def places(engine: Engine, rows: Sequence[int]) -> list[tuple[str, int]]:
+def file_and_row(engine: Engine, rows: Sequence[int]) -> list[tuple[str, int]]:
     """File and row of each ``SOURCE_ROW``."""
     return [(engine.read_files[row // FILE], row % FILE) for row in rows]

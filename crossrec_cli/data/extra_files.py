@@ -1,4 +1,4 @@
-"""Small files that people hand in beside the data: newer events, rules, queries, another system's lists."""
+"""Small files next to the data: newer events, rules, queries, another system's lists."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ IDS = (c.USER_ID, c.ITEM_ID)
 
 
 def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | None = None) -> pa.Table:
-    """Columns of a file, read as preprocess reads its own: ids by ``identifier``, and the cell ``NA`` is a word.
+    """Columns of a file, read as in preprocess: ids by ``identifier``, and the cell ``NA`` is a word.
 
     Args:
         path: the file: Parquet, CSV, TSV or JSON lines.
         key: the config key or option that names it, for messages.
-        schema: which columns, and as what; only a nullable one may be empty in places.
+        schema: the columns and their types; only a nullable one may have empty cells.
         optional: more columns, which may be missing.
 
     Raises:
-        InputError: if it cannot be read, lacks a column, leaves one empty, or holds what is not of that type.
+        InputError: if it cannot be read, a column is missing, or a cell is empty or of another type.
     """
     where = f"{key}: {path}"
     with opened(path, key) as (tables, _, raw):
@@ -51,43 +51,43 @@ def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | Non
 
 @contextmanager
 def opened(path: Path, key: str) -> Iterator[tuple[Engine, Source, ir.Table]]:
-    """A file, the engine that reads it, and its rows as ``Engine.read`` gives them, whose ids can all be ids.
+    """The engine, the file, and its rows as ``Engine.read`` returns them; all ids are checked.
 
     Raises:
-        InputError: if it cannot be read, also later on, or an id can be none; the message begins with ``key``.
+        InputError: if it cannot be read, now or later, or an id is none; the message begins with ``key``.
     """
     form = path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
-    known = form in (".parquet", *DELIMITERS, *JSON_LINES)
-    source = Source(path=str(path), csv=None if known else Csv())
+    is_known = form in (".parquet", *DELIMITERS, *JSON_LINES)
+    source = Source(path=str(path), csv=None if is_known else Csv())
     with tempfile.TemporaryDirectory() as folder:
         try:
             with engine.connect("duckdb", Path(folder) / "scratch", Runtime()) as tables:
                 raw = tables.read(source)
                 for name in IDS:
                     if name in raw.columns:
-                        _see_that_they_are_ids(tables, raw, name, path)
+                        _check_ids(tables, raw, name, path)
                 yield tables, source, raw
         except InputError as error:
-            told = str(error)
-            raise InputError(told if told.startswith(f"{key}: ") else f"{key}: {told}") from None
+            message = str(error)
+            raise InputError(message if message.startswith(f"{key}: ") else f"{key}: {message}") from None
 
 
 def require(raw: ir.Table, names: Iterable[str], where: str) -> None:
-    """See that a file has some columns.
+    """Check that a file has some columns.
 
     Raises:
-        InputError: if it lacks one.
+        InputError: if one is missing.
     """
     if missing := next((name for name in names if name not in raw.columns), None):
-        there = ", ".join(name for name in raw.columns if name != SOURCE_ROW)
-        raise InputError(f"{where}: no column '{missing}'; there is {there}")
+        names = ", ".join(name for name in raw.columns if name != SOURCE_ROW)
+        raise InputError(f"{where}: no column '{missing}'; there is {names}")
 
 
-def _see_that_they_are_ids(tables: Engine, raw: ir.Table, name: str, path: Path) -> None:
-    """A cell is empty or an id; what can be neither must not pass for an empty one, or for another's.
+def _check_ids(tables: Engine, raw: ir.Table, name: str, path: Path) -> None:
+    """Check that each cell is empty or an id: a faulty one must not count as empty, or as another id.
 
     Raises:
-        InputError: at the first that is none.
+        InputError: for the first faulty cell.
     """
     column = raw[name]
     if column.type().is_floating():
@@ -115,6 +115,6 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, where: str) -> pa.ChunkedArr
             try:
                 value.cast(field.type)
             except pa.ArrowInvalid:
-                told = f"{field.name} {value.as_py()!r} is no {_KINDS.get(str(field.type), field.type)}"
-                raise InputError(f"{where}, row {row + 1}: {told}") from None
+                problem = f"{field.name} {value.as_py()!r} is no {_KINDS.get(str(field.type), field.type)}"
+                raise InputError(f"{where}, row {row + 1}: {problem}") from None
         raise

@@ -1,4 +1,4 @@
-"""What the files in a folder seem to be, and what is bought in them."""
+"""Guess what the files in a folder are, and what is bought in them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ from crossrec_cli.data.profile import Table, tables
 from crossrec_cli.errors import InputError
 
 RARE = 0.05
-"""A category with less of the interactions has too few buyers to be tested with."""
+"""A category with a smaller share of the interactions has too few buyers for a test."""
 WHOLE_CATALOGUE = "*"
 
 
 @dataclass
 class Guess:
-    """What was found in a folder."""
+    """What the files of a folder seem to be."""
 
     interactions: Part
     items: Part
     users: Part | None
     passed_over: list[str]
-    """Files of no use, or of which there is a larger one, each with why."""
+    """Files that are not used, each with the reason."""
     torn: list[str]
-    """Files of use that cannot be read to the end, each with why."""
+    """Used files that cannot be read to the end, each with the reason."""
     time_formats: dict[str, str]
-    """What reads the times, where they do not say it themselves, and what it makes of one; several if they read in
-    several ways."""
+    """The formats of the times, if they need one, each with an example; several if they are ambiguous."""
     categories: dict[str, int]
-    """Interactions with each widest category, most first; with what the category column means alone."""
+    """Interactions with each top-level category, most first; empty without a category column."""
     events: dict[str, int]
     """Rows with each word of the event column."""
     guests: float
@@ -45,9 +44,9 @@ class Guess:
 
     @property
     def target(self) -> str:
-        """The least bought of the categories that have buyers enough, for which others' buyers are to be won.
+        """The category with the fewest interactions among those with enough, since there the source can help most.
 
-        The whole catalogue where there are not two categories.
+        The whole catalogue if there are fewer than two categories.
         """
         if len(self.categories) < 2:
             return WHOLE_CATALOGUE
@@ -56,21 +55,21 @@ class Guess:
 
 
 def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
-    """Look at the files of a folder: at their columns' names, and at what is in them.
+    """Guess from the columns' names and their content.
 
     Args:
-        engine: reads them.
-        folder: where they are.
-        given: our columns, and what the files call them, where that is known.
+        engine: reads the files.
+        folder: of the files.
+        given: the files' names for some of our columns.
 
     Raises:
         InputError: if no file has a column that is given.
     """
-    found, passed_over = tables(engine, folder)
-    _check(folder, found, given)
+    all_tables, passed_over = tables(engine, folder)
+    _check(folder, all_tables, given)
     naming = Naming(given)
-    interactions, time_formats = interactions_part(engine, found, naming)
-    others = [table for table in found if table is not interactions.table]
+    interactions, time_formats = interactions_part(engine, all_tables, naming)
+    others = [table for table in all_tables if table is not interactions.table]
     items = items_part(engine, others, interactions, naming)
     users = users_part(engine, [table for table in others if table is not items.table], interactions, naming)
     used = list({part.table.path: part.table for part in (interactions, items, users) if part and part.table}.values())
@@ -90,26 +89,26 @@ def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
     )
 
 
-def _check(folder: Path, found: Sequence[Table], given: Mapping[str, str]) -> None:
-    there = sorted({column for table in found for column in table.columns})
+def _check(folder: Path, all_tables: Sequence[Table], given: Mapping[str, str]) -> None:
+    columns = sorted({column for table in all_tables for column in table.columns})
     for name in given.values():
-        if name not in there:
-            close = get_close_matches(name, there, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(there) or 'none'}"
+        if name not in columns:
+            close = get_close_matches(name, columns, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(columns) or 'none'}"
             raise InputError(f"{folder}: no file has a column '{name}'; {hint}")
 
 
 def _why_not(table: Table, used: Sequence[Table], naming: Naming) -> str:
-    if alike := next((one.path for one in used if one.columns == table.columns), None):
-        return f"{table.path}: has the columns of {alike}, which is larger; a glob in place of its path reads both"
+    if same := next((one.path for one in used if one.columns == table.columns), None):
+        return f"{table.path}: has the same columns as {same}, which is larger; to read both, write a glob as its path"
     for kind, needed in (("interactions", {"user_id", "item_id"}), ("items", {"item_id"}), ("users", {"user_id"})):
         if needed <= naming.means(kind, table).keys():
-            return f"{table.path}: {kind} too, and a smaller file"
+            return f"{table.path}: {kind} too, but a smaller file"
     return f"{table.path}: neither a user's nor an item's id; it has {', '.join(table.columns)}"
 
 
 def _categories(engine: Engine, interactions: Part, items: Part) -> dict[str, int]:
-    """How many of a sample of the interactions are with items of each widest category; of an item the most frequent."""
+    """The interactions of a sample with each top-level category. An item has its most frequent category."""
     if not (interactions.table and items.table and "item_id" in interactions.means and "category" in items.means):
         return {}
     bought, raw = interactions.table.sample, items.table.sample
@@ -127,5 +126,5 @@ def _categories(engine: Engine, interactions: Part, items: Part) -> dict[str, in
 def _counts(engine: Engine, column: ir.StringColumn) -> dict[str, int]:
     """How often each value occurs, the most frequent first."""
     counted = column.name("value").as_table().group_by("value").aggregate(n=lambda rows: rows.count())
-    found = engine.fetch(counted.drop_null("value")).to_pylist()
-    return {row["value"]: row["n"] for row in sorted(found, key=lambda row: (-row["n"], row["value"]))}
+    rows = engine.fetch(counted.drop_null("value")).to_pylist()
+    return {row["value"]: row["n"] for row in sorted(rows, key=lambda row: (-row["n"], row["value"]))}

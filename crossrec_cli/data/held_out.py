@@ -27,12 +27,12 @@ PRIME = 2**31 - 1
 
 
 def lot(ids: ir.StringColumn, seed: int) -> ir.IntegerValue:
-    """A number from 1 to ``PRIME - 1`` for an id; the product of two, modulo ``PRIME``, is as good as random."""
-    return drawn(ibis.literal(f"{seed}:") + ids).cast("int64")
+    """A number from 1 to ``PRIME - 1`` for an id; the product of two, modulo ``PRIME``, is pseudorandom."""
+    return _drawn(ibis.literal(f"{seed}:") + ids).cast("int64")
 
 
 def draw(texts: pa.Array) -> pa.Array:
-    """A number from 1 to ``PRIME - 1`` for each text, as text."""
+    """A pseudorandom number from 1 to ``PRIME - 1`` for each text, as text."""
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts.to_pylist())
     return pa.array([str(1 + int.from_bytes(digest) % (PRIME - 1)) for digest in digests], pa.string())
 
@@ -43,9 +43,10 @@ def nth(order: str) -> ir.IntegerValue:
 
 
 def held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, ir.Table | None]:
-    """The cases; and of the histories of users who have cases, or by time of all, how much trains.
+    """The cases, and the number of training rows of users with cases; with a split by time, of all users.
 
-    ``untested_length`` is how much could train if only the test were held out. None where the rows say what trains.
+    ``train_length`` is that number, ``untested_length`` the number if only the test were held out. None instead of
+    the table if the rows themselves are marked.
     """
     if config.strategy == "time":
         return _by_time(engine, rows, config)
@@ -60,8 +61,8 @@ def held_out(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, i
     return cases, lengths
 
 
-def trained_whole(rows: ir.Table, config: Split) -> ir.IntegerValue:
-    """How much trains of a user without cases: everything, but by time nothing, as it all comes later."""
+def train_length_without_cases(rows: ir.Table, config: Split) -> ir.IntegerValue:
+    """The number of training rows of a user without cases: all; with a split by time none, as all rows are later."""
     return ibis.literal(0) if config.strategy == "time" else rows[c.POSITION] + 1
 
 
@@ -76,33 +77,35 @@ def _leave_last_out(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
 
 
 def _cold_users(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
-    """All target interactions of some users; they are given what comes before the first of these."""
+    """All target interactions of some users; the given history is what comes before the first of these."""
     target = _target(engine, rows, config)
     firsts = target.group_by(c.USER_INDEX).aggregate(first=target[EARLIER].min())
     firsts = engine.keep(firsts, "interactions")
     with_source = firsts.filter(firsts["first"] > 0)
-    chosen = _choose(engine, with_source, c.USER_INDEX, config, "bought in the source before the target")
+    chosen = _choose(engine, with_source, c.USER_INDEX, config, "who bought in the source before the target")
     held_out = target.inner_join(chosen, c.USER_INDEX).inner_join(firsts, c.USER_INDEX)
     held_out = held_out.mutate(**{EARLIER: held_out["first"]})
     return _cases(held_out, held_out[c.SPLIT]).distinct()
 
 
 def _cold_items(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
-    """All interactions with some target items. Nothing from a user's first one of them on trains."""
+    """All interactions with some target items. A user's training ends before the first of them."""
     target = _target(engine, rows, config)
-    chosen = _choose(engine, target.select(c.ITEM_INDEX).distinct(), c.ITEM_INDEX, config, "is bought in the target")
-    return _asked_at_once(target.inner_join(chosen, c.ITEM_INDEX))
+    chosen = _choose(
+        engine, target.select(c.ITEM_INDEX).distinct(), c.ITEM_INDEX, config, "that anybody bought in the target"
+    )
+    return _one_history(target.inner_join(chosen, c.ITEM_INDEX))
 
 
 def _given(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     """The target's interactions that the file marks for validation or test."""
     held_out = rows.filter(rows[IN_TARGET] & (rows[MARK] != FOR_TRAINING))
     held_out = engine.keep(with_earlier(held_out, rows, config), "interactions")
-    return _asked_at_once(held_out.mutate(**{c.SPLIT: (held_out[MARK] == FOR_TEST).ifelse(c.TEST, c.VALID)}))
+    return _one_history(held_out.mutate(**{c.SPLIT: (held_out[MARK] == FOR_TEST).ifelse(c.TEST, c.VALID)}))
 
 
-def _asked_at_once(held_out: ir.Table) -> ir.Table:
-    """One history for all that a user is asked in a split, as with a user who is cold: up to the first of it."""
+def _one_history(held_out: ir.Table) -> ir.Table:
+    """Give all cases of a user and a split the same history: up to the first of them."""
     before = ibis.window(group_by=[c.USER_INDEX, c.SPLIT])
     held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].min().over(before)})
     return _cases(held_out, held_out[c.SPLIT]).distinct()
@@ -113,16 +116,13 @@ def _target(engine: Engine, rows: ir.Table, config: Split) -> ir.Table:
     return engine.keep(with_earlier(rows.filter(rows[IN_TARGET]), rows, config), "interactions")
 
 
-def _choose(engine: Engine, of: ir.Table, key: str, config: Split, who: str) -> ir.Table:
-    """A random share for the test and as many for validation."""
+def _choose(engine: Engine, of: ir.Table, key: str, config: Split, which: str) -> ir.Table:
+    """A random share for the test and as many for validation; ``which`` describes them in the message."""
     numbers = np.sort(engine.fetch(of.select(key))[key].to_numpy())
     size = round(config.share * len(numbers)) if config.share else 0
     if not size:
-        raise InputError(
-            f"split.share: {config.share} of {len(numbers):,} {key.partition('_')[0]}s who {who} is none"
-            if key == c.USER_INDEX
-            else f"split.share: {config.share} of the {len(numbers):,} items that anybody {who[3:]} is none"
-        )
+        kind = key.removesuffix("_index") + "s"
+        raise InputError(f"split.share: {config.share} of the {len(numbers):,} {kind} {which} is none")
     chosen = np.random.default_rng(config.seed).permutation(numbers)[: 2 * size]
     splits = [c.TEST] * size + [c.VALID] * (len(chosen) - size)
     return ibis.memtable({key: chosen.tolist(), c.SPLIT: splits}, schema={key: "int64", c.SPLIT: "string"})
@@ -145,14 +145,14 @@ def _by_time(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Table, i
     given = valid.mutate(**{c.SPLIT: ibis.literal(c.VALID)}).union(test.mutate(**{c.SPLIT: ibis.literal(c.TEST)}))
     held_out = held_out.left_join(given, [c.USER_INDEX, c.SPLIT])
     held_out = held_out.mutate(**{EARLIER: held_out[EARLIER].coalesce(0)})
-    # Bought twice in a period, an item is still one item to be found.
+    # An item that is bought twice in a period is one case.
     lengths = test.rename(untested_length=EARLIER).left_join(valid.rename(train_length=EARLIER), c.USER_INDEX)
     lengths = lengths.select(c.USER_INDEX, "train_length", "untested_length")
     return _cases(held_out, held_out[c.SPLIT]).distinct(), lengths
 
 
 def _cut_offs(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Scalar, ir.Scalar]:
-    """The dates, or the moments before which those shares of all interactions lie."""
+    """The dates, or the times before which those shares of all interactions are."""
     moments = (
         _moment_of_share(engine, rows, cut_off) if isinstance(cut_off, float) else cut_off
         for cut_off in (config.valid_from, config.test_from)
@@ -162,7 +162,7 @@ def _cut_offs(engine: Engine, rows: ir.Table, config: Split) -> tuple[ir.Scalar,
 
 
 def _moment_of_share(engine: Engine, rows: ir.Table, share: float) -> datetime:
-    """The first moment until which more than that share of all interactions happened."""
+    """The first time up to which more than that share of all interactions happened."""
     times = rows.group_by(CLOCK).aggregate(n=rows.count())
     times = times.mutate(until=times["n"].sum().over(ibis.window(order_by=CLOCK, rows=(None, 0))))
     total = rows.count().as_scalar()
@@ -172,20 +172,20 @@ def _moment_of_share(engine: Engine, rows: ir.Table, share: float) -> datetime:
 
 
 def _lengths_before(rows: ir.Table, moment: ir.Scalar) -> ir.Table:
-    """How many of each user's interactions lie before a moment."""
+    """The number of each user's interactions before a time."""
     earlier = rows.filter(rows[CLOCK] < moment)
     return earlier.group_by(c.USER_INDEX).aggregate(**{EARLIER: earlier.count()})
 
 
 EARLIER = "earlier"
-"""How many of the user's interactions lie before this one; a shared basket is not before itself with strict ties."""
+"""The number of the user's interactions before this one; with strict ties, the same basket is not before it."""
 
 
-drawn = text_function("drawn", draw)
+_drawn = text_function("drawn", draw)
 
 
 def with_earlier(held_out: ir.Table, rows: ir.Table, config: Split) -> ir.Table:
-    """With ``EARLIER``: its own place where order decides, else that of the first thing the user did at that time."""
+    """With ``EARLIER``: the row's position with ``ties: order``, else that of the user's first row of the same time."""
     if config.ties == "order":
         return held_out.mutate(**{EARLIER: held_out[c.POSITION]})
     moments = rows.semi_join(held_out, [c.USER_INDEX, CLOCK]).group_by(c.USER_INDEX, CLOCK)

@@ -1,26 +1,47 @@
-"""``cells.identifier`` for single ids: of the command line, of the config, of requests."""
+"""The forms of an id, and ids that do not come from a table: of the command line, the config and requests.
+
+``cells.identifier`` reads the ids of tables by the same rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.data.cells import CONTROL, FLOAT, SPACE, identifier
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.errors import InputError
 
 EXACT = 2**53
-"""From here on a float64 stands for several whole numbers."""
+"""From here on several whole numbers share one float64."""
+
+
+@dataclass(frozen=True)
+class IdForms:
+    """The columns of users' or items' ids, in the order in which one is made from another."""
+
+    kind: str
+    """``users`` or ``items``, for messages and figures."""
+    platform_id: str
+    number: str
+    key: str
+    list_id: str
+
+
+USER_FORMS = IdForms("users", c.PLATFORM_USER_ID, c.USER_NUMBER, c.USER_KEY, c.USER_ID)
+ITEM_FORMS = IdForms("items", c.PLATFORM_ITEM_ID, c.ITEM_NUMBER, c.ITEM_KEY, c.ITEM_ID)
 
 
 def as_id(value: str | float) -> str:
-    """An id as the tables hold it: without space around it, 1.0 as 1.
+    """An id as the tables have it: without space around it, 1.0 as 1.
 
     Raises:
-        ValueError: if it can be no id, and why.
+        ValueError: if it cannot be an id, with the reason.
     """
     if isinstance(value, float):
         if not value.is_integer() or abs(value) >= EXACT:
@@ -39,34 +60,34 @@ def as_ids(values: Iterable[str], where: str) -> pa.Array:
     """Several ids.
 
     Raises:
-        InputError: if one can be none; ``where`` says where it stands.
+        InputError: if one cannot be an id; its message begins with ``where``.
     """
     values = list(values)
     try:
-        found = _stripped(pa.array(values, pa.string()))
-        if found.null_count:
-            as_id(values[found.is_null().index(True).as_py()])
+        ids = _stripped(pa.array(values, pa.string()))
+        if ids.null_count:
+            as_id(values[ids.is_null().index(True).as_py()])
     except UnicodeEncodeError:
-        raise InputError(f"{where}: holds what is not valid text") from None
+        raise InputError(f"{where}: one id is not valid text") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
-    return found
+    return ids
 
 
 def _stripped(texts: pa.Array) -> pa.Array:
-    """Without space around them; null where nothing else is there, or control characters are within."""
+    """Without space around them; null if empty, or if there are control characters inside."""
     stripped = pc.replace_substring_regex(texts, rf"^{SPACE}+|{SPACE}+$", "")
     stripped = pc.replace_substring_regex(stripped, FLOAT, r"\1")
     unusable = pc.or_(pc.equal(stripped, ""), pc.match_substring_regex(stripped, CONTROL))
     return pc.if_else(unusable, pa.scalar(None, pa.string()), stripped)
 
 
-def joined(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
-    """How many of a column's ids are another's but for the space around them, so that ``identifier`` makes them one.
+def count_merged(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
+    """How many ids of a column become equal to another one when ``identifier`` removes the space around them.
 
     Args:
         engine: the engine.
-        rows: those of a file.
+        rows: of a file.
         name: the column.
         reading: the file, for messages.
     """

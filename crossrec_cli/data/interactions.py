@@ -1,4 +1,4 @@
-"""One platform's interactions, row by row: what each tells and counts, and why it cannot be used."""
+"""One platform's interactions, row by row: what each means, how much it counts, and why it cannot be used."""
 
 from __future__ import annotations
 
@@ -12,28 +12,23 @@ from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.source_fields import Interactions
 from crossrec_cli.data.catalogue import file_column, mapped
 from crossrec_cli.data.cells import words
-from crossrec_cli.data.engine import Engine, places
-from crossrec_cli.data.identity import ACCOUNT
-from crossrec_cli.data.ids import joined
+from crossrec_cli.data.engine import Engine, file_and_row
+from crossrec_cli.data.ids import count_merged
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
 from crossrec_cli.errors import InputError
 
 CLOCK = "clock"
-"""When an interaction happened: its timestamp, or an order that only compares within a user."""
-USER, ITEM = "user", "item"
-"""Numbers of the person and the item, in the order of their ids."""
-LISTING = "listing"
-"""Number of the item on its platform, as ``ACCOUNT`` is of the user."""
+"""When an interaction happened: its timestamp, or an order that is comparable within a user only."""
 IS_RETURN = "is_return"
 PURCHASE = "purchase"
 MARK = "mark"
-"""What the file says a row is for, with ``split.strategy: given``: one of ``MARKS``."""
+"""What a row is for, with ``split.strategy: given``: one of the values of ``MARKS``."""
 FOR_TRAINING, FOR_VALIDATION, FOR_TEST = range(3)
 MARKS = {c.TRAIN: FOR_TRAINING, c.VALID: FOR_VALIDATION, "validation": FOR_VALIDATION, c.TEST: FOR_TEST}
 WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
-"""Whether the file says something there, readable or not."""
+"""Whether the cell is not empty, readable or not."""
 
 
 _KINDS: dict[str, Kind] = {
@@ -49,9 +44,9 @@ _KINDS: dict[str, Kind] = {
 def read_interactions(
     engine: Engine, data: Data, index: int, limit: int | None, ledger: Ledger, marks: str | None = None
 ) -> ir.Table:
-    """One platform's rows with its own user and item ids, and with ``REASON`` where a row cannot be used.
+    """One platform's rows with the platform's user and item ids; ``REASON`` is set if a row cannot be used.
 
-    With ``MARK`` where ``marks`` names the column that says what each row is for.
+    With ``MARK`` if ``marks`` is given: the file's column that says what each row is for.
     """
     platform, key = data.platforms[index], f"data.platforms[{index}].interactions"
     spec = platform.interactions
@@ -61,24 +56,24 @@ def read_interactions(
         file_column(raw, marks, "split.column", spec.path)
     columns = dict.fromkeys([SOURCE_ROW, *names.values(), *([marks] if marks else [])])
     raw = engine.read_once(raw.select(*columns), spec)
-    for of, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
-        if count := joined(engine, raw, name, spec.path):
-            ledger.note("identity", "joined by the space around them", count, of)
+    for kind, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
+        if count := count_merged(engine, raw, name, spec.path):
+            ledger.note("identity", "joined by the space around them", count, kind)
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
     read = read_cells(engine, raw, names, _KINDS, origin, ledger)
     clock, nothing = c.TIMESTAMP if spec.columns.timestamp else c.ORDER, ibis.null("float64")
-    kind = words(raw[spec.columns.event]) if spec.columns.event else None
+    event = words(raw[spec.columns.event]) if spec.columns.event else None
     extra = {} if marks is None else {MARK: _marks(engine, raw, marks)}
     if c.ORDER in columns_to_carry(data):
         extra[c.ORDER] = read.get(c.ORDER, nothing)
     part = raw.select(
         SOURCE_ROW,
         **{
-            c.USER_ID: read[c.USER_ID],
-            c.ITEM_ID: read[c.ITEM_ID],
+            c.PLATFORM_USER_ID: read[c.USER_ID],
+            c.PLATFORM_ITEM_ID: read[c.ITEM_ID],
             c.PLATFORM: ibis.literal(platform.name),
             CLOCK: read[clock],
-            c.EVENT: ibis.literal(c.RATING if spec.columns.rating else PURCHASE) if kind is None else kind,
+            c.EVENT: ibis.literal(c.RATING if spec.columns.rating else PURCHASE) if event is None else event,
             c.QUANTITY: read.get(c.QUANTITY, nothing),
             c.RATING: read.get(c.RATING, nothing),
             **{
@@ -96,33 +91,33 @@ def read_interactions(
         Reason.NO_RATING: (c.RATING, "no number"),
     }
     ledger.trace(raw, {reason: (names[name], what) for reason, (name, what) in advice.items() if name in names})
-    part = part.view()  # or else Ibis would write out how a time is read wherever the time is named
+    part = part.view()  # otherwise Ibis repeats the expression that reads a time wherever the time is used
     part = part.mutate(**_worth(part, spec), **{c.REASON: _unusable(part, spec, data)})
     return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
 
 
 def _marks(engine: Engine, raw: ir.Table, column: str) -> ir.IntegerValue:
-    """Of each row one of ``MARKS``; what says nothing is for training.
+    """For each row one of the values of ``MARKS``; an empty cell is for training.
 
     Raises:
-        InputError: at the first row that says something else.
+        InputError: for the first cell that holds something else.
     """
-    said = words(raw[column])
-    unknown = raw.select(SOURCE_ROW, said=said).filter(said.notnull() & ~said.isin(list(MARKS)))
+    word = words(raw[column])
+    unknown = raw.select(SOURCE_ROW, word=word).filter(word.notnull() & ~word.isin(list(MARKS)))
     for row in engine.fetch(unknown.order_by(SOURCE_ROW).limit(1)).to_pylist():
-        ((path, number),) = places(engine, [row[SOURCE_ROW]])
+        ((path, number),) = file_and_row(engine, [row[SOURCE_ROW]])
         raise InputError(
-            f"{path}: row {number}: column '{column}' of split.column holds '{row['said']}'; write train, valid or "
+            f"{path}: row {number}: column '{column}' of split.column holds '{row['word']}'; write train, valid or "
             "test, or leave it empty for train"
         )
-    branches = ((said == word, ibis.literal(mark, "int8")) for word, mark in MARKS.items())
+    branches = ((word == name, ibis.literal(mark, "int8")) for name, mark in MARKS.items())
     return ibis.cases(*branches, else_=ibis.literal(FOR_TRAINING, "int8"))
 
 
 def columns_to_carry(data: Data) -> list[str]:
-    """Columns that tell more than the others do; the rest is not carried along, but filled in at the end.
+    """Columns that cannot be derived from the others. All the rest is added at the end.
 
-    Without links, the platforms' own ids follow from the user and the item.
+    Without links, the platforms' ids can be derived from the keys of user and item.
     """
     specs = [platform.interactions for platform in data.platforms]
     weights = {event.weight for spec in specs for event in spec.events.values()} | {1.0}
@@ -133,8 +128,8 @@ def columns_to_carry(data: Data) -> list[str]:
         c.WEIGHT: len(weights) > 1,
         c.ORDER: any(spec.columns.orders_ties for spec in specs),
         IS_RETURN: may_return(data),
-        ACCOUNT: bool(data.identity.users),
-        LISTING: bool(data.identity.items or data.identity.match_items),
+        c.USER_NUMBER: bool(data.identity.users),
+        c.ITEM_NUMBER: bool(data.identity.items or data.identity.match_items),
     }
     return [name for name, differs in differ.items() if differs]
 
@@ -146,22 +141,22 @@ def may_return(data: Data) -> bool:
 
 
 def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
-    """What each row counts, and whether it takes a purchase back."""
-    kind, back = part[c.EVENT], [name for name, event in spec.events.items() if event.returns]
-    weights = [(kind == name, event.weight) for name, event in spec.events.items()]
+    """How much each row counts, and whether it takes a purchase back."""
+    event, back = part[c.EVENT], [name for name, worth in spec.events.items() if worth.returns]
+    weights = [(event == name, worth.weight) for name, worth in spec.events.items()]
     is_return = (part[c.QUANTITY] < 0).fill_null(False)
     return {
-        # To Ibis a cast to float64 would be none, and to an engine 2.0 is a decimal with one digit behind the point.
+        # Ibis drops a cast to float64, and for an engine 2.0 is a decimal with one digit after the point.
         c.WEIGHT: (ibis.cases(*weights, else_=1.0) if weights else ibis.literal(1.0)).cast("float32"),
-        IS_RETURN: is_return | kind.isin(back).fill_null(False) if back else is_return,
+        IS_RETURN: is_return | event.isin(back).fill_null(False) if back else is_return,
     }
 
 
 def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue:
     """The first reason why a row cannot be used; null if it can."""
     rules = [
-        (part[c.USER_ID].isnull(), Reason.NO_USER),
-        (part[c.ITEM_ID].isnull(), Reason.NO_ITEM),
+        (part[c.PLATFORM_USER_ID].isnull(), Reason.NO_USER),
+        (part[c.PLATFORM_ITEM_ID].isnull(), Reason.NO_ITEM),
         (part[CLOCK].isnull(), Reason.NO_TIME),
         (part[WRITTEN_QUANTITY] & part[c.QUANTITY].isnull(), Reason.NO_QUANTITY),
         (part[WRITTEN_RATING] & part[c.RATING].isnull(), Reason.NO_RATING),
@@ -172,8 +167,8 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
         if data.clean.future != "keep":
             rules.append((part[CLOCK] > ibis.literal(latest), Reason.FUTURE))
     if spec.events and spec.columns.event:
-        known = part[c.EVENT].isin(list(spec.events)).fill_null(False)
-        rules.append((~known, Reason.UNKNOWN_EVENT))
+        is_known = part[c.EVENT].isin(list(spec.events)).fill_null(False)
+        rules.append((~is_known, Reason.UNKNOWN_EVENT))
     for name, event in spec.events.items():
         if event.at_least is not None:
             enough = (part[c.RATING] >= event.at_least).fill_null(False)
@@ -183,5 +178,5 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
 
 
 def tie_break_order(rows: ir.Table) -> list[str]:
-    """The order of one user's rows of one item; those that agree in all of it stand there twice."""
-    return [name for name in (CLOCK, LISTING, c.EVENT, c.QUANTITY, c.RATING) if name in rows.columns]
+    """The order of one user's rows of one item; rows that are equal in all of it are duplicates."""
+    return [name for name in (CLOCK, c.ITEM_NUMBER, c.EVENT, c.QUANTITY, c.RATING) if name in rows.columns]

@@ -1,4 +1,4 @@
-"""Whether anything that is asked for is told before: looks at the written tables alone, not at how they were made."""
+"""Check that no held-out interaction leaks: reads the written tables only, whatever made them."""
 
 from __future__ import annotations
 
@@ -16,120 +16,118 @@ from crossrec_cli.errors import CrossrecError
 
 
 class LeakError(CrossrecError):
-    """A held-out interaction is told before it is asked for: a fault of crossrec's own."""
+    """Training or a given history has a held-out interaction: a fault of crossrec itself."""
 
 
 def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: Split) -> list[str]:
-    """Look for held-out interactions in what trains and in what is given, in preprocess's files.
+    """Search training rows and given histories of preprocess's files for held-out interactions.
 
     Returns:
-        In words, the leaks that a split has which came with the data; no other has any.
+        Warnings about leaks of a split that came with the data (``split.strategy: given``); empty for all others.
 
     Raises:
-        LeakError: if there is any of crossrec's own.
+        LeakError: if a split that crossrec made has a leak.
     """
     rows, held_out, catalogue = (engine.read(Source(path=str(path))) for path in (interactions, cases, items))
     moments = rows.select(c.USER_INDEX, c.ITEM_INDEX, c.POSITION, c.TIMESTAMP)
     held_out = engine.keep(held_out.drop(SOURCE_ROW), "cases")
-    asked = moments.inner_join(held_out, [c.USER_INDEX, c.ITEM_INDEX])
-    asked = asked.filter(asked[c.POSITION] >= asked[c.HISTORY_LENGTH])  # an item may have been bought before as well
-    asked = engine.keep(asked.select(*held_out.columns, c.POSITION, c.TIMESTAMP), "cases")
-    tested, given = asked.filter(asked[c.SPLIT] == c.TEST), config.strategy == "given"
+    cases_at = moments.inner_join(held_out, [c.USER_INDEX, c.ITEM_INDEX])
+    cases_at = cases_at.filter(cases_at[c.POSITION] >= cases_at[c.HISTORY_LENGTH])  # the item may be bought before, too
+    cases_at = engine.keep(cases_at.select(*held_out.columns, c.POSITION, c.TIMESTAMP), "cases")
+    tested, given = cases_at.filter(cases_at[c.SPLIT] == c.TEST), config.strategy == "given"
     trains, untested = (rows.filter(rows[c.SPLIT].isin(splits)) for splits in ([c.TRAIN], [c.TRAIN, c.VALID]))
-    found = {} if given else _in_training(engine, trains, asked, catalogue, config)
-    found |= {
-        "what is asked for is not bought after what is given": held_out.anti_join(asked, held_out.columns),
-        "what is given is not strictly before what is asked for": _given_at_once(moments, asked, config),
-        "one answer is given with another's question": _given_away(asked),
+    leaks = {} if given else _in_training(engine, trains, cases_at, catalogue, config)
+    leaks |= {
+        "a held-out item is not bought after the given history": held_out.anti_join(cases_at, held_out.columns),
+        "a given history is not strictly before the held-out item": _given_too_late(moments, cases_at, config),
+        "the given history of one case has the item of another": _given_with_another(cases_at),
         "one platform's user is two users": _twice(rows),
     }
     after_validation = {} if given else _in_training(engine, untested, tested, catalogue, config)
-    found |= {f"{leak}, once validation is over": where for leak, where in after_validation.items()}
-    for leak, where in found.items():
-        if number := engine.count(where):
+    leaks |= {f"{leak}, once validation is over": leaking for leak, leaking in after_validation.items()}
+    for leak, leaking in leaks.items():
+        if number := engine.count(leaking):
             raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
     return _too_late(engine, rows, held_out, config) if given else []
 
 
 def _too_late(engine: Engine, rows: ir.Table, held_out: ir.Table, config: Split) -> list[str]:
-    """Rows that the file marks for training or validation though they come no sooner than what is then asked for."""
-    told = []
-    for asked, marks in ((c.TEST, (c.TRAIN, c.VALID)), (c.VALID, (c.TRAIN,))):
-        first = held_out.filter(held_out[c.SPLIT] == asked)
+    """Warnings about rows marked for training or validation that come no sooner than the user's held-out rows."""
+    warnings = []
+    for name, marks in ((c.TEST, (c.TRAIN, c.VALID)), (c.VALID, (c.TRAIN,))):
+        first = held_out.filter(held_out[c.SPLIT] == name)
         first = first.group_by(c.USER_INDEX).aggregate(given=first[c.HISTORY_LENGTH].min())
         late = rows.inner_join(first, c.USER_INDEX).filter(ibis._[c.POSITION] >= ibis._["given"])
         late = late.filter(late[c.SPLIT].isin(marks)).group_by(c.SPLIT)
         counted = late.aggregate(rows=ibis._.count(), users=ibis._[c.USER_INDEX].nunique()).order_by(c.SPLIT)
-        told += [
+        warnings += [
             f"split.column '{config.column}': {row['rows']:,} {row[c.SPLIT]} rows of {row['users']:,} users are no "
-            f"earlier than their user's first {asked} row; the figures may be better than they would be"
+            f"earlier than their user's first {name} row; the figures may be better than they would be"
             for row in engine.fetch(counted).to_pylist()
         ]
-    return told
+    return warnings
 
 
 def _in_training(
-    engine: Engine, trains: ir.Table, asked: ir.Table, catalogue: ir.Table, config: Split
+    engine: Engine, trains: ir.Table, cases: ir.Table, catalogue: ir.Table, config: Split
 ) -> dict[str, ir.Table]:
-    """Rows that train and must not, as these questions are asked, by what is wrong with them."""
-    earliest = asked.group_by(c.USER_INDEX).aggregate(
-        first=asked[c.POSITION].min(), since=asked[c.TIMESTAMP].min(), given=asked[c.HISTORY_LENGTH].min()
+    """Rows that must not train while these cases are held out, by what is wrong with them."""
+    earliest = cases.group_by(c.USER_INDEX).aggregate(
+        first=cases[c.POSITION].min(), since=cases[c.TIMESTAMP].min(), given=cases[c.HISTORY_LENGTH].min()
     )
-    latest = trains.group_by(c.USER_INDEX).aggregate(place=trains[c.POSITION].max(), until=trains[c.TIMESTAMP].max())
+    latest = trains.group_by(c.USER_INDEX).aggregate(last=trains[c.POSITION].max(), until=trains[c.TIMESTAMP].max())
     latest = engine.keep(latest, "cases")
-    beside = engine.keep(latest.inner_join(earliest, c.USER_INDEX), "cases")
+    both = engine.keep(latest.inner_join(earliest, c.USER_INDEX), "cases")
     return {
-        "a held-out interaction's place trains": beside.filter(beside["place"] >= beside["first"]),
-        "what is not given at the first question trains": beside.filter(beside["place"] >= beside["given"]),
-        "training is not strictly before a held-out time": beside.filter(
-            _too_new(beside["until"], beside["since"], config)
-        ),
-        "somebody's training reaches into the held-out time": _late(latest, asked, config),
-        "a cold item or user has training": _warm(trains, asked, catalogue, config),
+        "a held-out interaction's position trains": both.filter(both["last"] >= both["first"]),
+        "a row outside the first given history trains": both.filter(both["last"] >= both["given"]),
+        "training is not strictly before a held-out time": both.filter(_too_new(both["until"], both["since"], config)),
+        "a user's training reaches into the held-out time": _late(latest, cases, config),
+        "a cold item or user has training": _warm(trains, cases, catalogue, config),
     }
 
 
-def _late(latest: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
-    """Split by time, nobody's training goes on after the first moment that is asked about."""
+def _late(latest: ir.Table, cases: ir.Table, config: Split) -> ir.Table:
+    """With a split by time: users with training at or after the first held-out time of all."""
     if config.strategy != "time":
         return latest.limit(0)
-    return latest.filter(latest["until"] >= asked[c.TIMESTAMP].min().as_scalar())
+    return latest.filter(latest["until"] >= cases[c.TIMESTAMP].min().as_scalar())
 
 
-def _too_new(given: ir.Value, asked: ir.Value, config: Split) -> ir.BooleanValue:
-    """Whether a time is later than one that is asked about, or, where order does not decide, is that time."""
-    return given > asked if config.ties == "order" else given >= asked
+def _too_new(time: ir.Value, held_out: ir.Value, config: Split) -> ir.BooleanValue:
+    """Whether a time is later than a held-out one; with strict ties also if it is the same."""
+    return time > held_out if config.ties == "order" else time >= held_out
 
 
-def _given_at_once(moments: ir.Table, asked: ir.Table, config: Split) -> ir.Table:
-    """Questions to which something is given that happened at the answer's own time, such as its basket, or later."""
-    questions = asked.group_by(c.USER_INDEX, c.HISTORY_LENGTH).aggregate(since=asked[c.TIMESTAMP].min())
-    given = moments.select(c.USER_INDEX, c.POSITION, c.TIMESTAMP).inner_join(questions, c.USER_INDEX)
+def _given_too_late(moments: ir.Table, cases: ir.Table, config: Split) -> ir.Table:
+    """Cases whose given history has rows of the held-out item's time, such as its basket, or later ones."""
+    earliest = cases.group_by(c.USER_INDEX, c.HISTORY_LENGTH).aggregate(since=cases[c.TIMESTAMP].min())
+    given = moments.select(c.USER_INDEX, c.POSITION, c.TIMESTAMP).inner_join(earliest, c.USER_INDEX)
     given = given.filter(
         given[c.POSITION] < given[c.HISTORY_LENGTH], _too_new(given[c.TIMESTAMP], given["since"], config)
     )
     return given.select(c.USER_INDEX, c.HISTORY_LENGTH).distinct()
 
 
-def _given_away(asked: ir.Table) -> ir.Table:
-    """Users one of whose answers in a split is among what is given with another question of that split."""
-    theirs = asked.group_by(c.USER_INDEX, c.SPLIT)
-    theirs = theirs.aggregate(first=asked[c.POSITION].min(), given=asked[c.HISTORY_LENGTH].max())
-    return theirs.filter(theirs["first"] < theirs["given"])
+def _given_with_another(cases: ir.Table) -> ir.Table:
+    """Users with a held-out item that is in the given history of another case of the same split."""
+    by_user = cases.group_by(c.USER_INDEX, c.SPLIT)
+    by_user = by_user.aggregate(first=cases[c.POSITION].min(), given=cases[c.HISTORY_LENGTH].max())
+    return by_user.filter(by_user["first"] < by_user["given"])
 
 
 def _twice(rows: ir.Table) -> ir.Table:
-    """A person split in two would be trained on under one name and asked under the other."""
-    owners = rows.group_by(c.PLATFORM, c.ORIGINAL_USER_ID)
+    """Platform's ids with two users: such a person would be trained as one user and tested as the other."""
+    owners = rows.group_by(c.PLATFORM, c.PLATFORM_USER_ID)
     owners = owners.aggregate(first=rows[c.USER_INDEX].min(), last=rows[c.USER_INDEX].max())
     return owners.filter(owners["first"] < owners["last"])
 
 
-def _warm(trains: ir.Table, asked: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
-    """What the strategy says is hidden, but is in training."""
+def _warm(trains: ir.Table, cases: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
+    """Training rows of the users or items that the strategy hides."""
     if config.strategy == "cold_items":
-        return trains.semi_join(asked, c.ITEM_INDEX)
+        return trains.semi_join(cases, c.ITEM_INDEX)
     if config.strategy == "cold_users":
         target = catalogue.filter(catalogue[c.DOMAIN] == c.TARGET)
-        return trains.semi_join(asked, c.USER_INDEX).semi_join(target, c.ITEM_INDEX)
+        return trains.semi_join(cases, c.USER_INDEX).semi_join(target, c.ITEM_INDEX)
     return trains.limit(0)

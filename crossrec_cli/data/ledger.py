@@ -1,4 +1,4 @@
-"""What became of every row: counted by reason, and written down."""
+"""Removed rows, counted by reason and written to rejected.parquet."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FILE_BITS = FILE.bit_length() - 1
 TABLES = ["interactions", "items", "users"]
 COLUMNS = "look at the columns that the config names"
 LARGE = 0.1
-"""A reason that makes up this share of a file's unusable rows is worth a hint."""
+"""A reason with at least this share of a file's unusable rows gets a hint."""
 
 
 class Reason(StrEnum):
-    """Why a row is left out. Tables hold its ``code``: a byte a row instead of sixteen."""
+    """Why a row is removed. Tables hold its ``code``: a byte a row instead of sixteen."""
 
     NO_USER = "missing user id"
     NO_ITEM = "missing item id"
@@ -63,33 +63,33 @@ class Reason(StrEnum):
 
     @classmethod
     def first(cls, *tests: tuple[ir.BooleanValue, Reason]) -> ir.IntegerValue:
-        """The code of the first test that holds; null if none does."""
+        """The code of the first test that is true; null if none is."""
         branches = ((test.fill_null(False), ibis.literal(reason.code, "int8")) for test, reason in tests)
         return ibis.cases(*branches, else_=ibis.null("int8"))
 
 
 REASONS = list(Reason)
 UNUSABLE = frozenset(REASONS[:9])
-"""What counts towards ``clean.max_rejected``: faults of the file, not choices of the config."""
+"""The reasons that count towards ``clean.max_rejected``: faults of the file, not choices of the config."""
 
 
 class Ledger:
-    """Counts what each rule leaves out, keeps the rows that it left out, and stops at what shall not be.
+    """Counts and keeps the rows that each rule removes, and stops if the config does not allow them.
 
     Raises:
-        InputError: from ``remove_flagged`` and ``record_rejected``, if a rule is set to fail and met something, or too
-            much of a file is unusable.
+        InputError: from ``remove_flagged`` and ``record_rejected``, if a row breaks a rule that is set to fail, or too
+            many rows of a file are unusable.
     """
 
     def __init__(self, engine: Engine, clean: Clean) -> None:
         self.engine = engine
         self.measures: list[tuple[str, str, str | None, float]] = []
         self.described: list[dict[str, Any]] = []
-        """Items that are described in more than one way: platform, item_id, column, and its values with their rows."""
+        """Items with more than one description: platform, item_id, column, and its values with their rows."""
         self.readings: list[tuple[str, str, str]] = []
-        """How columns were read where there was a choice: table, our name, what was chosen."""
+        """How columns were read if there was a choice: table, our name, what was chosen."""
         self.warnings: list[str] = []
-        """What somebody should look at, though nothing stops."""
+        """What the user should check; it does not stop the stage."""
         self._cells: list[tuple[ir.Table, Mapping[Reason, tuple[str, str]]]] = []
         self._clean = clean
         self._fails = _fails(clean)
@@ -98,21 +98,23 @@ class Ledger:
         self._unusable: Counter[int] = Counter()
 
     def note(self, measure: str, label: str, value: float, other: str | None = None) -> None:
-        """Write down a figure for quality.parquet."""
+        """Add a row to quality.parquet."""
         self.measures.append((measure, label, other, float(value)))
 
     def trace(self, rows: ir.Table, columns: Mapping[Reason, tuple[str, str]]) -> None:
-        """Have messages about some reasons show the cell, and what to do: the file's column and the advice of each."""
+        """Let messages show a cell and what to do, for some reasons: the file's column and the advice for each."""
         self._cells.append((rows, columns))
 
     def note_left(self, step: str, rows: ir.Table, if_none: str) -> None:
-        """Write down how many interactions, users and items are left.
+        """Note how many interactions, users and items are left.
 
         Raises:
-            InputError: ``if_none``, if that is nothing.
+            InputError: with the message ``if_none``, if nothing is left.
         """
         sizes = rows.aggregate(
-            interactions_left=rows.count(), users_left=rows["user"].nunique(), items_left=rows["item"].nunique()
+            interactions_left=rows.count(),
+            users_left=rows[c.USER_KEY].nunique(),
+            items_left=rows[c.ITEM_KEY].nunique(),
         )
         for measure, value in self.engine.fetch(sizes).to_pylist()[0].items():
             self.note(measure, step, value)
@@ -127,17 +129,18 @@ class Ledger:
         first: bool = False,
         hints: Mapping[Reason, str] | None = None,
     ) -> ir.Table:
-        """Take out the rows that bear a reason.
+        """Remove the rows that have a reason.
 
         Args:
-            table: with ``REASON`` and ``SOURCE_ROW``; kept by the engine, which lets go of it.
-            rules: the reasons that it may bear, for the count.
+            table: with ``REASON`` and ``SOURCE_ROW``; kept, and deleted here.
+            rules: the reasons that rows may have, for the count.
             of: interactions, items or users.
             first: whether these are all rows of their files.
-            hints: what to look at where too much is unusable for a reason, beside the columns.
+            hints: for a reason, what to look at if too many rows have it, instead of the columns.
 
         Returns:
-            The rows without a reason. Kept: DuckDB takes what passes such a filter for few, and would join it badly.
+            The rows without a reason. Kept, since DuckDB underestimates how many rows pass such a filter, and would
+            then join them badly.
         """
         self.record_rejected(table, rules, of, first, hints)
         rest = self.engine.keep(table.filter(table[c.REASON].isnull()).drop(c.REASON), of)
@@ -152,18 +155,18 @@ class Ledger:
         first: bool = False,
         hints: Mapping[Reason, str] | None = None,
     ) -> None:
-        """Count and write down the rows that bear a reason; as ``remove_flagged``, which takes them out as well."""
+        """Count and keep the rows that have a reason, without removing them; arguments as in ``remove_flagged``."""
         by_file = table.group_by(c.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
         counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
         for row in counted:
             row[c.REASON] = row[c.REASON] and REASONS[row[c.REASON] - 1]
         for rule in rules:
-            met = [row for row in counted if row[c.REASON] == rule]
-            self.note("removed", rule, sum(row["n"] for row in met), of)
-            if met and rule in self._fails:
-                first_row = min(row["row"] for row in met)
+            flagged = [row for row in counted if row[c.REASON] == rule]
+            self.note("removed", rule, sum(row["n"] for row in flagged), of)
+            if flagged and rule in self._fails:
+                first_row = min(row["row"] for row in flagged)
                 raise InputError(
-                    f"{self._place(first_row)}: {rule}, and data.clean.{self._fails[rule]} is 'fail'"
+                    f"{self._position(first_row)}: {rule}, and data.clean.{self._fails[rule]} is 'fail'"
                     f"{self._cell(rule, first_row)}"
                 )
         for row in counted:
@@ -173,7 +176,7 @@ class Ledger:
         out = table.filter(table[c.REASON].notnull())
         out = out.select(
             SOURCE_ROW,
-            # To Ibis a cast to int8 would be none, and to an engine the literals are wider.
+            # Ibis would drop a cast to int8, but the engine's literals are wider.
             out[c.REASON].cast("int16").name(c.REASON),
             **{c.TABLE: ibis.literal(TABLES.index(of), "int8")},
         )
@@ -182,14 +185,14 @@ class Ledger:
     def write(self, path: Path) -> None:
         """rejected.parquet, by file and row."""
         rejected = ibis.union(*self._rejected) if len(self._rejected) > 1 else self._rejected[0]
-        rejected = rejected.order_by(SOURCE_ROW).view()  # as numbers; only then in words
-        words = {
+        rejected = rejected.order_by(SOURCE_ROW).view()  # sorted as numbers, then written as words
+        values = {
             c.TABLE: (rejected[c.TABLE], TABLES),
             c.REASON: (rejected[c.REASON] - 1, [reason.value for reason in REASONS]),
             c.FILE: (rejected[SOURCE_ROW] >> FILE_BITS, self.engine.read_files),
         }
         named = {
-            name: ibis.literal(values, "array<string>")[place.cast("int32")] for name, (place, values) in words.items()
+            name: ibis.literal(words, "array<string>")[index.cast("int32")] for name, (index, words) in values.items()
         }
         named[c.ROW] = rejected[SOURCE_ROW] & (FILE - 1)
         self.engine.write(rejected.select(**named), path, schemas.REJECTED)
@@ -199,24 +202,24 @@ class Ledger:
             unusable, rows = self._unusable[file], self._rows[file]
             if unusable <= self._clean.max_rejected * rows:
                 continue
-            met = [row for row in counted if row["file"] == file and row[c.REASON] in UNUSABLE]
-            met.sort(key=lambda row: (-row["n"], row["row"]))
-            reasons = Counter({row[c.REASON]: row["n"] for row in met})
-            most, where = met[0][c.REASON], met[0]["row"]
+            flagged = [row for row in counted if row["file"] == file and row[c.REASON] in UNUSABLE]
+            flagged.sort(key=lambda row: (-row["n"], row["row"]))
+            reasons = Counter({row[c.REASON]: row["n"] for row in flagged})
+            most, where = flagged[0][c.REASON], flagged[0]["row"]
             if of == "interactions" and reasons[Reason.NO_USER] < rows:
                 enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
-                guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} leaves them out"
+                guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} removes them"
                 hints = {Reason.NO_USER: guests, **hints}
             listed = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items())
             large = [reason for reason, n in reasons.items() if n >= LARGE * unusable]
             advice = "; ".join(dict.fromkeys(hints.get(reason, COLUMNS) for reason in large))
             raise InputError(
-                f"{self._place(where)}: {unusable:,} of {rows:,} rows are unusable ({listed}), more than "
+                f"{self._position(where)}: {unusable:,} of {rows:,} rows are unusable ({listed}), more than "
                 f"data.clean.max_rejected ({self._clean.max_rejected}){self._cell(most, where) or f'; {advice}'}"
             )
 
     def _cell(self, reason: Reason, source_row: int) -> str:
-        """What stands in a row's cell that is at fault, and what to do; empty where ``trace`` names none."""
+        """The cell that is the reason, and what to do; empty if ``trace`` has nothing for it."""
         for rows, columns in self._cells:
             if reason not in columns:
                 continue
@@ -226,12 +229,12 @@ class Ledger:
                 return f"; column '{name}' holds '{cell[0][0].as_py() or ''}' there: {advice}"
         return ""
 
-    def _place(self, source_row: int) -> str:
+    def _position(self, source_row: int) -> str:
         return f"{self.engine.read_files[source_row >> FILE_BITS]}: row {source_row & (FILE - 1)}"
 
 
 def _fails(clean: Clean) -> dict[Reason, str]:
-    """The reasons at which the config wants to stop, with the field that says so."""
+    """The reasons at which the config stops, with the field that sets it."""
     fields = {
         Reason.NO_USER: "missing_ids",
         Reason.NO_ITEM: "missing_ids",

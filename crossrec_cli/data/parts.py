@@ -1,4 +1,4 @@
-"""Which file of a folder holds interactions, which items and which users, and which of their columns mean what."""
+"""Guess which files of a folder are interactions, items and users, and what their columns mean."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from crossrec_cli.data.profile import Column, Table
 from crossrec_cli.data.vocabulary import COLUMNS, TEXT, in_order
 
 MANY_TAGS = 100
-"""A users' column with more values than this is a name or a date, and no tag."""
+"""A column of users with more values than this is a name or a date, and no tag."""
 MANY_EVENTS = 30
-"""A column with more words than this says nothing of what was done, whatever it is called."""
+"""A column with more words than this is no event column, whatever its name."""
 IDS = 1000
-"""Ids of the interactions that are looked for in other files."""
+"""How many ids of the interactions are searched for in other files."""
 CLOCKS = ("timestamp", "order")
 ISO = "%Y-%m-%d"
 
 
 @dataclass
 class Part:
-    """A file and what it is taken for."""
+    """A file, and what its columns seem to be."""
 
     table: Table | None
-    """None: there is none for it."""
+    """None: no such file."""
     means: dict[str, str] = field(default_factory=dict)
-    """Our columns and the file's."""
+    """The file's column for each of ours."""
     missing: list[str] = field(default_factory=list)
-    """Our columns that it needs, and that none of its own seems to be."""
+    """Our columns that it needs but does not seem to have."""
     rest: list[str] = field(default_factory=list)
-    """Its other columns that are of use: texts of items, tags of users."""
+    """Other columns that are used: texts of items, tags of users."""
 
     @property
     def size(self) -> int:
@@ -43,12 +43,12 @@ class Part:
 
     @property
     def unused(self) -> list[str]:
-        """Its columns that are of no use so far."""
+        """Columns that are not used yet."""
         columns = self.table.columns if self.table else []
         return [name for name in columns if name not in {*self.means.values(), *self.rest}]
 
     def likely(self, ours: str) -> list[str]:
-        """Of these, those whose contents look like one of ours: that repeat as an id does, or read as times."""
+        """Unused columns whose content fits one of ours: they repeat like ids, or have times."""
         seen = {name: self.table.seen[name] for name in self.unused} if self.table else {}
         if ours == "timestamp":
             return [name for name, column in seen.items() if column.mostly(column.times)]
@@ -58,19 +58,19 @@ class Part:
 
 @dataclass
 class Naming:
-    """By which names our columns go: the given one, or else those of the vocabulary."""
+    """The names that our columns may have: the given one, else those of the vocabulary."""
 
     given: Mapping[str, str]
 
     def candidates(self, kind: str, ours: str, table: Table) -> list[str]:
-        """The columns that go by the names of one of ours, the likeliest first, those mostly empty last."""
+        """The columns with a name of one of ours, the most probable first, those mostly empty last."""
         if self.given.get(ours) in table.columns:
             return [self.given[ours]]
         half = max((seen.filled for seen in table.seen.values()), default=0) / 2
         return sorted(in_order(COLUMNS[kind][ours], table.columns), key=lambda name: table.seen[name].filled < half)
 
     def means(self, kind: str, table: Table) -> dict[str, str]:
-        """Our columns of a kind of file, and those of this one that they seem to be, none of them twice."""
+        """The most probable column of a file for each of ours, none of them twice."""
         means: dict[str, str] = {}
         for ours in COLUMNS[kind]:
             free = [name for name in self.candidates(kind, ours, table) if name not in means.values()]
@@ -79,8 +79,8 @@ class Naming:
         return means
 
 
-def interactions_part(engine: Engine, found: Sequence[Table], naming: Naming) -> tuple[Part, dict[str, str]]:
-    """The file that says most of who bought what and when, of several the largest; and how it writes its times."""
+def interactions_part(engine: Engine, tables: Sequence[Table], naming: Naming) -> tuple[Part, dict[str, str]]:
+    """The file with the most evidence of interactions, the largest of equals; and the formats of its times."""
 
     def evidence(table: Table) -> tuple[int, int]:
         means = naming.means("interactions", table)
@@ -88,9 +88,9 @@ def interactions_part(engine: Engine, found: Sequence[Table], naming: Naming) ->
         repeated = sum(seen.repeats for seen in ids)
         return 2 * (len(ids) == 2) + repeated + ("timestamp" in means), table.size
 
-    if not found:
+    if not tables:
         return Part(None, missing=["user_id", "item_id", "timestamp"]), {}
-    table = max(found, key=evidence)
+    table = max(tables, key=evidence)
     table.deepen(engine)
     means = naming.means("interactions", table)
     means = {ours: name for ours, name in means.items() if ours not in CLOCKS and _can_be(ours, table.seen[name])}
@@ -101,7 +101,7 @@ def interactions_part(engine: Engine, found: Sequence[Table], naming: Naming) ->
 
 
 def _can_be(ours: str, seen: Column) -> bool:
-    """Whether what is in a column can be what it is called."""
+    """Whether a column's content fits its name."""
     if ours == "event":
         return seen.distinct <= MANY_EVENTS
     return ours not in ("quantity", "rating") or not seen.filled or seen.mostly(seen.numbers)
@@ -110,7 +110,7 @@ def _can_be(ours: str, seen: Column) -> bool:
 def _clock(
     engine: Engine, table: Table, used: Collection[str], naming: Naming
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Which column says when, or at least in what order; and the formats of its times if they need one."""
+    """The column of the time, or at least of an order; and the formats of its times if they need one."""
     named = [name for name in naming.candidates("interactions", "timestamp", table) if name not in used]
     for name in named:
         if (formats := _times(engine, table, name)) is not None:
@@ -129,7 +129,7 @@ def _clock(
 
 
 def _times(engine: Engine, table: Table, name: str) -> dict[str, str] | None:
-    """The formats that a column's times need; empty where they need none, None where it holds no times."""
+    """The formats that a column's times need; empty if they need none, None if it has no times."""
     formats = table.time_formats(engine, name)
     if table.seen[name].mostly(table.seen[name].times) and all(form.startswith(ISO) for form in formats):
         return {}
@@ -137,7 +137,7 @@ def _times(engine: Engine, table: Table, name: str) -> dict[str, str] | None:
 
 
 def items_part(engine: Engine, others: Sequence[Table], interactions: Part, naming: Naming) -> Part:
-    """The file with the items' facts: with a category if there is one, of several the largest, else interactions'."""
+    """The file of items: preferably with a category, the largest of equals; else the file of interactions."""
     parts = []
     category = naming.given.get("category")
     for table in others:
@@ -161,7 +161,7 @@ def items_part(engine: Engine, others: Sequence[Table], interactions: Part, nami
 
 
 def users_part(engine: Engine, others: Sequence[Table], interactions: Part, naming: Naming) -> Part | None:
-    """The file with the users' facts, of several the largest."""
+    """The file of users, the largest of several."""
     parts = []
     for table in others:
         means = naming.means("users", table)
@@ -177,38 +177,38 @@ def users_part(engine: Engine, others: Sequence[Table], interactions: Part, nami
 
 
 def _holds(engine: Engine, interactions: Part, ours: str, table: Table, means: dict[str, str]) -> bool:
-    """Whether a file has the ids of the interactions: in the column of that name, else in the one that has the most.
+    """Whether a file has the ids of the interactions: in the column of that name, else in the one with the most.
 
-    That column is put into ``means``. Where the interactions have none of their own, the name must do.
+    That column is put into ``means``. If the interactions have no such ids, only the name is checked.
     """
     if interactions.table is None or ours not in interactions.means:
         return ours in means
     sample = interactions.table.sample
     ids = sample.select(id=identifier(sample[interactions.means[ours]])).drop_null().distinct().limit(IDS)
-    known = engine.fetch(ids)["id"].to_pylist()
+    bought = engine.fetch(ids)["id"].to_pylist()
     unique = [name for name, seen in table.seen.items() if seen.distinct == seen.filled]
     names = [means[ours]] if ours in means else unique
-    if not (known and names):
+    if not (bought and names):
         return ours in means
-    counts = {f"n{place}": _known(table.sample[name], known) for place, name in enumerate(names)}
+    counts = {f"n{index}": _count_ids(table.sample[name], bought) for index, name in enumerate(names)}
     row = engine.fetch(table.sample.aggregate(**counts)).to_pylist()[0]
-    best = max(range(len(names)), key=lambda place: row[f"n{place}"])
-    if row[f"n{best}"] < len(known) / 2 and ours not in means:
+    best = max(range(len(names)), key=lambda index: row[f"n{index}"])
+    if row[f"n{best}"] < len(bought) / 2 and ours not in means:
         return False
     means[ours] = names[best]
     return True
 
 
-def _known(column: ir.Column, ids: Sequence[str]) -> ir.IntegerScalar:
-    """How many of the ids a column holds."""
+def _count_ids(column: ir.Column, ids: Sequence[str]) -> ir.IntegerScalar:
+    """How many of the ids a column has."""
     text = identifier(column)
     return text.isin(list(ids)).ifelse(text, ibis.null("string")).nunique()
 
 
 def _texts(engine: Engine, items: Part, interactions: Part) -> list[str]:
-    """The columns to be read by the language model: what is written for people, else all words there are.
+    """The columns for the language model: texts for people, else all columns with words.
 
-    Of order lines only those that say something of the item; the item's id where there is nothing else.
+    Of order lines only those that describe the item; the item's id if there is nothing else.
     """
     table = items.table
     if table is None:
@@ -216,7 +216,9 @@ def _texts(engine: Engine, items: Part, interactions: Part) -> list[str]:
     used = {*items.means.values()} - {items.means.get("brand")}
     if table is interactions.table:
         used |= {*interactions.means.values()}
-    free = [name for name in table.columns if name not in used and not set("{}:!") & set(name)]  # a template's own
+    free = [
+        name for name in table.columns if name not in used and not set("{}:!") & set(name)
+    ]  # which templates reserve
     seen = table.seen
     free = [name for name in free if not seen[name].mostly(max(seen[name].numbers, seen[name].times))]
     item = items.means.get("item_id") if table is interactions.table else None
@@ -225,8 +227,8 @@ def _texts(engine: Engine, items: Part, interactions: Part) -> list[str]:
         return table.describe(engine, item, names) if item and names else names
 
     brand, category = items.means.get("brand"), items.means.get("category")
-    if known := of_items(in_order(TEXT, free)):
-        return list(dict.fromkeys([*known, *([brand] if brand in free else [])]))
+    if texts := of_items(in_order(TEXT, free)):
+        return list(dict.fromkeys([*texts, *([brand] if brand in free else [])]))
     return list(dict.fromkeys([*of_items(free), *([category] if category else [])])) or [*items.means.values()][:1]
 
 

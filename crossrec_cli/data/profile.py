@@ -1,4 +1,4 @@
-"""The files of a folder as tables, and what the cells of each column look like."""
+"""The files of a folder as tables, and statistics of each column's cells."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from crossrec_cli.data.sniff import SPREADSHEETS, SURE, TEXT_FILES, layout, suff
 from crossrec_cli.errors import InputError
 
 SAMPLE = 1_000_000
-"""Rows that are read of a file that is of use."""
+"""Rows that are read of a file that is used."""
 SAMPLE_ROWS = 10_000
-"""Rows of each file whose columns are looked at."""
+"""Rows of each file that the statistics are computed from."""
 TIMES = 50_000
-"""Different times on which a date format is tried."""
+"""How many distinct times a date format is tried on."""
 REPEATED = 1.2
-"""How often an id is there on average, at least, where it says who bought or what."""
+"""The least mean number of rows for each id, in a column of users or items of interactions."""
 EXPLAINED = 0.8
-"""What an item's id must say of a column, for the column to describe the item: 0 is nothing, 1 is everything."""
+"""A column describes the item if the item's id predicts it so well: 0 is not at all, 1 is exactly."""
 
 DECIMAL_COMMA = r"^[-+]?\d{1,3}(\.?\d{3})*,\d+$"
 FRACTION = r"^[-+]?[\d.,]*[.,]\d+$"
@@ -43,26 +43,26 @@ FIGURES = ("filled", "distinct", "numbers", "fractions", "times")
 
 @dataclass(frozen=True)
 class Column:
-    """What was seen in the cells of one column."""
+    """Statistics of one column's cells."""
 
     filled: int
-    """Cells with something in them."""
+    """Cells that are not empty."""
     distinct: int
     numbers: int
-    """Cells that read as a number."""
+    """Cells with a number."""
     fractions: int
-    """Cells that read as a number that is not whole."""
+    """Cells with a number that is not an integer."""
     times: int
-    """Cells that read as a time without more being said."""
+    """Cells with a time that needs no format."""
     is_text: bool
 
     @property
     def repeats(self) -> bool:
-        """Whether it repeats as an id does: each value some times, and not a few values all the time."""
+        """Whether it repeats like an id: each value a few times, and not a few values all the time."""
         return self.filled >= REPEATED * self.distinct and self.distinct >= max(2, sqrt(self.filled) / 2)
 
     def mostly(self, count: int) -> bool:
-        """Whether so many cells are nearly all that are filled."""
+        """Whether that is nearly all of the filled cells."""
         return count >= SURE * self.filled > 0
 
 
@@ -73,14 +73,14 @@ class Table:
     source: Source
     columns: list[str]
     sample: ir.Table
-    """Its first rows: those looked at, and after ``deepen`` many more."""
+    """Its first ``SAMPLE_ROWS`` rows; after ``deepen`` its first ``SAMPLE``."""
     seen: dict[str, Column]
     problem: str = ""
-    """Why no more of it could be read."""
+    """Why not all of it could be read."""
 
     @classmethod
     def read(cls, engine: Engine, path: str) -> Table:
-        """Look at the beginning of a file, or at its header where nothing else can be read.
+        """Read the beginning of a file, or its header if nothing else can be read.
 
         Raises:
             InputError: if it cannot be read.
@@ -92,22 +92,22 @@ class Table:
         except InputError as error:
             if not is_text:
                 raise
-            problem = f"{error}; its header alone was read"
+            problem = f"{error}; only its header was read"
             header = pa.schema([(name, pa.string()) for name in find(source).columns])
             sample = engine.keep(ibis.memtable(header.empty_table()), path)
         columns = [column for column in sample.columns if column != SOURCE_ROW]
         return cls(source, columns, sample, seen(engine, sample, columns), problem)
 
     def deepen(self, engine: Engine) -> None:
-        """Read more of a file that is of use."""
+        """Read more of a file that is used."""
         try:
             self.source, self.sample = _first_rows(engine, self.source, SAMPLE)
         except InputError as error:
-            self.problem = self.problem or f"{error}; its first {SAMPLE_ROWS:,} rows alone were read"
+            self.problem = self.problem or f"{error}; its first {SAMPLE_ROWS:,} rows were read, and no more"
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The file's path."""
         return self.source.path
 
     @property
@@ -130,17 +130,17 @@ class Table:
         return float(engine.fetch(self.sample.aggregate(share=missing))["share"][0].as_py() or 0)
 
     def describe(self, engine: Engine, item: str, names: Sequence[str]) -> list[str]:
-        """Those of the columns that say something of the item, and not of the purchase: the same on nearly all rows.
+        """The columns that describe the item and not the purchase: the same on nearly all rows of an item.
 
-        By Goodman and Kruskal's lambda: how much seldomer the most frequent value of the item is wrong than the most
-        frequent value of all. Items with one row say nothing; without two others every column is taken.
+        By Goodman and Kruskal's lambda: how much rarer the item's most frequent value is wrong than the most frequent
+        value of all. Items with one row are no evidence; without two other items every column is returned.
         """
         cells = {name: words(self.sample[name]) for name in names}
         rows = self.sample.select(item=identifier(self.sample[item]), **cells)
         rows = rows.filter(rows["item"].notnull())
         times = rows.group_by("item").aggregate(times=rows.count()).filter(lambda counted: counted["times"] > 1)
         rows = engine.keep(rows.semi_join(times, "item"), self.path)
-        total, found = engine.count(rows), []
+        total, described = engine.count(rows), []
         if engine.count(rows.select("item").distinct()) <= 1:
             return [*names]
         for name in names:
@@ -150,16 +150,16 @@ class Table:
             sums = within.aggregate(by_item=within["n"].sum()).cross_join(overall.aggregate(by_all=overall["n"].max()))
             by_item, by_all = engine.fetch(sums).to_pylist()[0].values()
             if by_item - by_all >= EXPLAINED * (total - by_all) > 0:
-                found.append(name)
+                described.append(name)
         engine.drop(rows)
-        return found
+        return described
 
 
 def _first_rows(engine: Engine, source: Source, rows: int) -> tuple[Source, ir.Table]:
-    """A file's first rows, and how it is read: without quotes, as in 5" pipe, if it is not read with them.
+    """A file's first rows, and its source: without quotes if it cannot be read with them, because of 5" pipe.
 
     Raises:
-        InputError: if it is read neither way.
+        InputError: if it cannot be read either way.
     """
     try:
         return source, engine.keep(engine.read(source, rows), source.path)
@@ -167,43 +167,43 @@ def _first_rows(engine: Engine, source: Source, rows: int) -> tuple[Source, ir.T
         suffix = suffix_of(source.path)
         if source.csv is None and suffix not in DELIMITERS:
             raise
-        written = source.csv or Csv(delimiter=DELIMITERS[suffix])
-        unquoted = source.model_copy(update={"csv": written.model_copy(update={"quote": ""})})
+        csv = source.csv or Csv(delimiter=DELIMITERS[suffix])
+        unquoted = source.model_copy(update={"csv": csv.model_copy(update={"quote": ""})})
         with suppress(InputError):
             return unquoted, engine.keep(engine.read(unquoted, rows), source.path)
         raise
 
 
 def seen(engine: Engine, sample: ir.Table, columns: Sequence[str]) -> dict[str, Column]:
-    """What is in the first cells of each column."""
+    """Statistics of each column's first cells."""
     first = sample.limit(SAMPLE_ROWS)
-    texts = engine.keep(first.select(**{f"text{place}": words(first[name]) for place, name in enumerate(columns)}), "")
+    texts = engine.keep(first.select(**{f"text{index}": words(first[name]) for index, name in enumerate(columns)}), "")
     figures: dict[str, ir.Value] = {}
-    for place, name in enumerate(columns):
-        text, cell = texts[f"text{place}"], sample[name]
+    for index, name in enumerate(columns):
+        text, cell = texts[f"text{index}"], sample[name]
         value = text.try_cast("float64")
         is_number = value.notnull() | text.re_search(DECIMAL_COMMA)
         is_time = ibis.or_(text.re_search(ISO_TIME), *(value.between(low, high) for low, high in TIME_NUMBERS))
         figures |= {
-            f"filled{place}": text.count(),
-            f"distinct{place}": text.nunique(),
-            f"numbers{place}": is_number.sum(),
-            f"fractions{place}": (is_number & text.re_search(FRACTION)).sum(),
-            f"times{place}": text.count() if cell.type().is_timestamp() or cell.type().is_date() else is_time.sum(),
+            f"filled{index}": text.count(),
+            f"distinct{index}": text.nunique(),
+            f"numbers{index}": is_number.sum(),
+            f"fractions{index}": (is_number & text.re_search(FRACTION)).sum(),
+            f"times{index}": text.count() if cell.type().is_timestamp() or cell.type().is_date() else is_time.sum(),
         }
     row = engine.fetch(texts.aggregate(**figures)).to_pylist()[0]
     engine.drop(texts)
     return {
         name: Column(
-            **{key: row[f"{key}{place}"] or 0 for key in FIGURES}, is_text=bool(sample[name].type().is_string())
+            **{key: row[f"{key}{index}"] or 0 for key in FIGURES}, is_text=bool(sample[name].type().is_string())
         )
-        for place, name in enumerate(columns)
+        for index, name in enumerate(columns)
     }
 
 
 def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
-    """What can be read, and what cannot and why."""
-    found, broken = [], []
+    """The files that can be read, and the reasons for those that cannot."""
+    readable, broken = [], []
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith((".", "_")):
             continue
@@ -213,7 +213,7 @@ def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
             broken.append(f"{entry}: a spreadsheet; save it as CSV")
         else:
             try:
-                found.append(Table.read(engine, str(entry)))
+                readable.append(Table.read(engine, str(entry)))
             except InputError as error:
                 broken.append(str(error))
-    return found, broken
+    return readable, broken

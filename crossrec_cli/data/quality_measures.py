@@ -1,4 +1,4 @@
-"""Figures of the data as they stand in quality.parquet: what was left out, how sparse, how popular, how shared."""
+"""The measures of quality.parquet: what was removed, how sparse the data are, how popular items are, who is shared."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from crossrec_cli.artifacts import schemas
 from crossrec_cli.config.data_fields import Data
 from crossrec_cli.data.cells import PATH
 from crossrec_cli.data.engine import Engine
-from crossrec_cli.data.identity import ACCOUNT
 from crossrec_cli.data.interactions import CLOCK
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import Tables
 
 CATEGORIES = 15
-"""The largest widest categories whose users are compared."""
+"""How many top-level categories are compared by their users; the largest are taken."""
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 YEARS_BY_MONTH = 6
-"""Longer data is shown by the year."""
+"""Data of more years is counted by year."""
 
 
 def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Table:
-    """All measures, as ``schemas.QUALITY``: those that the ledger noted on the way, then those of what is left."""
+    """All measures, as ``schemas.QUALITY``: first those that the ledger noted, then those of the rows that are left."""
     rows = tables.rows
     widest = tables.items.select(c.ITEM_INDEX, c.DOMAIN, name=_widest(tables.items))
     group = ibis.dense_rank().over(order_by=["name", c.DOMAIN]).cast("int32")  # numbers are compared faster than names
@@ -41,8 +40,8 @@ def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Ta
     _popularity(engine, bought, ledger)
     _shared(engine, who, groups, "shared_users", ledger)
     if len(data.platforms) > 1:
-        number = ACCOUNT if ACCOUNT in rows.columns else c.USER_INDEX
-        rows = rows.inner_join(tables.accounts.select(number, c.PLATFORM), number)
+        user = c.USER_NUMBER if c.USER_NUMBER in rows.columns else c.USER_INDEX
+        rows = rows.inner_join(tables.user_ids.select(user, c.PLATFORM), user)
         pairs = rows.select(c.USER_INDEX, group=rows[c.PLATFORM]).distinct()
         names = pairs.select("group", name=pairs["group"]).distinct()
         _shared(engine, pairs, names, "shared_platform_users", ledger)
@@ -61,50 +60,50 @@ def _widest(items: ir.Table) -> ir.StringValue:
 def _domains(engine: Engine, bought: ir.Table, who: ir.Table, ledger: Ledger) -> None:
     users = who.group_by(c.DOMAIN).aggregate(users=who[c.USER_INDEX].nunique())
     sizes = bought.group_by(c.DOMAIN).aggregate(interactions=bought["n"].sum(), items=bought.count())
-    found = engine.fetch(sizes.inner_join(users, c.DOMAIN).order_by(c.DOMAIN)).to_pylist()
-    for row in found:
+    domains = engine.fetch(sizes.inner_join(users, c.DOMAIN).order_by(c.DOMAIN)).to_pylist()
+    for row in domains:
         for name in ("interactions", "users", "items"):
             ledger.note(name, row[c.DOMAIN], row[name])
         ledger.note("density", row[c.DOMAIN], row["interactions"] / (row["users"] * row["items"]))
-    if len(found) == 2:
+    if len(domains) == 2:
         both = who.group_by(c.USER_INDEX).aggregate(domains=who[c.DOMAIN].nunique())
         ledger.note("users", "both", engine.count(both.filter(both["domains"] == 2)))
 
 
 def _popularity(engine: Engine, bought: ir.Table, ledger: Ledger) -> None:
-    """The share of the interactions that the most bought items take."""
+    """The share of the interactions that the most popular items have."""
     most = ibis.window(group_by=c.DOMAIN, order_by=[ibis.desc("n"), c.ITEM_INDEX])
     bought = bought.mutate(
-        place=ibis.row_number().over(most) + 1,
+        rank=ibis.row_number().over(most) + 1,
         items=bought.count().over(group_by=c.DOMAIN),
     )
-    taken = {
-        str(share): (bought["place"] <= (bought["items"] * share).ceil()).ifelse(bought["n"], 0).sum()
+    sums = {
+        str(share): (bought["rank"] <= (bought["items"] * share).ceil()).ifelse(bought["n"], 0).sum()
         for share in SHARES
     }
-    heads = bought.group_by(c.DOMAIN).aggregate(all=bought["n"].sum(), **taken).order_by(c.DOMAIN)
+    heads = bought.group_by(c.DOMAIN).aggregate(all=bought["n"].sum(), **sums).order_by(c.DOMAIN)
     for row in engine.fetch(heads).to_pylist():
         for share in SHARES:
             ledger.note("popularity", str(share), row[str(share)] / row["all"], row[c.DOMAIN])
 
 
 def _shared(engine: Engine, pairs: ir.Table, names: ir.Table, measure: str, ledger: Ledger) -> None:
-    """How many users each two of the largest groups share, of distinct users and groups."""
+    """How many users each two of the largest groups share; ``pairs`` are distinct users and groups."""
     largest = pairs.group_by("group").aggregate(n=pairs.count()).order_by(ibis.desc("n"), "group").limit(CATEGORIES)
     pairs = engine.keep(pairs.semi_join(largest, "group"), "interactions")
     other = pairs.select(c.USER_INDEX, other=pairs["group"])
     both = pairs.inner_join(other, c.USER_INDEX)
     both = both.filter(both["group"] <= both["other"])
     both = both.group_by("group", "other").aggregate(n=both.count())
-    name = _unmistakable(engine.fetch(names).to_pylist())
-    found = {(row["group"], row["other"]): row["n"] for row in engine.fetch(both).to_pylist()}
-    found |= {(other, group): n for (group, other), n in found.items()}
-    for (group, other), n in sorted(found.items()):
+    name = _unique_names(engine.fetch(names).to_pylist())
+    shared = {(row["group"], row["other"]): row["n"] for row in engine.fetch(both).to_pylist()}
+    shared |= {(other, group): n for (group, other), n in shared.items()}
+    for (group, other), n in sorted(shared.items()):
         ledger.note(measure, name[group], n, name[other])
 
 
-def _unmistakable(groups: list[dict[str, Any]]) -> dict[int, str]:
-    """Each group's name, with its domain where source and target both have a group of that name."""
+def _unique_names(groups: list[dict[str, Any]]) -> dict[int, str]:
+    """Each group's name, with its domain if source and target both have a group of that name."""
     same = Counter(row["name"] for row in groups)
     return {
         row["group"]: row["name"] if same[row["name"]] == 1 else f"{row['name']} ({row[c.DOMAIN]})" for row in groups

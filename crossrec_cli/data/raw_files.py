@@ -1,4 +1,4 @@
-"""The raw files that the config names: found, opened, their headers read."""
+"""Find and open the raw files that the config names, and read their headers."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 RECBOLE = (".inter", ".item", ".user")
 _RECBOLE = Csv(delimiter="\t", quote="")
 BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
-"""What Python's readers raise."""
+"""What the readers of files raise."""
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 HEADER = 2**20
-"""Characters in which a header ends."""
+"""Characters that a header may have."""
 KEYS_SEEN_IN = 10_000
-"""Lines of a JSON file that tell which keys it has."""
+"""Lines of a JSON file that are read for its keys."""
 
 
 @dataclass(frozen=True)
 class RawFiles:
-    """The files of one source, in one form."""
+    """The files of one source, of one format."""
 
     paths: list[str]
-    """Files, sorted, or one address on a network."""
+    """Sorted paths, or one address on a network."""
     form: str
     """``parquet``, ``csv`` or ``json``."""
     csv: Csv
     columns: list[str] = field(default_factory=list)
-    """Of the text forms; Parquet files tell by themselves."""
+    """Of text files; the engine reads those of Parquet files."""
     has_header: bool = True
     folder: str = ""
-    """Where Parquet parts lie whose folders' names are columns, as in ``year=2024/``."""
+    """The folder of Parquet parts, if the names of subfolders are columns, as in ``year=2024/``."""
 
 
 def is_address(path: str) -> bool:
-    """Whether it is for the engine to read, over a network."""
+    """Whether the engine reads it over a network."""
     return "://" in path
 
 
 def input_files(pattern: str) -> list[str]:
-    """The files that a path, folder or glob names, sorted; an address is handed on as it is.
+    """The files of a path, folder or glob, sorted; an address is returned as it is.
 
     Raises:
         InputError: if there is none.
@@ -64,7 +64,7 @@ def input_files(pattern: str) -> list[str]:
         return [pattern]
     try:
         if Path(pattern).is_file():
-            return [pattern]  # even if its name holds brackets
+            return [pattern]  # even if its name has brackets
         inside = Path(pattern).is_dir()
         names = _parts(Path(pattern)) if inside else glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
         files = sorted(str(name) for name in names if Path(name).is_file())
@@ -77,29 +77,29 @@ def input_files(pattern: str) -> list[str]:
 
 
 def _instead(path: Path) -> str:
-    """The file of the same folder whose name is nearest, for a message."""
-    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = get_close_matches(path.name, there, n=1)
+    """The file with the most similar name in the same folder, for a message."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, names, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _parts(folder: Path) -> Iterator[Path]:
-    """Parquet files in a folder; what begins with a dot or a dash is no part, as Spark leaves it behind."""
+    """Parquet files in a folder, without Spark's other files, whose names begin with a dot or an underscore."""
     for path in folder.rglob("*.parquet"):
         if not any(name.startswith((".", "_")) for name in path.relative_to(folder).parts):
             yield path
 
 
 def find(source: Source) -> RawFiles:
-    """A source's files, their form and, of text forms, their columns.
+    """A source's files, their format and, for text files, their columns.
 
     Raises:
-        InputError: if there is none, one is empty, or they are not alike.
+        InputError: if there is none, one is empty, or they have different formats or columns.
     """
     paths = input_files(source.path)
     form, delimiter = file_form(paths[0], source.csv)
     if any(file_form(path, source.csv) != (form, delimiter) for path in paths):
-        raise InputError(f"{source.path}: names files of different forms")
+        raise InputError(f"{source.path}: names files of different formats")
     layout = source.csv or (_RECBOLE if _suffix(paths[0]) in RECBOLE else Csv(delimiter=delimiter or ","))
     local = [path for path in paths if not is_address(path)]
     if empty := next((path for path in local if not Path(path).stat().st_size), None):
@@ -108,19 +108,19 @@ def find(source: Source) -> RawFiles:
     if form == "csv" and layout.names:
         for path in local:
             _beginning(path, layout)
-        return RawFiles(paths, form, layout, checked(paths[0], layout.names), has_header=False)
+        return RawFiles(paths, form, layout, check_names(paths[0], layout.names), has_header=False)
     if form == "parquet" or not local:
         return RawFiles(paths, form, layout, folder=folder)
     if form == "json":
         keys = dict.fromkeys(key for path in paths for key in _keys(path))
         if not keys:
-            raise InputError(f"{source.path}: its first {KEYS_SEEN_IN:,} lines hold no keys")
-        return RawFiles(paths, form, layout, checked(source.path, list(keys)))
-    return RawFiles(paths, form, layout, alike(paths, [_header(path, layout) for path in paths]))
+            raise InputError(f"{source.path}: its first {KEYS_SEEN_IN:,} lines have no keys")
+        return RawFiles(paths, form, layout, check_names(source.path, list(keys)))
+    return RawFiles(paths, form, layout, same_header(paths, [_header(path, layout) for path in paths]))
 
 
-def alike(paths: Sequence[str], headers: Sequence[list[str]]) -> list[str]:
-    """The one header of several files.
+def same_header(paths: Sequence[str], headers: Sequence[list[str]]) -> list[str]:
+    """The header that all files have.
 
     Raises:
         InputError: if one has another.
@@ -130,11 +130,11 @@ def alike(paths: Sequence[str], headers: Sequence[list[str]]) -> list[str]:
     return headers[0]
 
 
-def checked(path: str, names: Sequence[str]) -> list[str]:
-    """Column names, as engines take them, to which case means nothing.
+def check_names(path: str, names: Sequence[str]) -> list[str]:
+    """Check column names; engines ignore case.
 
     Raises:
-        InputError: if two are alike, or one is ``SOURCE_ROW``.
+        InputError: if two are equal, or one is ``SOURCE_ROW``.
     """
     seen: dict[str, str] = {SOURCE_ROW: ""}
     for name in names:
@@ -142,14 +142,14 @@ def checked(path: str, names: Sequence[str]) -> list[str]:
         if not other:
             raise InputError(f"{path}: has a column '{name}', a name that crossrec needs for itself; rename it")
         if other != name:
-            raise InputError(f"{path}: has columns '{other}' and '{name}', which differ in case alone; rename one")
+            raise InputError(f"{path}: has columns '{other}' and '{name}', which differ only in case; rename one")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{path}: names the column '{twice}' twice")
     return list(names)
 
 
 def file_form(path: str, layout: Csv | None) -> tuple[str, str]:
-    """Form and delimiter, from the file's name unless the config says how it is written."""
+    """Format and delimiter, from the file's name unless the config has a layout."""
     suffix = _suffix(path)
     if layout is not None:
         return "csv", layout.delimiter
@@ -159,21 +159,21 @@ def file_form(path: str, layout: Csv | None) -> tuple[str, str]:
         return "json", ""
     if suffix == ".parquet":
         return "parquet", ""
-    known = ", ".join([".parquet", *DELIMITERS, *JSON_LINES, *RECBOLE])
+    suffixes = ", ".join([".parquet", *DELIMITERS, *JSON_LINES, *RECBOLE])
     raise InputError(
-        f"{path}: unknown kind of file; known are {known}, the text forms also with .gz or .zst; else say "
-        "under 'csv' how it is written"
+        f"{path}: unknown kind of file; known are {suffixes}, text files also with .gz or .zst; for others describe "
+        "the format under 'csv'"
     )
 
 
 def _suffix(path: str) -> str:
-    """What its name ends with, before a compression's."""
+    """The suffix of the name, before that of a compression."""
     file = Path(path)
     return file.with_suffix("").suffix if file.suffix in COMPRESSED else file.suffix
 
 
 def open_text(path: str, encoding: str) -> TextIO:
-    """A text file on this machine, unpacked; its line ends as they are."""
+    """A text file on this machine, decompressed, with its line ends unchanged."""
     if path.endswith(".gz"):
         return gzip.open(path, "rt", encoding=encoding, newline="")
     raw = pa.input_stream(path, compression="zstd" if path.endswith(".zst") else None)
@@ -181,7 +181,7 @@ def open_text(path: str, encoding: str) -> TextIO:
 
 
 def _beginning(path: str, layout: Csv) -> str:
-    """A text file's first characters; DuckDB itself looks at the encoding less closely."""
+    """A text file's first characters; checks the encoding, which DuckDB checks less strictly."""
     encoding = {"utf-8": "utf-8-sig", "utf-16": "utf-16-le"}.get(layout.encoding, layout.encoding)
     try:
         with open_text(path, encoding) as file:
@@ -193,24 +193,24 @@ def _beginning(path: str, layout: Csv) -> str:
     if text.startswith("\ufffe"):
         raise InputError(f"{path}: is UTF-16 in big-endian order; only little-endian is read, so convert it")
     if layout.encoding != "utf-16" and "\0" in text.partition("\n")[0]:
-        raise InputError(f"{path}: line 1: holds NUL bytes; if it is UTF-16, set csv.encoding to utf-16")
+        raise InputError(f"{path}: line 1: has NUL bytes; if it is UTF-16, set csv.encoding to utf-16")
     return text.removeprefix("\ufeff")
 
 
 def other_encoding(encoding: str) -> str:
-    """What to try where a file is not written as the config says."""
+    """What to try if a file has another encoding than the config says."""
     if encoding != "utf-8":
-        return "set csv.encoding to what it is, or convert it to UTF-8"
+        return "set csv.encoding to the file's encoding, or convert it to UTF-8"
     return "set csv.encoding to windows-1252, in which Western exports are often written, or to utf-16"
 
 
 def _header(path: str, layout: Csv) -> list[str]:
-    """The names in the first row."""
+    """The names in the first line."""
     quoting = {"quotechar": layout.quote} if layout.quote else {"quoting": csv.QUOTE_NONE}
     try:
         cells = next(_split(_beginning(path, layout), layout.delimiter, quoting), [])
     except csv.Error as error:
-        raise InputError(f"{path}: line 1: is no header: {error}") from None
+        raise InputError(f"{path}: line 1: is not a header: {error}") from None
     if len(cells) == 1 and (other := next((sign for sign in ";\t|," if sign in cells[0]), None)):
         shown = "a tab" if other == "\t" else f"'{other}'"
         raise InputError(
@@ -220,16 +220,16 @@ def _header(path: str, layout: Csv) -> list[str]:
 
 
 def header_names(path: str, cells: Sequence[str]) -> list[str]:
-    """Column names out of a header; RecBole writes their types behind a colon.
+    """Column names of a header; RecBole writes their types after a colon.
 
     Raises:
-        InputError: if there is none, or one stands there twice.
+        InputError: if there is none, or one is there twice.
     """
     is_recbole = _suffix(path) in RECBOLE
     names = [name.strip().partition(":")[0] if is_recbole else name.strip() for name in cells]
     if not any(names):
         raise InputError(f"{path}: line 1: names no column")
-    return checked(path, [name or f"column{place}" for place, name in enumerate(names, 1)])
+    return check_names(path, [name or f"column{number}" for number, name in enumerate(names, 1)])
 
 
 def _split(text: str, delimiter: str, quoting: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -248,7 +248,7 @@ def _keys(path: str) -> Iterator[str]:
                     continue
                 row = json.loads(line, parse_int=str)
                 if not isinstance(row, dict):
-                    raise InputError(f"{path}: line {number}: is not an object with keys; one is wanted on each line")
+                    raise InputError(f"{path}: line {number}: is not an object with keys; each line must be one")
                 yield from row
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {number}: is not JSON: {error.msg} at column {error.colno}") from None
@@ -256,8 +256,12 @@ def _keys(path: str) -> Iterator[str]:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
-def check_whole(paths: Sequence[str]) -> None:
-    """Read Zstandard files through, as DuckDB takes one that was cut off for whole."""
+def check_complete(paths: Sequence[str]) -> None:
+    """Read Zstandard files to the end, since DuckDB accepts a truncated one.
+
+    Raises:
+        InputError: if one is damaged.
+    """
     for path in paths:
         if path.endswith(".zst") and not is_address(path):
             try:
@@ -269,4 +273,4 @@ def check_whole(paths: Sequence[str]) -> None:
 
 
 SOURCE_ROW = "source_row"
-"""Where a row comes from: ``number of its file * FILE + row in it``, rows counted from 1."""
+"""The source of a row: ``number of its file * FILE + row in it``, rows counted from 1."""

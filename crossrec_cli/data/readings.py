@@ -1,4 +1,4 @@
-"""How a file's ids, numbers and times are written. A column is looked at as a whole, and read in one way."""
+"""How a file's ids, numbers and times are written. All cells of a column are read by the same rule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Kind = Literal["id", "number", "time"]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where columns come from, for messages."""
+    """The table of some columns, for messages."""
 
     label: str
     """Platform and table, such as ``shop items``."""
@@ -33,25 +33,25 @@ class Origin:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a column is read."""
+    """How to read a column."""
 
     read: Read
     name: str = ""
-    """What was chosen, where there was a choice."""
+    """What was chosen, if there was a choice."""
 
 
 def read_cells(
     engine: Engine, rows: ir.Table, names: Mapping[str, str], kinds: Mapping[str, Kind], origin: Origin, ledger: Ledger
 ) -> dict[str, ir.Value]:
-    """What a table's columns mean, each read as the whole of it says; all of them are looked at in one query.
+    """Expressions that read a table's columns. One query over all cells decides how.
 
     Args:
         engine: the engine.
         rows: the file's rows.
         names: the file's column for each of ours.
-        kinds: what each of ours holds; those without a column are passed over.
-        origin: where they come from.
-        ledger: told which way was chosen where there were several.
+        kinds: the type of each of ours; those without a column are skipped.
+        origin: the table, for messages.
+        ledger: records what was chosen if there was a choice.
 
     Returns:
         An expression over ``rows`` for each of ours that has a column.
@@ -60,22 +60,22 @@ def read_cells(
         InputError: if ids are floats that are not exactly integers, or times are ambiguous.
     """
     cells = {ours: rows[names[ours]] for ours in kinds if ours in names}
-    wanted = {ours: _evidence(column, kinds[ours], origin) for ours, column in cells.items()}
-    named = {f"{ours} {name}": value for ours, of in wanted.items() for name, value in of.items()}
+    queries = {ours: _evidence(column, kinds[ours], origin) for ours, column in cells.items()}
+    named = {f"{ours} {name}": value for ours, query in queries.items() for name, value in query.items()}
     seen = engine.fetch(rows.aggregate(**named)).to_pylist()[0] if named else {}
-    found = {}
+    read = {}
     for ours, column in cells.items():
-        facts = {name: seen[f"{ours} {name}"] for name in wanted[ours]}
+        facts = {name: seen[f"{ours} {name}"] for name in queries[ours]}
         reading = _READINGS[kinds[ours]](column, facts, origin)
         chosen = (origin.label, ours, reading.name)
-        if reading.name and chosen not in ledger.readings:  # order lines are read for their items as well
+        if reading.name and chosen not in ledger.readings:  # order lines are read a second time for their items
             ledger.readings.append(chosen)
-        found[ours] = reading.read(column)
-    return found
+        read[ours] = reading.read(column)
+    return read
 
 
 def _evidence(cells: ir.Column, kind: Kind, origin: Origin) -> dict[str, ir.Scalar]:
-    """What has to be known of all its cells."""
+    """Aggregates over all cells that decide how to read them."""
     if kind == "id" and cells.type().is_floating():
         return {"inexact": cells.min(where=inexact(cells))}
     if kind == "number" and cells.type().is_string():
@@ -94,8 +94,8 @@ def _evidence(cells: ir.Column, kind: Kind, origin: Origin) -> dict[str, ir.Scal
 def _id(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
     if (value := facts.get("inexact")) is not None:
         raise InputError(
-            f"{origin.path}: column '{column.get_name()}' of {origin.key} holds the float {value!r}; as an id a float "
-            f"must be a whole number below 2^{exact_bits(column)}, or ids that differ become one: write ids as text or "
+            f"{origin.path}: column '{column.get_name()}' of {origin.key} has the float {value!r}; as an id a float "
+            f"must be a whole number below 2^{exact_bits(column)}, or different ids become equal: write ids as text or "
             "as int64"
         )
     return Reading(identifier)
@@ -118,18 +118,18 @@ def _time(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
     day, month = facts["day_first"], facts["month_first"]
     if (day is None) == (month is None):
         why = (
-            f"'{facts['either']}', and no value says whether the day or the month comes first"
+            f"'{facts['either']}', and no value shows whether the day or the month comes first"
             if day is None
             else f"'{day}', where the day comes first, and '{month}', where the month does"
         )
-        said = f"set {origin.key}.timestamp_format to {_either_format(facts['either'])}"
-        raise InputError(f"{origin.path}: column '{column.get_name()}' holds {why}; {said}")
+        advice = f"set {origin.key}.timestamp_format to {_either_format(facts['either'])}"
+        raise InputError(f"{origin.path}: column '{column.get_name()}' holds {why}; {advice}")
     first = MONTH_FIRST if day is None else DAY_FIRST
     return Reading(partial(moment, shapes=[*CLEAR, first]), "month first" if day is None else "day first")
 
 
 def _either_format(value: str) -> str:
-    """The two ways in which a date such as 01/02/2024 14:05 may be written."""
+    """The two formats of a date such as 01/02/2024 14:05, for a message."""
     date = "%d-%m-%Y" if "-" in value else "%d/%m/%Y"
     clock = {0: "", 1: " %H:%M"}.get(value.count(":"), " %H:%M:%S")
     if clock and value.rstrip()[-1] in "mM":
@@ -140,8 +140,8 @@ def _either_format(value: str) -> str:
 
 
 def set_format(origin: Origin) -> str:
-    """What to do about times that cannot be read."""
-    return f"set {origin.key}.timestamp_format to how it is written, such as '%d.%m.%Y %H:%M'"
+    """Advice about times that cannot be read."""
+    return f"set {origin.key}.timestamp_format to its format, such as '%d.%m.%Y %H:%M'"
 
 
 _READINGS = {"id": _id, "number": _number, "time": _time}

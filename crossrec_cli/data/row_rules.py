@@ -1,4 +1,4 @@
-"""What becomes of usable rows that say the same, take each other back, are too many or too few."""
+"""Rules for usable rows: duplicates, bots, returns, repeats, and users and items with too few rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.interactions import (
     CLOCK,
     IS_RETURN,
-    ITEM,
-    LISTING,
-    USER,
     columns_to_carry,
     may_return,
     tie_break_order,
@@ -25,23 +22,23 @@ from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import InputError
 
 SMALLEST_WEIGHT = 1e-6
-"""However old: a weight of 0 would take the interaction away."""
+"""Of the oldest interactions; a weight of 0 would remove them."""
 
 
 def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
-    """Mark rows that stand there twice and double clicks; and repeats, where the first of all is to stay anyway."""
+    """Mark duplicates and double clicks, and repeats if the first of all rows stays in any case."""
     usable = rows[c.REASON].isnull()
-    pair = ibis.window(group_by=[rows[USER], rows[ITEM], usable], order_by=[*tie_break_order(rows), SOURCE_ROW])
-    same = {name: rows[name].identical_to(rows[name].lag().over(pair)) for name in tie_break_order(rows)}
-    nth = ibis.row_number().over(pair)
+    pair = [rows[c.USER_KEY], rows[c.ITEM_KEY], usable]
+    order = [*tie_break_order(rows), SOURCE_ROW]
+    of_pair = ibis.window(group_by=pair, order_by=order)
+    same = {name: rows[name].identical_to(rows[name].lag().over(of_pair)) for name in tie_break_order(rows)}
+    nth = ibis.row_number().over(of_pair)
     twice = (nth > 0) & ibis.and_(*same.values())
     tests = [(twice, Reason.DUPLICATE)] if data.clean.duplicates == "drop" else []
     if data.clean.near_duplicates and data.platforms[0].interactions.columns.timestamp:
-        kind = [rows[name] for name in (LISTING, c.EVENT, IS_RETURN, c.QUANTITY) if name in rows.columns]
-        alike = ibis.window(
-            group_by=[rows[USER], rows[ITEM], usable, *kind], order_by=[*tie_break_order(rows), SOURCE_ROW]
-        )
-        until = rows[CLOCK].lag().over(alike) + ibis.interval(seconds=data.clean.near_duplicates)
+        kind = [rows[name] for name in (c.ITEM_NUMBER, c.EVENT, IS_RETURN, c.QUANTITY) if name in rows.columns]
+        same_kind = ibis.window(group_by=[*pair, *kind], order_by=order)
+        until = rows[CLOCK].lag().over(same_kind) + ibis.interval(seconds=data.clean.near_duplicates)
         tests.append(((rows[CLOCK] <= until) & ~twice, Reason.NEAR_DUPLICATE))
     if _first_stays(data):
         tests.append((nth > 0, Reason.REPEAT))
@@ -51,26 +48,26 @@ def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
 
 
 def _first_stays(data: Data) -> bool:
-    """Whether the first of a user's interactions with an item is the one to keep, whatever returns there are."""
+    """Whether ``data.repeats`` keeps a user's first interaction with an item, and no return can change that."""
     by_weight = data.repeats == "strongest" and c.WEIGHT in columns_to_carry(data)
     return data.repeats in ("first", "strongest") and not by_weight and not may_return(data)
 
 
 def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
-    """All that a user did who did too much on some day."""
+    """Remove all rows of users with too many rows on one day."""
     if data.clean.bots is None or data.platforms[0].interactions.columns.timestamp is None:
         return rows
-    counts = rows.group_by(USER).aggregate(n=rows.count())  # few have to be looked at day by day
-    busy = rows.semi_join(counts.filter(counts["n"] > data.clean.bots), USER)
-    days = busy.group_by(USER, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
-    bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(USER).distinct(), "interactions")
-    theirs = rows.semi_join(bots, USER).mutate(**{c.REASON: ibis.literal(Reason.BOT.code, "int8")})
-    ledger.record_rejected(theirs, [Reason.BOT], "interactions")
-    return rows.anti_join(bots, USER) if engine.count(bots) else rows
+    counts = rows.group_by(c.USER_KEY).aggregate(n=rows.count())  # few users need a count by day
+    busy = rows.semi_join(counts.filter(counts["n"] > data.clean.bots), c.USER_KEY)
+    days = busy.group_by(c.USER_KEY, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
+    bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(c.USER_KEY).distinct(), "interactions")
+    by_bots = rows.semi_join(bots, c.USER_KEY).mutate(**{c.REASON: ibis.literal(Reason.BOT.code, "int8")})
+    ledger.record_rejected(by_bots, [Reason.BOT], "interactions")
+    return rows.anti_join(bots, c.USER_KEY) if engine.count(bots) else rows
 
 
 def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
-    """Returns, and with ``cancel`` the purchases that they take back."""
+    """Remove returns, and with ``cancel`` the purchases that they take back."""
     if not may_return(data) or data.clean.returns == "keep":
         return rows
     if data.clean.returns == "cancel":
@@ -83,11 +80,11 @@ def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
 
 
 def _given_back(rows: ir.Table) -> ir.Table:
-    """Mark returns, and all that somebody did with an item of which they gave back as many as they bought.
+    """Mark returns, and all rows of a user and an item if the user gave back as many as they bought.
 
-    Who viewed and bought bought once: what counts as bought is what weighs the most of it.
+    A view and a purchase are one purchase: of the rows of a pair, those with the largest weight count as purchases.
     """
-    pair = ibis.window(group_by=[USER, ITEM])
+    pair = ibis.window(group_by=[c.USER_KEY, c.ITEM_KEY])
     if c.WEIGHT in rows.columns:
         weight = rows[IS_RETURN].ifelse(0.0, rows[c.WEIGHT])
         rows = rows.mutate(bought=weight == weight.max().over(pair))
@@ -104,23 +101,24 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     """One row for a user and item, as ``data.repeats`` says."""
     if data.repeats == "keep" or _first_stays(data):
         return rows
+    pair = [c.USER_KEY, c.ITEM_KEY]
     order = [*tie_break_order(rows), SOURCE_ROW]
     if data.repeats == "strongest" and c.WEIGHT in rows.columns:
         order = [ibis.desc(c.WEIGHT), *order]
     if data.repeats == "last":
         order = [ibis.desc(CLOCK), *order[1:]]
-    nth = ibis.row_number().over(group_by=[USER, ITEM], order_by=order)
+    nth = ibis.row_number().over(group_by=pair, order_by=order)
     marked = {c.REASON: Reason.first((nth > 0, Reason.REPEAT))}
     if data.repeats == "sum":
         weight = rows[c.WEIGHT] if c.WEIGHT in rows.columns else ibis.literal(1.0)
-        marked[c.WEIGHT] = (weight * _units(rows)).sum().over(group_by=[USER, ITEM])
+        marked[c.WEIGHT] = (weight * _units(rows)).sum().over(group_by=pair)
     repeated = engine.keep(rows.mutate(**marked), "interactions")
     engine.drop(rows)
     return ledger.remove_flagged(repeated, [Reason.REPEAT], "interactions")
 
 
 def _units(rows: ir.Table) -> ir.FloatingValue:
-    """How many pieces each row is about."""
+    """The quantity of each row."""
     return ibis.coalesce(rows[c.QUANTITY].abs(), 1.0) if c.QUANTITY in rows.columns else ibis.literal(1.0)
 
 
@@ -139,19 +137,20 @@ def decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
 def enough_interactions(
     engine: Engine, rows: ir.Table, data: Data, ledger: Ledger
 ) -> tuple[ir.Table, dict[str, ir.Table]]:
-    """The k-core over users and items, taken away round by round until nothing more falls.
+    """The k-core over users and items: remove those with too few, round by round, until nothing changes.
 
-    Only the counts are rewritten in a round, not the interactions: a round costs two scans.
+    A round rewrites the counts only, not the interactions, and costs two scans.
 
     Returns:
         The interactions, and the users and the items that stay.
     """
-    least = {USER: data.min_interactions.user, ITEM: data.min_interactions.item}
+    user, item = c.USER_KEY, c.ITEM_KEY
+    least = {user: data.min_interactions.user, item: data.min_interactions.item}
     total = left = engine.count(rows)
     counts = {key: engine.keep(rows.group_by(key).aggregate(n=rows.count()), "interactions") for key in least}
     for nth in count(1):
         before = left
-        for key, other in ((USER, ITEM), (ITEM, USER)):
+        for key, other in ((user, item), (item, user)):
             few = counts[key].filter(counts[key]["n"] < least[key])
             counts[key] = engine.keep(counts[key].filter(counts[key]["n"] >= max(least[key], 1)), "interactions")
             lost = rows.semi_join(few, key).semi_join(counts[other], other)
@@ -165,10 +164,10 @@ def enough_interactions(
             break
     if left == total:
         return rows, counts
-    of_user = rows.anti_join(counts[USER], USER).mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
-    of_item = rows.semi_join(counts[USER], USER).anti_join(counts[ITEM], ITEM)
-    if least[USER] <= 1:  # then a user falls with the last of their items alone
-        of_user, of_item = of_user.limit(0), rows.anti_join(counts[ITEM], ITEM)
+    of_user = rows.anti_join(counts[user], user).mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_USER.code, "int8")})
+    of_item = rows.semi_join(counts[user], user).anti_join(counts[item], item)
+    if least[user] <= 1:  # then a user is removed only after all of their items
+        of_user, of_item = of_user.limit(0), rows.anti_join(counts[item], item)
     of_item = of_item.mutate(**{c.REASON: ibis.literal(Reason.FEW_OF_ITEM.code, "int8")})
     ledger.record_rejected(of_user.union(of_item), [Reason.FEW_OF_USER, Reason.FEW_OF_ITEM], "interactions")
     return rows, counts
@@ -177,7 +176,7 @@ def enough_interactions(
 def _note_core(engine: Engine, ledger: Ledger, nth: int, left: int, counts: dict[str, ir.Table]) -> None:
     step = f"enough interactions, round {nth}"
     ledger.note("interactions_left", step, left)
-    for key, measure in ((USER, "users_left"), (ITEM, "items_left")):
+    for key, measure in ((c.USER_KEY, "users_left"), (c.ITEM_KEY, "items_left")):
         ledger.note(measure, step, engine.count(counts[key]))
     if not left:
         raise InputError(f"no interaction is left after '{step}'; look at data.min_interactions")

@@ -1,4 +1,4 @@
-"""How a text file is written, from what is in it: encoding, delimiter, header, and the format of its dates."""
+"""Detect how a text file is written: encoding, delimiter, header, and the format of its dates."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from crossrec_cli.errors import InputError
 TEXT_FILES = (*DELIMITERS, ".txt", ".dat", ".data")
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 READ = 2**26
-"""Bytes by which the encoding is told; the first umlaut may come late."""
+"""Bytes that the encoding is detected from; the first umlaut may come late."""
 CHUNK = 2**20
 DECODERS = {"utf-8": "utf-8-sig", "windows-1252": "cp1252", "utf-16": "utf-16"}
-ALONE = 2
-"""Bytes above ASCII that stand together in a Western text, on average, are fewer: é or ö, rarely two of them."""
+LONGEST_RUN = 2
+"""In a Western text the mean run of bytes above ASCII is not longer: é or ö, rarely two of them."""
 EARLIEST, LATEST = 1990, 2100
-"""Years of times that a shop may know."""
+"""Years of plausible times of a shop."""
 SURE = 0.9
 """The share of a column's values that a date format must read."""
 FIRST = 20
-"""Values on which all formats are tried; those that read them are tried on the others."""
+"""Values that all formats are tried on; those that read them are tried on all others."""
 
 _DATES = [
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y年%m月%d日"),
@@ -43,7 +43,7 @@ _FORMATS = [*_DATES, *(date + between + time for date, between, time in product(
 
 
 def layout(path: str) -> Csv | None:
-    """How a text file is written; None where its name says it all.
+    """The layout of a text file; None if its name is enough.
 
     Raises:
         InputError: if it cannot be read, or is in an encoding that crossrec does not read.
@@ -56,32 +56,32 @@ def layout(path: str) -> Csv | None:
             return None
         delimiter, has_header = DELIMITERS[suffix], True
     names = () if has_header else tuple(f"column{number}" for number in range(1, width + 1))
-    written = Csv(delimiter=delimiter, encoding=encoding, names=names)
-    by_name = DELIMITERS.get(suffix) if suffix in path else None  # which the engine does not know in capitals
-    return None if by_name and written == Csv(delimiter=by_name) else written
+    detected = Csv(delimiter=delimiter, encoding=encoding, names=names)
+    by_name = DELIMITERS.get(suffix) if suffix in path else None  # the engine needs lower case
+    return None if by_name and detected == Csv(delimiter=by_name) else detected
 
 
 def _dialect(text: str) -> tuple[str, bool, int]:
-    """Delimiter, whether there is a header, and the number of columns: one where nothing delimits."""
+    """Delimiter, whether there is a header, and the number of columns: one if there is no delimiter."""
     query = "SELECT Delimiter, HasHeader, len(Columns) FROM sniff_csv($path, ignore_errors = true, strict_mode = false)"
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         file = Path(folder) / "beginning.csv"
         file.write_text(text, encoding="utf-8", newline="")  # DuckDB itself reads few encodings
         try:
-            found = connection.execute(query, {"path": str(file)}).fetchone()
+            result = connection.execute(query, {"path": str(file)}).fetchone()
         except duckdb.Error:
-            found = None
-    return found or (",", True, 1)
+            result = None
+    return result or (",", True, 1)
 
 
 def suffix_of(path: str) -> str:
-    """What a file's name ends with, in lower case, before a compression's."""
+    """The suffix of a file's name, in lower case, before that of a compression."""
     file = Path(path.lower())
     return file.with_suffix("").suffix if file.suffix in COMPRESSED else file.suffix
 
 
 def _encoding(path: str) -> Literal["utf-8", "windows-1252", "utf-16"]:
-    """From its first bytes, and from those beyond ASCII."""
+    """The encoding, from a file's first bytes, and from bytes above ASCII."""
     decoder, is_utf8, runs, beyond = codecs.getincrementaldecoder("utf-8")(), True, 0, 0
     for number, chunk in enumerate(_chunks(path)):
         if number == 0 and (chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in chunk[:2]):
@@ -92,11 +92,11 @@ def _encoding(path: str) -> Literal["utf-8", "windows-1252", "utf-16"]:
             except UnicodeDecodeError:
                 is_utf8 = False
         if not chunk.isascii():
-            found = re.findall(rb"[\x80-\xff]+", chunk)
-            runs, beyond = runs + len(found), beyond + sum(map(len, found))
+            matches = re.findall(rb"[\x80-\xff]+", chunk)
+            runs, beyond = runs + len(matches), beyond + sum(map(len, matches))
     if is_utf8:
         return "utf-8"
-    if beyond > ALONE * runs:
+    if beyond > LONGEST_RUN * runs:
         raise InputError(f"{path}: is neither UTF-8, UTF-16 nor Windows-1252; write it as UTF-8")
     return "windows-1252"
 
@@ -113,11 +113,11 @@ def _chunks(path: str) -> Iterator[bytes]:
 
 
 def time_formats(values: Sequence[str]) -> dict[str, str]:
-    """The formats, as ``strptime`` takes them, that read the most of these times, each to other times.
+    """The formats of ``strptime`` that read the most of these times; of formats with the same results, the first.
 
     Returns:
-        Of each format, what it makes of one of the values. There are two where every day is 12 or less, as the day or
-        the month may come first; none where none reads nearly all.
+        For each format an example: a value and how it is read. There are two if every day is 12 or less, since the day
+        or the month may come first; none if no format reads nearly all.
     """
     first = values[:FIRST]
     near = [form for form in _FORMATS if sum(map(bool, _read(form, first))) >= SURE * len(first)]
@@ -126,18 +126,18 @@ def time_formats(values: Sequence[str]) -> dict[str, str]:
     enough = max([*counts, SURE * len(values), 1])
     best = {form: reading for (reading, form), n in zip(readings.items(), counts, strict=True) if n >= enough}
     rows = zip(*best.values(), strict=True)
-    telling = next((place for place, row in enumerate(rows) if len(set(row)) == len(row) and all(row)), 0)
-    return {form: f"{values[telling]} is {best[form][telling]}" for form in reversed(best)}
+    example = next((index for index, row in enumerate(rows) if len(set(row)) == len(row) and all(row)), 0)
+    return {form: f"{values[example]} is {best[form][example]}" for form in reversed(best)}
 
 
 def _read(form: str, values: Sequence[str]) -> list[datetime | None]:
-    """The values as times, None where the format does not read one."""
-    found: list[datetime | None] = []
+    """The values as times, None if the format does not read one."""
+    times: list[datetime | None] = []
     for value in values:
         try:
             moment = datetime.strptime(value, form)
         except ValueError:
-            found.append(None)
+            times.append(None)
         else:
-            found.append(moment if EARLIEST <= moment.year <= LATEST else None)
-    return found
+            times.append(moment if EARLIEST <= moment.year <= LATEST else None)
+    return times

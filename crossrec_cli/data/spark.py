@@ -1,6 +1,6 @@
-"""The engine for data that has outgrown one machine: the same expressions on Spark.
+"""The engine for data that is too large for one machine: the same expressions on Spark.
 
-A master that ``spark-submit`` or a Spark configuration names is used; else Spark runs in this process.
+It uses the master of ``spark-submit`` or of a Spark configuration; without one, Spark runs in this process.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ except ImportError as error:
     raise UnavailableError(f"data.engine: spark is not installed: pip install 'crossrec[spark]' ({error})") from None
 
 IN_PARTITION = 2**33
-"""Spark's increasing ids count rows up to this in each partition."""
+"""Spark's increasing ids have so many values for each partition."""
 EVERY_CORE = "local[*]"
-"""Spark's master that is this process."""
+"""Spark's name for a master in this process."""
 FAILURES = (pyspark.errors.PySparkException, py4j.protocol.Py4JError)
 
 
 @contextmanager
 def connect(scratch: Path, runtime: Runtime) -> Iterator[Engine]:
-    """A Spark session whose tables and temporary files lie in ``scratch``."""
+    """A Spark session with its tables and temporary files in ``scratch``."""
     if shutil.which("java") is None and not {"JAVA_HOME", "PYSPARK_GATEWAY_PORT"} & os.environ.keys():
         raise UnavailableError("data.engine: spark needs Java 17 or newer, and there is no 'java' on the PATH")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -74,16 +74,16 @@ def _session(scratch: Path, runtime: Runtime) -> SparkSession:
         "spark.log.level": "ERROR",
         "spark.ui.showConsoleProgress": "false",
     }
-    if given.get("spark.master", EVERY_CORE) == EVERY_CORE:  # which is also what Spark puts where none is named
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 that the PATH happens to name
+    if given.get("spark.master", EVERY_CORE) == EVERY_CORE:  # also Spark's default
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the first python3 on the PATH
         settings["spark.master"] = f"local[{runtime.num_threads or '*'}]"
-        alone = {
+        local = {
             "spark.ui.enabled": "false",
             "spark.sql.shuffle.partitions": "8",  # not 200 tiny tasks on one machine
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
         }
-        settings |= {key: value for key, value in alone.items() if not given.contains(key)}
+        settings |= {key: value for key, value in local.items() if not given.contains(key)}
     builder = SparkSession.builder.appName("crossrec")
     for key, value in settings.items():
         builder = builder.config(key, value)
@@ -91,7 +91,7 @@ def _session(scratch: Path, runtime: Runtime) -> SparkSession:
 
 
 def _given(runtime: Runtime) -> SparkConf:
-    """What ``spark-submit`` and Spark's configuration files say; Python knows of it once Java runs."""
+    """The settings of ``spark-submit`` and Spark's configuration files; Python has them only once Java runs."""
     memory = SparkConf()
     if runtime.memory_limit:
         memory.set("spark.driver.memory", _java_size(runtime.memory_limit))
@@ -100,7 +100,7 @@ def _given(runtime: Runtime) -> SparkConf:
 
 
 def _java_size(limit: str) -> str:
-    """Java knows no fractions and no KiB: 1.5GB is 1500m."""
+    """A size in Java's format, which has no fractions and no KiB: 1.5GB is 1500m."""
     number, unit = limit[:-2].strip().rstrip("KMGTi"), limit.strip().lower()
     megabytes = {"k": 1e-3, "m": 1.0, "g": 1e3, "t": 1e6}[next(c for c in unit if c in "kmgt")]
     return f"{max(int(float(number) * megabytes), 512)}m"
@@ -138,12 +138,12 @@ class SparkEngine(Engine):
         row = functions.col("_metadata.row_index") + 1
         if len(files.paths) == 1:
             return rows.select("*", (row + offset).alias(SOURCE_ROW))
-        # Spark escapes paths as addresses do; a file's name in its folder tells it apart there.
+        # Spark escapes paths as in addresses, so as_uri() is needed to match them.
         numbers = {Path(path).absolute().as_uri(): offset + FILE * nth for nth, path in enumerate(files.paths)}
-        known = self._spark.createDataFrame(list(numbers.items()), "file_uri string, file_offset bigint")
+        offsets = self._spark.createDataFrame(list(numbers.items()), "file_uri string, file_offset bigint")
         uri = functions.regexp_replace("_metadata.file_path", "^file:/+", "file:///")
         rows = rows.select("*", uri.alias("file_uri"), row.alias("row_in_file"))
-        rows = rows.join(functions.broadcast(known), "file_uri")
+        rows = rows.join(functions.broadcast(offsets), "file_uri")
         return rows.withColumn(SOURCE_ROW, rows["row_in_file"] + rows["file_offset"]).drop(
             "file_uri", "file_offset", "row_in_file"
         )
@@ -156,7 +156,7 @@ class SparkEngine(Engine):
         return rows
 
     def _text(self, files: RawFiles, path: str, offset: int) -> DataFrame:
-        """A file's rows, numbered by Spark's ids within a partition and by how many rows the partitions before hold."""
+        """A file's rows, numbered by Spark's ids within a partition and by the rows of the partitions before."""
         reader = self._spark.read
         if files.columns:
             reader = reader.schema(", ".join(f"`{name}` string" for name in files.columns))
@@ -178,9 +178,9 @@ class SparkEngine(Engine):
         partition = (functions.col("number") / IN_PARTITION).cast("bigint")
         sizes = sorted(rows.groupBy(partition.alias("partition")).count().collect())
         before = accumulate((size for _, size in sizes), initial=0)
-        starts = [(place, offset + start + 1) for (place, _), start in zip(sizes, before, strict=False)]
-        known = self._spark.createDataFrame(starts, "partition bigint, start bigint")
-        rows = rows.withColumn("partition", partition).join(functions.broadcast(known), "partition")
+        starts = [(number, offset + start + 1) for (number, _), start in zip(sizes, before, strict=False)]
+        first_rows = self._spark.createDataFrame(starts, "partition bigint, start bigint")
+        rows = rows.withColumn("partition", partition).join(functions.broadcast(first_rows), "partition")
         row = functions.col("start") + functions.col("number") % IN_PARTITION
         return rows.withColumn(SOURCE_ROW, row).drop("number", "partition", "start")
 
@@ -198,12 +198,12 @@ class SparkEngine(Engine):
         self.connection.raw_sql(f"DROP TABLE {name}")
 
     def fetch(self, table: ir.Table) -> pa.Table:
-        """As ``Engine.fetch``, past pandas, which Spark wants in an old version."""
+        """As ``Engine.fetch``, without pandas, of which Spark needs an old version."""
         self.connection._run_pre_execute_hooks(table)
         return _without_zones(self._spark.sql(self.connection.compile(table)).toArrow())
 
     def write(self, table: ir.Table, path: Path, schema: pa.Schema) -> None:
-        """As ``Engine.write``: Spark's parts, which are in order, one after the other into one file."""
+        """As ``Engine.write``: Spark writes parts, which are in order; they are joined into one file."""
         parts = self._scratch / next(self._names)
         columns = table.select(*schema.names).cast(ibis.Schema.from_pyarrow(schema))
         self.connection.to_parquet(columns, str(parts))
@@ -215,7 +215,7 @@ class SparkEngine(Engine):
 
 
 def _without_zones(table: pa.Table) -> pa.Table:
-    """Times in UTC that say so, as times in UTC that do not."""
+    """Times with the zone UTC as times without a zone."""
     zoned = [pa.types.is_timestamp(field.type) and field.type.tz is not None for field in table.schema]
     fields = [
         pa.field(field.name, pa.timestamp("us")) if has_zone else field
@@ -225,7 +225,7 @@ def _without_zones(table: pa.Table) -> pa.Table:
 
 
 def _cause(error: Exception) -> str:
-    """Spark's own words on one line, without the Java behind them."""
+    """Spark's message on one line, without Java's stack trace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("at ")]
-    told = [line for line in lines if line.startswith(("Caused by", "[", "org.apache", "java."))]
-    return (told[-1] if told else lines[0] if lines else type(error).__name__)[:300]
+    causes = [line for line in lines if line.startswith(("Caused by", "[", "org.apache", "java."))]
+    return (causes[-1] if causes else lines[0] if lines else type(error).__name__)[:300]

@@ -1,4 +1,4 @@
-"""Times as people write them. A shape is a regular expression whose groups bear the names of ``strptime``'s letters."""
+"""Times as people write them. A shape is a regular expression with groups named like ``strptime``'s letters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOURS = {
     for digits in ("", "02")
     for half in "ap"
 }
-"""Hours of twelve with the half of the day, as hours of twenty-four."""
+"""Hours of the 12-hour clock as hours of the 24-hour clock."""
 _DIGITS = {"Y": r"\d{4}", "y": r"\d{2}", "f": r"\d{1,9}"} | dict.fromkeys("mdHMS", r"\d{1,2}")
 _GROUPS = {letter: f"(?P<{letter}>{digits})" for letter, digits in _DIGITS.items()} | {
     "b": rf"{_MONTH}\.?",
@@ -36,11 +36,11 @@ _GROUPS = {letter: f"(?P<{letter}>{digits})" for letter, digits in _DIGITS.items
     "%": "%",
 }
 PIVOT = "69"
-"""From here on a year of two digits is one of the last century, as in ``strptime``."""
+"""From this on, a year of two digits is in the last century, as in ``strptime``."""
 
 
 class Shape(NamedTuple):
-    """One way to write a time."""
+    """A format of times."""
 
     pattern: str
     """With named groups."""
@@ -57,19 +57,19 @@ CLEAR = (
     Shape(rf"{_DAY}[ ./-]*{_MONTH}[ .,/-]*{_YEAR}{_CLOCK}", "{Y}-{b}-{d}{at}{H}{rest}"),
     Shape(rf"{_MONTH}\.? {_DAY},? {_YEAR}{_CLOCK}", "{Y}-{b}-{d}{at}{H}{rest}"),
 )
-"""What is read one way only."""
+"""Unambiguous shapes."""
 DIGITS = Shape(r"(?P<Y>\d{4})(?P<m>\d\d)(?P<d>\d\d)(?P<H>\d\d)(?P<M>\d\d)(?P<S>\d\d)", "{Y}-{m}-{d} {H}:{M}:{S}")
 
 
 def shape_of(time_format: str) -> Shape:
-    """A format as in ``strptime``, which the config has checked."""
+    """The shape of a ``strptime`` format, which the config has checked."""
     pieces = DIRECTIVE.split(time_format)
     letters = [{"B": "b", "I": "H"}.get(letter, letter) for letter in pieces[1::2]]
     literals = [re.sub(r"(\\?\s)+", r"\\s+", re.escape(piece)) for piece in pieces[::2]]
     groups = [
-        # Where nothing stands between two numbers, each must have all its digits.
-        _GROUPS[letter] if before and behind else _GROUPS[letter].replace("{1,2}", "{2}")
-        for letter, before, behind in zip(letters, ["^", *literals[1:-1]], [*literals[1:-1], "$"], strict=True)
+        # Without a separator between two numbers, each must have all its digits.
+        _GROUPS[letter] if before and after else _GROUPS[letter].replace("{1,2}", "{2}")
+        for letter, before, after in zip(letters, ["^", *literals[1:-1]], [*literals[1:-1], "$"], strict=True)
     ]
     pattern = literals[0] + "".join(group + literal for group, literal in zip(groups, literals[1:], strict=True))
     year, month = "{y}" if "y" in letters else "{Y}", "{b}" if "b" in letters else "{m}"
@@ -82,7 +82,7 @@ def shape_of(time_format: str) -> Shape:
 
 
 def written_as(text: ir.StringValue, shape: Shape) -> ir.TimestampValue:
-    """The time that a text of that shape means, in UTC where it names no zone; null if it is of another shape."""
+    """The time in a text of that shape, in UTC if it has no zone; null if the text has another shape."""
     groups = list(re.compile(shape.pattern).groupindex)
     pattern = r"(?s)^(?:" + re.sub(r"\(\?P<\w+>", "(", shape.pattern) + "|.*)$"
 
@@ -103,12 +103,12 @@ def written_as(text: ir.StringValue, shape: Shape) -> ir.TimestampValue:
 
 
 def instant(iso: ir.StringValue) -> ir.TimestampValue:
-    """UTC of a text in ISO 8601. One without a zone is UTC, as the engine's own zone is."""
+    """The time in UTC of a text in ISO 8601. Without a zone it is UTC, the engine's zone."""
     return iso.try_cast("timestamp('UTC', 6)").try_cast("timestamp(6)")
 
 
 def _rewrite(text: Any, pattern: Any, form: Any) -> Any:
-    """Both engines' own function, but they name the groups differently; each gets one of its name, with ``$1``."""
+    """Both engines have this function, with other names of groups; each gets one of this name, which takes ``$1``."""
 
 
 _rewritten = ibis.udf.scalar.builtin(

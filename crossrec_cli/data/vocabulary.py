@@ -1,4 +1,4 @@
-"""What shops call their columns, in English, German and Chinese: of each kind of file, our columns and their names."""
+"""Names of columns in shops' files, in English, German and Chinese, by kind of file and our column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USER = """
     Debitorennummer Mitgliedsnummer Mitglied Benutzer 用户ID 用户编号 用户 客户ID 客户编号 客户 会员ID 会员编号
     会员号 会员 顾客 买家ID 买家 u Email e_mail customer_email mail session_id session visit_id
 """
-"""Whoever buys; a session only where nothing lasts longer."""
+"""A session is only used if there is no longer-lived id."""
 ITEM = """
     item_id iid product_id prod_id parent_asin asin sku sku_id StockCode article_id article_no article_number
     movie_id isbn ean gtin goods_id book_id listing_id product_code item_code item_no lineitem_sku variant_sku
@@ -21,7 +21,7 @@ ITEM = """
     商品编号 商品编码 商品代码 货号 产品ID 产品编号 物品ID 款号 item product article Artikel Produkt Ware 商品 产品
     物品
 """
-"""A number before a name: where there is 'Artikelnummer', 'Artikel' is what people read."""
+"""Numbers before names: if there is 'Artikelnummer', 'Artikel' is text for people."""
 TIME = """
     timestamp event_time event_timestamp transaction_timestamp datetime time InvoiceDate order_date order_time
     order_timestamp ordered_at purchase_date purchase_time purchased_at transaction_date created_at sale_date
@@ -54,35 +54,35 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
     "users": {"user_id": USER},
 }
-"""Of each kind of file, our columns and the names that they go by, the likeliest first."""
+"""For each kind of file, our columns and their possible names, the most probable first."""
 TEXT = """
     title name item_name product_name prod_name product_title lineitem_name display_name product_type
     product_type_name product_category description desc detail_desc product article item Titel Bezeichnung
     Artikelbezeichnung Produktbezeichnung Artikelname Produktname Artikel Produkt Beschreibung Artikelbeschreibung
     Produktbeschreibung 标题 商品标题 商品名称 商品名 产品名称 名称 描述 商品描述 商品 产品
 """
-"""What people read of an item."""
+"""Columns with text about an item for people."""
 EVENTS: Mapping[str, dict[str, object]] = {
     r"refund|return|cancel|retoure|storno|rückgabe|退": {"returns": True},
     r"view|click|impress|visit|pv|ansicht|klick|浏览|点击": {"weight": 0.1},
     r"cart|wish|fav|save|basket|warenkorb|merk|加购|收藏": {"weight": 0.5},
 }
-"""What a word of an event column is likely to be worth."""
+"""How events whose word matches a pattern probably count."""
 
 
 def spelt(name: str) -> str:
-    """A column's name as it is compared: without case, spaces, punctuation and RecBole's type behind a colon."""
+    """A column's name for comparison: without case, spaces, punctuation and RecBole's type after a colon."""
     return re.sub(r":.*|[\W_]", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def in_order(names: str, columns: Iterable[str]) -> list[str]:
-    """The columns that go by one of the names, however they are spelt, in the order of the names."""
+    """The columns with one of the names, in any spelling, in the order of the names."""
     by_spelling = {spelt(column): column for column in reversed([*columns])}
     return list(dict.fromkeys(by_spelling[spelt(name)] for name in names.split() if spelt(name) in by_spelling))
 
 
 def event_weights(events: Iterable[str]) -> dict[str, dict[str, object]]:
-    """What each word of an event column is likely to be worth."""
+    """How each word of an event column probably counts."""
     return {
         word: next((worth for pattern, worth in EVENTS.items() if re.search(pattern, word.lower())), {})
         for word in events

@@ -21,7 +21,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.config.source_fields import Event, InteractionColumns, Interactions, Source
 from crossrec_cli.data.clean import ROW_RULES
 from crossrec_cli.data.extra_files import IDS, opened, require
-from crossrec_cli.data.interactions import CLOCK, IS_RETURN, ITEM, USER, read_interactions
+from crossrec_cli.data.interactions import CLOCK, IS_RETURN, read_interactions
 from crossrec_cli.data.ledger import UNUSABLE, Ledger
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.row_rules import duplicates, no_repeats, no_returns
@@ -31,7 +31,9 @@ from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.events"
-CARRIED = (USER, ITEM, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
+KEYS = {c.USER_KEY: c.PLATFORM_USER_ID, c.ITEM_KEY: c.PLATFORM_ITEM_ID}
+"""The file's ids are those of lists, so they serve as keys as they are."""
+CARRIED = (*KEYS, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
 
 BEFORE = 2**40
 """A row of the data has its number minus this as ``SOURCE_ROW``, which is below 0, so that it comes first."""
@@ -131,8 +133,8 @@ def _clean_events(
         data = _as_one_platform(config.data, source, raw.columns, report)
         ledger = Ledger(tables, data.clean)
         rows = read_interactions(tables, data, 0, None, ledger)
-        rows = tables.keep(rows.rename({USER: c.USER_ID, ITEM: c.ITEM_ID}).select(*CARRIED), str(path))
-        affected = _matching_rows(dataset, tables.fetch(rows.select(USER, ITEM).distinct()))
+        rows = tables.keep(rows.rename(KEYS).select(*CARRIED), str(path))
+        affected = _matching_rows(dataset, tables.fetch(rows.select(*KEYS).distinct()))
         if len(affected):
             rows = rows.union(_data_rows(affected, dataset, inputs, rows.schema().to_pyarrow(), data))
         rows, repeats = duplicates(rows, data)
@@ -142,7 +144,7 @@ def _clean_events(
         )
         for rule in (no_returns, no_repeats):
             rows = rule(tables, rows, data, ledger)
-        kept = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[USER], c.ITEM_ID: rows[ITEM]})
+        kept = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[c.USER_KEY], c.ITEM_ID: rows[c.ITEM_KEY]})
         cleaned = tables.fetch(kept.order_by(CLOCK, SOURCE_ROW))
     for measure, reason, _, count in ledger.measures:
         if measure == "removed" and count:
@@ -182,7 +184,7 @@ def _matching_rows(dataset: Dataset, pairs: pa.Table) -> Ints:
     """Positions in the data's flat histories of interactions with the same user and item as one of the pairs."""
     user_index, item_index = (
         parquet.places(pairs[column], ids)
-        for column, ids in ((USER, dataset.users[c.USER_ID]), (ITEM, dataset.items[c.ITEM_ID]))
+        for column, ids in ((c.USER_KEY, dataset.users[c.USER_ID]), (c.ITEM_KEY, dataset.items[c.ITEM_ID]))
     )
     both_known, size, items = (user_index >= 0) & (item_index >= 0), dataset.items.num_rows, dataset.histories.items
     return np.flatnonzero(np.isin(items.rows * size + items.values, (user_index * size + item_index)[both_known]))
@@ -196,8 +198,8 @@ def _data_rows(affected: Ints, dataset: Dataset, inputs: Mapping[str, Path], sch
         weight = weight / pc.fill_null(pc.abs(facts[c.QUANTITY]), 1.0).to_numpy()
     timed = pa.types.is_timestamp(schema.field(CLOCK).type)
     columns = {name: facts[name] for name in (c.EVENT, c.QUANTITY, c.RATING)} | {
-        USER: pc.take(dataset.users[c.USER_ID], items.rows[affected]),
-        ITEM: pc.take(dataset.items[c.ITEM_ID], items.values[affected]),
+        c.USER_KEY: pc.take(dataset.users[c.USER_ID], items.rows[affected]),
+        c.ITEM_KEY: pc.take(dataset.items[c.ITEM_ID], items.values[affected]),
         CLOCK: pc.fill_null(facts[c.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(affected), -1.0),
         c.WEIGHT: weight,
         IS_RETURN: np.zeros(len(affected), bool),

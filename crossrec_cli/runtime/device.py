@@ -1,4 +1,4 @@
-"""Where it computes: the device, the precision, the threads, and the seeds."""
+"""The device, the precision, the threads, and the seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Compute:
     dtype: torch.dtype
 
     def autocast(self) -> torch.autocast:
-        """A context in which matrix products run in ``dtype``; with float32 it changes nothing."""
+        """A context in which matrix products run in ``dtype``; float32 changes nothing."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
 
@@ -40,39 +40,39 @@ def prepare(runtime: Runtime, seed: int | None = None) -> Compute:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads it
-    device = torch.device(_device(_own(runtime.device)))
+    device = torch.device(_device(_of_this_process(runtime.device)))
     return Compute(device, _dtype(runtime.precision, device))
 
 
 @contextmanager
 def memory_or(lower: str, key: str = "") -> Iterator[None]:
-    """What runs within may use up the memory, the GPU's or the machine's; then say what to lower.
+    """Turn out-of-memory errors, of the GPU or the machine, into advice on what to lower.
 
     Args:
         lower: the advice.
-        key: the field of the config that it is about, if it is one.
+        key: the config field that it is about, if it is one.
 
     Raises:
-        ConfigError: in place of torch's, numpy's and Python's errors for it.
+        ConfigError: in place of the errors of torch, numpy and Python.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error):
-            raise  # on a CPU torch raises a RuntimeError that speaks of memory
-        why = str(error).partition("\n")[0][:120] or "no more to be had"
+            raise  # on a CPU torch raises a RuntimeError with "memory" in its message
+        why = str(error).partition("\n")[0][:120] or "none left"
         raise ConfigError([f"{key and key + ': '}out of memory: {why}; {lower}"]) from None
 
 
 def cores() -> int:
-    """The cores that this process may use; macOS tells only those of the machine."""
+    """The number of cores that this process may use; on macOS, of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads() -> int:
-    """As many as ``OMP_NUM_THREADS`` says, where it says something, else as there are cores."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else cores()
+    """The number in ``OMP_NUM_THREADS`` if there is one, else the number of cores."""
+    number = os.environ.get("OMP_NUM_THREADS", "")
+    return int(number) if number.isdecimal() and int(number) else cores()
 
 
 def available_devices() -> list[str]:
@@ -85,11 +85,11 @@ def available_devices() -> list[str]:
     return devices
 
 
-def _own(devices: tuple[str, ...]) -> str:
-    """This process's: of several devices one each, else, of several GPUs that nobody chose among, one each too.
+def _of_this_process(devices: tuple[str, ...]) -> str:
+    """The device of this process: each takes one of several named devices, or else one of all GPUs.
 
     Raises:
-        UnavailableError: if there are more processes than devices were named.
+        UnavailableError: if there are more processes than named devices.
     """
     rank, processes = distributed.local_rank(), distributed.local_processes()
     if len(devices) == 1:
@@ -100,27 +100,27 @@ def _own(devices: tuple[str, ...]) -> str:
     return devices[rank]
 
 
-def _device(wanted: str) -> str:
+def _device(name: str) -> str:
     available = available_devices()
-    if wanted == "auto":
+    if name == "auto":
         return next((device for device in ("cuda", "mps") if device in available), "cpu")
-    if wanted not in available:
-        raise UnavailableError(f"runtime.device: there is no '{wanted}' here; there is {', '.join(available)}")
-    return wanted
+    if name not in available:
+        raise UnavailableError(f"runtime.device: there is no '{name}' here; there is {', '.join(available)}")
+    return name
 
 
-def _dtype(wanted: str, device: torch.device) -> torch.dtype:
-    if wanted == "auto":
-        wanted = best_precision(device)
-    elif wanted == "fp16" and device.type == "cpu":
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        precision = best_precision(device)
+    elif precision == "fp16" and device.type == "cpu":
         raise UnavailableError("runtime.precision: a CPU has no fast fp16; use bf16 or fp32")
-    elif wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    elif precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UnavailableError("runtime.precision: this GPU cannot compute in bf16; use fp16 or fp32")
-    return _DTYPES[wanted]
+    return _DTYPES[precision]
 
 
 def best_precision(device: torch.device) -> str:
-    """What ``runtime.precision: auto`` takes on a device: bf16 where that is fast."""
+    """What ``runtime.precision: auto`` means on a device: bf16 if that is fast."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():

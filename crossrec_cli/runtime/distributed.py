@@ -1,7 +1,7 @@
-"""Several processes that do one stage together, as torchrun or ``crossrec run --nproc`` starts them.
+"""Several processes that run one stage together, as torchrun or ``crossrec run --nproc`` starts them.
 
-The first of them leads: it alone holds the run directory, decides what runs, writes and speaks. The others wait for a
-task, do their share of it, and hand in what they found.
+The first of them is the leader: only it locks the run directory, decides what runs, writes files and messages. The
+others wait for a task, do their share of it, and send their results to the leader.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PATIENCE = timedelta(days=7)
-"""The others wait so long at most, as while the leader reads the raw files."""
+"""How long processes wait for each other at most, for example while the leader reads the raw files."""
 
 
 class LostError(CrossrecError):
-    """Another of the processes has ended, and with it the job."""
+    """Another process of the job has ended, so the job cannot go on."""
 
 
 @dataclass
 class _Team:
-    """The processes that are at work together right now: this one alone, unless they were called."""
+    """The processes that work together now: only this one, except during a task."""
 
     rank: int = 0
     size: int = 1
@@ -40,22 +40,22 @@ _team = _Team()
 
 
 def processes() -> int:
-    """How many there are in the job, on all machines."""
+    """The number of processes in the job, on all machines."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_processes() -> int:
-    """How many of them are on this machine."""
+    """The number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:
-    """Which of this machine's processes this one is, from 0."""
+    """The number of this process among those of this machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def rank() -> int:
-    """Which of the job's processes this one is, from 0."""
+    """The number of this process among those of the job, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -65,7 +65,7 @@ def follows() -> bool:
 
 
 def join() -> None:
-    """Meet the others, if there are any. Those who follow leave Ctrl-C and SIGTERM to the one who leads."""
+    """Connect to the other processes, if there are any. Only the leader then handles Ctrl-C and SIGTERM."""
     if processes() == 1:
         return
     import torch  # noqa: PLC0415  takes a second to import
@@ -80,16 +80,16 @@ def join() -> None:
 
 @contextmanager
 def together(task: object) -> Iterator[None]:
-    """The leader calls the others to a task; within, ``strided_shard`` and the like speak of all."""
+    """The leader starts a task on all processes; inside, ``strided_shard`` and the like count all of them."""
     _announce(task)
     with _at_work(0):
         yield
 
 
 def shutdown() -> None:
-    """The leader lets the others go."""
+    """The leader ends the other processes."""
     _announce(None)
-    _part()
+    _disconnect()
 
 
 def tasks() -> Iterator[Any]:
@@ -97,23 +97,23 @@ def tasks() -> Iterator[Any]:
     while (task := _announce(None)) is not None:
         with _at_work(rank()):
             yield task
-    _part()
+    _disconnect()
 
 
-def _part() -> None:
-    """All have heard what there was to hear, and hang up: Python would end the connection's threads in their midst."""
+def _disconnect() -> None:
+    """Wait until all have received the last message, then close: Python would kill the connection's threads at work."""
     if processes() == 1:
         return
     import torch  # noqa: PLC0415
     import torch.distributed as dist  # noqa: PLC0415
 
     with _peer_errors():
-        dist.all_reduce(torch.zeros(1))  # a barrier would meet on GPUs, where there are any, though nobody may use them
+        dist.all_reduce(torch.zeros(1))  # a barrier would use the GPUs, even if the job does not
         dist.destroy_process_group()
 
 
 def _announce(task: object) -> Any:
-    """The leader's task, to all."""
+    """Send the leader's task to all processes, and return it."""
     if processes() == 1:
         return task
     import torch  # noqa: PLC0415
@@ -126,8 +126,8 @@ def _announce(task: object) -> Any:
 
 
 @contextmanager
-def _at_work(place: int) -> Iterator[None]:
-    _team.rank, _team.size = place, processes()
+def _at_work(rank_in_team: int) -> Iterator[None]:
+    _team.rank, _team.size = rank_in_team, processes()
     try:
         yield
     finally:
@@ -136,7 +136,7 @@ def _at_work(place: int) -> Iterator[None]:
 
 @contextmanager
 def single_process() -> Iterator[None]:
-    """What one process does for all, while they are at work together."""
+    """Inside, ``strided_shard`` and the like count this process only, during a task of all."""
     before = _team.rank, _team.size
     _team.rank, _team.size = 0, 1
     try:
@@ -146,30 +146,30 @@ def single_process() -> Iterator[None]:
 
 
 def leads() -> bool:
-    """Whether it is for this process to write."""
+    """Whether this process writes files."""
     return _team.rank == 0
 
 
 def strided_shard() -> slice:
-    """This process's share of any sequence that all of them have."""
+    """This process's share of a sequence: every n-th element."""
     return slice(_team.rank, None, _team.size)
 
 
 def contiguous_shard(length: int) -> slice:
-    """This process's share of a sequence of that length, of neighbours."""
+    """This process's share of a sequence of that length: one block."""
     return slice(length * _team.rank // _team.size, length * (_team.rank + 1) // _team.size)
 
 
-def in_order(found: Iterator[Any]) -> Iterator[Any]:
-    """What all processes found, one process after the other, for the leader; nothing for the others."""
+def in_order(results: Iterator[Any]) -> Iterator[Any]:
+    """The results of all processes, one process after the other, for the leader; nothing for the others."""
     if _team.size == 1:
-        yield from found
+        yield from results
     else:
-        yield from chain.from_iterable(gather(list(found)))
+        yield from chain.from_iterable(gather(list(results)))
 
 
 def add(tensors: Iterable[Tensor]) -> None:
-    """In place, the sums over all processes, each of which has as many tensors of the same shapes."""
+    """Sum tensors over all processes, in place; each process has the same number, of the same shapes."""
     if _team.size == 1:
         return
     import torch.distributed as dist  # noqa: PLC0415
@@ -180,7 +180,7 @@ def add(tensors: Iterable[Tensor]) -> None:
 
 
 def add_gradients(parameters: Iterable[Tensor]) -> None:
-    """In place, the sums of gradients; a parameter that no process has a gradient of stays without."""
+    """Sum gradients over all processes, in place; a parameter without a gradient on any process stays without."""
     if _team.size == 1:
         return
     import torch  # noqa: PLC0415
@@ -188,18 +188,18 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
     learned = [parameter for parameter in parameters if parameter.requires_grad]
     has = torch.tensor([parameter.grad is not None for parameter in learned], dtype=torch.int32)
     add([has])
-    known = [parameter for parameter, some in zip(learned, has.tolist(), strict=True) if some]
-    if not known:
+    with_gradient = [parameter for parameter, some in zip(learned, has.tolist(), strict=True) if some]
+    if not with_gradient:
         return
-    of_each = [torch.zeros_like(one) if one.grad is None else one.grad for one in known]
-    flat = torch.cat([gradient.flatten() for gradient in of_each])  # one message, where each would take its time
+    of_each = [torch.zeros_like(one) if one.grad is None else one.grad for one in with_gradient]
+    flat = torch.cat([gradient.flatten() for gradient in of_each])  # one message is faster than many
     add([flat])
-    for parameter, sums in zip(known, torch.split(flat, [one.numel() for one in known]), strict=True):
+    for parameter, sums in zip(with_gradient, torch.split(flat, [one.numel() for one in with_gradient]), strict=True):
         parameter.grad = sums.view_as(parameter)
 
 
 def from_leader(tensors: Iterable[Tensor]) -> None:
-    """In place, what the leader has."""
+    """Copy the leader's tensors to all processes, in place."""
     if _team.size == 1:
         return
     import torch.distributed as dist  # noqa: PLC0415
@@ -209,26 +209,26 @@ def from_leader(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
-def gather(found: Any) -> list[Any]:
-    """What each process found, in their order, for the leader; nothing for the others."""
+def gather(result: Any) -> list[Any]:
+    """The result of each process, in their order, for the leader; nothing for the others."""
     if _team.size == 1:
-        return [found]
+        return [result]
     import torch.distributed as dist  # noqa: PLC0415
 
-    all_found: list[Any] | None = [None] * _team.size if leads() else None
+    results: list[Any] | None = [None] * _team.size if leads() else None
     with _peer_errors():
-        dist.gather_object(found, all_found)
-    return all_found or []
+        dist.gather_object(result, results)
+    return results or []
 
 
 @contextmanager
 def _peer_errors() -> Iterator[None]:
-    """Talking to the others.
+    """Turn errors of the connection into ``LostError``.
 
     Raises:
-        LostError: if one of them is gone.
+        LostError: if another process has ended.
     """
     try:
         yield
     except (RuntimeError, ConnectionError):
-        raise LostError(f"another of the {processes()} processes has ended, and with it the job") from None
+        raise LostError(f"another of the {processes()} processes has ended, so the job cannot go on") from None

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they end the command, but not in the middle of what must be whole."""
+"""Ctrl-C and SIGTERM: they end the command, but never inside ``defer_interrupts``."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from types import FrameType
 
 INTERRUPTED = threading.Event()
 """Set by Ctrl-C and by SIGTERM."""
-_whole: list[None] = []
-"""An entry for each ``whole`` that is under way."""
+_deferring: list[None] = []
+"""An entry for each ``defer_interrupts`` that is active."""
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """The handler of both signals.
 
     Raises:
-        KeyboardInterrupt: now, or when what must be whole is.
+        KeyboardInterrupt: now, or after ``defer_interrupts``.
     """
     INTERRUPTED.set()
-    if not _whole:
+    if not _deferring:
         raise KeyboardInterrupt
 
 
 @contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """A few seconds' work that an interrupt waits for: a step of training, or imports.
+    """Delay interrupts until the end of a few seconds' work: a step of training, or imports.
 
-    In the middle of its import, torch aborts the process. To block the signals would not do, as they then reach another
-    thread, DuckDB's for instance, and Python calls the handler in this one all the same.
+    An interrupt during its import makes torch abort the process. Blocking the signals does not help: they then reach
+    another thread, such as DuckDB's, and Python still calls the handler in this one.
 
     Raises:
-        KeyboardInterrupt: behind it, if one came meanwhile.
+        KeyboardInterrupt: at the end, if an interrupt came.
     """
-    _whole.append(None)
+    _deferring.append(None)
     try:
         yield
     finally:
-        _whole.pop()
-    if INTERRUPTED.is_set() and not _whole:
+        _deferring.pop()
+    if INTERRUPTED.is_set() and not _deferring:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What crossrec finds here: versions, devices, memory, disk, extras. Nothing is imported to look."""
+"""Versions, devices, memory, disk and extras of this machine, without importing large libraries."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ GIT_SECONDS = 2.0
 
 
 def full_version() -> str:
-    """The version, and in a git checkout the commit and whether files differ from it: ``0.1.0 (b8652f9, modified)``."""
-    if not (ROOT / ".git").exists():  # git would go on looking above, where an environment may lie in another project
+    """The version, and in a git checkout the commit and whether files are changed: ``0.1.0 (b8652f9, modified)``."""
+    if not (ROOT / ".git").exists():  # git would search the parent folders, which may be another project
         return __version__
     command = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]
     command += ["describe", "--always", "--dirty=, modified", "--exclude=*", "--abbrev=7"]
@@ -35,10 +35,12 @@ def full_version() -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Of crossrec, Python and what matters among the libraries; None: not installed."""
-    found: dict[str, str | None] = {"crossrec": full_version(), "python": platform.python_version()}
+    """Of crossrec, Python, the system and the main libraries; None: not installed."""
+    result: dict[str, str | None] = {"crossrec": full_version(), "python": platform.python_version()}
     return (
-        found | {"system": f"{platform.system()} {platform.machine()}"} | {name: _installed(name) for name in LIBRARIES}
+        result
+        | {"system": f"{platform.system()} {platform.machine()}"}
+        | {name: _installed(name) for name in LIBRARIES}
     )
 
 
@@ -51,19 +53,19 @@ def _installed(package: str) -> str | None:
 
 @dataclass(frozen=True)
 class Device:
-    """Where models can be computed."""
+    """A device that can compute models."""
 
     device: str
     """As the config names it."""
     name: str
     cores: int | None
     memory_bytes: int | None
-    """Its own; None where it shares that of the machine."""
+    """Its own; None if it shares the memory of the machine."""
     free_bytes: int | None
     bf16: bool
-    """Whether it computes fast in it."""
+    """Whether it is fast in bf16."""
     precision: str
-    """What ``runtime.precision: auto`` takes."""
+    """What ``runtime.precision: auto`` means there."""
 
 
 def devices() -> list[Device]:
@@ -71,7 +73,7 @@ def devices() -> list[Device]:
 
     Raises:
         ImportError: if torch cannot be loaded.
-        OSError: the same, for want of a library of the system.
+        OSError: the same, if a library of the system is missing.
     """
     import torch  # noqa: PLC0415  takes seconds
 
@@ -83,19 +85,19 @@ def devices() -> list[Device]:
         precision = best_precision(torch.device(name))
         return Device(name, what, cores, all_, free, precision == "bf16", precision)
 
-    found = [device("cpu", _processor(), cores())]
+    available = [device("cpu", _processor(), cores())]
     for index in range(torch.cuda.device_count()):
         with torch.cuda.device(index):
-            found.append(
+            available.append(
                 device(f"cuda:{index}", torch.cuda.get_device_name(index), None, *torch.cuda.mem_get_info(index))
             )
     if torch.backends.mps.is_available():
-        found.append(device("mps", platform.processor()))
-    return found
+        available.append(device("mps", platform.processor()))
+    return available
 
 
 def _processor() -> str:
-    """Its name, where the system tells it."""
+    """The processor's name, if the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -105,7 +107,7 @@ def _processor() -> str:
 
 
 def memory() -> tuple[int | None, int | None]:
-    """The bytes that this process may use, by the container's limit if there is one, and those free, if known."""
+    """Bytes that this process may use, by the container's limit if there is one, and free bytes; None: unknown."""
     if not hasattr(os, "sysconf"):  # Windows
         return None, None
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -116,7 +118,7 @@ def memory() -> tuple[int | None, int | None]:
 
 
 def _number(path: Path) -> int | None:
-    """A file's whole number; None if it holds none, as ``max``, or is not there."""
+    """The integer in a file; None if it has none, such as ``max``, or does not exist."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -133,9 +135,9 @@ def _available() -> int | None:
 
 
 def disk(folder: Path) -> tuple[int, int]:
-    """Bytes of the disk that a folder is on, all and free."""
-    found = shutil.disk_usage(folder)
-    return found.total, found.free
+    """Bytes of the disk of a folder, total and free."""
+    usage = shutil.disk_usage(folder)
+    return usage.total, usage.free
 
 
 @dataclass(frozen=True)
@@ -145,23 +147,23 @@ class Extra:
     name: str
     installed: bool
     missing: tuple[str, ...]
-    """Its packages that are not here, or of another version."""
+    """Its packages that are not installed, or have another version."""
     install: str
     """The command that installs it."""
 
 
 def extras() -> Iterator[Extra]:
-    """Every optional part but the developers'."""
+    """All optional parts, except the one for developers."""
     about = metadata("crossrec")
-    wanted = [Requirement(text) for text in about.get_all("Requires-Dist") or []]
+    requirements = [Requirement(text) for text in about.get_all("Requires-Dist") or []]
     for name in about.get_all("Provides-Extra") or []:
         if name == FOR_DEVELOPERS:
             continue
-        own = [need for need in wanted if need.marker and need.marker.evaluate({"extra": name})]
+        own = [need for need in requirements if need.marker and need.marker.evaluate({"extra": name})]
         missing = tuple(need.name for need in own if not _satisfied(need))
         yield Extra(name, not missing, missing, f"pip install 'crossrec[{name}]'")
 
 
 def _satisfied(need: Requirement) -> bool:
-    there = _installed(need.name)
-    return there is not None and need.specifier.contains(there, prereleases=True)
+    installed = _installed(need.name)
+    return installed is not None and need.specifier.contains(installed, prereleases=True)

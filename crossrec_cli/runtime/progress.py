@@ -1,4 +1,4 @@
-"""How a stage says what it does, without knowing who listens."""
+"""The interface by which a stage reports messages and progress."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Tells a progress display that more is done."""
+    """Advances a progress display."""
 
     def __call__(self, done: int, detail: str = "") -> None:
-        """``done`` more units, and optionally a word on how it goes."""
+        """``done`` more units are done; ``detail`` is shown next to the bar."""
 
 
 class Reporter(Protocol):
@@ -22,23 +22,23 @@ class Reporter(Protocol):
         """A stage begins."""
 
     def log(self, message: str) -> None:
-        """One line for the log file alone."""
+        """One line for the log file only."""
 
     def say(self, message: str) -> None:
-        """One line of news."""
+        """One line for the screen and the log file."""
 
     def warn(self, message: str) -> None:
-        """One line that the user should act on."""
+        """One line about something that the user should check."""
 
     def event(self, name: str, **facts: int | float | None) -> None:
-        """Figures of a moment, for programs that follow a run; None for what is not known."""
+        """Figures at one time, for programs that follow a run; None for unknown ones."""
 
     def progress(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Show progress of ``total`` units."""
 
 
 class Silent:
-    """A reporter that says nothing."""
+    """A reporter that shows nothing."""
 
     def log(self, message: str) -> None:
         """Ignored."""
@@ -59,9 +59,9 @@ class Silent:
 
 
 def peak_memory() -> int | None:
-    """The most memory this process has held so far, in bytes; None where Python cannot tell, as on Windows."""
+    """The peak memory of this process so far, in bytes; None if Python cannot measure it, as on Windows."""
     try:
-        import resource  # noqa: PLC0415  of Unix alone
+        import resource  # noqa: PLC0415  exists on Unix only
     except ImportError:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

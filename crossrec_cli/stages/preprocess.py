@@ -22,8 +22,6 @@ from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.data_fields import Identity
 from crossrec_cli.data import engine, leaks, quality_measures
 from crossrec_cli.data.clean import clean
-from crossrec_cli.data.identity import OWN
-from crossrec_cli.data.interactions import ITEM
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import split
 from crossrec_cli.report.quality_page import page
@@ -50,11 +48,9 @@ def run(job: Job) -> Summary:
         else:
             tables.write(cleaned.item_links, job.output(ITEM_LINKS), schemas.ITEM_LINKS)
         if len(data.platforms) > 1 or data.identity != Identity():
-            listings = cleaned.listings.inner_join(done.items.select(ITEM, c.ITEM_INDEX), ITEM)
-            listings = listings.select(c.PLATFORM, c.ITEM_INDEX, **{c.ORIGINAL_ITEM_ID: listings[OWN]})
-            tables.write(
-                listings.order_by(c.ITEM_INDEX, c.PLATFORM, c.ORIGINAL_ITEM_ID), job.output(LISTINGS), schemas.LISTINGS
-            )
+            ids = cleaned.item_ids.inner_join(done.items.select(c.ITEM_KEY, c.ITEM_INDEX), c.ITEM_KEY)
+            ids = ids.order_by(c.ITEM_INDEX, c.PLATFORM, c.PLATFORM_ITEM_ID)
+            tables.write(ids, job.output(LISTINGS), schemas.LISTINGS)
         interactions, cases, items = (job.output(name) for name in (INTERACTIONS, CASES, ITEMS))
         for warning in leaks.check(tables, interactions, cases, items, job.config.split):
             job.report.warn(warning)

@@ -1,4 +1,4 @@
-"""The language model itself learns from the source's buyers: texts of what the same people buy come nearer."""
+"""Train the language model on the source: texts of items that the same users buy get similar embeddings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPERATURE = 0.05
 """Where the learned temperature starts; 0.05 is what all-MiniLM-L6-v2 was trained with."""
 GRADIENT_NORM = 1.0
 GIVEN = 4
-"""Texts of a history that are read to tell the next; each costs as much as that one."""
+"""Texts of a history that are read to predict the next item; each costs as much as that item's text."""
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -44,27 +44,27 @@ def adapt(
 ) -> None:
     """Train the encoder's language model in place.
 
-    Each step asks some users one question each: a text, or the mean of some, has to find its partner among those of the
-    others (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748). What the same user bought and what reads the
-    same is no negative, and each one's score is lowered by the logarithm of how often it is drawn: otherwise what sells
-    best is pushed away from everything, and the texts lose what they knew.
+    The loss of a step is contrastive (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748): for each of some
+    users a text, or the mean of some texts, has to find its partner among those of the other users. Items of the same
+    user and equal texts are no negatives. Each score is lowered by the logarithm of how often its text is drawn;
+    otherwise popular items would move away from all others, and the texts would lose their meaning.
 
-    All chance of a step comes from the seed and the step's number, so that a run which goes on from a checkpoint ends
-    as one that was never killed.
+    All randomness of a step comes from the seed and the step's number, so a run that continues from a checkpoint ends
+    like one that was never killed.
 
     Args:
-        encoder: the language model, its tokenizer and where it runs.
-        texts: every item's.
-        lists: item indices of each user to learn from; of those with one item alone nothing is learned.
-        how: ``lora`` for small matrices beside the weights, merged into them afterwards, or ``full``.
-        config: for how long, and how fast.
-        seed: of the users and pairs drawn.
-        report: told of the loss.
-        checkpoint: where the state is kept on the way and at the end, and looked for at the start.
+        encoder: the language model, its tokenizer and its device.
+        texts: the text of every item.
+        lists: item indices of each user; users with one item only are skipped.
+        how: ``lora`` for small matrices added to the weights, merged into them afterwards, or ``full``.
+        config: steps, learning rate and the like.
+        seed: of the random users and pairs.
+        report: gets the loss.
+        checkpoint: has the state during the training and at the end; it is loaded at the start.
 
     Raises:
         UnavailableError: for LoRA, if peft is not installed or cannot be used with the model.
-        ConfigError: if the loss is no longer a number.
+        ConfigError: if the loss becomes NaN or infinite.
     """
     users = [items for items in lists if len(np.unique(items)) > 1]
     if not users:
@@ -73,7 +73,7 @@ def adapt(
     run = _Run(encoder, ContrastiveSampler.of(texts, users, config), how, config)
     if saved := checkpoint.load():
         run.restore(*saved)
-        report.say(f"going on with step {len(run.losses) + 1} of the language model's")
+        report.say(f"continuing the language model's training at step {len(run.losses) + 1}")
     try:
         run.train(seed, report, checkpoint)
     except KeyboardInterrupt:
@@ -82,53 +82,53 @@ def adapt(
     checkpoint.save(*run.state())
     tenth = max(len(run.losses) // 10, 1)
     first, last = np.mean(run.losses[:tenth]), np.mean(run.losses[-tenth:])
-    report.say(f"language model adapted: loss {first:.3f} at first, {last:.3f} at last")
+    report.say(f"language model adapted: loss {first:.3f} at the start, {last:.3f} at the end")
     encoder.model = _merged(run.model)
-    torch.manual_seed(seed)  # what follows shall not hang on how many steps this run took itself
+    torch.manual_seed(seed)  # what follows must not depend on how many steps this process made
 
 
 @dataclass(frozen=True)
 class ContrastiveSampler:
-    """Whom questions are asked, and what there is to choose from."""
+    """Draws pairs of texts for the contrastive loss."""
 
     users: list[Ints]
     """The items of each user who bought two different ones."""
     distinct: npt.NDArray[np.object_]
     """All different texts."""
-    reads: Ints
-    """For each item, the number of its text."""
+    text_of: Ints
+    """For each item, the index of its text in ``distinct``."""
     log_share: Tensor
-    """Logarithm of how often each text is drawn as one of a pair, float32 (texts,)."""
+    """Logarithm of how often each text is drawn for a pair, float32 (texts,)."""
     config: TextTraining
 
     @classmethod
     def of(cls, texts: Sequence[str], users: list[Ints], config: TextTraining) -> ContrastiveSampler:
         """From the items' texts and what each user bought of them."""
-        distinct, reads = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+        distinct, text_of = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
         each = np.concatenate([np.full(len(items), 1 / len(items)) for items in users])
-        share = np.bincount(reads, np.bincount(np.concatenate(users), each, len(texts))) / len(users)
+        share = np.bincount(text_of, np.bincount(np.concatenate(users), each, len(texts))) / len(users)
         return cls(
-            users, distinct, reads, torch.from_numpy(np.log(np.maximum(share, 1e-12)).astype(np.float32)), config
+            users, distinct, text_of, torch.from_numpy(np.log(np.maximum(share, 1e-12)).astype(np.float32)), config
         )
 
     def loss(self, encoder: TextEncoder, model: nn.Module, scale: Tensor, rng: np.random.Generator) -> Tensor:
-        """Of one batch of questions."""
+        """The loss of one batch; ``scale`` is the logarithm of the inverse temperature."""
         some = rng.choice(len(self.users), min(self.config.batch_size, len(self.users)), False)
         chosen = [self.users[number] for number in some]
-        given, wanted = _questions(chosen, self.config.objective, rng)
-        left = _means(encoder, model, self.distinct, [self.reads[items] for items in given])
-        right = _vectors(encoder, model, list(self.distinct[self.reads[wanted]]))
-        # Only a pair is asked both ways, and of a pair one is given.
-        read = self.reads[np.array([[items[0] for items in given], wanted]).T]
-        sides = _loss(left, right, scale, self.log_share[read], _not_negative(chosen, self.reads, read))
+        given, partners = _draw_pairs(chosen, self.config.objective, rng)
+        left = _means(encoder, model, self.distinct, [self.text_of[items] for items in given])
+        right = _vectors(encoder, model, list(self.distinct[self.text_of[partners]]))
+        # Only pairs, of which one item is given, have a loss in both directions.
+        pairs = self.text_of[np.array([[items[0] for items in given], partners]).T]
+        sides = _loss(left, right, scale, self.log_share[pairs], _not_negative(chosen, self.text_of, pairs))
         return sides[0] if self.config.objective == "history" else (sides[0] + sides[1]) / 2
 
 
 class _Run:
-    """A training under way: what it has learned, and what has to survive a kill."""
+    """A running training, with the state that a checkpoint saves."""
 
-    def __init__(self, encoder: TextEncoder, asked: ContrastiveSampler, how: str, config: TextTraining) -> None:
-        self.encoder, self.asked, self.config = encoder, asked, config
+    def __init__(self, encoder: TextEncoder, sampler: ContrastiveSampler, how: str, config: TextTraining) -> None:
+        self.encoder, self.sampler, self.config = encoder, sampler, config
         self.model = _trainable(encoder.model, how, config)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
         self.learned = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -137,7 +137,7 @@ class _Run:
         self.losses: list[float] = []
 
     def train(self, seed: int, report: Reporter, checkpoint: Checkpoint) -> None:
-        """All steps that are left. An interrupt comes between two of them, where the state is whole."""
+        """Run all remaining steps. An interrupt takes effect between two steps, when the state is consistent."""
         self.model.train()
         with report.progress("adapting the language model", self.config.steps, "steps") as advance:
             advance(len(self.losses))
@@ -151,7 +151,7 @@ class _Run:
                     checkpoint.save(*self.state())
 
     def take(self, key: list[int], rate: float) -> float:
-        """One step of the optimizer; its loss."""
+        """Run one step of the optimizer and return its loss."""
         rng = np.random.default_rng(key)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         for group in self.optimizer.param_groups:
@@ -161,7 +161,7 @@ class _Run:
         lower = f"lower it from {self.config.batch_size}, and raise accumulate"
         for _ in range(times):
             with memory_or(lower, key="adapt.text.batch_size"):
-                loss = self.asked.loss(self.encoder, self.model, self.scale, rng) / times
+                loss = self.sampler.loss(self.encoder, self.model, self.scale, rng) / times
                 loss.backward()  # type: ignore[no-untyped-call]
                 value += float(loss.detach())
         if not math.isfinite(value):
@@ -172,13 +172,13 @@ class _Run:
         return value
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All of it, as tensors by name and the rest as JSON values."""
+        """The whole state: tensors by name, and the rest as JSON values."""
         learned = add_prefix("learned", self.learned | {"scale": self.scale})
         return learned | moments(self.optimizer), {"losses": self.losses}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Take up where ``state`` was called."""
+        """Load what ``state`` returned."""
         for name, weight in (self.learned | {"scale": self.scale}).items():
             weight.copy_(tensors[f"learned.{name}"])
         restore_moments(self.optimizer, tensors)
@@ -186,7 +186,7 @@ class _Run:
 
 
 def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Module:
-    """The model with what is to be learned left free."""
+    """The model, in which only the weights to train require gradients."""
     if how == "lora":
         try:
             from peft import LoraConfig, get_peft_model  # noqa: PLC0415  an extra
@@ -195,10 +195,12 @@ def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Mod
         lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of what peft asks of transformers
+                warnings.simplefilter("ignore", FutureWarning)  # about how peft uses transformers
                 adapted: nn.Module = get_peft_model(model, lora)
-        except ValueError as error:  # some architectures have no part that it can stand beside
-            raise UnavailableError(f"adapt.language_model: lora does not fit this model, full may: {error}") from None
+        except ValueError as error:  # some architectures have no layer that it supports
+            raise UnavailableError(
+                f"adapt.language_model: lora does not support this model, full may: {error}"
+            ) from None
         return adapted
     layers = next(part for part in model.modules() if isinstance(part, nn.ModuleList))
     for part in (model.get_input_embeddings(), *list(layers)[: config.frozen_layers]):
@@ -208,35 +210,35 @@ def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Mod
 
 def _merged(model: nn.Module) -> PreTrainedModel:
     merge: Callable[[], Any] = getattr(model, "merge_and_unload", lambda: model)
-    whole: PreTrainedModel = merge()
-    whole.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
-    return whole
+    merged: PreTrainedModel = merge()
+    merged.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    return merged
 
 
 def _schedule(step: int, config: TextTraining) -> float:
-    """Up along a straight line while it warms up, then down to 0."""
+    """The factor of the learning rate: linear warm-up, then linear decay to 0."""
     warm = max(round(config.warmup * config.steps), 1)
     return min((step + 1) / warm, (config.steps - step) / max(config.steps - warm, 1))
 
 
-def _questions(chosen: Sequence[Ints], objective: str, rng: np.random.Generator) -> tuple[list[Ints], Ints]:
-    """For each user the items that are given, in any order, and the one that is wanted, which is none of them."""
-    given, wanted = [], []
+def _draw_pairs(chosen: Sequence[Ints], objective: str, rng: np.random.Generator) -> tuple[list[Ints], Ints]:
+    """For each user the given items, in any order, and their partner, which is not one of them."""
+    given, partners = [], []
     for items in chosen:
         if objective == "pairs":
             one, other = rng.choice(np.unique(items), 2, replace=False)
             given.append(np.array([one]))
         else:
-            place = rng.choice(np.flatnonzero(items != items[0]))  # something else stands before it
-            other = items[place]
-            before = np.unique(items[:place][items[:place] != other])
+            position = rng.choice(np.flatnonzero(items != items[0]))  # so that another item is before it
+            other = items[position]
+            before = np.unique(items[:position][items[:position] != other])
             given.append(rng.choice(before, min(GIVEN, len(before)), replace=False))
-        wanted.append(other)
-    return given, np.array(wanted)
+        partners.append(other)
+    return given, np.array(partners)
 
 
 def _means(encoder: TextEncoder, model: nn.Module, distinct: npt.NDArray[np.object_], lists: Sequence[Ints]) -> Tensor:
-    """The direction of each list's mean text, (lists, d)."""
+    """The mean embedding of each list's texts, normalized; (lists, d)."""
     vectors = _vectors(encoder, model, list(distinct[np.concatenate(lists)]))
     rows = torch.from_numpy(np.repeat(np.arange(len(lists)), [len(items) for items in lists])).to(vectors.device)
     return F.normalize(vectors.new_zeros(len(lists), vectors.shape[1]).index_add(0, rows, vectors), dim=1)
@@ -247,23 +249,23 @@ def _vectors(encoder: TextEncoder, model: nn.Module, texts: Sequence[str]) -> Te
         return F.normalize(encoder.forward(model, texts), dim=1)
 
 
-def _not_negative(chosen: Sequence[Ints], reads: Ints, read: Ints) -> tuple[Tensor, Tensor]:
+def _not_negative(chosen: Sequence[Ints], text_of: Ints, pairs: Ints) -> tuple[Tensor, Tensor]:
     """Where another user's right (left) text is no negative for a left (right) one; bool (B, B) each."""
-    own = [np.unique(reads[items]) for items in chosen]
-    bought = np.array([[np.isin(read[:, side], texts) for texts in own] for side in (1, 0)])
-    bought[:, np.arange(len(read)), np.arange(len(read))] = False
+    own = [np.unique(text_of[items]) for items in chosen]
+    bought = np.array([[np.isin(pairs[:, side], texts) for texts in own] for side in (1, 0)])
+    bought[:, np.arange(len(pairs)), np.arange(len(pairs))] = False
     return torch.from_numpy(bought[0]), torch.from_numpy(bought[1])
 
 
 def _loss(
-    left: Tensor, right: Tensor, scale: Tensor, log_share: Tensor, passed_over: tuple[Tensor, Tensor]
+    left: Tensor, right: Tensor, scale: Tensor, log_share: Tensor, masks: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """How badly each left finds its partner on the right, and each right on the left; both are (B, d)."""
+    """Cross-entropy of finding each left's partner on the right, and each right's on the left; inputs are (B, d)."""
     scores = left @ right.T * scale.exp()
     own = torch.arange(len(left), device=left.device)
     share = log_share.to(left.device)
     losses = []
-    for found, side, mask in ((scores, 1, passed_over[0]), (scores.T, 0, passed_over[1])):
-        corrected = (found.float() - share[:, side]).masked_fill(mask.to(left.device), -torch.inf)
+    for logits, side, mask in ((scores, 1, masks[0]), (scores.T, 0, masks[1])):
+        corrected = (logits.float() - share[:, side]).masked_fill(mask.to(left.device), -torch.inf)
         losses.append(F.cross_entropy(corrected, own))
     return losses[0], losses[1]

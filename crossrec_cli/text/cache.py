@@ -1,4 +1,4 @@
-"""Embeddings kept from run to run, so that tomorrow's run encodes only the texts that are new."""
+"""A cache of embeddings between runs, so that the next run encodes only new texts."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from crossrec_cli.text.encode import TextEncoder
 from crossrec_cli.text.find import fingerprint
 
 VERSION = 1
-"""Goes up when ``TextEncoder.embed`` gives another vector for a text than before: what it gave then is not kept on."""
+"""Raise it when ``TextEncoder.embed`` returns other vectors than before: older cached vectors are then not used."""
 KEPT = 2
-"""Language models, or settings of one, whose embeddings stay."""
+"""How many files are kept, each of one language model with its settings."""
 
 
 def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Reporter) -> npt.NDArray[np.float32]:
-    """As ``TextEncoder.embed``, but texts that the cache holds are not encoded again.
+    """As ``TextEncoder.embed``, but texts in the cache are not encoded again.
 
-    A text's embedding depends in its last bits on the texts that it is encoded together with, so a run that finds some
-    of them here may differ there from one that finds none.
+    The last bits of an embedding depend on the other texts of its batch, so they may differ between a run that uses
+    the cache and one that does not.
 
     Args:
         encoder: the language model.
         texts: any strings.
-        folder: of the cache; a file for each model and its settings, with the texts of its latest run.
-        report: shows how many are encoded.
+        folder: of the cache; one file for each model and its settings, with the texts of its latest run.
+        report: shows how many texts are encoded.
 
     Returns:
         float32 array of shape (len(texts), hidden size).
@@ -43,32 +43,32 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
     distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
     names = [hashlib.sha256(text.encode()).digest()[:16] for text in distinct]
     path = folder / f"{_key(encoder)}.parquet"
-    known, kept = _load(path, encoder.width)
+    cached_rows, cached = _load(path, encoder.width)
     vectors = np.empty((len(distinct), encoder.width), np.float32)
-    place = np.array([known.get(name, -1) for name in names], dtype=np.int64)
-    vectors[place >= 0] = kept[place[place >= 0]]
-    missing = np.flatnonzero(place < 0)
+    rows = np.array([cached_rows.get(name, -1) for name in names], dtype=np.int64)
+    vectors[rows >= 0] = cached[rows[rows >= 0]]
+    missing = np.flatnonzero(rows < 0)
     with report.progress("reading item texts", len(missing), "texts") as advance:
         vectors[missing] = encoder.embed([distinct[number] for number in missing], advance)
     if len(missing) < len(distinct):
         report.say(f"{len(distinct) - len(missing):,} of {len(distinct):,} texts were read in an earlier run")
-    if distributed.leads() and (len(missing) or len(names) < len(known)):
+    if distributed.leads() and (len(missing) or len(names) < len(cached_rows)):
         _save(path, names, vectors)
     return vectors[which]
 
 
 def _key(encoder: TextEncoder) -> str:
-    """One for all that bears on an embedding beside the text."""
+    """A hash of everything that an embedding depends on, except the text."""
     config = encoder.config
     settings = [VERSION, fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.float32]]:
-    """Places of the texts by name, and their vectors; nothing if there is no file, or a damaged one."""
+    """The row of each text's hash, and the vectors; both empty if the file does not exist or is damaged."""
     try:
         table = parquet.read_table(path)
-        return {name: place for place, name in enumerate(table[c.TEXT_HASH].to_pylist())}, parquet.vectors(table)
+        return {name: row for row, name in enumerate(table[c.TEXT_HASH].to_pylist())}, parquet.vectors(table)
     except (ArtifactError, KeyError, ValueError):
         return {}, np.empty((0, width), np.float32)
 

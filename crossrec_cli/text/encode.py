@@ -39,36 +39,36 @@ class TextEncoder:
         Args:
             folder: its files, as ``locate`` found them.
             config: pooling, token limit and batch size.
-            compute: where it runs.
+            compute: device and precision.
 
         Raises:
-            UnavailableError: if transformers cannot load it, or not all of it, or it reads something else than texts.
-            ConfigError: if it cannot read texts as long as the config says.
+            UnavailableError: if transformers cannot load it, or not all of it, or it does not read texts.
+            ConfigError: if it cannot read as many tokens as the config says.
         """
         self.folder = folder
         self.config = config
         self.compute = compute
         self.tokenizer, self.model = _load(folder, config.trust_remote_code)
         limits = self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 0)
-        longest = min(limit for limit in limits if limit > 0)  # XLNet says -1 where it has none
+        longest = min(limit for limit in limits if limit > 0)  # XLNet has -1 for no limit
         if config.max_tokens > longest:
             raise ConfigError([f"encoder.max_tokens: is {config.max_tokens}, but this model reads {longest} at most"])
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
-        # In float32 whatever precision its file has: half weights would also be adapted in half precision.
+        # In float32 whatever precision its file has; half weights would otherwise be adapted in half precision.
         self.model.float().to(compute.device).eval()  # type: ignore[no-untyped-call]
 
     @property
     def width(self) -> int:
-        """Numbers in an embedding."""
+        """The length of an embedding."""
         width: int = self.model.config.hidden_size
         return width
 
     def embed(self, texts: Sequence[str], advance: Advance) -> npt.NDArray[np.float32]:
-        """Embed texts, each distinct one once, in batches of like length.
+        """Embed texts, each distinct one once, in batches of similar length.
 
         Args:
-            texts: any strings, empty ones among them.
-            advance: told how many distinct texts were embedded since the last call.
+            texts: any strings; they may be empty.
+            advance: called with the number of distinct texts embedded since the last call.
 
         Returns:
             float32 array of shape (len(texts), hidden size).
@@ -91,7 +91,7 @@ class TextEncoder:
         return vectors[which]
 
     def forward(self, model: torch.nn.Module, texts: Sequence[str]) -> torch.Tensor:
-        """Texts through a model that is being trained, float32 (len(texts), hidden size), with gradients."""
+        """Embeddings by a model that is being trained, float32 (len(texts), hidden size), with gradients."""
         return self._pooled(model, self._tokens(texts))
 
     @torch.inference_mode()
@@ -112,9 +112,9 @@ class TextEncoder:
 
 
 def _load(folder: Path, trust: bool) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """A tokenizer that pads on the right, and the model; of one that also writes, such as T5, what reads."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would flood a log
-    set_verbosity_error()  # type: ignore[no-untyped-call]  # what matters of its report becomes an error below
+    """A tokenizer that pads on the right, and the model; of an encoder-decoder such as T5 only the encoder."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes a second; its bar would fill a log
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # the important part of its report becomes an error below
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
         model: PreTrainedModel
@@ -126,26 +126,25 @@ def _load(folder: Path, trust: bool) -> tuple[PreTrainedTokenizerBase, PreTraine
     except _BROKEN as error:
         if "trust_remote_code" in str(error):
             raise UnavailableError(
-                f"{folder}: this model needs the code that comes with it; read it, then set "
-                "encoder.trust_remote_code: true"
+                f"{folder}: this model needs the code in its folder; read it, then set encoder.trust_remote_code: true"
             ) from None
         raise UnavailableError(f"{folder}: transformers cannot load it: {str(error).splitlines()[0]}") from None
-    writes = model.config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-    reader = model.get_encoder() if writes else model
+    has_decoder = model.config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    reader = model.get_encoder() if has_decoder else model
     if reader.main_input_name != "input_ids" or not hasattr(reader.config, "hidden_size"):
         raise UnavailableError(f"{folder}: a {model.config.model_type} does not read texts")
-    unused = ("pooler.", "decoder.") if writes else ("pooler.",)
+    unused = ("pooler.", "decoder.") if has_decoder else ("pooler.",)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused))
     if missing:
         raise UnavailableError(f"{folder}: its weights lack {len(missing)} of the model's, {missing[0]} first")
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # GPT-2 and its kin have none; padding is masked
+        tokenizer.pad_token = tokenizer.eos_token  # GPT-2 and similar models have none; padding is masked
     tokenizer.padding_side = "right"
     return tokenizer, reader
 
 
 def pooling_of(folder: Path, model: PretrainedConfig) -> str:
-    """How a model's texts are meant to be read: as sentence-transformers wrote down in its folder, else by its type."""
+    """The pooling of a model: as sentence-transformers stored it in its folder, else by the model's type."""
     try:
         stated = json.loads((folder / POOLING_FILE).read_text())
     except (OSError, ValueError):
@@ -157,7 +156,7 @@ def pooling_of(folder: Path, model: PretrainedConfig) -> str:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """One vector a text.
+    """One vector for each text.
 
     Args:
         states: float tensor of shape (texts, tokens, hidden size), padded on the right.

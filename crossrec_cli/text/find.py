@@ -1,4 +1,4 @@
-"""Find a language model's files by name, without loading torch: a packaged model, a folder, or a hub id."""
+"""Find a language model's files by its name, without loading torch: a packaged model, a folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossrec_cli.errors import UnavailableError
 
 @dataclass(frozen=True)
 class Package:
-    """A Python package that carries a model's files."""
+    """A Python package with a model's files."""
 
     module: str
     folder: str
@@ -36,23 +36,23 @@ PACKAGES = {
 }
 WEIGHTS = "model.safetensors"
 POOLING_FILE = "1_Pooling/config.json"
-"""Where sentence-transformers writes down how its model's tokens become a text's vector."""
+"""Where sentence-transformers stores the pooling of a model."""
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", POOLING_FILE)
-"""What a model folder holds that bears on its output: weights, config, tokenizer."""
+"""The files of a model folder that its output depends on: weights, config, tokenizer."""
 PICKLED = "pytorch_model*.bin"
 """Pickled weights; read only if the config allows it and there are no others."""
 CODE = "*.py"
-"""What it holds beside if the architecture is its own; fetched only if the config trusts it."""
+"""Code of a model with its own architecture; downloaded only if the config trusts it."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-"""A folder with none of these has no vocabulary, and transformers would make one up."""
+"""A folder without any of these has no vocabulary, and transformers would invent one."""
 
 
 def locate(encoder: Encoder) -> Path:
-    """The folder with the model's files, fetched from the hub if need be.
+    """The folder with the model's files, downloaded from the hub if needed.
 
     Raises:
-        UnavailableError: if there is none, it is not whole, its weights are pickled and the config does not allow that,
-            or a packaged model's weights are not those that were published.
+        UnavailableError: if there is none, it is not complete, its weights are pickled and the config does not
+            allow that, or a packaged model's weights are not those that were published.
     """
     if package := PACKAGES.get(encoder.model):
         return _packaged(encoder.model, package)
@@ -75,7 +75,7 @@ def locate(encoder: Encoder) -> Path:
 
 
 def pickled(folder: Path) -> bool:
-    """Whether a model's weights are there as a pickle alone."""
+    """Whether a model has its weights only as a pickle."""
     return any(folder.glob(PICKLED)) and not any(folder.glob("*.safetensors"))
 
 
@@ -84,7 +84,7 @@ def _weights(folder: Path) -> bool:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """The hash of every file that bears on the model's output, by name."""
+    """The hash of every file that the model's output depends on, by name."""
     patterns = [*MODEL_FILES, CODE, *([PICKLED] if pickled(folder) else [])]
     files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
@@ -107,9 +107,9 @@ def _from_hub(encoder: Encoder) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
-        found = _snapshot(encoder, offline=True)
-        if _weights(found) or encoder.offline:
-            return found
+        cached = _snapshot(encoder, offline=True)
+        if _weights(cached) or encoder.offline:
+            return cached
     except HFValidationError:
         raise UnavailableError(f"encoder.model: '{encoder.model}' is no packaged model, folder or hub id") from None
     except LocalEntryNotFoundError:
@@ -122,7 +122,7 @@ def _from_hub(encoder: Encoder) -> Path:
         return _snapshot(encoder, offline=False)
     except (OSError, HfHubHTTPError) as error:
         raise UnavailableError(
-            f"encoder.model: '{encoder.model}' is no packaged model or folder, and the hub did not give it: "
+            f"encoder.model: '{encoder.model}' is no packaged model or folder, and the hub did not provide it: "
             f"{str(error).splitlines()[0]}"
         ) from None
 
@@ -131,8 +131,8 @@ def _snapshot(encoder: Encoder, offline: bool) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import, and rarely needed
 
     fetch = partial(snapshot_download, encoder.model, revision=encoder.revision, local_files_only=offline)
-    wanted = [*MODEL_FILES, *([CODE] if encoder.trust_remote_code else [])]
-    found = Path(fetch(allow_patterns=wanted))
-    if encoder.allow_pickle_weights and not _weights(found):  # most models have both, so it is not fetched at once
-        return Path(fetch(allow_patterns=[*wanted, PICKLED]))
-    return found
+    patterns = [*MODEL_FILES, *([CODE] if encoder.trust_remote_code else [])]
+    folder = Path(fetch(allow_patterns=patterns))
+    if encoder.allow_pickle_weights and not _weights(folder):  # most models have both, so try without the pickle first
+        return Path(fetch(allow_patterns=[*patterns, PICKLED]))
+    return folder

@@ -1,4 +1,4 @@
-"""Language models that are here. Nothing is imported to look."""
+"""Language models on this machine, listed without importing them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from crossrec_cli.text.find import PACKAGES
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A language model that is here, and needs no hub."""
+    """A language model on this machine, which needs no download."""
 
     name: str
-    """As ``encoder.model`` takes it."""
+    """The value for ``encoder.model``."""
     where: str
     """``package``, or ``hub cache``."""
     bytes: int | None
 
 
 def hub_cache() -> Path:
-    """Where models from the hub are kept."""
+    """The folder of models from the hub."""
     from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415  takes a moment
 
     return Path(HF_HUB_CACHE)
 
 
 def language_models() -> list[LanguageModel]:
-    """Those that are installed as packages or lie in the hub's cache."""
+    """All models that are installed as packages or are in the hub's cache."""
     from huggingface_hub import scan_cache_dir  # noqa: PLC0415  takes a moment
 
-    found = [LanguageModel(name, "package", None) for name, package in PACKAGES.items() if find_spec(package.module)]
+    packaged = [LanguageModel(name, "package", None) for name, package in PACKAGES.items() if find_spec(package.module)]
     if not (cache := hub_cache()).is_dir():
-        return found
-    repositories = sorted(scan_cache_dir(cache).repos, key=lambda kept: kept.repo_id)
-    return found + [
-        LanguageModel(kept.repo_id, "hub cache", kept.size_on_disk)
-        for kept in repositories
-        if kept.repo_type == "model"
+        return packaged
+    repositories = sorted(scan_cache_dir(cache).repos, key=lambda repository: repository.repo_id)
+    return packaged + [
+        LanguageModel(repository.repo_id, "hub cache", repository.size_on_disk)
+        for repository in repositories
+        if repository.repo_type == "model"
     ]

@@ -1,4 +1,4 @@
-"""The language model that read the items, for whatever is to be read later."""
+"""The language model that embedded the items, for new texts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from crossrec_cli.text.find import locate
 
 
 def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) -> TextEncoder:
-    """The language model, with adapted weights where pretrain-adapt kept some.
+    """The language model, with adapted weights if pretrain-adapt kept some.
 
     Raises:
-        ArtifactError: if they cannot be read, or are another model's.
+        ArtifactError: if the weights cannot be read, or are of another model.
     """
     encoder = TextEncoder(locate(config), config, compute)
     if LANGUAGE_MODEL in inputs:

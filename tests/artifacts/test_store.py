@@ -120,7 +120,7 @@ def test_a_manifest_cannot_name_files_elsewhere(store):
 def test_a_file_that_is_not_there_is_an_artifact_error(store):
     artifact = commit(store, "hello")
     assert artifact.sha256("stage/data.txt") == hashlib.sha256(b"hello").hexdigest()
-    with pytest.raises(ArtifactError, match=r"holds no other\.txt"):
+    with pytest.raises(ArtifactError, match=r"has no other\.txt"):
         artifact.file("stage/other.txt")
 
 

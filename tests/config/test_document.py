@@ -124,5 +124,5 @@ def test_the_schema_is_valid_and_says_what_fields_mean():
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$defs"]["Finetune"]["properties"]["batch_size"]["description"] == "Users per step."  # of Training
-    assert schema["properties"]["run_dir"]["description"].startswith("Where artifacts go.")
+    assert schema["properties"]["run_dir"]["description"].startswith("The directory of all artifacts.")
     assert "title" not in schema["$defs"]["Adapt"]["properties"]["epochs"]

@@ -90,18 +90,18 @@ def test_a_duplicate_key_is_an_error(write):
         ("interest: {dim: 10, heads: 4}", "14:1: interest: dim (10) must be a multiple of heads (4)"),
         (
             "runtime: {device: gpu}",
-            "14:11: runtime.device: 'gpu' is no device; there are auto, cpu, mps, cuda, cuda:0 and so on",
+            "14:11: runtime.device: 'gpu' is not a device; there are auto, cpu, mps, cuda, cuda:0 and so on",
         ),
         ("split: {strategy: time}", "14:1: split: 'strategy: time' needs valid_from and test_from"),
         ("split: {strategy: given}", "14:1: split: column goes with 'strategy: given', which needs it"),
         ("split: {column: split}", "14:1: split: column goes with 'strategy: given', which needs it"),
         (
             "evaluate: {candidates: 99, negatives: theirs.csv}",
-            "14:1: evaluate: 'candidates' and 'negatives' both say what the true items are ranked among; give one",
+            "14:1: evaluate: 'candidates' and 'negatives' both set what the true items are ranked among; give one",
         ),
         (
             "evaluate: {external: lists.csv, negatives: theirs.csv}",
-            "14:1: evaluate: lists of 'external' rank all items; they cannot be ranked among those of 'negatives'",
+            "14:1: evaluate: lists of 'external' rank all items; they cannot be combined with 'negatives'",
         ),
     ],
 )
@@ -145,7 +145,7 @@ def test_an_alias_that_contains_itself_is_an_error_not_a_crash(write):
         ("m1²1: 3", "unknown key 'm1²1'"),
         ("seed: " + "[" * 3000, "nested too deep"),
         ('run_dir: "a\\0b"', "run_dir"),
-        ("split: {strategy: time, valid_from: 0001-01-01T00:00:00+10:00}", "no date or time"),
+        ("split: {strategy: time, valid_from: 0001-01-01T00:00:00+10:00}", "not a date or time"),
         ("evaluate: {k: [3000000000]}", "less than"),
     ],
 )

@@ -155,14 +155,14 @@ def cleaned(shop: Shop) -> dict[str, pd.DataFrame]:
         ledger = Ledger(tables, config.data.clean)
         done = clean(tables, config, ledger)
         ledger.write(rejected)
-        rows = done.rows.inner_join(done.left_users, "user").inner_join(done.left_items, "item")
-        rows = rows.inner_join(done.users.select("user", "user_id"), "user")
-        rows = rows.inner_join(done.items.select("item", "item_id"), "item").rename(timestamp="clock")
-        if "account" in rows.columns:
-            own = done.accounts.select("account", "platform", original_user_id="own_id")
-            rows = rows.inner_join(own, "account")
+        rows = done.rows.inner_join(done.left_users, "user_key").inner_join(done.left_items, "item_key")
+        rows = rows.inner_join(done.users.select("user_key", "user_id"), "user_key")
+        rows = rows.inner_join(done.items.select("item_key", "item_id"), "item_key").rename(timestamp="clock")
+        if "user_number" in rows.columns:
+            ids = done.user_ids.select("user_number", "platform", "original_user_id")
+            rows = rows.inner_join(ids, "user_number")
         kept = {
-            "interactions": tables.fetch(rows.order_by("user", "timestamp", "item")).to_pandas(),
+            "interactions": tables.fetch(rows.order_by("user_key", "timestamp", "item_key")).to_pandas(),
             "items": tables.fetch(done.items).to_pandas(),
             "users": tables.fetch(done.users).to_pandas(),
         }
@@ -177,4 +177,5 @@ def catalogue(shop: Shop) -> pd.DataFrame:
     config = load_config(shop.path)
     with engine.connect("duckdb", Path(tempfile.mkdtemp(dir=shop.folder)) / ".scratch", config.runtime) as tables:
         items = read_items(tables, config.data, Ledger(tables, config.data.clean))
+        items = items.rename(item_id="original_item_id")
         return tables.fetch(price_bands(assign_domains(tables, items, config.domains))).to_pandas()

@@ -20,7 +20,7 @@ from conftest import Shop
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.config.source_fields import Csv, Source
 from crossrec_cli.data import engine
-from crossrec_cli.data.engine import Engine, places
+from crossrec_cli.data.engine import Engine, file_and_row
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import ExitCode, InputError
 
@@ -46,7 +46,7 @@ class Reader:
         """The rows, and of each its file's name and its number."""
         raw = self.tables.read(Source(path=str(path), csv=csv), limit)
         kept = self.tables.fetch(self.tables.keep(raw, str(path)).order_by(SOURCE_ROW))
-        where = places(self.tables, kept[SOURCE_ROW].to_pylist())
+        where = file_and_row(self.tables, kept[SOURCE_ROW].to_pylist())
         return kept.drop([SOURCE_ROW]).to_pylist(), [(Path(file).name, row) for file, row in where]
 
     def write(self, name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
@@ -166,7 +166,7 @@ def test_an_encoding_that_the_file_is_not_in_is_told(read, names):
     utf_16 = read.write("x.csv", "a\né\n".encode("utf-16"))
     assert "is not utf-8" in read.error(utf_16, Csv(names=names))
     unmarked = read.write("y.csv", "a\nb\n".encode("utf-16-le"))
-    assert "holds NUL bytes; if it is UTF-16" in read.error(unmarked, Csv(names=names))
+    assert "has NUL bytes; if it is UTF-16" in read.error(unmarked, Csv(names=names))
     swapped = read.write("z.csv", b"\xfe\xff" + "a\né\n".encode("utf-16-be"))
     assert "is UTF-16 in big-endian order" in read.error(swapped, Csv(encoding="utf-16", names=names))
 
@@ -305,8 +305,8 @@ def test_the_damaged_one_of_several_files_is_named(read, name):
 
 
 def test_names_that_an_engine_cannot_tell_apart_are_errors(read):
-    assert "differ in case alone" in read.error(read.write("x.csv", "a,A\n1,2\n"))
-    assert "differ in case alone" in read.error(read.write("x.jsonl", '{"a": 1, "A": 2}\n'))
+    assert "differ only in case" in read.error(read.write("x.csv", "a,A\n1,2\n"))
+    assert "differ only in case" in read.error(read.write("x.jsonl", '{"a": 1, "A": 2}\n'))
     assert "names the column 'a' twice" in read.error(read.write("y.csv", "1,2\n"), Csv(names=("a", "a")))
     for path in (read.write("z.csv", "Source_Row\n1\n"), read.parquet("z.parquet", source_row=[1])):
         assert "a name that crossrec needs for itself" in read.error(path)
@@ -316,7 +316,7 @@ def test_names_that_an_engine_cannot_tell_apart_are_errors(read):
 def test_files_of_different_forms_and_of_none_are_errors(read):
     read.write("x.csv", "a\n1\n")
     read.write("x.tsv", "a\n1\n")
-    assert "names files of different forms" in read.error(read.folder / "x.*")
+    assert "names files of different formats" in read.error(read.folder / "x.*")
     assert "unknown kind of file; known are .parquet" in read.error(read.write("x.doc", "a\n1\n"))
 
 
@@ -344,7 +344,7 @@ DAMAGED = {
     "footer.parquet": (PARQUET[:-8] + b"\xff\xff\xff\x7fPAR1", "cannot be read"),
     "rubbish.parquet": (RUBBISH, "cannot be read"),
     "csv-in.parquet": (CSV, "cannot be read"),
-    "no-rows.parquet": (parquet_bytes(ROWS.head(0)), "holds no row"),
+    "no-rows.parquet": (parquet_bytes(ROWS.head(0)), "has no row"),
     "nulls.parquet": (parquet_bytes(ROWS.assign(user=None)), "row 1: 3 of 3 rows are unusable (missing user id 3)"),
     "parquet-in.csv": (PARQUET, "is not utf-8"),
     "parquet-in.jsonl": (PARQUET, "cannot be read"),
@@ -360,18 +360,18 @@ DAMAGED = {
     "latin-far-down.csv": (LONG_CSV + b"\xe9,r0,2024-01-01\n", "encoded; set csv.encoding to windows-1252"),
     "semicolons.csv": (CSV.replace(b",", b";"), "if its delimiter is ';', set csv.delimiter"),
     "latin-far-down.jsonl": (LONG_JSON + LINE.replace(b"u", b"\xe9"), "near line 12002: invalid UTF-8"),
-    "one-long-line.csv": (b"x" * 10_000_000, "line 1: is no header"),
+    "one-long-line.csv": (b"x" * 10_000_000, "line 1: is not a header"),
     "a-long-line.csv": (CSV + b"x" * 10_000_000, "line 5: Expected Number of Columns: 3 Found: 1"),
     "one-long-line.jsonl": (b'{"user": "' + b"x" * 10_000_000, "line 1: is not JSON"),
-    "nul.csv": (b"\0" * 1000, "line 1: holds NUL bytes"),
+    "nul.csv": (b"\0" * 1000, "line 1: has NUL bytes"),
     "nul-behind.csv": (CSV + b"\0" * 1000, "line 5: Expected Number of Columns: 3 Found: 1"),
     "nul-in-ids.csv": (CSV.replace(b"base", b"ba\0se"), "row 1: 3 of 3 rows are unusable (missing user id 3)"),
     "nul-far-down.jsonl": (LONG_JSON + b"\0" * 100 + b"\n", "near line 12002: unexpected character"),
     "twice.csv": (b"user,item,user,time\n1,2,3,4\n", "names the column 'user' twice"),
-    "header.csv": (b"user,item,time", "holds no row"),
+    "header.csv": (b"user,item,time", "has no row"),
     "line-ends.csv": (b"\n\n\n", "line 1: names no column"),
     "nulls.csv": (b"user,item,time\n" + b",,\n" * 9, "row 1: 9 of 9 rows are unusable"),
-    "line-ends.jsonl": (b"\n\n\n", "its first 10,000 lines hold no keys"),
+    "line-ends.jsonl": (b"\n\n\n", "its first 10,000 lines have no keys"),
     "nulls.jsonl": (b'{"user": null, "item": null, "time": null}\n', "row 1: 1 of 1 rows are unusable"),
     "broken-far-down.jsonl": (LONG_JSON + b'{"user":\n' + LINE, "near line 12002: unexpected"),
     "list-far-down.jsonl": (LONG_JSON + b"[1]\n" + LINE, "line 12001: Expected OBJECT, but got ARRAY"),

@@ -77,7 +77,7 @@ def test_a_held_out_row_that_trains_is_found(good, strategy, tmp_path):
     tables = good[strategy][2]
     rows = tables["interactions"].copy()
     rows.loc[asked(tables)["place"].iloc[0], "split"] = "train"
-    with pytest.raises(leaks.LeakError, match="a held-out interaction's place trains, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a held-out interaction's position trains, 1 times"):
         check_planted(good, strategy, tmp_path, interactions=rows)
 
 
@@ -89,7 +89,7 @@ def test_training_beyond_what_is_given_is_found(good, strategy, tmp_path):
     trained = tables["interactions"].query("split == 'train'").groupby("user_index").size()
     user = cases.loc[cases["user_index"].map(trained) > 1, "user_index"].iloc[0]
     cases.loc[cases["user_index"] == user, "history_length"] = trained[user] - 1
-    with pytest.raises(leaks.LeakError, match="what is not given at the first question trains"):
+    with pytest.raises(leaks.LeakError, match="a row outside the first given history trains"):
         check_planted(good, strategy, tmp_path, cases=cases)
 
 
@@ -110,14 +110,14 @@ def test_an_answer_among_what_is_given_is_found(good, strategy, tmp_path):
     last = places.loc[places["split_y"] == "test"].iloc[0]
     mine = (cases["user_index"] == last["user_index"]) & (cases["item_index"] == last["item_index"])
     cases.loc[mine, "history_length"] = last["position"] + 1
-    with pytest.raises(leaks.LeakError, match="what is asked for is not bought after what is given, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a held-out item is not bought after the given history, 1 times"):
         check_planted(good, strategy, tmp_path, cases=cases)
 
 
 def test_a_question_about_what_was_never_bought_is_found(good, tmp_path):
     cases = good["leave_last_out"][2]["cases"].copy()
     cases.loc[0, "item_index"] = 10_000
-    with pytest.raises(leaks.LeakError, match="what is asked for is not bought after what is given, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a held-out item is not bought after the given history, 1 times"):
         check_planted(good, "leave_last_out", tmp_path, cases=cases)
 
 
@@ -126,7 +126,7 @@ def test_a_test_row_that_trains_once_validation_is_over_is_found(good, strategy,
     tables = good[strategy][2]
     rows, places = tables["interactions"].copy(), asked(tables)
     rows.loc[places.loc[places["split_y"] == "test", "place"].iloc[0], "split"] = "valid"
-    with pytest.raises(leaks.LeakError, match="place trains, once validation is over, 1 times"):
+    with pytest.raises(leaks.LeakError, match="position trains, once validation is over, 1 times"):
         check_planted(good, strategy, tmp_path, interactions=rows)
 
 
@@ -137,7 +137,7 @@ def test_a_basket_that_tells_of_itself_is_found(good, tmp_path):
     test = places[(places["split_y"] == "test") & (places["history_length"] > 0)].iloc[0]
     given = (rows["user_index"] == test["user_index"]) & (rows["position"] == test["history_length"] - 1)
     rows.loc[given, ["timestamp", "split"]] = [test["timestamp"], "held_out"]
-    with pytest.raises(leaks.LeakError, match="what is given is not strictly before what is asked for, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a given history is not strictly before the held-out item, 1 times"):
         check_planted(good, "leave_last_out", tmp_path, interactions=rows)
 
 
@@ -149,7 +149,7 @@ def test_a_cold_user_who_is_given_target_history_is_found(good, tmp_path):
     mine = (cases["user_index"] == last.name) & (cases["item_index"] == last["item_index"])
     before = places[(places["user_index"] == last.name) & (places["timestamp"] < last["timestamp"])]
     cases.loc[mine, "history_length"] = before["position"].max() + 1
-    with pytest.raises(leaks.LeakError, match="one answer is given with another's question, 1 times"):
+    with pytest.raises(leaks.LeakError, match="the given history of one case has the item of another, 1 times"):
         check_planted(good, "cold_users", tmp_path, cases=cases)
 
 
@@ -158,7 +158,7 @@ def test_training_after_the_cut_off_is_found_of_somebody_who_is_asked_nothing(go
     late = rows[rows["split"] == "held_out"].index[-1]
     rows.loc[late, ["user_index", "position", "original_user_id", "split"]] = [10_000, 0, "somebody", "train"]
     cases = cases[cases["user_index"] != good["time"][2]["interactions"].loc[late, "user_index"]]
-    with pytest.raises(leaks.LeakError, match="somebody's training reaches into the held-out time, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a user's training reaches into the held-out time, 1 times"):
         check_planted(good, "time", tmp_path, interactions=rows, cases=cases)
 
 
@@ -202,7 +202,7 @@ def test_where_order_decides_a_basket_is_no_leak_and_a_later_day_is(good, tmp_pa
     rows.loc[given, ["timestamp", "split"]] = [test["timestamp"], "held_out"]
     check_planted(good, "order", tmp_path / "same", interactions=rows)
     rows.loc[given, "timestamp"] = test["timestamp"] + pd.Timedelta(days=1)
-    with pytest.raises(leaks.LeakError, match="what is given is not strictly before what is asked for, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a given history is not strictly before the held-out item, 1 times"):
         check_planted(good, "order", tmp_path / "later", interactions=rows)
 
 
@@ -210,5 +210,5 @@ def test_where_order_decides_a_held_out_row_that_trains_is_found(good, tmp_path)
     tables = good["order"][2]
     rows = tables["interactions"].copy()
     rows.loc[asked(tables)["place"].iloc[0], "split"] = "train"
-    with pytest.raises(leaks.LeakError, match="a held-out interaction's place trains, 1 times"):
+    with pytest.raises(leaks.LeakError, match="a held-out interaction's position trains, 1 times"):
         check_planted(good, "order", tmp_path, interactions=rows)

@@ -335,7 +335,7 @@ def test_too_many_rows_without_a_user_name_the_key_and_only_ids_that_do_not_matc
     assert set(reasons(cleaned(shop)).values()) == {"missing user id"}
     rows["item"] = "x"
     rows.to_parquet(tmp_path / "shop-interactions.parquet")
-    with pytest.raises(InputError, match=r"an item's id is 'x' there, '[rb]\d' in the items; .*: 0\.4 leaves"):
+    with pytest.raises(InputError, match=r"an item's id is 'x' there, '[rb]\d' in the items; .*: 0\.4 removes"):
         cleaned(shop)
 
 

@@ -57,7 +57,7 @@ def test_every_file_of_a_run_is_there_with_its_columns(pages, trained):
 
 def test_comments_of_the_schemas_become_meanings(pages):
     found = sections(pages["reference/files.md"])
-    assert "place in the user's history" in found["preprocess/interactions.parquet"]
+    assert "row of the user's history" in found["preprocess/interactions.parquet"]
 
 
 def test_every_exit_code_is_there(pages):

@@ -169,7 +169,7 @@ def test_who_waits_gets_the_run_directory_or_leaves_after_a_while(shop):
         command = [*COMMAND, "preprocess", shop.path, "--lock-timeout"]
         done = subprocess.run([*command, "0.3"], capture_output=True, text=True, check=False)
         assert done.returncode == ExitCode.LOCKED
-        assert re.search(r"process \d+, since 20\d\d-.*works here; waited 0.3 s", " ".join(done.stderr.split()))
+        assert re.search(r"process \d+, since 20\d\d-.*is using it; waited 0.3 s", " ".join(done.stderr.split()))
         waiting = subprocess.Popen([*command, "60"], stderr=subprocess.PIPE, text=True)
         assert "waiting for process" in waiting.stderr.readline()
     _, told = waiting.communicate(timeout=60)

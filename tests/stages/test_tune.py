@@ -100,8 +100,8 @@ def test_the_stages_that_it_reads_are_made_first(shop, crossrec):
     ("search", "told"),
     [
         ({}, "tune.search: names no field"),
-        ({"finetune.lrr": {"choices": [1]}}, "'finetune.lrr' is not to be tuned; did you mean 'finetune.lr'?"),
-        ({"seed": {"choices": [1]}}, "'seed' is not to be tuned"),
+        ({"finetune.lrr": {"choices": [1]}}, "'finetune.lrr' cannot be tuned; did you mean 'finetune.lr'?"),
+        ({"seed": {"choices": [1]}}, "'seed' cannot be tuned"),
         ({"finetune.lr": {"low": 1, "high": 0.5}}, "low (1) must be below high (0.5)"),
         ({"finetune.lr": {"low": 0.0, "high": 0.5, "log": True}}, "log needs low above 0"),
         ({"finetune.lr": {}}, "needs either low and high or choices"),

@@ -15,7 +15,7 @@ from crossrec_cli.config.training_fields import Encoder, TextTraining
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.interrupts import INTERRUPTED, interrupt
 from crossrec_cli.runtime.progress import Silent
-from crossrec_cli.text.adapt import GIVEN, _loss, _not_negative, _questions, _Run, adapt
+from crossrec_cli.text.adapt import GIVEN, _draw_pairs, _loss, _not_negative, _Run, adapt
 from crossrec_cli.text.encode import TextEncoder
 
 TASTES = ("jazz", "metal", "blues")
@@ -65,7 +65,7 @@ def test_a_model_that_lora_does_not_fit(tiny_bert, tmp_path, kept):
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
     MambaModel(MambaConfig(**sizes)).save_pretrained(tmp_path)
     encoder = TextEncoder(tmp_path, Encoder(), FP32)
-    with pytest.raises(UnavailableError, match="lora does not fit this model"):
+    with pytest.raises(UnavailableError, match="lora does not support this model"):
         adapt(encoder, TEXTS, lists(), "lora", TextTraining(steps=1), 0, Silent(), kept)
 
 
@@ -152,7 +152,7 @@ def test_a_history_is_what_came_before_and_not_what_is_wanted():
     rng = np.random.default_rng(0)
     items = np.array([7, 7, 3, 7, 5, 9, 2, 8])
     for _ in range(200):
-        (given,), (wanted,) = _questions([items], "history", rng)
+        (given,), (wanted,) = _draw_pairs([items], "history", rng)
         assert 1 <= len(given) == len(set(given)) <= GIVEN
         assert wanted not in given
         places = [np.flatnonzero(items == item)[0] for item in given]
