@@ -23,7 +23,7 @@ def test_every_step_and_message_is_an_event(shop, crossrec):
         assert crossrec(stage, shop.path).exit_code == 0
     found = events(shop)
     steps = [event for event in found if event["event"] == "step"]
-    history = shop.table("pretrain-adapt", "history")
+    history = shop.table("pretrain-adapt", "learning_curve")
     of_source = [event for event in steps if event["stage"] == "pretrain-adapt"]
     assert [(event["epoch"], event["step"]) for event in of_source] == [
         (epoch, step) for epoch in (1, 2) for step in range(1, len(of_source) // 2 + 1)

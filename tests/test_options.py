@@ -180,7 +180,7 @@ def test_all_stages_run_with_these_options(run, shops, crossrec):
         assert refused.exit_code == ExitCode.CONFIG
     if run == "without training":
         assert set(shop.table("finetune", "fusion")["scorer"].dropna()) == {"words", "popularity"}
-        assert shop.table("finetune", "history").empty
+        assert shop.table("finetune", "learning_curve").empty
     shutil.rmtree(shop.run_dir)
 
 

@@ -82,7 +82,7 @@ def test_every_stage_runs_on_a_gpu_and_finds_the_taste_there(shop, crossrec, enc
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
     assert books_found(shop) > 0.3
-    held = shop.table("finetune", "history")["peak_memory_bytes"]
+    held = shop.table("finetune", "learning_curve")["peak_memory_bytes"]
     assert held.between(1, 2**28).all(), "the GPU's memory, not that of a process with torch in it"
 
 
@@ -634,7 +634,7 @@ def test_without_validation_every_epoch_is_trained_and_the_scorers_count_as_usua
     done = crossrec("run", shop.path)
     assert done.exit_code == 0, done.output
     assert "warning: no validation purchase" in done.stderr
-    assert shop.table("finetune", "history")["epoch"].tolist() == list(range(1, epochs + 1))
+    assert shop.table("finetune", "learning_curve")["epoch"].tolist() == list(range(1, epochs + 1))
     summary = json.loads(crossrec("finetune", shop.path, "--json").stdout)["stages"][0]["summary"]
     assert summary["valid_ndcg@10"] is None
     assert summary["scorers"]["linear"] > 0
@@ -652,7 +652,7 @@ def test_quick_leaves_the_trained_scorer_out(shop, crossrec):
     assert crossrec("run", shop.path, "--quick").exit_code == 0
     scorers = set(shop.table("finetune", "fusion")["scorer"].dropna())
     assert scorers == {"text", "words", "attributes", "popularity", "neighbours", "linear"}
-    assert shop.table("finetune", "history").empty
+    assert shop.table("finetune", "learning_curve").empty
     found = shop.table("evaluate", "metrics").query("segment == 'all' and metric == 'ndcg'").groupby("model")["value"]
     assert found.max()["crossrec"] > found.max()["popularity"]
 
@@ -724,7 +724,7 @@ def test_control_characters_in_texts_do_not_reach_the_terminal(shop, crossrec):
 
 def test_learning_is_written_down(trained):
     for stage, epochs in (("pretrain-adapt", 30), ("finetune", 10)):
-        learning = trained.table(stage, "history")
+        learning = trained.table(stage, "learning_curve")
         assert learning["epoch"].tolist() == list(range(1, epochs + 1))
         assert np.isfinite(learning["loss"]).all()
         assert learning["loss"].iloc[-1] < learning["loss"].iloc[0]

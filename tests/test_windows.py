@@ -28,7 +28,7 @@ def test_without_resource_memory_is_unknown_and_every_stage_runs(trained, crossr
     assert [stage["ran"] for stage in json.loads(done.stdout)["stages"]] == [True] * 3
     manifest = json.loads((trained.run_dir / "finetune/current/manifest.json").read_text())
     assert manifest["peak_memory_bytes"] is None
-    assert trained.table("finetune", "history")["peak_memory_bytes"].isna().all()
+    assert trained.table("finetune", "learning_curve")["peak_memory_bytes"].isna().all()
     assert (trained.run_dir / "report.html").exists()
 
 
