@@ -51,7 +51,7 @@ class ItemChange:
             left_out: how many items are skipped, by reason.
             keep: whether items without a text are kept.
         """
-        row = parquet.places(given[c.ITEM_ID], catalogue[c.ITEM_ID])
+        row = parquet.row_indices(given[c.ITEM_ID], catalogue[c.ITEM_ID])
         exists = pa.array(row >= 0)
         after, before = given.filter(exists), catalogue.take(row[row >= 0])
         moved = pc.invert(pc.fill_null(pc.equal(after[c.DOMAIN], before[c.DOMAIN]), False))

@@ -68,8 +68,8 @@ def external_ranks(
     case, column = (
         np.where(index < 0, -1, number[index])
         for index, number in (
-            (parquet.places(lists[c.USER_ID], users[c.USER_ID]), case_of),
-            (parquet.places(lists[c.ITEM_ID], items[c.ITEM_ID]), column_of),
+            (parquet.row_indices(lists[c.USER_ID], users[c.USER_ID]), case_of),
+            (parquet.row_indices(lists[c.ITEM_ID], items[c.ITEM_ID]), column_of),
         )
     )
     history_parts = histories.items.take(cases.users, cases.history_lengths)

@@ -103,8 +103,8 @@ class Impressions:
         values = {reward: table[reward].to_numpy().astype(np.float64) for reward in rewards}
         for reward, column in values.items():
             _check_reward(column, reward, where)
-        user = parquet.places(table[c.USER_ID], users[c.USER_ID])
-        item = parquet.places(table[c.ITEM_ID], items[c.ITEM_ID])
+        user = parquet.row_indices(table[c.USER_ID], users[c.USER_ID])
+        item = parquet.row_indices(table[c.ITEM_ID], items[c.ITEM_ID])
         kept = user >= 0
         if not kept.any():
             raise InputError(f"{where}: none of its {len(kept):,} impressions is of a user in the data")

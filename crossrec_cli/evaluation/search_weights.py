@@ -52,7 +52,7 @@ class QueryPurchases:
         no_users = pa.nulls(len(queries), pa.string())
         users = (table[c.USER_ID] if c.USER_ID in table.column_names else no_users).to_pylist()
         bought, user_indices = (
-            parquet.places(table[c.ITEM_ID], searcher.dataset.items[c.ITEM_ID]),
+            parquet.row_indices(table[c.ITEM_ID], searcher.dataset.items[c.ITEM_ID]),
             searcher.known_users(users),
         )
         trained_histories = searcher.trained_histories(user_indices)

@@ -36,7 +36,7 @@ class Additions:
 
     def followed_by(self, items: pa.Table, vectors: Mapping[str, Matrix]) -> Additions:
         """These and further ones, which replace those with the same ids."""
-        kept_rows = parquet.places(self.items[c.ITEM_ID], items[c.ITEM_ID]) < 0
+        kept_rows = parquet.row_indices(self.items[c.ITEM_ID], items[c.ITEM_ID]) < 0
         earlier = self.items.filter(pa.array(kept_rows))
         all_vectors = {name: rows_after(self.vectors[name][kept_rows], more) for name, more in vectors.items()}
         return Additions(pa.concat_tables([earlier, items]), all_vectors)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -199,8 +200,9 @@ class HistoryFeature:
         """
         weights = self._weights(histories)
         sums, rows, scaled = self._sums(histories, weights), histories.rows, self._scaled(weights, histories)
-        length, vectors = np.maximum(row_lengths(sums), 1e-12)[rows], self.item_vectors[histories.values]
-        along_sum, squared_length = row_products(sums[rows], vectors), row_products(vectors, vectors)
+        length, items = np.maximum(row_lengths(sums), 1e-12)[rows], histories.values
+        along_sum = history_row_products(sums, self.item_vectors, histories)
+        squared_length = row_products(self.item_vectors, self.item_vectors)[items]
         length_without = np.sqrt(np.maximum(length**2 - 2 * scaled * along_sum + scaled**2 * squared_length, 1e-12))
         added = scaled[:, None] * products
         shape = len(histories.lengths), len(rows)
@@ -261,6 +263,26 @@ def row_products(one: Matrix, other: Matrix) -> Floats:
         products: Floats = np.einsum("nd,nd->n", one, other)
         return products
     return np.asarray(csr_array(one).multiply(other).sum(axis=1), np.float32).reshape(-1)
+
+
+def history_row_products(users: Matrix, vectors: Matrix, histories: Ragged) -> Floats:
+    """The inner product of each interaction's user, (B, d), with its item, (I, d); (H,), some users at a time."""
+    products = np.empty(len(histories.values), np.float32)
+    ends = np.append(histories.starts, len(histories.values))
+    size = max(CELLS // vectors.shape[1], 1)
+    for first in range(0, len(histories.lengths), size):
+        last = min(first + size, len(histories.lengths))
+        some = slice(ends[first], ends[last])
+        rows, items = histories.rows[some] - first, histories.values[some]
+        if isinstance(users, np.ndarray) and isinstance(vectors, np.ndarray):
+            for row, (begin, end) in enumerate(pairwise(ends[first : last + 1])):
+                products[begin:end] = vectors[histories.values[begin:end]] @ users[first + row]
+            continue
+        dense, sparse = csr_array(users)[first:last].toarray(), csr_array(vectors)[items]
+        interaction = np.repeat(np.arange(len(items)), np.diff(sparse.indptr))
+        cells = sparse.data * dense[rows[interaction], sparse.indices]
+        products[some] = np.bincount(interaction, cells, len(items))
+    return products
 
 
 def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats:

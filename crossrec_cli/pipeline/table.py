@@ -151,7 +151,7 @@ _MODEL = (ITEM_TEXT, TAG_NAMES)
 _MEASURED = tuple(f"evaluate.{name}" for name in Evaluate.model_fields if name != "tolerance")
 """The tolerance judges a finished evaluation."""
 STAGES = (
-    Stage(PREPROCESS, 4, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 5, (), ("data", "domains", "split"), _data_files),
     Stage(
         PRETRAIN_ADAPT,
         13,

@@ -166,7 +166,7 @@ def _filters(config: Recommend, dataset: Dataset, target: Ints, report: Reporter
 def _named_items(name: str, path: str, schema: pa.Schema, dataset: Dataset, report: Reporter) -> tuple[Ints, pa.Table]:
     """The items of a rule's file, as indices, and its rows; unknown ids are counted in a warning and skipped."""
     table = read_file(Path(path), f"{KEY}.{name}", schema)
-    indices = parquet.places(table[c.ITEM_ID], dataset.items[c.ITEM_ID])
+    indices = parquet.row_indices(table[c.ITEM_ID], dataset.items[c.ITEM_ID])
     if unknown := int((indices < 0).sum()):
         report.warn(f"{KEY}.{name}: {unknown:,} of {len(indices):,} items are not in the data")
     return indices[indices >= 0], table.filter(pa.array(indices >= 0))

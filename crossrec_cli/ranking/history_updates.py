@@ -183,7 +183,7 @@ def _as_one_platform(data: Data, source: Source, names: Collection[str], report:
 def _matching_rows(dataset: Dataset, pairs: pa.Table) -> Ints:
     """Positions in the data's flat histories of interactions with the same user and item as one of the pairs."""
     user_index, item_index = (
-        parquet.places(pairs[column], ids)
+        parquet.row_indices(pairs[column], ids)
         for column, ids in ((c.USER_KEY, dataset.users[c.USER_ID]), (c.ITEM_KEY, dataset.items[c.ITEM_ID]))
     )
     both_known, size, items = (user_index >= 0) & (item_index >= 0), dataset.items.num_rows, dataset.histories.items

@@ -66,7 +66,7 @@ def join_parts(job: Job, recommender: Recommender, parts: list[Path]) -> Summary
                     jsonl.write(json_lines(group))
                 rows += group.num_rows
                 users_listed.append(
-                    parquet.places(
+                    parquet.row_indices(
                         pa.chunked_array([pc.unique(group[c.USER_ID])]), recommender.dataset.users[c.USER_ID]
                     )
                 )

@@ -81,7 +81,7 @@ class RequestedLists:
             InputError: if a user that ``--user`` names is not in the data.
         """
         named, known_ids = recommender.users(request.users, "--user"), recommender.dataset.users[c.USER_ID]
-        indices = parquet.places(pa.chunked_array([file_ids]), known_ids)
+        indices = parquet.row_indices(pa.chunked_array([file_ids]), known_ids)
         if unknown := int((indices < 0).sum()):
             report.warn(f"--users {request.file}: {unknown:,} of {len(file_ids):,} users are not in the data")
         users = np.concatenate([named, indices[indices >= 0]])

@@ -73,7 +73,7 @@ class Recommender:
             InputError: if one of them is not in the data; ``option`` names the option with the id.
         """
         ids = as_ids(named, option)
-        indices = parquet.places(pa.chunked_array([ids]), self.dataset.users[c.USER_ID])
+        indices = parquet.row_indices(pa.chunked_array([ids]), self.dataset.users[c.USER_ID])
         if (indices < 0).any():
             user = ids[int((indices < 0).argmax())]
             rules = "data.clean and data.min_interactions may have removed it"

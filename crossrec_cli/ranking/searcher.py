@@ -134,7 +134,7 @@ class Searcher:
 
     def known_users(self, users: Sequence[str | None]) -> Ints:
         """The users' indices, int64; −1 for those who are not in the data, and for None."""
-        return parquet.places(pa.chunked_array([pa.array(users, pa.string())]), self.dataset.users[c.USER_ID])
+        return parquet.row_indices(pa.chunked_array([pa.array(users, pa.string())]), self.dataset.users[c.USER_ID])
 
     @torch.no_grad()
     def signals(self, queries: Sequence[str], logits: Tensor) -> Signals:
@@ -236,7 +236,7 @@ def _indices(ids_of_data: pa.ChunkedArray, given: Sequence[str], what: str) -> I
         InputError: if one of them is not there.
     """
     ids = as_ids(given, what)
-    indices = parquet.places(pa.chunked_array([ids]), ids_of_data)
+    indices = parquet.row_indices(pa.chunked_array([ids]), ids_of_data)
     if (indices < 0).any():
         raise InputError(f"{what} '{ids[int((indices < 0).argmax())]}': not in the data")
     return indices

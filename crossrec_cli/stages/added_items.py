@@ -55,7 +55,7 @@ def run(job: Job, file: Path, platform: str | None) -> Summary:
     column = added.items.column_names.index(c.ITEM_INDEX)
     write_vectors(job.output(ADDED), added.items.set_column(column, c.ITEM_INDEX, item_indices), added.vectors)
     catalogue_changes = change.rows.filter(of_catalogue)
-    unchanged = parquet.places(updated[c.ITEM_INDEX], catalogue_changes[c.ITEM_INDEX]) < 0
+    unchanged = parquet.row_indices(updated[c.ITEM_INDEX], catalogue_changes[c.ITEM_INDEX]) < 0
     updated = pa.concat_tables([updated.filter(pa.array(unchanged)), catalogue_changes]).sort_by(c.ITEM_INDEX)
     pq.write_table(updated, job.output(UPDATED), compression="zstd")
     return {
