@@ -36,7 +36,10 @@ def negatives_of(
     Raises:
         InputError: if a case has no candidate.
     """
-    user, item = parquet.row_indices(table[c.USER_ID], users[c.USER_ID]), parquet.row_indices(table[c.ITEM_ID], items[c.ITEM_ID])
+    user, item = (
+        parquet.row_indices(table[c.USER_ID], users[c.USER_ID]),
+        parquet.row_indices(table[c.ITEM_ID], items[c.ITEM_ID]),
+    )
     case = np.where(user < 0, -1, numbered(cases.users, users.num_rows)[user])
     column = np.where(item < 0, -1, numbered(candidates, items.num_rows)[item])
     kept = (case >= 0) & (column >= 0)

@@ -337,7 +337,10 @@ def one_each(folder, **split):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ({"strategy": "cold_users", "share": 0.4}, "0.4 of the 1 users who bought in the source before the target is none"),
+        (
+            {"strategy": "cold_users", "share": 0.4},
+            "0.4 of the 1 users who bought in the source before the target is none",
+        ),
         ({"strategy": "cold_items", "share": 0.1}, "0.1 of the 2 items that anybody bought in the target is none"),
         ({"strategy": "time", "valid_from": "2024-01-02", "test_from": "2024-01-04"}, "holds out no test interaction"),
     ],
