@@ -26,7 +26,7 @@ from typing import Any
 
 import duckdb
 import yaml
-from preprocess_data import TARGET_CATEGORIES, generate
+from preprocess_data import SEED, TARGET_CATEGORIES, generate
 
 CROSSREC, PANDAS, CATEGORIES = "crossrec", "pandas", "pandas, categorical ids"
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -40,7 +40,7 @@ SELECT
     (SELECT count(*) FROM cases WHERE split = 'valid') AS "validation cases",
     (SELECT count(*) FROM rejected WHERE "table" = 'interactions') AS "rejected interactions",
     (SELECT sum(hash("row"::BIGINT)) FROM rejected WHERE "table" = 'interactions') AS "rejected interactions' hash",
-    (SELECT sum(hash(item_id, domain, price, text)) FROM items) AS "items' hash",
+    (SELECT sum(hash(item_id, domain, price, price_band, text)) FROM items) AS "items' hash",
     (SELECT sum(hash(user_index::INT, position::INT, item_index::INT, split)) FROM interactions) AS "histories' hash",
     (SELECT sum(hash(split, user_index::INT, item_index::INT, history_length::INT)) FROM cases) AS "cases' hash"
 """
@@ -164,7 +164,7 @@ def crossrec_config(folder: Path, memory_limit: str) -> dict[str, Any]:
         "run_dir": str(folder / CROSSREC),
         "data": {"platforms": [shop], "detect_language": False, "min_interactions": {"user": 5, "item": 5}},
         "domains": {"source": {"category": "*"}, "target": {"category": TARGET_CATEGORIES}},
-        "split": {"strategy": "leave_last_out"},
+        "split": {"strategy": "leave_last_out", "seed": SEED},
         "runtime": {"memory_limit": memory_limit},
     }
 
