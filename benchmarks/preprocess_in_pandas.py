@@ -110,7 +110,7 @@ def clean_interactions(rows: pd.DataFrame, items: pd.DataFrame, log: Log) -> pd.
 
 
 def enough_interactions(rows: pd.DataFrame, log: Log, minimum: int = 5) -> pd.DataFrame:
-    """The rows of users and items with enough of them, repeated until nothing more falls."""
+    """The rows of users and items with enough of them, repeated until nothing more is removed."""
     before = -1
     while len(rows) != before:
         before = len(rows)
@@ -125,12 +125,12 @@ def numbered_and_split(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Interactions, items, users and cases; again without the items that no training has, until there are none."""
     while True:
-        numbered, its_items, users = (number_categories if CATEGORIES else number)(rows, items)
+        numbered, left_items, users = (number_categories if CATEGORIES else number)(rows, items)
         numbered, cases = leave_last_out(numbered)
         trained = numbered.loc[numbered["split"] == "train", "item_id"].unique()
         untrained = ~rows["item_id"].isin(trained)
         if not untrained.any():
-            return numbered, its_items, users, cases
+            return numbered, left_items, users, cases
         rows = log.drop(rows, untrained, "not in training")
 
 
