@@ -1,10 +1,10 @@
-"""Users who only ever bought in the source: do they get target items that beat what sells best, by recommend itself?
+"""Cold-start users: are the lists that recommend makes for them better than what sells best?
 
     python benchmarks/cold_users.py configs/complete_journey.yaml --seeds 1 2 3
 
-A tenth of those who bought in the target and in the source are drawn. Their target purchases leave the raw file, the
-whole pipeline runs on what is left, and the lists in ``recommendations.parquet`` are held against what they bought, as
-are the target items that most others bought.
+A tenth of the users who bought in the target and in the source are drawn. Their target purchases are removed from the
+raw file, and the stages run on the rest. Then the lists in ``recommendations.parquet`` are compared with what these
+users bought, and so are the target items that most others bought.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ K, SHARE = 10, 0.1
 
 def main() -> None:
     """Read the command line, hide, run, measure."""
-    parser = argparse.ArgumentParser(description="New users of the target, through recommend.")
+    parser = argparse.ArgumentParser(description="Lists for cold-start users.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
-    found = [measured(arguments.config, arguments.overrides, seed) for seed in arguments.seeds]
-    for seed, (ours, popular) in zip(arguments.seeds, found, strict=True):
+    results = [measured(arguments.config, arguments.overrides, seed) for seed in arguments.seeds]
+    for seed, (ours, popular) in zip(arguments.seeds, results, strict=True):
         print(f"seed {seed}: NDCG@{K} {ours.mean():.4f}, popularity {popular.mean():.4f}, {len(ours):,} users")
-    ours, popular = (np.concatenate(part) for part in zip(*found, strict=True))
+    ours, popular = (np.concatenate(part) for part in zip(*results, strict=True))
     gain, (low, high) = (ours - popular).mean(), interval(ours - popular)
-    print(f"all: {ours.mean():.4f} beside {popular.mean():.4f}, gain {gain:+.4f} ({low:+.4f} to {high:+.4f})")
+    print(f"all: {ours.mean():.4f} compared with {popular.mean():.4f}, gain {gain:+.4f} ({low:+.4f} to {high:+.4f})")
 
 
 def measured(path: Path, overrides: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,10 +54,10 @@ def measured(path: Path, overrides: list[str], seed: int) -> tuple[np.ndarray, n
     in_target = bought[item].map(kind).isin(kind[kind.map(lambda path: within(path, target))]).to_numpy()
     both = sorted(set(bought.loc[in_target, user]) & set(bought.loc[~in_target, user]))
     hidden = set(np.random.default_rng(seed).choice(both, int(SHARE * len(both)), replace=False))
-    asked = bought[user].isin(hidden).to_numpy() & in_target
+    held_out = bought[user].isin(hidden).to_numpy() & in_target
     with tempfile.TemporaryDirectory() as folder:
         left = Path(folder) / "interactions.parquet"
-        bought[~asked].sort_values(time).to_parquet(left)
+        bought[~held_out].sort_values(time).to_parquet(left)
         chosen = [*overrides, f"data.platforms[0].interactions.path={json.dumps(str(left))}", f"run_dir={folder}/run"]
         chosen += [f"seed={seed}", f"recommend.k={K}", "recommend.reasons=0"]
         words = [word for one in chosen for word in ("--set", one)]
@@ -73,13 +73,13 @@ def measured(path: Path, overrides: list[str], seed: int) -> tuple[np.ndarray, n
         }
     items, trained, lists = read.values()
     ids = items.set_index("item_index")["item_id"]
-    known = set(items.loc[items["domain"] == "target", "item_id"])
+    target_ids = set(items.loc[items["domain"] == "target", "item_id"])
     sold = trained["item_index"].map(ids)
-    best = sold[sold.isin(known)].value_counts().index[:K].tolist()
-    truth = bought[asked].groupby(user)[item].agg(lambda own: set(own) & known)
+    best = sold[sold.isin(target_ids)].value_counts().index[:K].tolist()
+    truth = bought[held_out].groupby(user)[item].agg(lambda own: set(own) & target_ids)
     truth = truth[truth.map(len) > 0]
-    mine = lists.groupby("user_id")["item_id"].agg(list)
-    pairs = [(ndcg(mine.get(one, []), owned), ndcg(best, owned)) for one, owned in truth.items() if one in mine]
+    of_user = lists.groupby("user_id")["item_id"].agg(list)
+    pairs = [(ndcg(of_user.get(one, []), owned), ndcg(best, owned)) for one, owned in truth.items() if one in of_user]
     ours, popular = np.array(pairs).T
     return ours, popular
 
@@ -90,7 +90,7 @@ def within(path: str | None, target: set[str]) -> bool:
 
 
 def ndcg(listed: list[str], owned: set[str]) -> float:
-    """Of one list, with as many to find as were bought."""
+    """NDCG@10 of one list; the ideal list begins with all that was bought."""
     gain = 1 / np.log2(np.arange(2, K + 2))
     hits = np.array([one in owned for one in listed] + [False] * (K - len(listed)))
     return float((gain * hits).sum() / gain[: min(len(owned), K)].sum())

@@ -1,11 +1,11 @@
-"""Train some of transfer's controls, each once for all, and print how those that are there compare, as Markdown.
+"""Train some of transfer's controls, each once, and print a Markdown table that compares all that are trained.
 
     python benchmarks/controls.py benchmarks/amazon_beauty.yaml --into runs/controls --seeds 1 --controls crossrec
     python benchmarks/controls.py benchmarks/amazon_beauty.yaml --into runs/controls --seeds 1 --controls 'target alone'
 
 ``crossrec transfer`` trains all of them, one after the other. Here several processes can share the work, each with its
-own controls or seeds; who is killed goes on where it was. All that the folder holds is compared on the seeds that all
-of it has. preprocess and pretrain-adapt have to be there, as for transfer.
+own controls or seeds; a killed process continues where it was. The controls in the folder are compared on the seeds
+that all of them have. preprocess and pretrain-adapt have to be up to date, as for transfer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,10 +32,10 @@ from crossrec_cli.runtime.progress import Silent
 
 @dataclass
 class Lines(Silent):
-    """What a training says, line by line."""
+    """The messages of a training, line by line."""
 
     def log(self, message: str) -> None:
-        """An epoch."""
+        """Print one message."""
         print(message, file=sys.stderr, flush=True)
 
     say = log
@@ -61,8 +62,9 @@ def main() -> None:
                 job.report.say(f"seed {seed}, {control.name}")
                 file.parent.mkdir(exist_ok=True)
                 learner = Learner(config, seed, compute, job.report, file.with_suffix(".safetensors"))
-                found = train(control, learner, problem.for_control(control))
-                np.savez(file, user_index=problem.test.users, **{HR: found[HR], NDCG: found[NDCG]})
+                measured = train(control, learner, problem.for_control(control))
+                columns: dict[str, Any] = {name: measured[name] for name in (HR, NDCG)}
+                np.savez(file, user_index=problem.test.users, **columns)
     compare(problem, arguments.into)
 
 
@@ -83,9 +85,9 @@ def compare(problem: ControlData, folder: Path) -> None:
     print("|---|---|---|---|---|---|")
     for segment, chosen in segments(problem.data.histories, problem.test).items():
         for control in there:
-            found = row(control, segment, chosen, scores)
-            means = f"{found[NDCG]:.4f} | {found[HR]:.4f}"
-            print(f"| {segment} | {found['n']} | {control.name} | {means} | {gain(found)} |")
+            result = row(control, segment, chosen, scores)
+            means = f"{result[NDCG]:.4f} | {result[HR]:.4f}"
+            print(f"| {segment} | {result['n']} | {control.name} | {means} | {gain(result)} |")
 
 
 def scored(seed: int | str, control: Control) -> str:

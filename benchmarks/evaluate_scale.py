@@ -2,9 +2,9 @@
 
     python benchmarks/evaluate_scale.py --items 1e6 --users 20e3
 
-The tables that the stage reads are written with random purchases, random texts and random vectors of MiniLM's width for
-them; a tenth as many items more are the source. finetune makes all scorers of these, the neural one of 128 dimensions
-untrained, before the clock starts. The stage itself runs in a process of its own.
+The tables that the stage reads hold random purchases, random texts and random text vectors of MiniLM's width; the
+source has a tenth as many items as the target. finetune makes all scorers before the clock starts; the neural one, of
+128 dimensions, is untrained. The stage itself runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", CHILD, folder], check=True)
 
 
-def generate(folder: Path, config: str, target: int, users: int) -> None:
+def generate(folder: Path, config_text: str, target: int, users: int) -> None:
     """Write ``config.yaml`` and every file that evaluate and recommend read."""
-    (folder / "config.yaml").write_text(config)
+    (folder / "config.yaml").write_text(config_text)
     rng, items = np.random.default_rng(0), target + target // 10
     is_target = np.arange(items) < target
     tables = {
@@ -123,16 +123,16 @@ def histories(rng: np.random.Generator, users: int, items: int, target: int) -> 
     bought = (rng.beta(0.5, 5, users * BOUGHT) * items).astype(np.int64)
     bought[BOUGHT - 1 :: BOUGHT] %= target
     bought[BOUGHT - 2 :: BOUGHT] %= target
-    place = np.tile(np.arange(BOUGHT), users)
+    position = np.tile(np.arange(BOUGHT), users)
     columns = {
         name: pa.nulls(len(bought), schemas.INTERACTIONS.field(name).type) for name in schemas.INTERACTIONS.names
     }
     columns |= {
         c.USER_INDEX: np.repeat(np.arange(users), BOUGHT),
-        c.POSITION: place,
+        c.POSITION: position,
         c.ITEM_INDEX: bought,
         c.WEIGHT: np.ones(len(bought)),
-        c.SPLIT: np.where(place < BOUGHT - 2, c.TRAIN, c.HELD_OUT),
+        c.SPLIT: np.where(position < BOUGHT - 2, c.TRAIN, c.HELD_OUT),
     }
     cases = [
         {

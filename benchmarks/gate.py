@@ -1,9 +1,9 @@
-"""How often ``evaluate --against`` fails where nothing but the seed differs, and where most of the model is gone.
+"""How often ``evaluate --against`` fails where only the seed differs, and where most of the model is missing.
 
     python benchmarks/gate.py configs/demo.yaml --trials 20
 
 Every seed is run once as the config says, and once with the text as its only scorer. Each run is then compared with
-the next seed's whole one.
+the full run of the next seed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WORSE = ["interest.scorers=[text]"]
 
 
 def crossrec(stage: str, config: Path, sets: list[str], *more: str) -> int:
-    """One command's exit code; what it says is passed on where it failed unexpectedly."""
+    """One command's exit code; ends with its messages on an unexpected failure."""
     command = [sys.executable, "-m", "crossrec_cli", stage, str(config), "--quiet", *more]
     command += [part for value in sets for part in ("--set", value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -39,15 +39,15 @@ def main() -> None:
     always = [*arguments.overrides, "evaluate.baselines=[]"]
     sets = {
         (kind, seed): [*always, f"seed={seed}", f"run_dir={arguments.runs / kind}-{seed}", *more]
-        for kind, more in (("whole", []), ("text", WORSE))
-        for seed in range(1, arguments.trials + 2)
+        for kind, more in (("full", []), ("text", WORSE))
+        for seed in range(1, arguments.trials + (2 if kind == "full" else 1))
     }
     for chosen in sets.values():
         for stage in STAGES:
             crossrec(stage, arguments.config, chosen)
-    for kind in ("whole", "text"):
+    for kind in ("full", "text"):
         codes = Counter(
-            crossrec("evaluate", arguments.config, sets[kind, seed], "--against", f"{arguments.runs}/whole-{seed + 1}")
+            crossrec("evaluate", arguments.config, sets[kind, seed], "--against", f"{arguments.runs}/full-{seed + 1}")
             for seed in range(1, arguments.trials + 1)
         )
         print(f"{kind}: {codes[7]} of {arguments.trials} trials end with 7", flush=True)

@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py --rows 1e5 3e5 1e6
 
-The shop is that of preprocess.py. Every training takes one epoch, and all users get a list. Seconds are the
-processor's, which other work hardly lengthens. The last column is the exponent of growth between the two largest sizes:
-ten times the data take ten to the power of it times as long.
+The shop is that of preprocess.py. Every training takes one epoch, and all users get a list. Seconds are
+processor time, which depends little on other work. The last column is the exponent of growth between the two largest
+sizes: ten times the data take ten to the power of it times as long.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory of every stage at several sizes.")
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 3e5, 1e6])
     rows = [int(size) for size in sorted(parser.parse_args().rows)]
-    found = {size: measure(size) for size in rows}
+    results = {size: measure(size) for size in rows}
     print("| stage | " + " | ".join(f"{size:,} rows" for size in rows) + " | exponent |")
     print("|---|" + "---|" * (len(rows) + 1))
-    kept = [found[size][STAGES[0]]["summary"] for size in rows]
+    kept = [results[size][STAGES[0]]["summary"] for size in rows]
     for what in ("interactions", "items"):
         print(f"| {what} kept | " + " | ".join(f"{sum(s[f'{d}_{what}'] for d in DOMAINS):,}" for s in kept) + " | |")
     for stage in STAGES:
-        manifests = [found[size][stage] for size in rows]
+        manifests = [results[size][stage] for size in rows]
         cells = [f"{m['cpu_seconds']:.1f} s, {m['peak_memory_bytes'] / 1e9:.2f} GB" for m in manifests]
         seconds = [m["cpu_seconds"] for m in manifests[-2:]]
         exponent = "" if len(rows) < 2 else f"{math.log(seconds[1] / seconds[0], rows[-1] / rows[-2]):.2f}"
@@ -53,18 +53,20 @@ def measure(rows: int) -> dict[str, dict[str, Any]]:
         apart(generate, folder, rows)
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(crossrec_config(folder, "4GB") | SMALL))
-        found = {stage: manifest(stage, config) for stage in STAGES}
-    print(f"{rows:,} rows: " + ", ".join(f"{s} {m['cpu_seconds']:.1f} s" for s, m in found.items()), file=sys.stderr)
-    return found
+        manifests = {stage: manifest(stage, config) for stage in STAGES}
+    print(
+        f"{rows:,} rows: " + ", ".join(f"{s} {m['cpu_seconds']:.1f} s" for s, m in manifests.items()), file=sys.stderr
+    )
+    return manifests
 
 
 def manifest(stage: str, config: Path) -> dict[str, Any]:
-    """What one stage did."""
+    """Run one stage; its manifest."""
     command = [sys.executable, "-m", "crossrec_cli", stage, str(config), "--quiet", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     (outcome,) = json.loads(done.stdout)["stages"]
-    found: dict[str, Any] = json.loads((Path(outcome["path"]) / "manifest.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((Path(outcome["path"]) / "manifest.json").read_text())
+    return content
 
 
 if __name__ == "__main__":

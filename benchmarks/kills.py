@@ -1,10 +1,10 @@
-"""Kill a whole run at random moments, let one more run go through, and compare it with an undisturbed one.
+"""Kill a run of all stages at random moments, run it again to its end, and compare it with an undisturbed one.
 
     python benchmarks/kills.py configs/demo.yaml --kills 20 --set adapt.epochs=3 --set finetune.epochs=3
 
-Each kill is SIGKILL, in a directory of its own, at a moment drawn from the time that the undisturbed run took. After it
-the artifacts that are current must be whole; after the run that follows, every file but manifests,
-``learning_curve.parquet`` and the log must have the undisturbed one's bytes.
+Each kill is SIGKILL, in a directory of its own, at a random moment within the time that the undisturbed run took.
+Afterwards the current artifacts must be undamaged. After the run that follows, every file but manifests,
+``learning_curve.parquet`` and the log must have the same bytes as in the undisturbed run.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def main() -> None:
             killed.kill()
             killed.wait()
             there = [stage for stage in PIPELINE if Store(run).current(stage)]  # raises if one is damaged
-            again = subprocess.run(
+            rerun = subprocess.run(
                 command(arguments.config, overrides, run), capture_output=True, text=True, check=True
             )
             differing = sorted(name for name, sha in digests(run).items() if expected.get(name) != sha)
             missing = sorted(expected.keys() - digests(run).keys())
             reached.append(len(there))
-            resumed += "going on with epoch" in again.stderr
+            resumed += "going on with epoch" in rerun.stderr
             print(
                 f"killed after {moment:.1f} s, {len(there)} stages there: {differing + missing or 'equal'}", flush=True
             )
@@ -61,13 +61,13 @@ def main() -> None:
 
 
 def command(config: Path, overrides: list[str], run: Path) -> list[str]:
-    """The whole pipeline."""
+    """The command of all stages."""
     sets = [word for one in [*overrides, f"run_dir={run}"] for word in ("--set", one)]
     return [sys.executable, "-m", "crossrec_cli", "run", str(config), *sets]
 
 
 def start(config: Path, overrides: list[str], run: Path) -> subprocess.Popen[bytes]:
-    """The same, on its way."""
+    """Start it."""
     return subprocess.Popen(command(config, overrides, run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

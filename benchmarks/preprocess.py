@@ -1,10 +1,10 @@
-"""Time `crossrec preprocess` beside a pandas script that does the same: seconds and peak memory, as Markdown.
+"""Time `crossrec preprocess` and a pandas script that does the same: seconds and peak memory, as Markdown.
 
     python benchmarks/preprocess.py
     python benchmarks/preprocess.py --rows 1e6 3e6 10e6 --repeats 3 --memory-limit 2GB
     python benchmarks/preprocess.py --rows 30e6 --only crossrec --folder /data/benchmark
 
-Each runs in a process of its own, in turns. When their results differ, that is an error.
+Each runs in a process of its own, in turns. Different results are an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import duckdb
 import yaml
-from preprocess_data import TARGET_CATEGORIES, generate
+from preprocess_data import SEED, TARGET_CATEGORIES, generate
 
 CROSSREC, PANDAS, CATEGORIES = "crossrec", "pandas", "pandas, categorical ids"
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -40,7 +40,7 @@ SELECT
     (SELECT count(*) FROM cases WHERE split = 'valid') AS "validation cases",
     (SELECT count(*) FROM rejected WHERE "table" = 'interactions') AS "rejected interactions",
     (SELECT sum(hash("row"::BIGINT)) FROM rejected WHERE "table" = 'interactions') AS "rejected interactions' hash",
-    (SELECT sum(hash(item_id, domain, price, text)) FROM items) AS "items' hash",
+    (SELECT sum(hash(item_id, domain, price, price_band, text)) FROM items) AS "items' hash",
     (SELECT sum(hash(user_index::INT, position::INT, item_index::INT, split)) FROM interactions) AS "histories' hash",
     (SELECT sum(hash(split, user_index::INT, item_index::INT, history_length::INT)) FROM cases) AS "cases' hash"
 """
@@ -56,7 +56,7 @@ class Cost:
 
 def main() -> None:
     """Read the command line, measure every size, print the table."""
-    parser = argparse.ArgumentParser(description="Time crossrec preprocess beside pandas.")
+    parser = argparse.ArgumentParser(description="Time crossrec preprocess and pandas.")
     parser.add_argument("--rows", type=lambda text: int(float(text)), nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--repeats", type=int, default=1, help="print the median of so many runs")
     parser.add_argument("--memory-limit", default="2GB", help="crossrec's runtime.memory_limit")
@@ -135,16 +135,16 @@ def median(costs: list[Cost]) -> Cost:
 
 
 def figures(result: Path) -> dict[str, int]:
-    """What the two have to agree on."""
+    """The figures that must be equal in all results."""
     with duckdb.connect() as connection:
         for table in ("interactions", "items", "users", "cases", "rejected"):
             connection.read_parquet(str(result / f"{table}.parquet")).create_view(table)
-        found = connection.sql(FIGURES)
-        return dict(zip(found.columns, found.fetchall()[0], strict=True))
+        row = connection.sql(FIGURES)
+        return dict(zip(row.columns, row.fetchall()[0], strict=True))
 
 
 def check(rows: int, name: str, ours: dict[str, int], theirs: dict[str, int]) -> None:
-    """End with an error when the two did not do the same work."""
+    """End with an error if the results differ."""
     differ = [figure for figure in ours if ours[figure] != theirs[figure]]
     if differ:
         lines = [f"{figure}: {CROSSREC} {ours[figure]}, {name} {theirs[figure]}" for figure in differ]
@@ -152,7 +152,7 @@ def check(rows: int, name: str, ours: dict[str, int], theirs: dict[str, int]) ->
 
 
 def crossrec_config(folder: Path, memory_limit: str) -> dict[str, Any]:
-    """What crossrec is told to do."""
+    """The config."""
     interactions = {name: name for name in ("user_id", "item_id", "timestamp")}
     items = {name: name for name in ("item_id", "category", "brand", "price")}
     shop = {
@@ -164,7 +164,7 @@ def crossrec_config(folder: Path, memory_limit: str) -> dict[str, Any]:
         "run_dir": str(folder / CROSSREC),
         "data": {"platforms": [shop], "detect_language": False, "min_interactions": {"user": 5, "item": 5}},
         "domains": {"source": {"category": "*"}, "target": {"category": TARGET_CATEGORIES}},
-        "split": {"strategy": "leave_last_out"},
+        "split": {"strategy": "leave_last_out", "seed": SEED},
         "runtime": {"memory_limit": memory_limit},
     }
 

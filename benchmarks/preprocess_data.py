@@ -35,7 +35,7 @@ def generate(folder: Path, rows: int) -> None:
 
 
 class Shop:
-    """Who buys how much, and what is bought how often."""
+    """How much each user buys, and how often each item is bought."""
 
     def __init__(self, rows: int) -> None:
         self.users = max(rows // 20, 1)
@@ -148,7 +148,7 @@ def _words() -> list[str]:
 def _titles(words: pa.Array, size: int, random: np.random.Generator) -> pa.Array:
     """Three to eight words; one in fifty as HTML, one in a thousand missing."""
     length = random.integers(3, 9, size=size)
-    columns = [words.take(pa.array(random.integers(len(words), size=size), mask=length <= place)) for place in range(8)]
+    columns = [words.take(pa.array(random.integers(len(words), size=size), mask=length <= nth)) for nth in range(8)]
     title = pc.utf8_capitalize(pc.binary_join_element_wise(*columns, " ", null_handling="skip"))
     marked = pc.binary_join_element_wise("<b>", title, "</b> &amp; ", columns[0], "")
     title = pc.if_else(pa.array(random.random(size) < 0.02), marked, title)

@@ -2,18 +2,22 @@
 
 python benchmarks/preprocess_in_pandas.py FOLDER_WITH_THE_DATA FOLDER_FOR_THE_RESULT [categories]
 
-With "categories", ids become categoricals before the heavy part: who knows pandas well does so.
+With "categories", ids become categoricals before the heavy part, as somebody who knows pandas well would do.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
 import sys
 from pathlib import Path
 
 import pandas as pd
+from preprocess_data import SEED
 
 TARGET = ["t1", "t2", "t3"]
+PRIME = 2**31 - 1
+"""Random numbers of ids are from 1 to below it."""
 CATEGORIES = "categories" in sys.argv
 
 
@@ -41,8 +45,7 @@ def main() -> None:
     items = clean_items(pd.read_parquet(data / "items.parquet"), log)
     rows = clean_interactions(pd.read_parquet(data / "interactions.parquet"), items, log)
     rows = enough_interactions(rows, log)
-    rows, items, users = (number_categories if CATEGORIES else number)(rows, items)
-    rows, cases = leave_last_out(rows)
+    rows, items, users, cases = numbered_and_split(rows, items, log)
     tables = {
         "interactions": rows[["user_index", "position", "item_index", "user_id", "item_id", "timestamp", "split"]],
         "items": items,
@@ -67,9 +70,9 @@ def clean_items(items: pd.DataFrame, log: Log) -> pd.DataFrame:
     )
     items = log.drop(items, items["text"] == "", "no text", "items")
     items = log.drop(items, items["item_id"].duplicated(), "duplicate", "items")
-    place = items.groupby("category")["price"].rank(pct=True)
-    band = pd.cut(place, [0, 1 / 3, 2 / 3, 1], labels=["low", "middle", "high"])
-    return items.assign(price_band=band.astype("str"))
+    prices = items.groupby("category")["price"]
+    third = (prices.rank(method="min") - 1) * 3 // prices.transform("count")
+    return items.assign(price_band=third.map({0: "low", 1: "middle", 2: "high"}))
 
 
 def clean_text(text: pd.Series) -> pd.Series:
@@ -107,7 +110,7 @@ def clean_interactions(rows: pd.DataFrame, items: pd.DataFrame, log: Log) -> pd.
 
 
 def enough_interactions(rows: pd.DataFrame, log: Log, minimum: int = 5) -> pd.DataFrame:
-    """The rows of users and items with enough of them, repeated until nothing more falls."""
+    """The rows of users and items with enough of them, repeated until nothing more is removed."""
     before = -1
     while len(rows) != before:
         before = len(rows)
@@ -117,6 +120,20 @@ def enough_interactions(rows: pd.DataFrame, log: Log, minimum: int = 5) -> pd.Da
     return rows
 
 
+def numbered_and_split(
+    rows: pd.DataFrame, items: pd.DataFrame, log: Log
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Interactions, items, users and cases; again without the items that no training has, until there are none."""
+    while True:
+        numbered, left_items, users = (number_categories if CATEGORIES else number)(rows, items)
+        numbered, cases = leave_last_out(numbered)
+        trained = numbered.loc[numbered["split"] == "train", "item_id"].unique()
+        untrained = ~rows["item_id"].isin(trained)
+        if not untrained.any():
+            return numbered, left_items, users, cases
+        rows = log.drop(rows, untrained, "not in training")
+
+
 def number(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Users and items numbered in the order of their ids, and each history in the order of time."""
     items = items[items["item_id"].isin(rows["item_id"])].sort_values("item_id", ignore_index=True)
@@ -124,9 +141,7 @@ def number(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     items, users = items.assign(item_index=items.index), users.assign(user_index=users.index)
     rows = rows.merge(users, on="user_id").merge(items[["item_id", "item_index", "domain"]], on="item_id")
     rows["is_target"] = rows["domain"] == "target"
-    rows = rows.sort_values(["user_index", "timestamp", "item_index"], ignore_index=True)
-    rows["position"] = rows.groupby("user_index").cumcount()
-    return rows, items, users
+    return in_order(rows, items, users), items, users
 
 
 def number_categories(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -136,9 +151,24 @@ def number_categories(rows: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataF
     items = items.set_index("item_id").loc[rows["item_id"].cat.categories].reset_index(names="item_id")
     rows["user_index"], rows["item_index"] = rows["user_id"].cat.codes, rows["item_id"].cat.codes
     rows["is_target"] = rows["item_index"].isin(items.index[items["domain"] == "target"])
-    rows = rows.sort_values(["user_index", "timestamp", "item_index"], ignore_index=True)
+    items, users = items.rename_axis("item_index").reset_index(), users.rename_axis("user_index").reset_index()
+    return in_order(rows, items, users), items, users
+
+
+def in_order(rows: pd.DataFrame, items: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
+    """Histories in the order of time; purchases of one moment in a random order of the user's own."""
+    of_user = rows["user_index"].map(draw(users["user_id"])).astype("int64")
+    of_item = rows["item_index"].map(draw(items["item_id"])).astype("int64")
+    rows = rows.assign(lot=of_user * of_item % PRIME)
+    rows = rows.sort_values(["user_index", "timestamp", "lot", "item_index"], ignore_index=True)
     rows["position"] = rows.groupby("user_index").cumcount()
-    return rows, items.rename_axis("item_index").reset_index(), users.rename_axis("user_index").reset_index()
+    return rows
+
+
+def draw(ids: pd.Series) -> pd.Series:
+    """A random number from 1 to PRIME - 1 for each id."""
+    digests = (hashlib.blake2b(f"{SEED}:{value}".encode(), digest_size=8).digest() for value in ids)
+    return pd.Series([1 + int.from_bytes(digest) % (PRIME - 1) for digest in digests])
 
 
 def leave_last_out(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -149,8 +179,10 @@ def leave_last_out(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     cases = target[from_the_end < 2].assign(split=from_the_end.map({0: "test", 1: "valid"}))
     cases = cases[["split", "user_index", "item_index", "history_length"]]
     train_length = rows["user_index"].map(cases.groupby("user_index")["history_length"].min())
-    trains = train_length.isna() | (rows["position"] < train_length)
-    rows["split"] = trains.map({True: "train", False: "held_out"})
+    test_length = rows["user_index"].map(cases[cases["split"] == "test"].set_index("user_index")["history_length"])
+    rows["split"] = "held_out"
+    rows.loc[test_length.isna() | (rows["position"] < test_length), "split"] = "valid"
+    rows.loc[train_length.isna() | (rows["position"] < train_length), "split"] = "train"
     return rows, cases.sort_values(["split", "user_index", "item_index"])
 
 

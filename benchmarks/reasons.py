@@ -1,10 +1,10 @@
-"""Whether reasons tell the truth: the score falls more without the items they name than without as many others.
+"""Whether reasons are right: the score falls more without the items they name than without as many others.
 
     python benchmarks/reasons.py configs/complete_journey.yaml --users 500
 
-Of each entry in the lists of some users, drawn at random, the named history items are left out, and in turn as many of
-the others, drawn ten times; a case holds where the first fall is larger than the mean of these. Reads the run's
-recommend artifact, whose entries must have reasons.
+For each entry in the lists of some random users, the history items that its reasons name are removed; then as many of
+the other items, drawn ten times. A case holds if the first fall of the score is larger than the mean of the others.
+Reads the run's recommend artifact, whose entries must have reasons.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DRAWN = 10
 
 
 def main() -> None:
-    """Read the command line, leave items out, print the share of cases that hold."""
+    """Read the command line, remove items, print the share of cases that hold."""
     parser = argparse.ArgumentParser(description="Check reasons by deletion.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
@@ -58,37 +58,37 @@ Case = tuple[ScoreFunction, Ragged, Ragged, list[tuple[int, np.ndarray]]]
 
 def histories(dataset: Dataset, lists: pd.DataFrame, scorer: ScoreFunction) -> Iterator[Case]:
     """Each user's."""
-    place = {user: index for index, user in enumerate(dataset.users[c.USER_ID].to_pylist())}
+    row_of = {user: index for index, user in enumerate(dataset.users[c.USER_ID].to_pylist())}
     item = {name: index for index, name in enumerate(dataset.items[c.ITEM_ID].to_pylist())}
     column = {index: number for number, index in enumerate(dataset.target_items)}
     for user, rows in lists.groupby(c.USER_ID):
-        who = np.array([place[user]])
-        given = dataset.histories.items.take(who)
+        row = np.array([row_of[user]])
+        given = dataset.histories.items.take(row)
         named = [np.isin(given.values, [item[why[c.ITEM_ID]] for why in reasons]) for reasons in rows[c.REASONS]]
         columns = [column[item[name]] for name in rows[c.ITEM_ID]]
-        yield scorer, given, dataset.histories.tags.take(who), list(zip(columns, named, strict=True))
+        yield scorer, given, dataset.histories.tags.take(row), list(zip(columns, named, strict=True))
 
 
 def cases(scorer: ScoreFunction, given: Ragged, tags: Ragged, entries: list[tuple[int, np.ndarray]]) -> np.ndarray:
     """Whether each entry's case holds, bool; without those that name nothing, or leave too few others."""
     rng = np.random.default_rng(0)
-    kept, asked = [np.ones(len(given.values), bool)], []
+    kept, tested = [np.ones(len(given.values), bool)], []
     for column, named in entries:
         if 0 < named.sum() <= (~named).sum():
-            asked.append((column, len(kept)))
+            tested.append((column, len(kept)))
             kept.append(~named)
             kept += [
                 _without(rng.choice(np.flatnonzero(~named), named.sum(), replace=False), named) for _ in range(DRAWN)
             ]
     same = np.zeros(len(kept), np.int64)
     scores = scorer(given.take(same).where(np.concatenate(kept)), tags.take(same)).numpy()
-    falls = [scores[0, column] - scores[first : first + 1 + DRAWN, column] for column, first in asked]
+    falls = [scores[0, column] - scores[first : first + 1 + DRAWN, column] for column, first in tested]
     return np.array([fall[0] > fall[1:].mean() for fall in falls], bool)
 
 
-def _without(places: np.ndarray, like: np.ndarray) -> np.ndarray:
+def _without(positions: np.ndarray, like: np.ndarray) -> np.ndarray:
     kept = np.ones_like(like)
-    kept[places] = False
+    kept[positions] = False
     return kept
 
 

@@ -1,11 +1,11 @@
-"""How fast lists are made beside a bare matrix product and top-k, and how much memory everybody's lists need.
+"""How fast lists are made compared with a bare matrix product and top-k, and how much memory all users' lists need.
 
     python benchmarks/recommend.py speed --items 1e4 3e4 1e5 3e5 1e6
     python benchmarks/recommend.py memory --items 2e5 --users 1e6
 
-``speed`` asks the model of evaluate_scale.py for the ten best of all target items, from the users' histories to
-finished rows with ids and names, in turns with the product of as many ready user vectors with the items', as wide as
-the model's dense ones, and ``torch.topk``; medians. ``memory`` runs the whole stage, in a process of its own.
+``speed`` lets the model of evaluate_scale.py make lists of the ten best of all target items, from the users' histories
+to finished rows with ids and names. It takes turns with the bare product of random user and item vectors, as wide as
+the model's dense ones, and ``torch.topk``; medians. ``memory`` runs the whole stage in a process of its own.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def speed(config: Config, folder: Path) -> str:
-    """Users a second, of both."""
+    """Users a second of both, and their ratio."""
     inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
     recommender = Recommender(config, inputs, Silent())
     users = np.arange(recommender.dataset.users.num_rows)
@@ -74,8 +74,8 @@ def speed(config: Config, folder: Path) -> str:
     bare, lists = [], []
     for number in range(ROUNDS + 1):
         started = time.perf_counter()
-        for some in ready.split(max(BATCH_CELLS // len(vectors), 1)):
-            torch.topk(some @ vectors.T, 10, dim=1)
+        for batch in torch.split(ready, max(BATCH_CELLS // len(vectors), 1)):
+            torch.topk(batch @ vectors.T, 10, dim=1)
         between = time.perf_counter()
         for _ in recommender.lists(users):
             pass
@@ -83,7 +83,7 @@ def speed(config: Config, folder: Path) -> str:
         if number:  # the first warms up
             bare.append(len(users) / (between - started))
             lists.append(len(users) / (ended - between))
-    ratio = statistics.median(mine / its for mine, its in zip(lists, bare, strict=True))
+    ratio = statistics.median(ours / plain for ours, plain in zip(lists, bare, strict=True))
     return f"bare {statistics.median(bare):,.0f} users/s, lists {statistics.median(lists):,.0f}, ratio {ratio:.2f}"
 
 

@@ -10,7 +10,7 @@ pretrain-adapt must be up to date, without ``--ours`` its finetune and evaluate 
     rivals/bin/python benchmarks/rivals.py runs/amazon-beauty --time   # one epoch of SASRec with crossrec's sizes
 
 Both learn from the target's training histories, with a softmax over all its items, and are validated every few epochs;
-of all settings and epochs, test is told of the one that ranked validation best. Neither learns from validation's
+of all settings and epochs, the one that ranks validation best is tested. Neither learns from validation's
 purchases, so the run should have ``finetune.refit: false``. UniSRec reads the texts' embeddings that crossrec reads.
 """
 
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -36,11 +36,11 @@ from rectools.fast_transformers.unisrec import UniSRecModel
 from rectools.models import SASRecModel
 
 K = 10
-Scores = pd.DataFrame
+Scores: TypeAlias = pd.DataFrame
 Lists = Callable[[str], pd.DataFrame]
 """Gives the lists for ``valid`` or ``test``."""
 Watch = Callable[[int, Lists], None]
-"""Told after some epochs, and may ask for lists."""
+"""Called after some epochs with the epoch and a way to get lists."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Split:
     """The target's part of a run's data."""
 
     train: pd.DataFrame
-    """The training part: user, item and place; items are numbered from 1, as rows of ``texts``."""
+    """The training part: user, item and position; items are numbered from 1, as rows of ``texts``."""
     histories: dict[str, pd.DataFrame]
     """The same of what is given at validation and at test."""
     truth: dict[str, pd.DataFrame]
@@ -79,15 +79,15 @@ class Split:
         return cls(rows[rows["split"] == "train"], histories, truth, texts)
 
 
-def scores(found: pd.DataFrame, truth: pd.DataFrame) -> Scores:
-    """HR@10 and NDCG@10 of every user; who got no list scores 0. One item is asked for."""
-    hits = truth.merge(found, on=["user_index", "item"], how="left")
+def scores(lists: pd.DataFrame, truth: pd.DataFrame) -> Scores:
+    """HR@10 and NDCG@10 of every user; 0 without a list. One item is hidden."""
+    hits = truth.merge(lists, on=["user_index", "item"], how="left")
     gain = (1 / np.log2(1 + hits["rank"])).fillna(0.0)
     return pd.DataFrame({"user_index": hits["user_index"], "hr@10": (gain > 0).astype(float), "ndcg@10": gain})
 
 
 def dataset_of(rows: pd.DataFrame) -> Dataset:
-    """RecTools' dataset; places stand in for times."""
+    """RecTools' dataset; positions stand in for times."""
     start = pd.Timestamp("2000-01-01")
     return Dataset.construct(
         pd.DataFrame(
@@ -159,16 +159,16 @@ def sasrec(split: Split, sizes: argparse.Namespace, watch: Watch) -> None:
 
     def lists(part: str) -> pd.DataFrame:
         rows = split.histories[part]
-        found = model.recommend(
+        best = model.recommend(
             rows["user_index"].unique(), dataset_of(rows), K, filter_viewed=True, on_unsupported_targets="ignore"
         )
-        return found.rename(columns={Columns.User: "user_index", Columns.Item: "item", Columns.Rank: "rank"})
+        return best.rename(columns={Columns.User: "user_index", Columns.Item: "item", Columns.Rank: "rank"})
 
     model.fit(dataset_of(split.train))
 
 
 class Watched(UniSRecModel):
-    """UniSRec that can be looked at while it trains."""
+    """UniSRec with a callback while it trains."""
 
     callback: pl.Callback
 
@@ -246,9 +246,9 @@ def best_of(name: str, split: Split, sizes: argparse.Namespace) -> Scores:
 
 def of_run(run: Path) -> Scores:
     """Crossrec's scores of every test user, as evaluate wrote them."""
-    found = pd.read_parquet(run / "evaluate" / "current" / "per_user.parquet")
+    rows = pd.read_parquet(run / "evaluate" / "current" / "per_user.parquet")
     users = pd.read_parquet(run / "preprocess" / "current" / "users.parquet")[["user_id", "user_index"]]
-    return found[found["model"] == "crossrec"].merge(users, on="user_id")[["user_index", "hr@10", "ndcg@10"]]
+    return rows[rows["model"] == "crossrec"].merge(users, on="user_id")[["user_index", "hr@10", "ndcg@10"]]
 
 
 def of_controls(folder: Path) -> Scores:
@@ -258,7 +258,7 @@ def of_controls(folder: Path) -> Scores:
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean; crossrec's own is not at hand in this environment."""
+    """95 % bootstrap interval of the mean; this environment does not have crossrec's own."""
     rng = np.random.default_rng(0)
     means = [rng.choice(differences, len(differences)).mean() for _ in range(2000)]
     return tuple(np.percentile(means, [2.5, 97.5]))

@@ -1,4 +1,4 @@
-"""What each scorer reaches alone and adds to the others; as Markdown.
+"""What each scorer reaches alone and what it adds to the others, as Markdown.
 
     crossrec run my.yaml --to finetune
     python benchmarks/scorers.py my.yaml
@@ -36,7 +36,7 @@ NDCG, HR = metrics.name("ndcg", 10), metrics.name("hr", 10)
 
 
 class Benchmark:
-    """A run's data and model, and the measures of what ranks."""
+    """A run's data and model, and the measures of a ranking."""
 
     def __init__(self, config_file: Path, overrides: Sequence[str]) -> None:
         config = load_config(config_file, overrides)
@@ -47,14 +47,14 @@ class Benchmark:
         self.fused = load_fused(inputs, config.interest)
         self.valid, self.test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
         self.candidates, self.mask_seen = dataset.target_items, config.evaluate.mask_seen
-        asked = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
-        self.held_out = HeldOut.of(*asked)
+        drawn = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
+        self.held_out = HeldOut.of(*drawn)
         lengths = dataset.histories.target_lengths(self.test.users, self.test.history_lengths)
         self.group = group_of(lengths)
         self.sold = dataset.histories.item_stats.trained
 
     def among(self, names: Sequence[str]) -> Ranking:
-        """Some of the scorers, weighed anew on validation."""
+        """Some of the scorers, with weights fitted on validation."""
         scorers = [scorer for scorer in self.fused.scorers if scorer.name in names]
         return FusedModel.weighed(scorers, self.data, self.held_out).candidate_scorer(self.candidates)
 
@@ -72,21 +72,23 @@ class Benchmark:
 
         return score
 
-    def line(self, name: str, found: dict[str, metrics.Floats], beside: metrics.Floats | None = None) -> None:
-        """A row of the table: means, by group, of items nobody bought, and the gain over what stands beside."""
-        values = found[NDCG]
+    def line(self, name: str, measured: dict[str, metrics.Floats], reference: metrics.Floats | None = None) -> None:
+        """A row of the table: means, by group, of items without sales, and the gain over the reference."""
+        values = measured[NDCG]
         parts = [values[self.group == number] for number in range(len(GROUPS))]
         parts.append(values[unsold(self.test, self.sold)])
         gain = ""
-        if beside is not None:
-            low, high = interval(values - beside)
-            gain = f"{metrics.mean(values - beside):+.4f} ({low:+.4f} to {high:+.4f})"
+        if reference is not None:
+            low, high = interval(values - reference)
+            gain = f"{metrics.mean(values - reference):+.4f} ({low:+.4f} to {high:+.4f})"
         means = " | ".join(f"{metrics.mean(part):.4f}" if len(part) else "" for part in parts)
-        print(f"| {name} | {metrics.mean(values):.4f} | {metrics.mean(found[HR]):.4f} | {means} | {gain} |", flush=True)
+        print(
+            f"| {name} | {metrics.mean(values):.4f} | {metrics.mean(measured[HR]):.4f} | {means} | {gain} |", flush=True
+        )
 
 
 def unsold(cases: Cases, sold: np.ndarray) -> Ints:
-    """The cases that ask for an item nobody bought in training alone."""
+    """The cases whose items have no sale in training."""
     some = np.bincount(cases.truth.rows, sold[cases.truth.values], cases.count)
     return np.flatnonzero(some == 0)
 
@@ -102,16 +104,16 @@ def main() -> None:
     print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
     print("| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | nobody bought it | gain |")
     print("|---|---|---|---|---|---|---|---|---|")
-    whole = benchmark.measured(fused.candidate_scorer(benchmark.candidates))
-    benchmark.line("fused", whole)
+    fused_scores = benchmark.measured(fused.candidate_scorer(benchmark.candidates))
+    benchmark.line("fused", fused_scores)
     for scorer in fused.scorers:
         for feature in scorer.features:
             decay = getattr(feature, "decay", 1.0)
             name = feature.name if decay == 1 else f"{feature.name}, each counting {decay:g} of the next"
             benchmark.line(name, benchmark.measured(benchmark.alone(scorer, feature)))
     for left_out in names:
-        found = benchmark.measured(benchmark.candidate_scorer([name for name in names if name != left_out]))
-        benchmark.line(f"fused without {left_out}", found, whole[NDCG])
+        measured = benchmark.measured(benchmark.among([name for name in names if name != left_out]))
+        benchmark.line(f"fused without {left_out}", measured, fused_scores[NDCG])
     print(f"\n| group | {' | '.join(fused.fusion.features)} |\n|---|{'---|' * len(fused.fusion.features)}")
     for name, weights in zip(("0", "1–2", "3–5", "6+"), fused.fusion.weights * fused.fusion.spread, strict=True):
         print(f"| {name} | {' | '.join(f'{weight:.2f}' for weight in weights)} |")

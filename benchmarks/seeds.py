@@ -3,8 +3,8 @@
     python benchmarks/seeds.py configs/complete_journey.yaml --seeds 1 2 3
     python benchmarks/seeds.py my.yaml --seeds 1 2 3 --set "evaluate.baselines=[words, text_knn, ease_text]"
 
-Each seed has a run directory of its own, RUN_DIR-SEED, and one that is up to date is not run again. A user's NDCG@10 is
-the mean over the seeds; intervals are over users. Log-losses are shares of the base rate's.
+Each seed has its own run directory, RUN_DIR-SEED; one that is up to date is not run again. A user's NDCG@10 is the mean
+over the seeds; intervals are over users. Log-losses are divided by the base rate's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def evaluated(config: Path, seed: int, overrides: list[str]) -> Store:
-    """A seed's artifacts, made where they are not there."""
+    """A seed's artifacts; runs what is not up to date."""
     run_dir = f"{load_config(config, overrides).run_dir}-{seed}"
     chosen = [*overrides, f"seed={seed}", f"run_dir={run_dir}"]
     command = [sys.executable, "-m", "crossrec_cli", "run", str(config), "--to", EVALUATE, "--quiet"]
@@ -54,12 +54,12 @@ def table(store: Store, file: str) -> pd.DataFrame:
     """One of evaluate's tables."""
     made = store.current(EVALUATE)
     assert made is not None
-    found: pd.DataFrame = parquet.read_table(made.file(file)).to_pandas()
-    return found
+    rows: pd.DataFrame = parquet.read_table(made.file(file)).to_pandas()
+    return rows
 
 
 def compared(rows: pd.DataFrame) -> None:
-    """Every model's means, and what crossrec gains over it."""
+    """Every model's means, and crossrec's gain over it."""
     means = rows.groupby([c.MODEL, c.USER_ID])[[NDCG, HR]].mean()
     ours = means.loc[c.CROSSREC]
     print(f"{len(ours):,} users\n\n| model | NDCG@10 | HR@10 | crossrec's gain (95 %) |")
@@ -74,7 +74,7 @@ def compared(rows: pd.DataFrame) -> None:
 
 
 def segments(tables: list[pd.DataFrame]) -> None:
-    """Crossrec beside the best other model, by target history and for what nobody bought."""
+    """Crossrec and the best other model, by target history and for cold-start items."""
     rows = pd.concat(tables).query("metric == 'ndcg' and k == 10")
     means = rows.groupby([c.SEGMENT, c.MODEL])["value"].mean().unstack()
     print("\n| users | crossrec | best other | which |\n|---|---|---|---|")
@@ -89,8 +89,8 @@ def probabilities(rows: pd.DataFrame) -> None:
     of_target = rows[rows[c.DOMAIN] == c.TARGET]
     of_target = of_target.assign(share=of_target["log_loss"] / of_target["base_log_loss"])
     print("\n| pairs of | log-loss / base rate's | calibration error |\n|---|---|---|")
-    for segment, found in of_target.groupby(c.SEGMENT, sort=False):
-        print(f"| {segment} | {found['share'].mean():.3f} | {found['expected_calibration_error'].mean():.5f} |")
+    for segment, pairs in of_target.groupby(c.SEGMENT, sort=False):
+        print(f"| {segment} | {pairs['share'].mean():.3f} | {pairs['expected_calibration_error'].mean():.5f} |")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
     python benchmarks/serve.py configs/complete_journey.yaml --set run_dir=runs/wide --rate 50 --seconds 60
 
-The run must be there. Requests are sent on a fixed beat, whether the earlier ones were answered or not: one in three
-asks for a user's list, one brings up to three items of the moment along, and one is for a user of whom an event was
-sent a moment before, to /events, in a request of its own. Halfway the finetune artifact is committed anew, under
-another id.
+The run must be finished. Requests are sent at a fixed rate, whether the earlier ones were answered or not. Of three,
+one is for a user's list; one also has up to three items that the user has just seen; and one follows an event of the
+same user, which is sent to /events. Halfway the finetune artifact is committed again under another id.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -28,11 +28,12 @@ import pyarrow.parquet as pq
 
 from crossrec_cli.config.load import load_config
 
-Told = list[tuple[str, float, str]]
+Answers = list[tuple[str, float, str]]
+"""Of each request its path, its seconds, and its status or error."""
 
 
 def main() -> None:
-    """Read the command line, start the server, send, tell."""
+    """Read the command line, start the server, send, report."""
     parser = argparse.ArgumentParser(description="crossrec serve under load.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
@@ -44,23 +45,24 @@ def main() -> None:
     command += [word for override in arguments.overrides for word in ("--set", override)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        address = next(found[1] for line in server.stderr if (found := re.search(r"(http://\S+)/docs", line)))
-        told, models = asyncio.run(send(address, run, arguments.rate, arguments.seconds))
+        assert server.stderr
+        address = next(match[1] for line in server.stderr if (match := re.search(r"(http://\S+)/docs", line)))
+        answers, models = asyncio.run(send(address, run, arguments.rate, arguments.seconds))
     finally:
         server.terminate()
         server.wait()
-    report(told, models)
+    report(answers, models)
 
 
-async def send(address: str, run: Path, rate: float, seconds: float) -> tuple[Told, Counter[str]]:
-    """Send at the beat; what each request was, its seconds and how it ended."""
+async def send(address: str, run: Path, rate: float, seconds: float) -> tuple[Answers, Counter[str]]:
+    """Send at the rate; gives the answers, and how many came from which model."""
     read = {name: pq.read_table(run / f"preprocess/current/{name}.parquet") for name in ("users", "items")}
     users, items = read["users"]["user_id"].to_pylist(), read["items"]["item_id"].to_pylist()
-    told: Told = []
+    answers: Answers = []
     models = Counter[str]()
     chance = random.Random(1)
 
-    async def post(client: httpx.AsyncClient, path: str, body: dict) -> None:
+    async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
         started = time.perf_counter()
         try:
             answer = await client.post(f"{address}{path}", json=body)
@@ -68,7 +70,7 @@ async def send(address: str, run: Path, rate: float, seconds: float) -> tuple[To
             models[answer.json().get("model", "-")] += 1
         except httpx.HTTPError as error:
             ended = type(error).__name__
-        told.append((path, time.perf_counter() - started, ended))
+        answers.append((path, time.perf_counter() - started, ended))
 
     async def ask(client: httpx.AsyncClient, number: int) -> None:
         user = chance.choice(users)
@@ -80,7 +82,7 @@ async def send(address: str, run: Path, rate: float, seconds: float) -> tuple[To
     async with httpx.AsyncClient(timeout=30) as client:
         for _ in range(20):
             await ask(client, 2)  # the first ones warm up
-        told.clear()
+        answers.clear()
         models.clear()
         beat, under_way, begun = 1 / rate, set(), time.perf_counter()
         for number in range(int(rate * seconds)):
@@ -91,11 +93,11 @@ async def send(address: str, run: Path, rate: float, seconds: float) -> tuple[To
             if number == int(rate * seconds / 2):
                 commit_again(run / "finetune")
         await asyncio.gather(*under_way)
-    return told, models
+    return answers, models
 
 
 def commit_again(stage: Path) -> None:
-    """What a training does when it ends, with the same weights."""
+    """Commit the current artifact under a new id, as a training does when it ends."""
     link = stage / "current"
     before = link.readlink().name
     after = re.sub(r"\.\d+Z", f".{random.randrange(10**6):06d}Z", before)
@@ -107,13 +109,13 @@ def commit_again(stage: Path) -> None:
     draft.replace(link)
 
 
-def report(told: Told, models: Counter[str]) -> None:
+def report(answers: Answers, models: Counter[str]) -> None:
     """Print how long requests took, and how they ended."""
-    for path in sorted({path for path, _, _ in told}):
-        seconds = np.array([took for at, took, _ in told if at == path]) * 1000
+    for path in sorted({path for path, _, _ in answers}):
+        seconds = np.array([took for at, took, _ in answers if at == path]) * 1000
         p50, p99 = np.percentile(seconds, [50, 99])
         print(f"{path}: {len(seconds):,} requests, p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {seconds.max():.0f} ms")
-    print("ended:", dict(Counter(ended for _, _, ended in told)))
+    print("ended:", dict(Counter(ended for _, _, ended in answers)))
     print("answered by:", dict(models))
 
 

@@ -1,4 +1,4 @@
-"""Time the softmax loss in chunks beside the one that holds all scores at once: forward and backward, one process.
+"""Time the softmax loss in chunks and the one that holds all scores at once: forward and backward, one process.
 
 python benchmarks/softmax_loss.py
 """
@@ -19,25 +19,25 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def at_once(users: Tensor, vectors: Tensor, bias: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
-    """The plain way."""
+    """The loss from all scores at once."""
     logits = (users @ vectors.T + bias).float()
     return ((logits.logsumexp(dim=1)[rows] - logits[rows, items]) * weights).sum() / weights.sum()
 
 
 def seconds(loss: Loss, dtype: torch.dtype) -> float:
     """One forward and backward."""
-    parts = [torch.randn(USERS, DIM), torch.randn(ITEMS, DIM), torch.zeros(ITEMS)]
-    parts = [part.requires_grad_() for part in parts]
+    shapes = ((USERS, DIM), (ITEMS, DIM), (ITEMS,))
+    users, vectors, bias = (torch.randn(shape).requires_grad_() for shape in shapes)
     rows, items, weights = torch.arange(USERS), torch.randint(0, ITEMS, (USERS,)), torch.rand(USERS) + 0.1
     started = time.perf_counter()
     with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
-        value = loss(*parts, rows, items, weights)
-    value.backward()
+        value = loss(users, vectors, bias, rows, items, weights)
+    torch.autograd.backward(value)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Print the medians and their ratio, the two ways taking turns."""
+    """Print the medians and their ratio, which take turns."""
     torch.manual_seed(0)
     print("| precision | at once | in chunks | ratio |\n|---|---|---|---|")
     for dtype in (torch.float32, torch.bfloat16):

@@ -15,7 +15,7 @@ from crossrec_cli.config.training_fields import Adapt
 from crossrec_cli.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "benchmarks/amazon_beauty.yaml"]
+SHIPPED = [*sorted((ROOT / "configs").glob("*.yaml")), *sorted((ROOT / "benchmarks").glob("*.yaml"))]
 ODD = [
     "run_dir='off'",
     "data.platforms[0].items.text='{title} " + "and a long text, " * 12 + "{brand}'",

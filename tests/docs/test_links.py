@@ -40,9 +40,12 @@ def test_the_readme_leads_to_every_page():
     assert pages <= reached
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
-def test_a_readme_is_short(name):
-    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= 200
+@pytest.mark.parametrize(("pattern", "most"), [("README*.md", 200), ("benchmarks/*.md", 150), ("docs/decisions/*", 40)])
+def test_pages_are_short(pattern, most):
+    pages = list(ROOT.glob(pattern))
+    assert pages
+    for page in pages:
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= most, page
 
 
 def test_the_chinese_readme_shows_the_same_links_figures_and_commands():
