@@ -68,11 +68,11 @@ def clean_items(items: pd.DataFrame, log: Log) -> pd.DataFrame:
         price=parse_price(items["price"]),
         text=((title + ". ").where(title != "", "") + brand).str.strip(),
     )
-    items = log.drop(items, items["text"] == "", "no text", "items")
     items = log.drop(items, items["item_id"].duplicated(), "duplicate", "items")
     prices = items.groupby("category")["price"]
     third = (prices.rank(method="min") - 1) * 3 // prices.transform("count")
-    return items.assign(price_band=third.map({0: "low", 1: "middle", 2: "high"}))
+    items = items.assign(price_band=third.map({0: "low", 1: "middle", 2: "high"}))
+    return log.drop(items, items["text"] == "", "no text", "items")
 
 
 def clean_text(text: pd.Series) -> pd.Series:
