@@ -269,7 +269,7 @@ def history_row_products(users: Matrix, vectors: Matrix, histories: Ragged) -> F
     """The inner product of each interaction's user, (B, d), with its item, (I, d); (H,), some users at a time."""
     products = np.empty(len(histories.values), np.float32)
     ends = np.append(histories.starts, len(histories.values))
-    size = max(CELLS // vectors.shape[1], 1)
+    size = max(CELLS // max(vectors.shape[1], 1), 1)
     for first in range(0, len(histories.lengths), size):
         last = min(first + size, len(histories.lengths))
         some = slice(ends[first], ends[last])
@@ -289,7 +289,7 @@ def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats
     """The inner product of each interaction's item with each item that is listed for its user, (H, k)."""
     inner = np.empty((len(histories.values), listed.shape[1]), np.float32)
     if isinstance(vectors, np.ndarray):
-        size = max(CELLS // vectors.shape[1], 1)
+        size = max(CELLS // max(vectors.shape[1], 1), 1)
         for chunk in map(slice, range(0, len(inner), size), range(size, len(inner) + size, size)):
             history_vectors, items_of_rows = vectors[histories.values[chunk]], listed[histories.rows[chunk]]
             for position, listed_item in enumerate(items_of_rows.T):
