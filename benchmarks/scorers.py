@@ -24,7 +24,7 @@ from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import Feature, Scorer, products
 from crossrec_cli.models.dataset import load_dataset, load_fused, training_data
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import GROUPS, HeldOut, group_of
+from crossrec_cli.models.fusion import TARGET_LENGTHS, HeldOut, group_of
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
@@ -75,7 +75,7 @@ class Benchmark:
     def line(self, name: str, measured: dict[str, metrics.Floats], reference: metrics.Floats | None = None) -> None:
         """A row of the table: means, by group, of items without sales, and the gain over the reference."""
         values = measured[NDCG]
-        parts = [values[self.group == number] for number in range(len(GROUPS))]
+        parts = [values[self.group == number] for number in range(len(TARGET_LENGTHS))]
         parts.append(values[unsold(self.test, self.sold)])
         gain = ""
         if reference is not None:

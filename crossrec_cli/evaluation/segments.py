@@ -8,12 +8,17 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
+from crossrec_cli.models.fusion import TARGET_LENGTHS
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints
 
 ALL = c.ALL
-LENGTHS = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6+": (6, 2**31)}
-"""Numbers of target interactions in the given history."""
+NO_LIMIT = 2**31
+LENGTHS = {
+    f"{fewest}" if fewest == most else f"{fewest}-{most}" if most < NO_LIMIT else f"{fewest}+": (fewest, most)
+    for fewest, most in zip(TARGET_LENGTHS, [*(length - 1 for length in TARGET_LENGTHS[1:]), NO_LIMIT], strict=True)
+}
+"""Fewest and most target interactions in the given history of each group that the fused score weighs apart."""
 
 
 def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:

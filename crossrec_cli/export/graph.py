@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from crossrec_cli.models.base import SMALLEST_WEIGHT, Floats, HistoryFeature, Scorer
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import GROUPS
+from crossrec_cli.models.fusion import TARGET_LENGTHS
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import UserEncoder
 from crossrec_cli.models.popularity import ItemFact, TagSales
@@ -84,7 +84,7 @@ class FusedGraph(nn.Module):
     def __init__(self, fused: FusedModel) -> None:
         super().__init__()
         self.register_buffer("is_target", torch.from_numpy(fused.is_target.astype(np.float32)))
-        self.register_buffer("groups", torch.tensor(GROUPS))
+        self.register_buffer("groups", torch.tensor(TARGET_LENGTHS))
         self.register_buffer("feature_weights", torch.from_numpy(fused.fusion.weights))
         self.register_buffer("shift", torch.from_numpy(fused.fusion.shift))
         self.sizes = [len(scorer.features) for scorer in fused.scorers]

@@ -21,8 +21,8 @@ from crossrec_cli.models.base import Feature, Floats, Scorer, products, row_prod
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 
-GROUPS = (0, 1, 3, 6)
-"""The least target purchases of each group of users."""
+TARGET_LENGTHS = (0, 1, 3, 6)
+"""Fewest target purchases in the history of each group of users; ``evaluation.segments`` measures the same groups."""
 Doubles = npt.NDArray[np.float64]
 
 MAX_CASES, MAX_CANDIDATES = 3_000, 2_000
@@ -123,7 +123,7 @@ class HeldOut:
 
 def group_of(target_lengths: Ints) -> Ints:
     """The group of users with so many purchases in the target."""
-    return np.searchsorted(GROUPS, target_lengths, side="right") - 1
+    return np.searchsorted(TARGET_LENGTHS, target_lengths, side="right") - 1
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ def fit(scored: Mapping[str, tuple[Floats, Floats]], held_out: HeldOut) -> Fusio
     """
     likelihood, spread = _Likelihood.of(list(scored.values()), held_out)
     prior = np.array([PRIOR.get(name, 0.0) for name in scored])
-    start = np.tile(prior, len(GROUPS))
-    bounds = [(None if name in SIGNED else 0, None) for name in scored] * len(GROUPS)
+    start = np.tile(prior, len(TARGET_LENGTHS))
+    bounds = [(None if name in SIGNED else 0, None) for name in scored] * len(TARGET_LENGTHS)
     optimum = scipy.optimize.minimize(
         likelihood.penalised, start, args=(prior,), jac=True, method="L-BFGS-B", bounds=bounds, tol=TOLERANCE
     )
-    weights = optimum.x.reshape(len(GROUPS), -1).astype(np.float32)
+    weights = optimum.x.reshape(len(TARGET_LENGTHS), -1).astype(np.float32)
     slope, shift = likelihood.calibrated(weights)
     weights *= slope[:, None] / np.where(spread > 0, spread, np.float32(1))
     return Fusion(tuple(scored), weights, shift, spread)
@@ -164,7 +164,7 @@ def log_loss(scored: Sequence[tuple[Floats, Floats]], held_out: HeldOut) -> floa
     likelihood, _ = _Likelihood.of(scored, held_out)
 
     def loss(weights: Doubles) -> tuple[float, Doubles]:
-        value, gradient = likelihood.loss(np.tile(weights, (len(GROUPS), 1)))
+        value, gradient = likelihood.loss(np.tile(weights, (len(TARGET_LENGTHS), 1)))
         return value, gradient.sum(axis=0)
 
     start, bounds = np.full(len(scored), 0.2), [(0, None)] * len(scored)
@@ -202,12 +202,12 @@ class _Likelihood:
 
     def penalised(self, flat: Doubles, prior: Doubles) -> tuple[float, Doubles]:
         """The loss of flattened weights plus penalties for the distance to the prior and their mean; its gradient."""
-        weights = flat.reshape(len(GROUPS), -1)
+        weights = flat.reshape(len(TARGET_LENGTHS), -1)
         loss, gradient = self.loss(weights)
         mean = weights.mean(axis=0)
         from_mean, from_prior = weights - mean, mean - prior
         loss += (TO_COMMON * (from_mean**2).sum() + TO_PRIOR * (from_prior**2).sum()) / 2
-        gradient += TO_COMMON * from_mean + TO_PRIOR * from_prior / len(GROUPS)
+        gradient += TO_COMMON * from_mean + TO_PRIOR * from_prior / len(TARGET_LENGTHS)
         return loss, gradient.reshape(-1)
 
     def loss(self, weights: Doubles) -> tuple[float, Doubles]:
@@ -245,11 +245,11 @@ class _Likelihood:
         bought = np.einsum("qf,qf->q", self.bought, weights_of_users[held_out.rows])
         start = np.array([1.0, -np.log(max(len(held_out.sampled), 1)) - held_out.shift])
         if not len(bought):
-            scale, shift = np.repeat(start.astype(np.float32)[:, None], len(GROUPS), axis=1)
+            scale, shift = np.repeat(start.astype(np.float32)[:, None], len(TARGET_LENGTHS), axis=1)
             return scale, shift
         common = _platt(others, bought, held_out.shift, start, 0.0)
         calibrations = []
-        for number in range(len(GROUPS)):
+        for number in range(len(TARGET_LENGTHS)):
             in_group = held_out.group == number
             calibrations.append(
                 _platt(others[in_group], bought[in_group[held_out.rows]], held_out.shift, common, TO_PRIOR)

@@ -42,7 +42,8 @@ class ItemTower(nn.Module):
     """v(i) = adaptor(text) + id embedding, and the bias b(i).
 
     In training, an item's id embedding and bias are dropped together at random, so that the text alone learns to give
-    a useful vector. An item without training interactions has neither.
+    a useful vector. An item without training interactions has neither;
+    the scorer then replaces its vector (``neural_scorer.interpolate``).
     """
 
     popularity: Tensor
