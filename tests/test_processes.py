@@ -30,7 +30,7 @@ def test_two_processes_learn_and_recommend_what_one_does(exact, crossrec):
     done = subprocess.run([*COMMAND, "run", exact.path, "--nproc", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("finetune: done in") == 1, "one of them alone speaks"
-    names = {"pretrain-adapt": "history", "finetune": "history", "recommend": "recommendations"}
+    names = {"pretrain-adapt": "learning_curve", "finetune": "learning_curve", "recommend": "recommendations"}
     together = {stage: exact.table(stage, name) for stage, name in names.items()}
     weighed = exact.table("finetune", "fusion")
     exact.config["run_dir"] = str(exact.folder / "alone")

@@ -69,7 +69,8 @@ def _evaluation_files(config: Config) -> dict[str, str]:
 
 
 def _language_model_and_queries(config: Config) -> dict[str, str]:
-    return language_model(config) | _named_files({"search.queries": config.search.queries})
+    files = {"search.queries": config.search.queries, "recommend.events": config.recommend.events}
+    return language_model(config) | _named_files(files)
 
 
 def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:
@@ -182,9 +183,9 @@ STAGES = (
     ),
     Stage(
         RECOMMEND,
-        6,
+        7,
         (*_TABLES, TAG_NAMES, *FUSED),
-        ("recommend", "interest"),
+        ("recommend", "interest", "data"),  # how a file of newer events is read
         _events_and_rules,
         reads_if_there=(ADDED, UPDATED),
     ),
@@ -205,9 +206,9 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        5,
+        6,
         (*_TABLES, TAG_NAMES, *FUSED),
-        ("seed", "encoder", "interest", "search.queries", "runtime.precision"),
+        ("seed", "encoder", "interest", "search.queries", "recommend.events", "data", "runtime.precision"),
         _language_model_and_queries,
         reads_if_there=(LANGUAGE_MODEL, ADDED, UPDATED),
     ),

@@ -273,7 +273,7 @@ def test_why_not_needs_one_user_who_is_there(trained, crossrec):
             "jazz-book-1 is in the file more than once",
             ExitCode.INPUT,
         ),
-        ({"rebuy_after_days": 5}, "", "needs 'data.repeats: last' or keep; strongest forgets", ExitCode.CONFIG),
+        ({"rebuy_after_days": 5}, "", "needs 'data.repeats: last' or keep", ExitCode.CONFIG),
         ({"new_items": 6}, "", "is more than the length of a list, k (5)", ExitCode.CONFIG),
         ({"price": {"min": 5, "max": 4}}, "", "no price fits", ExitCode.CONFIG),
         ({"diversity": 1.5}, "", "less than or equal to 1", ExitCode.CONFIG),

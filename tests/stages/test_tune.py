@@ -99,7 +99,7 @@ def test_the_stages_that_it_reads_are_made_first(shop, crossrec):
 @pytest.mark.parametrize(
     ("search", "told"),
     [
-        ({}, "tune.search: names no field"),
+        ({}, "tune.search: is empty"),
         ({"finetune.lrr": {"choices": [1]}}, "'finetune.lrr' cannot be tuned; did you mean 'finetune.lr'?"),
         ({"seed": {"choices": [1]}}, "'seed' cannot be tuned"),
         ({"finetune.lr": {"low": 1, "high": 0.5}}, "low (1) must be below high (0.5)"),
