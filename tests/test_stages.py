@@ -845,4 +845,4 @@ def test_feedback_tells_what_users_would_think_of_these_lists(trained, crossrec)
         "it is of all users, however many are ranked for the test"
     )
     crossrec("evaluate", trained.path)
-    assert "It was not measured: no feedback file was given" in (trained.run_dir / "report.html").read_text()
+    assert "evaluate.feedback" in (trained.run_dir / "report.html").read_text()

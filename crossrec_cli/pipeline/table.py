@@ -149,6 +149,8 @@ def stage_of(file: str) -> str:
 
 _TABLES = (INTERACTIONS, ITEMS, USERS)
 _MODEL = (ITEM_TEXT, TAG_NAMES)
+_WITH_DATA = ("run_dir", "runtime", "data")
+"""A file of newer events is read as the data's interactions are; a change of ``data`` shows in preprocess's tables."""
 _MEASURED = tuple(f"evaluate.{name}" for name in Evaluate.model_fields if name != "tolerance")
 """The tolerance judges a finished evaluation."""
 STAGES = (
@@ -185,8 +187,9 @@ STAGES = (
         RECOMMEND,
         7,
         (*_TABLES, TAG_NAMES, *FUSED),
-        ("recommend", "interest", "data"),  # how a file of newer events is read
+        ("recommend", "interest"),
         _events_and_rules,
+        sees=_WITH_DATA,
         reads_if_there=(ADDED, UPDATED),
     ),
     Stage(
@@ -208,8 +211,9 @@ STAGES = (
         SEARCH,
         6,
         (*_TABLES, TAG_NAMES, *FUSED),
-        ("seed", "encoder", "interest", "search.queries", "recommend.events", "data", "runtime.precision"),
+        ("seed", "encoder", "interest", "search.queries", "recommend.events", "runtime.precision"),
         _language_model_and_queries,
+        sees=_WITH_DATA,
         reads_if_there=(LANGUAGE_MODEL, ADDED, UPDATED),
     ),
 )
