@@ -24,7 +24,7 @@ from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import Feature, Scorer, products
 from crossrec_cli.models.dataset import load_dataset, load_fused, training_data
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import TARGET_LENGTHS, HeldOut, group_of
+from crossrec_cli.models.fusion import TARGET_LENGTHS, HeldOut, group_labels, group_of
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
@@ -102,8 +102,9 @@ def main() -> None:
     benchmark = Benchmark(arguments.config, arguments.overrides)
     fused, names = benchmark.fused, benchmark.fused.names
     print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
-    print("| scorer | NDCG@10 | HR@10 | 0 | 1–2 | 3–5 | 6+ | nobody bought it | gain |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    labels = group_labels()
+    print(f"| scorer | NDCG@10 | HR@10 | {' | '.join(labels)} | nobody bought it | gain |")
+    print(f"|---|---|---|{'---|' * len(labels)}---|---|")
     fused_scores = benchmark.measured(fused.candidate_scorer(benchmark.candidates))
     benchmark.line("fused", fused_scores)
     for scorer in fused.scorers:
@@ -115,7 +116,7 @@ def main() -> None:
         measured = benchmark.measured(benchmark.among([name for name in names if name != left_out]))
         benchmark.line(f"fused without {left_out}", measured, fused_scores[NDCG])
     print(f"\n| group | {' | '.join(fused.fusion.features)} |\n|---|{'---|' * len(fused.fusion.features)}")
-    for name, weights in zip(("0", "1–2", "3–5", "6+"), fused.fusion.weights * fused.fusion.spread, strict=True):
+    for name, weights in zip(labels, fused.fusion.weights * fused.fusion.spread, strict=True):
         print(f"| {name} | {' | '.join(f'{weight:.2f}' for weight in weights)} |")
 
 

@@ -1,6 +1,6 @@
 """What the site's build adds to the pages in this folder.
 
-The reference comes from the code, and some pages from the files that lie beside this folder. Links are written as the
+The reference comes from the code, and some pages from the files next to this folder. Links are written as the
 repository has them, so that they also work where it is browsed; here they become links of the site.
 """
 

@@ -118,7 +118,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
     """Write a planted shop.
 
     Jazz people buy jazz records and jazz books. Metal people buy metal records, and only in the test a metal book:
-    no metal book stands in training beside a metal record. It is bought there by people who buy nothing else. What
+    no metal book is in training with a metal record. It is bought there by people who buy nothing else. What
     links metal records to metal books is the word in their titles. Blues people are to blues what metal people are
     to metal, so that metal books cannot be found by leaving out the jazz.
     """

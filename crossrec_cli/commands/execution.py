@@ -10,18 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crossrec_cli.artifacts.files import (
-    EVALUATE,
-    FOUND,
-    RECOMMEND,
-    SEARCH,
-    TRANSFER,
-    TUNE,
-)
-from crossrec_cli.commands.shared import (
-    config_and_export,
-    ending,
-)
+from crossrec_cli.artifacts.files import EVALUATE, FOUND, RECOMMEND, SEARCH, TRANSFER, TUNE
+from crossrec_cli.commands.shared import config_and_export, ending
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError, RegressionError, UnavailableError
 from crossrec_cli.runtime import distributed

@@ -8,17 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.fusion import TARGET_LENGTHS
+from crossrec_cli.models.fusion import group_labels, group_of
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints
 
 ALL = c.ALL
-NO_LIMIT = 2**31
-LENGTHS = {
-    f"{fewest}" if fewest == most else f"{fewest}-{most}" if most < NO_LIMIT else f"{fewest}+": (fewest, most)
-    for fewest, most in zip(TARGET_LENGTHS, [*(length - 1 for length in TARGET_LENGTHS[1:]), NO_LIMIT], strict=True)
-}
-"""Fewest and most target interactions in the given history of each group that the fused score weighs apart."""
 
 
 def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
@@ -35,9 +29,8 @@ def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
         "cold user": in_target == 0,
         "cold item": cold,
     }
-    all_segments |= {
-        f"target history {name}": (in_target >= low) & (in_target <= high) for name, (low, high) in LENGTHS.items()
-    }
+    group = group_of(in_target)
+    all_segments |= {f"target history {label}": group == number for number, label in enumerate(group_labels())}
     return {name: members for name, members in all_segments.items() if members.any()}
 
 

@@ -200,9 +200,10 @@ class HistoryFeature:
         """
         weights = self._weights(histories)
         sums, rows, scaled = self._sums(histories, weights), histories.rows, self._scaled(weights, histories)
-        length, items = np.maximum(row_lengths(sums), 1e-12)[rows], histories.values
+        length = np.maximum(row_lengths(sums), 1e-12)[rows]
         along_sum = history_row_products(sums, self.item_vectors, histories)
-        squared_length = row_products(self.item_vectors, self.item_vectors)[items]
+        items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
+        squared_length = row_products(self.item_vectors[items], self.item_vectors[items])[index]
         length_without = np.sqrt(np.maximum(length**2 - 2 * scaled * along_sum + scaled**2 * squared_length, 1e-12))
         added = scaled[:, None] * products
         shape = len(histories.lengths), len(rows)
@@ -266,23 +267,25 @@ def row_products(one: Matrix, other: Matrix) -> Floats:
 
 
 def history_row_products(users: Matrix, vectors: Matrix, histories: Ragged) -> Floats:
-    """The inner product of each interaction's user, (B, d), with its item, (I, d); (H,), some users at a time."""
-    products = np.empty(len(histories.values), np.float32)
-    ends = np.append(histories.starts, len(histories.values))
+    """The inner product of each interaction's user, (B, d), with its item, (I, d); (H,).
+
+    Sparse users are made dense, some at a time, so that only the cells of the items have to be multiplied.
+    """
+    inner = np.empty(len(histories.values), np.float32)
+    bounds = np.append(histories.starts, len(histories.values))
+    if isinstance(users, np.ndarray) and isinstance(vectors, np.ndarray):
+        for user, (begin, end) in zip(users, pairwise(bounds), strict=True):
+            inner[begin:end] = vectors[histories.values[begin:end]] @ user
+        return inner
     size = max(CELLS // max(vectors.shape[1], 1), 1)
     for first in range(0, len(histories.lengths), size):
-        last = min(first + size, len(histories.lengths))
-        some = slice(ends[first], ends[last])
-        rows, items = histories.rows[some] - first, histories.values[some]
-        if isinstance(users, np.ndarray) and isinstance(vectors, np.ndarray):
-            for row, (begin, end) in enumerate(pairwise(ends[first : last + 1])):
-                products[begin:end] = vectors[histories.values[begin:end]] @ users[first + row]
-            continue
-        dense, sparse = csr_array(users)[first:last].toarray(), csr_array(vectors)[items]
-        interaction = np.repeat(np.arange(len(items)), np.diff(sparse.indptr))
-        cells = sparse.data * dense[rows[interaction], sparse.indices]
-        products[some] = np.bincount(interaction, cells, len(items))
-    return products
+        some_users = csr_array(users)[first : first + size].toarray()
+        chunk = slice(bounds[first], bounds[min(first + size, len(histories.lengths))])
+        items = csr_array(vectors)[histories.values[chunk]]
+        row = np.repeat(np.arange(items.shape[0]), np.diff(items.indptr))
+        cells = items.data * some_users[histories.rows[chunk][row] - first, items.indices]
+        inner[chunk] = np.bincount(row, cells, items.shape[0])
+    return inner
 
 
 def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats:

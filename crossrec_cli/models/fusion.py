@@ -22,7 +22,7 @@ from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 
 TARGET_LENGTHS = (0, 1, 3, 6)
-"""Fewest target purchases in the history of each group of users; ``evaluation.segments`` measures the same groups."""
+"""Fewest target purchases in the history of each group of users; they are also segments of the evaluation."""
 Doubles = npt.NDArray[np.float64]
 
 MAX_CASES, MAX_CANDIDATES = 3_000, 2_000
@@ -121,6 +121,13 @@ class HeldOut:
         return products(users, scorer.item_vectors[self.sampled]), bought_scores
 
 
+def group_labels(starts: Sequence[int] = TARGET_LENGTHS) -> list[str]:
+    """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
+    ends = [start - 1 for start in starts[1:]]
+    labels = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
+    return [*labels, f"{starts[-1]}+"]
+
+
 def group_of(target_lengths: Ints) -> Ints:
     """The group of users with so many purchases in the target."""
     return np.searchsorted(TARGET_LENGTHS, target_lengths, side="right") - 1
@@ -173,7 +180,7 @@ def log_loss(scored: Sequence[tuple[Floats, Floats]], held_out: HeldOut) -> floa
 
 
 def _spread(scores: Floats) -> float:
-    """The root mean variance of each user's scores, over the users for whom they differ by more than rounding."""
+    """The root mean variance of each user's scores, over the users whose scores differ by more than rounding."""
     variance = scores.var(axis=1, dtype=np.float64)
     differ = variance > (ROUNDING * (1 + np.abs(scores).max(axis=1, initial=0))) ** 2
     return float(np.sqrt(variance[differ].mean())) if differ.any() else 0.0

@@ -11,6 +11,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.files import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.evaluation.segments import ALL
+from crossrec_cli.models.fusion import group_labels
 from crossrec_cli.report import charts
 from crossrec_cli.report.facts import CROSSREC, Facts, Row
 from crossrec_cli.report.formatting import NONE, duration, figure, measure
@@ -82,7 +83,7 @@ def learning(facts: Facts) -> PageSection:
 def scorer_shares(facts: Facts) -> PageSection:
     """Each scorer's share in the ranking, by how much target history users have."""
     shares = facts.scorer_shares
-    labels = dict(zip(shares, _group_labels(list(shares)), strict=True))
+    labels = dict(zip(shares, group_labels(list(shares)), strict=True))
     scorers = list(next(iter(shares.values())))
     data = [
         {"label": f"target history {labels[group]}", "part": name, "order": order, "share": share}
@@ -103,13 +104,6 @@ def scorer_shares(facts: Facts) -> PageSection:
     chart = Chart("Scorer shares, by target purchases", caption, charts.shares(data, "Share"))
     table = PageTable("Scorer shares", ["target purchases", *scorers], rows)
     return PageSection("Share of each scorer", text, [table], [chart])
-
-
-def _group_labels(starts: Sequence[int]) -> list[str]:
-    """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
-    ends = [start - 1 for start in starts[1:]]
-    names = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
-    return [*names, f"{starts[-1]}+"]
 
 
 def _largest(shares: Mapping[str, float]) -> str:

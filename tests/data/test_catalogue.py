@@ -8,7 +8,7 @@ from crossrec_cli.errors import ConfigError, InputError
 
 
 def shop_of(folder, items: pd.DataFrame):
-    """A shop with these items beside the base ones."""
+    """A shop with these items and the base ones."""
     return write(folder, shop=(table("user item time", BASE), pd.concat([kinds("r0", "b0", "b1"), items])))
 
 

@@ -77,7 +77,7 @@ def test_what_differs_by_rounding_alone_counts_for_nothing() -> None:
     scored = {"text": held_out.scores(text, text.features[0])}
     rng = np.random.default_rng(0)
     noise = [(1 + 1e-7 * rng.normal(size=one.shape)).astype(np.float32) for one in scored["text"]]
-    alone, beside = fit(scored, held_out), fit(scored | {"tag_sales": (noise[0], noise[1])}, held_out)
-    assert beside.spread[1] == 0
-    assert np.abs(beside.weights[:, 1]).max() < 1
-    np.testing.assert_allclose(beside.weights[:, 0], alone.weights[:, 0], rtol=0.02)
+    alone, with_noise = fit(scored, held_out), fit(scored | {"tag_sales": (noise[0], noise[1])}, held_out)
+    assert with_noise.spread[1] == 0
+    assert np.abs(with_noise.weights[:, 1]).max() < 1
+    np.testing.assert_allclose(with_noise.weights[:, 0], alone.weights[:, 0], rtol=0.02)
