@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import shutil
 import subprocess
@@ -33,7 +34,7 @@ from crossrec_cli.stages import preprocess as stage
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 
-COMMANDS = {"crossrec", "pristine", "trained", "browser"}
+COMMANDS = {"crossrec", "pristine", "trained", "quick", "browser"}
 """Fixtures that run whole commands, or a browser."""
 
 
@@ -44,6 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         whole = COMMANDS & set(getattr(item, "fixturenames", ())) or item.path.parent == tests
         if not whole and not any(item.iter_markers("docs")) and not any(item.iter_markers("spark")):
             item.add_marker("unit")
+
+
+STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
+ONE_EPOCH = ("--set", "adapt.epochs=1", "--set", "finetune.epochs=1")
+"""For tests that are not about what is learned."""
+
+
+def stages_that_ran(output: str) -> list[str]:
+    """Of what ``crossrec run --json`` printed."""
+    return [stage["stage"] for stage in json.loads(output)["stages"] if stage["ran"]]
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -145,8 +156,8 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
         "data": {"platforms": [platform], "min_interactions": {"user": 1, "item": 0}},
         "domains": {"target": {"category": "book"}},
         "encoder": {"model": str(model)},
-        "adapt": {"epochs": 30, "lr": 0.01, "batch_size": 32},
-        "finetune": {"epochs": 10, "lr": 0.01, "batch_size": 32},
+        "adapt": {"epochs": 10, "lr": 0.01, "batch_size": 32},
+        "finetune": {"epochs": 5, "lr": 0.01, "batch_size": 32},
         "interest": {"dim": 16, "user_encoder": "bag", "id_dropout": 0.3},
         "evaluate": {"k": [5]},
         "recommend": {"k": 5, "reasons": 3},
@@ -205,6 +216,15 @@ def pristine(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> tuple
     copy = tmp_path_factory.mktemp("pristine")
     shutil.copytree(shop.folder, copy, symlinks=True, dirs_exist_ok=True)
     return shop, copy
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Shop:
+    """The planted shop after ``run --quick``: to look at, not to change."""
+    shop = make_shop(tmp_path_factory.mktemp("quick"), tiny_bert)
+    done = CliRunner().invoke(app, ["run", str(shop.path), "--quick"])
+    assert done.exit_code == 0, done.output
+    return shop
 
 
 @pytest.fixture

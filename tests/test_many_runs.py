@@ -66,7 +66,7 @@ def test_two_runs_are_compared_user_by_user_and_field_by_field(runs, crossrec):
     figures = [run["figures"]["ndcg@5"] for run in found["runs"]]
     assert change["mean"] == pytest.approx(figures[1] - figures[0])
     assert change["low"] < change["mean"] < change["high"]
-    assert found["config"] == {"finetune.epochs": [10, 1], "finetune.lr": [0.01, 1e-05]}
+    assert found["config"] == {"finetune.epochs": [5, 1], "finetune.lr": [0.01, 1e-05]}
     text = crossrec("compare", runs / "first", runs / "deep/second").stdout
     assert f"deep/second: ndcg@5 {change['mean']:+.4f}" in text
     assert "finetune.lr" in text
@@ -133,7 +133,7 @@ def test_runs_that_differ_in_their_seed_alone_are_one(runs, trained, crossrec):
     assert [both["figures"][name] for name in ("ndcg@5", "hr@5")] == pytest.approx(means)
     assert both["deviations"]["ndcg@5"] == pytest.approx(abs(one[0] - two[0]) / 2**0.5)
     assert found["beside_first"][0]["ours"] == pytest.approx(means[0])
-    assert found["config"] == {"finetune.epochs": [10, 1], "finetune.lr": [0.01, 1e-05], "seed": [7, [7, 5]]}
+    assert found["config"] == {"finetune.epochs": [5, 1], "finetune.lr": [0.01, 1e-05], "seed": [7, [7, 5]]}
     tables = [pd.read_parquet(path / "evaluate/current/per_user.parquet") for path in (runs / "deep/second", again)]
     of_model = pd.concat(tables).groupby(["model", "user_id"])["ndcg@5"].mean().unstack(0)
     gain = (of_model["crossrec"] - of_model["popularity"]).mean()

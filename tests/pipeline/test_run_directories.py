@@ -57,7 +57,7 @@ def test_all_that_changed_is_named_and_what_it_may_bring_about(trained, crossrec
         "pretrain-adapt": (UP_TO_DATE, ["config and inputs unchanged"]),
         "finetune": (
             RUNS,
-            ["config finetune.epochs changed from 10 to 3", "config finetune.lr changed from 0.01 to 0.5"],
+            ["config finetune.epochs changed from 5 to 3", "config finetune.lr changed from 0.01 to 0.5"],
         ),
         "evaluate": (MAY_RUN, ["if finetune gives other files than before"]),
         "recommend": (RUNS, ["config recommend.k changed from 5 to 3"]),

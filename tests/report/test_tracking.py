@@ -31,7 +31,7 @@ def test_mlflow_gets_config_figures_and_page(trained, crossrec, monkeypatch):
         done = crossrec("evaluate", trained.path, "--set", f"tracking.mlflow={where}")
         assert done.exit_code == 0, done.output
     (run,) = mlflow.search_runs(experiment_names=["crossrec"], output_format="list")
-    assert run.data.params["adapt.epochs"] == "30"
+    assert run.data.params["adapt.epochs"] == "10"
     metrics = trained.table("evaluate", "metrics").query("model == 'crossrec' and segment == 'all'")
     expected = metrics.query("metric == 'ndcg'")["value"].item()
     assert run.data.metrics["ndcg_at_5"] == pytest.approx(expected)

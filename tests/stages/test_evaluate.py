@@ -1,10 +1,17 @@
+"""How evaluate draws, compares and measures."""
+
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
+import pytest
 import shops
+from conftest import ONE_EPOCH
 
+from crossrec_cli.errors import ExitCode
 from crossrec_cli.evaluation.baselines import BaselineInputs
 from crossrec_cli.evaluation.compared import _without_duplicates
 from crossrec_cli.evaluation.measured import _source_cases
@@ -48,3 +55,106 @@ def test_what_trains_is_not_asked_of_the_source_though_it_comes_later():
     assert cases.users.tolist() == [0, 1]
     assert cases.history_lengths.tolist() == [1, 1]
     assert (cases.truth.values.tolist(), cases.truth.lengths.tolist()) == ([1, 0], [1, 1])
+
+
+def test_metrics_are_means_over_the_users_of_a_segment(trained):
+    metrics = trained.table("evaluate", "metrics")
+    per_user = trained.table("evaluate", "per_user").set_index("user_id")
+    users = trained.table("preprocess", "users").set_index("user_id")
+    tags = users["tags"].map(set).reindex(per_user.index)
+    parts = {"all": per_user["hr@5"] >= 0, "target history 0": per_user["target_history_length"] == 0}
+    parts |= {f"tag {tag}": tags.map(lambda mine, tag=tag: tag in mine) for tag in set().union(*tags)}
+    assert len(parts) == 3
+    for segment, chosen in parts.items():
+        found = metrics[metrics["segment"] == segment]
+        assert len(found) > 0 or not chosen.any()
+        for row in found[found["metric"] != "coverage"].itertuples():
+            mine = per_user.loc[chosen & (per_user["model"] == row.model), f"{row.metric}@{row.k}"].dropna()
+            assert row.n == len(mine)
+            if row.n:
+                assert row.value == pytest.approx(mine.mean())
+                assert row.low - 1e-9 <= row.value <= row.high + 1e-9
+    (coverage,) = metrics[(metrics["metric"] == "coverage") & (metrics["model"] == "popularity")]["value"]
+    assert 5 / 36 <= coverage < 0.5, "everybody gets the same five, but for what they own"
+
+
+def test_every_model_is_compared_with_crossrec_user_by_user(trained):
+    per_user = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    found = trained.table("evaluate", "significance")
+    assert set(found["model"]) == set(per_user.index.levels[0]) - {"crossrec"}
+    for row in found.itertuples():
+        gain = per_user.loc["crossrec", f"{row.metric}@{row.k}"] - per_user.loc[row.model, f"{row.metric}@{row.k}"]
+        assert row.gain == pytest.approx(gain.mean())
+        assert row.gain_low <= row.gain <= row.gain_high
+        assert row.p_holm >= row.p
+    by_chance = found[(found["model"] == "popularity") & (found["metric"] == "ndcg")]
+    assert by_chance["p_holm"].item() < 0.001
+
+
+def test_the_score_is_judged_in_both_domains(trained):
+    accuracy = trained.table("evaluate", "accuracy").query("segment == 'all'").set_index("domain")
+    assert accuracy.loc["target", "auc"] > 0.7
+    assert accuracy.loc["target", "bought"] <= len(trained.table("preprocess", "cases"))
+    assert accuracy.loc["target", "pairs"] > 1000
+
+
+def test_popularity_stands_beside_and_loses_on_the_planted_shop(trained):
+    metrics = trained.table("evaluate", "metrics")
+    ndcg = metrics.query("metric == 'ndcg' and segment == 'all'").set_index("model")["value"]
+    assert ndcg["crossrec"] > ndcg["popularity"] > 0
+
+
+def test_mask_seen_and_exclude_seen_can_be_turned_off(trained, crossrec):
+    before = trained.table("evaluate", "metrics")
+    crossrec("run", trained.path, "--set", "evaluate.mask_seen=false", "--set", "recommend.exclude_seen=false")
+    bought = pd.read_parquet(trained.folder / "interactions.parquet")
+    lists = trained.table("recommend", "recommendations")
+    assert not lists.merge(bought, left_on=["user_id", "item_id"], right_on=["user", "item"]).empty
+    assert not trained.table("evaluate", "metrics").equals(before)
+
+
+def test_a_sample_of_all_items_is_none(trained, crossrec):
+    done = crossrec("evaluate", trained.path, "--set", "evaluate.candidates=999")
+    assert (done.exit_code, "999 of the target's 36 items are no sample" in done.stderr) == (ExitCode.CONFIG, True)
+
+
+def test_figures_among_sampled_items_say_so_and_are_larger(trained, crossrec):
+    whole = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
+    done = crossrec("evaluate", trained.path, "--set", "evaluate.candidates=9")
+    assert done.exit_code == 0, done.output
+    assert "NDCG AMONG 9@5" in done.stdout
+    sampled = trained.table("evaluate", "metrics").query("segment == 'all'").set_index(["model", "metric"])["value"]
+    assert "ndcg" not in sampled.loc["crossrec"]
+    for model in ("crossrec", "popularity"):
+        assert sampled[model, "hr_among_9"] > whole[model, "hr"]
+        assert sampled[model, "coverage"] == whole[model, "coverage"], "the lists are of the whole catalogue"
+
+
+def test_a_sample_of_the_test_users_is_evaluated_and_said(trained, crossrec):
+    everybody = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    some, total = ["--set", "evaluate.users=30"], everybody.index.get_level_values("user_id").nunique()
+    done = crossrec("evaluate", trained.path, *some, "--json")
+    assert done.exit_code == 0, done.output
+    (told,) = (step["summary"] for step in json.loads(done.stdout)["stages"] if step["stage"] == "evaluate")
+    assert (told["evaluated_users"], told["test_users"]) == (30, total)
+    drawn = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    pd.testing.assert_frame_equal(drawn, everybody.loc[drawn.index])
+    assert drawn.index.get_level_values("user_id").nunique() == 30
+    metrics = trained.table("evaluate", "metrics")
+    assert (metrics.query("segment == 'all' and metric == 'ndcg'")["n"] == 30).all()
+    said = f"30 of {total:,} test users, drawn at random"
+    assert said in (trained.run_dir / "report.html").read_text()
+    assert said in crossrec("evaluate", trained.path, *some).stdout
+    for users in ("null", total):
+        assert "drawn at random" not in crossrec("evaluate", trained.path, "--set", f"evaluate.users={users}").stdout
+    assert crossrec("run", trained.path, *some, "--set", "seed=8", *ONE_EPOCH, "--to", "evaluate").exit_code == 0
+    again = trained.table("evaluate", "per_user").set_index(["model", "user_id"])
+    assert set(again.index) == set(drawn.index), "another seed's figures are of the same users"
+
+
+def test_probabilities_are_measured_by_target_history_and_for_items_nobody_bought(quick):
+    found = quick.table("evaluate", "accuracy")
+    target = found[found["domain"] == "target"].set_index("segment")
+    parts = target[[name.startswith("target history") for name in target.index]]
+    assert parts["bought"].sum() == target.loc["all", "bought"]
+    assert (target["log_loss"] < 2 * target["base_log_loss"]).all()

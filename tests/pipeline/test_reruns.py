@@ -1,0 +1,135 @@
+"""Which stages run again, what stops them, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from conftest import ONE_EPOCH, STAGES, stages_that_ran
+
+from crossrec_cli.errors import ExitCode
+
+
+def test_a_second_run_does_nothing_and_says_so(trained, crossrec):
+    done = crossrec("run", trained.path)
+    assert done.stderr.count("up to date, config and inputs unchanged") == len(STAGES)
+    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.repeats=keep", ["preprocess"]),  # the planted shop has no repeats: the tables stay, and all that follows
+        ("data.min_interactions.user=8", STAGES),
+        ("adapt.epochs=2", STAGES[1:]),
+        ("evaluate.k=[1]", ["evaluate"]),
+        ("recommend.k=2", ["recommend"]),
+        ("runtime.num_threads=2", []),
+        ("seed=8", STAGES[1:]),
+    ],
+)
+def test_exactly_what_depends_on_a_field_runs_again(trained, crossrec, override, expected):
+    quicker = ONE_EPOCH if "pretrain-adapt" in expected else ()
+    assert stages_that_ran(crossrec("run", trained.path, "--json", "--set", override, *quicker).stdout) == expected
+
+
+def test_another_finetune_reruns_what_follows_only_if_its_weights_changed(trained, crossrec):
+    weights = trained.run_dir / "finetune" / "current" / "scorers.safetensors"
+    before = weights.read_bytes()
+    ran = stages_that_ran(crossrec("run", trained.path, "--json", "--set", "finetune.lr=0.5").stdout)
+    assert ran == (["finetune"] if weights.read_bytes() == before else STAGES[2:])
+
+
+def test_a_comment_reruns_nothing_and_force_reruns(trained, crossrec):
+    path = trained.path
+    path.write_text("# a comment\n" + path.read_text())
+    assert stages_that_ran(crossrec("run", path, "--json").stdout) == []
+    assert stages_that_ran(crossrec("evaluate", path, "--json", "--force").stdout) == ["evaluate"]
+
+
+def test_changed_input_bytes_rerun_and_touching_does_not(trained, crossrec):
+    path = trained.folder / "interactions.parquet"
+    path.touch()
+    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == []
+    pd.read_parquet(path).iloc[:-4].to_parquet(path)
+    done = json.loads(crossrec("run", trained.path, "--json", *ONE_EPOCH).stdout)
+    assert done["stages"][0]["reason"] == f"input {path} changed"
+    assert stages_that_ran(json.dumps(done)) == STAGES
+
+
+def test_a_stage_needs_those_before_it(shop, crossrec):
+    done = crossrec("finetune", shop.path)
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert done.stderr.strip() == f"error: {shop.run_dir}: no preprocess artifact yet; run 'crossrec preprocess' first"
+
+
+def test_a_stage_refuses_what_was_made_with_another_config(trained, crossrec):
+    done = crossrec("recommend", trained.path, "--set", "interest.dim=8")
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert "out of date (config interest.dim changed from 16 to 8); run 'crossrec pretrain-adapt' first" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "file", ["scorers.safetensors", "item_vectors.parquet", "learning_curve.parquet", "manifest.json"]
+)
+def test_a_damaged_artifact_stops_its_readers_and_is_made_again(trained, crossrec, file):
+    path = trained.run_dir / "finetune" / "current" / file
+    path.write_bytes(path.read_bytes()[:-10])
+    done = crossrec("recommend", trained.path)
+    assert done.exit_code == ExitCode.ARTIFACT
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{file}: damaged" in done.stderr
+    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == ["finetune"]
+    assert crossrec("recommend", trained.path).exit_code == 0
+
+
+def test_a_failing_rerun_keeps_the_previous_artifact(trained, crossrec):
+    before = trained.table("preprocess", "interactions")
+    (trained.folder / "items.parquet").write_bytes(b"rubbish")
+    assert crossrec("run", trained.path).exit_code == ExitCode.INPUT
+    assert trained.table("preprocess", "interactions").equals(before)
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("data.platforms[0].items.path=no.parquet", ExitCode.INPUT, "no.parquet: no such file"),
+        ("data.platforms[0].items.columns.category=knd", ExitCode.INPUT, "has no column 'knd'"),
+        ("domains.target.category=[boook]", ExitCode.INPUT, "did you mean 'book'?"),
+        ("data.min_interactions.item=1000", ExitCode.INPUT, "no interaction is left after"),
+        ("adapt.epochs=-1", ExitCode.CONFIG, "greater than or equal to 0"),
+    ],
+)
+def test_wrong_input_is_one_line_with_its_code_and_writes_nothing(shop, crossrec, override, code, message):
+    done = crossrec("run", shop.path, "--set", override)
+    assert done.exit_code == code
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(shop.run_dir.glob("preprocess/*"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("runtime.device=cuda:9", "runtime.device: there is no 'cuda:9' here; there is cpu"),
+        ("encoder.model=./no-such-model", "is no packaged model, folder or hub id"),
+        ("runtime.precision=fp16", "runtime.precision: a CPU has no fast fp16"),
+    ],
+)
+def test_an_unavailable_device_or_model_has_its_code(trained, crossrec, override, message):
+    before = (trained.run_dir / "pretrain-adapt" / "current").resolve()
+    done = crossrec("run", trained.path, "--force", "--from", "pretrain-adapt", "--set", override, "--quiet")
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    assert message in done.stderr
+    assert (trained.run_dir / "pretrain-adapt" / "current").resolve() == before
+
+
+def test_quiet_and_json_keep_stdout_clean(trained, crossrec):
+    done = crossrec("run", trained.path, "--quiet", "--force", *ONE_EPOCH)
+    assert done.stdout == done.stderr == ""
+    done = crossrec("run", trained.path, "--json", "--force", "--from", "finetune", *ONE_EPOCH)
+    assert json.loads(done.stdout)["stages"][1]["summary"]["crossrec_ndcg@5"] > 0
+    assert "finetune: done" in done.stderr
+    failed = crossrec("run", trained.path, "--json", "--set", "seed=x")
+    assert json.loads(failed.stdout)["exit_code"] == ExitCode.CONFIG

@@ -1,0 +1,62 @@
+"""The language model, adapted on the source, is kept where that helps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from conftest import make_shop
+
+from crossrec_cli.artifacts.files import SEARCH
+from crossrec_cli.config.load import load_config
+from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.ranking.searcher import Searcher
+
+
+def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop, crossrec):
+    """Sixty numbers drown the one word of a text that says who buys it; only who buys what tells which word counts."""
+    rng = np.random.default_rng(0)
+    items = pd.read_parquet(shop.folder / "items.parquet")
+    noise = [" ".join(map(str, rng.integers(0, 100, 60))) for _ in range(len(items))]
+    items["title"] = items["title"].str.split().str[0] + " " + noise
+    items.to_parquet(shop.folder / "items.parquet")
+    rows = pd.read_parquet(shop.folder / "interactions.parquet")
+    more = [
+        {"user": f"more{user}", "item": f"{('jazz', 'metal', 'blues')[user % 3]}-record-{number}", "time": time}
+        for user in range(3000)
+        for number, time in zip(rng.choice(40, 8, replace=False), pd.date_range("2024-01-01", periods=8), strict=True)
+    ]
+    pd.concat([rows, pd.DataFrame(more)]).to_parquet(shop.folder / "interactions.parquet")
+    text = {"steps": 200, "batch_size": 32, "lr": 5e-3}
+    shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": text}
+    assert crossrec("preprocess", shop.path).exit_code == 0
+    done = crossrec("pretrain-adapt", shop.path)
+    assert done.exit_code == 0, done.output
+    assert "the adapted language model is kept" in done.output, done.output
+    assert (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
+    done = crossrec("transfer", shop.path, "--set", "transfer.seeds=[1]", "--set", "finetune.epochs=2")
+    assert done.exit_code == 0, done.output
+    found = shop.table("transfer", "transfer").set_index(["segment", "control"])["hr@10"]["cold user"]
+    assert found["crossrec"] > found["frozen texts"] + 0.2
+    assert crossrec("finetune", shop.path).exit_code == 0
+    text = pd.read_parquet(shop.run_dir / "preprocess/current/items.parquet")["text"]
+    assert crossrec("search", shop.path).exit_code == 0
+    config = load_config(shop.path)
+    inputs = inputs_of(config, SEARCH)
+    searcher = Searcher.load(config, inputs, shop.run_dir / SEARCH / "current")
+    query = searcher.encoder.embed(list(text[:5]), lambda *_: None)
+    read = shop.table("pretrain-adapt", "item_text")["embedding"]
+    np.testing.assert_allclose(query, np.stack(read[:5]), atol=1e-4)
+
+
+def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, tiny_bert, crossrec):
+    """Texts that all read the same cannot tell anything apart, whatever is learned."""
+    shop = make_shop(tmp_path, tiny_bert, text="{kind}")
+    shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": {"steps": 2}}
+    shop.config["finetune"] |= {"epochs": 1}
+    done = crossrec("run", shop.path)
+    assert done.exit_code == 0, done.output
+    assert "is not kept" in done.output
+    assert not (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
+    frozen = shop.table("pretrain-adapt", "item_text")
+    assert crossrec("run", shop.path, "--set", "adapt.language_model=frozen").exit_code == 0
+    assert shop.table("pretrain-adapt", "item_text")["embedding"].map(list).equals(frozen["embedding"].map(list))
