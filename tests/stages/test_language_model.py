@@ -22,18 +22,19 @@ def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop
     rows = pd.read_parquet(shop.folder / "interactions.parquet")
     more = [
         {"user": f"more{user}", "item": f"{('jazz', 'metal', 'blues')[user % 3]}-record-{number}", "time": time}
-        for user in range(3000)
+        for user in range(1000)
         for number, time in zip(rng.choice(40, 8, replace=False), pd.date_range("2024-01-01", periods=8), strict=True)
     ]
     pd.concat([rows, pd.DataFrame(more)]).to_parquet(shop.folder / "interactions.parquet")
-    text = {"steps": 200, "batch_size": 32, "lr": 5e-3}
+    text = {"steps": 100, "batch_size": 32, "lr": 5e-3}
     shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": text}
+    shop.config["interest"]["scorers"] = ["text", "popularity"]
     assert crossrec("preprocess", shop.path).exit_code == 0
     done = crossrec("pretrain-adapt", shop.path)
     assert done.exit_code == 0, done.output
     assert "the adapted language model is kept" in done.output, done.output
     assert (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
-    done = crossrec("transfer", shop.path, "--set", "transfer.seeds=[1]", "--set", "finetune.epochs=2")
+    done = crossrec("transfer", shop.path, "--set", "transfer.seeds=[1]")
     assert done.exit_code == 0, done.output
     found = shop.table("transfer", "transfer").set_index(["segment", "control"])["hr@10"]["cold user"]
     assert found["crossrec"] > found["frozen texts"] + 0.2
@@ -52,11 +53,10 @@ def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, ti
     """Texts that all read the same cannot tell anything apart, whatever is learned."""
     shop = make_shop(tmp_path, tiny_bert, text="{kind}")
     shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": {"steps": 2}}
-    shop.config["finetune"] |= {"epochs": 1}
-    done = crossrec("run", shop.path)
+    done = crossrec("run", shop.path, "--to", "pretrain-adapt")
     assert done.exit_code == 0, done.output
     assert "is not kept" in done.output
     assert not (shop.run_dir / "pretrain-adapt/current/language_model.safetensors").exists()
     frozen = shop.table("pretrain-adapt", "item_text")
-    assert crossrec("run", shop.path, "--set", "adapt.language_model=frozen").exit_code == 0
+    assert crossrec("run", shop.path, "--set", "adapt.language_model=frozen", "--to", "pretrain-adapt").exit_code == 0
     assert shop.table("pretrain-adapt", "item_text")["embedding"].map(list).equals(frozen["embedding"].map(list))

@@ -73,7 +73,7 @@ class ItemTower(nn.Module):
         ]
         has_id, text, ids, bias, in_target = parts if items is None else [part[items] for part in parts]
         if self.training:
-            has_id = has_id * (torch.rand_like(has_id) >= self.id_dropout)
+            has_id = has_id * (torch.rand(has_id.shape) >= self.id_dropout).to(has_id)
         vectors = self.adaptor(self.dropout(text)) + self.dropout(ids) * has_id.unsqueeze(1)
         return ItemRows(vectors, bias * has_id, in_target)
 

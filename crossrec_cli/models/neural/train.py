@@ -214,7 +214,7 @@ class _Run:
         with self.compute.autocast():
             batch = Batch.of(self.model, self.sampler, users, self.training.candidates, rng)
         for part in parts:
-            torch.manual_seed(torch_seed)  # so that all parts drop the same items' ids
+            torch.default_generator.manual_seed(torch_seed)  # so that all parts drop the same items' ids
             with self.compute.autocast():
                 loss = batch.loss(self.model, part)
             self.scaler.scale(loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
