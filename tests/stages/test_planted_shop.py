@@ -8,20 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import STAGES, Shop, make_shop, needs_gpu
+from conftest import STAGES, books_found, make_shop, needs_gpu
 
 from crossrec_cli.artifacts import schemas
-
-
-def books_found(shop: Shop) -> float:
-    """Of the test's metal and blues people, who have no book until then: how many find theirs among five?
-
-    Of the 12 books of their taste 5 hit .42 by chance, of the 24 that are not jazz .21, of all 36 .14.
-    """
-    per_user = shop.table("evaluate", "per_user").query("model == 'crossrec'")
-    mine = per_user[per_user["user_id"].str.fullmatch(r"(metal|blues)\d+")]
-    assert len(mine) == 80
-    return mine["hr@5"].mean()
 
 
 def test_text_carries_a_taste_from_source_to_target(trained):

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import WORDS, make_shop, random_bert
-from test_stages import books_found
+from conftest import WORDS, books_found, make_shop, random_bert
 
 from crossrec_cli.config.training_fields import Encoder, Interest
 from crossrec_cli.models.histories import ItemStats
