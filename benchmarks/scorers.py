@@ -20,11 +20,12 @@ from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import CASES, EVALUATE
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.segments import TARGET_LENGTHS, length_group, length_labels
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import Feature, Scorer, products
 from crossrec_cli.models.dataset import load_dataset, load_fused, training_data
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import TARGET_LENGTHS, HeldOut, group_labels, group_of
+from crossrec_cli.models.fusion import HeldOut
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
@@ -50,7 +51,7 @@ class Benchmark:
         drawn = (self.data.histories, self.valid, self.candidates, self.mask_seen, config.seed)
         self.held_out = HeldOut.of(*drawn)
         lengths = dataset.histories.target_lengths(self.test.users, self.test.history_lengths)
-        self.group = group_of(lengths)
+        self.group = length_group(lengths)
         self.sold = dataset.histories.item_stats.trained
 
     def among(self, names: Sequence[str]) -> Ranking:
@@ -102,7 +103,7 @@ def main() -> None:
     benchmark = Benchmark(arguments.config, arguments.overrides)
     fused, names = benchmark.fused, benchmark.fused.names
     print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
-    labels = group_labels()
+    labels = length_labels()
     print(f"| scorer | NDCG@10 | HR@10 | {' | '.join(labels)} | nobody bought it | gain |")
     print(f"|---|---|---|{'---|' * len(labels)}---|---|")
     fused_scores = benchmark.measured(fused.candidate_scorer(benchmark.candidates))

@@ -86,12 +86,12 @@ LISTINGS = pa.schema(  # the platforms' ids of the items; written if there are s
     {c.PLATFORM: pa.string(), c.PLATFORM_ITEM_ID: pa.string(), c.ITEM_INDEX: pa.int32()}
 )
 TAG_NAMES = pa.schema({c.TAG: pa.string()})  # in the order of the model's tag vectors
-FUSION = pa.schema(  # one row a feature and group of users; in log-odds for each unit of the feature's score
+FUSION = pa.schema(  # one row a feature and length of target history; in log-odds for each unit of the feature's score
     {
-        c.SCORER: pa.string(),  # null: the shift, which is added to all scores of the group
+        c.SCORER: pa.string(),  # null: the shift, which is added to all scores of a user
         c.FEATURE: pa.string(),
         c.DECAY: pa.float32(),  # how much a purchase counts compared with the next one, if the feature has a decay
-        c.GROUP: pa.int32(),  # the least target purchases of its users
+        c.TARGET_HISTORY_LENGTH: pa.int32(),  # between two of them, weights are interpolated by log(1 + length)
         c.WEIGHT: pa.float32(),
         c.SPREAD: pa.float32(),  # of the feature's scores over a user's candidates; times the weight: its influence
     }

@@ -8,11 +8,24 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.fusion import group_labels, group_of
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints
 
 ALL = c.ALL
+TARGET_LENGTHS = (0, 1, 3, 6)
+"""Fewest target purchases in the history of each group of users."""
+
+
+def length_labels(starts: Sequence[int] = TARGET_LENGTHS) -> list[str]:
+    """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
+    ends = [start - 1 for start in starts[1:]]
+    labels = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
+    return [*labels, f"{starts[-1]}+"]
+
+
+def length_group(target_lengths: Ints) -> Ints:
+    """The group of users with so many purchases in the target."""
+    return np.searchsorted(TARGET_LENGTHS, target_lengths, side="right") - 1
 
 
 def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
@@ -29,8 +42,8 @@ def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
         "cold user": in_target == 0,
         "cold item": cold,
     }
-    group = group_of(in_target)
-    all_segments |= {f"target history {label}": group == number for number, label in enumerate(group_labels())}
+    group = length_group(in_target)
+    all_segments |= {f"target history {label}": group == number for number, label in enumerate(length_labels())}
     return {name: members for name, members in all_segments.items() if members.any()}
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from crossrec_cli.models.base import SMALLEST_WEIGHT, Floats, HistoryFeature, Scorer
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import TARGET_LENGTHS
+from crossrec_cli.models.fusion import KNOTS
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import UserEncoder
 from crossrec_cli.models.popularity import ItemFact, TagSales
@@ -74,17 +74,17 @@ class History(NamedTuple):
 
 
 class FusedGraph(nn.Module):
-    """Scores of candidates: Σ weight · feature + shift, with the weights of the user's group."""
+    """Scores of candidates: Σ weight · feature + shift, with weights by the length of the user's target history."""
 
     is_target: Tensor
-    groups: Tensor
+    knots: Tensor
     feature_weights: Tensor
     shift: Tensor
 
     def __init__(self, fused: FusedModel) -> None:
         super().__init__()
         self.register_buffer("is_target", torch.from_numpy(fused.is_target.astype(np.float32)))
-        self.register_buffer("groups", torch.tensor(TARGET_LENGTHS))
+        self.register_buffer("knots", torch.tensor(KNOTS).log1p())
         self.register_buffer("feature_weights", torch.from_numpy(fused.fusion.weights))
         self.register_buffer("shift", torch.from_numpy(fused.fusion.shift))
         self.sizes = [len(scorer.features) for scorer in fused.scorers]
@@ -103,12 +103,18 @@ class FusedGraph(nn.Module):
         filled, indices = items >= 0, items.clamp(min=0)
         in_target = filled * F.embedding(indices, self.is_target.unsqueeze(1)).squeeze(2)
         history = History(indices, filled, weights, in_target, tags)
-        group = (in_target.sum(dim=1, keepdim=True) >= self.groups).sum(dim=1) - 1
-        weighted = torch.split(self.feature_weights[group], self.sizes, dim=1)
-        logits = self.shift[group].unsqueeze(1)
+        shares = self._knot_shares(in_target.sum(dim=1, keepdim=True))
+        weighted = torch.split(shares @ self.feature_weights, self.sizes, dim=1)
+        logits = (shares @ self.shift).unsqueeze(1)
         for scorer, feature_weights in zip(self.scorers, weighted, strict=True):
             logits = logits + scorer(history, feature_weights, candidates)
         return torch.sigmoid(logits)
+
+    def _knot_shares(self, target_lengths: Tensor) -> Tensor:
+        """``models.fusion.knot_shares``: (B, K) from (B, 1)."""
+        steps = self.knots[1:] - self.knots[:-1]
+        passed = ((target_lengths.log1p() - self.knots[:-1]) / steps).clamp(0, 1)
+        return F.pad(passed, (1, 0), value=1.0) - F.pad(passed, (0, 1))
 
 
 class ScorerGraph(nn.Module):

@@ -1,7 +1,7 @@
 """Several scorers as one: fitted on validation; it scores candidates and splits a score into its parts.
 
 The scorers' vectors, concatenated, are one for a user and one for an item. Their product, with a shift for the
-user's group, is the log-odds of a purchase.
+user, is the log-odds of a purchase.
 
 Shapes: B users, C candidates, H interactions of all their histories, k items listed for each.
 """
@@ -30,7 +30,7 @@ from crossrec_cli.models.base import (
     row_products,
     scaled_rows,
 )
-from crossrec_cli.models.fusion import Fusion, HeldOut, fit, group_of
+from crossrec_cli.models.fusion import Fusion, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
@@ -151,7 +151,7 @@ class FusedModel:
 
     def shift(self, histories: Ragged) -> Floats:
         """The shift of each user's scores, (B,)."""
-        return self.fusion.shift[self._groups(histories)]
+        return self._knots(histories) @ self.fusion.shift
 
     def score_parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> ScoreParts:
         """The parts of the scores of the items listed for each user, int64 (B, k)."""
@@ -168,15 +168,15 @@ class FusedModel:
 
     def _weighted(self, histories: Ragged) -> Iterator[tuple[Scorer, list[tuple[Feature, Floats]]]]:
         """Each scorer with its features, and each feature with its weight for these users, (B,)."""
-        group, number = self._groups(histories), 0
+        all_weights, number = self._knots(histories) @ self.fusion.weights, 0
         for scorer in self.scorers:
-            weights = self.fusion.weights[group, number : number + len(scorer.features)]
+            weights = all_weights[:, number : number + len(scorer.features)]
             number += len(scorer.features)
             yield scorer, list(zip(scorer.features, weights.T, strict=True))
 
-    def _groups(self, histories: Ragged) -> Ints:
-        """Each user's group by the length of the target history, (B,)."""
-        return group_of(histories.where(self.is_target[histories.values]).lengths)
+    def _knots(self, histories: Ragged) -> Floats:
+        """``fusion.knot_shares`` of each user, (B, K)."""
+        return knot_shares(histories.where(self.is_target[histories.values]).lengths)
 
 
 @dataclass(frozen=True)

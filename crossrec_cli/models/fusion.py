@@ -1,10 +1,11 @@
-"""One score from the features of several scorers: weights for each group of users, by length of target history.
+"""One score from the features of several scorers, with weights that follow the length of a user's target history.
 
-logit(u, i) = Σ weight(group of u, f) · f(u, i) + shift(group of u). The weights maximise the likelihood of held-out
-purchases under a softmax over the catalogue; this is convex. A scale and a shift of each group then turn its logits
-into those of a probability; the order of a user's items does not change.
+logit(u, i) = Σ weight(u, f) · f(u, i) + shift(u). The weights maximise the likelihood of held-out purchases under a
+softmax over the catalogue; this is convex. A scale and shifts then turn the logits into those of a probability; the
+order of a user's items does not change. Weights and shifts are fitted at some lengths, the knots, and interpolated
+between them: with one purchase more or less, a score does not jump.
 
-Shapes: F features, G groups, B users, N sampled items, P held-out purchases.
+Shapes: F features, K knots, B users, N sampled items, P held-out purchases.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from crossrec_cli.models.base import Feature, Floats, Scorer, products, row_prod
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 
-TARGET_LENGTHS = (0, 1, 3, 6)
-"""Fewest target purchases in the history of each group of users; they are also segments of the evaluation."""
+KNOTS = (0, 1, 3, 10)
+"""Lengths of target history at which weights are fitted; the last one's are those of all longer histories."""
 Doubles = npt.NDArray[np.float64]
 
 MAX_CASES, MAX_CANDIDATES = 3_000, 2_000
@@ -47,7 +48,7 @@ SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
 TOLERANCE = 1e-7
 """An optimisation ends where a step makes the loss smaller by less than this share."""
 TO_PRIOR, TO_COMMON = 10.0, 100.0
-"""Strength of the pull of the mean weights to their prior, and of each group's weights to the mean: what it costs, in
+"""Strength of the pull of the mean weights to their prior, and of each knot's weights to the mean: what it costs, in
 nats, that a weight is 1.4 away."""
 
 
@@ -58,8 +59,8 @@ class HeldOut:
     users: Ragged
     """The users' histories before the held-out purchases, B lists."""
     tags: Ragged
-    group: Ints
-    """The group of each user, (B,), ascending."""
+    knots: Floats
+    """``knot_shares`` of each user, (B, K)."""
     rows: Ints
     """The user of each held-out purchase, (P,)."""
     bought: Ints
@@ -91,16 +92,14 @@ class HeldOut:
         if not cases.count:
             no_truth = Ragged(np.empty(0, np.int64), np.zeros(histories.users, np.int64))
             cases = Cases(np.arange(histories.users), histories.train_lengths, no_truth)
-        group = group_of(histories.target_lengths(cases.users, cases.history_lengths))
-        chosen = rng.permutation(cases.count)[:users]
-        chosen = chosen[np.argsort(group[chosen], kind="stable")]
-        cases, group = cases.of(chosen), group[chosen]
+        cases = cases.of(rng.permutation(cases.count)[:users])
+        knots = knot_shares(histories.target_lengths(cases.users, cases.history_lengths))
         sampled = candidates
         if len(candidates) > sampled_items:
             sampled = np.sort(rng.choice(candidates, sampled_items, replace=False))
         seen = histories.items.take(cases.users, cases.history_lengths)
         number = numbered(sampled, len(histories.item_stats.is_target))
-        hidden = np.zeros((len(chosen), len(sampled)), bool)
+        hidden = np.zeros((cases.count, len(sampled)), bool)
         for lists in [seen, cases.truth] if mask_seen else [cases.truth]:
             sampled_there = lists.where(number[lists.values] >= 0)
             hidden[sampled_there.rows, number[sampled_there.values]] = True
@@ -112,7 +111,7 @@ class HeldOut:
             )
             rows, bought = rows[is_new], bought[is_new]
         shift = float(np.log(len(candidates) / len(sampled)))
-        return cls(seen, histories.tags.take(cases.users), group, rows, bought, sampled, hidden, shift)
+        return cls(seen, histories.tags.take(cases.users), knots, rows, bought, sampled, hidden, shift)
 
     def scores(self, scorer: Scorer, feature: Feature) -> tuple[Floats, Floats]:
         """A feature's scores of the sampled items, (B, N), and of the items that were bought, (P,)."""
@@ -121,16 +120,15 @@ class HeldOut:
         return products(users, scorer.item_vectors[self.sampled]), bought_scores
 
 
-def group_labels(starts: Sequence[int] = TARGET_LENGTHS) -> list[str]:
-    """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
-    ends = [start - 1 for start in starts[1:]]
-    labels = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
-    return [*labels, f"{starts[-1]}+"]
+def knot_shares(target_lengths: Ints) -> Floats:
+    """How much each knot counts for users with so many purchases in the target, (B, K); rows sum to 1.
 
-
-def group_of(target_lengths: Ints) -> Ints:
-    """The group of users with so many purchases in the target."""
-    return np.searchsorted(TARGET_LENGTHS, target_lengths, side="right") - 1
+    The user's length lies between two knots, which share it in proportion to its distance on a logarithmic scale.
+    """
+    lengths, knots = np.log1p(target_lengths)[:, None], np.log1p(KNOTS)
+    passed = np.clip((lengths - knots[:-1]) / np.diff(knots), 0, 1)
+    shares: Floats = -np.diff(passed, axis=1, prepend=1, append=0).astype(np.float32)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,9 @@ class Fusion:
 
     features: tuple[str, ...]
     weights: Floats
-    """(G, F); a feature's score times its weight is in log-odds."""
+    """At each knot, (K, F); a feature's score times its weight is in log-odds."""
     shift: Floats
-    """(G,)."""
+    """At each knot, (K,)."""
     spread: Floats
     """Standard deviation of a feature's scores over a user's candidates, (F,); times the weight, its influence."""
 
@@ -155,24 +153,24 @@ def fit(scored: Mapping[str, tuple[Floats, Floats]], held_out: HeldOut) -> Fusio
     """
     likelihood, spread = _Likelihood.of(list(scored.values()), held_out)
     prior = np.array([PRIOR.get(name, 0.0) for name in scored])
-    start = np.tile(prior, len(TARGET_LENGTHS))
-    bounds = [(None if name in SIGNED else 0, None) for name in scored] * len(TARGET_LENGTHS)
+    start = np.tile(prior, len(KNOTS))
+    bounds = [(None if name in SIGNED else 0, None) for name in scored] * len(KNOTS)
     optimum = scipy.optimize.minimize(
         likelihood.penalised, start, args=(prior,), jac=True, method="L-BFGS-B", bounds=bounds, tol=TOLERANCE
     )
-    weights = optimum.x.reshape(len(TARGET_LENGTHS), -1).astype(np.float32)
-    slope, shift = likelihood.calibrated(weights)
-    weights *= slope[:, None] / np.where(spread > 0, spread, np.float32(1))
+    weights = optimum.x.reshape(len(KNOTS), -1).astype(np.float32)
+    scale, shift = likelihood.calibrated(weights)
+    weights *= scale / np.where(spread > 0, spread, np.float32(1))
     return Fusion(tuple(scored), weights, shift, spread)
 
 
 def log_loss(scored: Sequence[tuple[Floats, Floats]], held_out: HeldOut) -> float:
-    """The least mean softmax loss, in nats, of some features with weights of at least 0, the same for all groups."""
+    """The least mean softmax loss, in nats, of some features with weights of at least 0, the same for all users."""
     likelihood, _ = _Likelihood.of(scored, held_out)
 
     def loss(weights: Doubles) -> tuple[float, Doubles]:
-        value, gradient = likelihood.loss(np.tile(weights, (len(TARGET_LENGTHS), 1)))
-        return value, gradient.sum(axis=0)
+        value, gradient = likelihood.loss(np.tile(weights.astype(np.float32), (len(held_out.knots), 1)))
+        return value, gradient.sum(axis=0, dtype=np.float64)
 
     start, bounds = np.full(len(scored), 0.2), [(0, None)] * len(scored)
     optimum = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, tol=TOLERANCE)
@@ -188,7 +186,7 @@ def _spread(scores: Floats) -> float:
 
 @dataclass(frozen=True)
 class _Likelihood:
-    """The likelihood of weights (G, F), for features in units of their spread."""
+    """The likelihood of weights, for features in units of their spread."""
 
     held_out: HeldOut
     others: Floats
@@ -208,85 +206,78 @@ class _Likelihood:
         return cls(held_out, others, bought), spread
 
     def penalised(self, flat: Doubles, prior: Doubles) -> tuple[float, Doubles]:
-        """The loss of flattened weights plus penalties for the distance to the prior and their mean; its gradient."""
-        weights = flat.reshape(len(TARGET_LENGTHS), -1)
-        loss, gradient = self.loss(weights)
+        """The loss of flattened weights (K, F) with penalties for the distance to prior and mean, and its gradient."""
+        weights, knots = flat.reshape(len(KNOTS), -1), self.held_out.knots
+        loss, of_users = self.loss(knots @ weights.astype(np.float32))
+        gradient = knots.T.astype(np.float64) @ of_users
         mean = weights.mean(axis=0)
         from_mean, from_prior = weights - mean, mean - prior
         loss += (TO_COMMON * (from_mean**2).sum() + TO_PRIOR * (from_prior**2).sum()) / 2
-        gradient += TO_COMMON * from_mean + TO_PRIOR * from_prior / len(TARGET_LENGTHS)
+        gradient += TO_COMMON * from_mean + TO_PRIOR * from_prior / len(KNOTS)
         return loss, gradient.reshape(-1)
 
-    def loss(self, weights: Doubles) -> tuple[float, Doubles]:
-        """Σ −log softmax over the held-out purchases, and its gradient (G, F)."""
-        total, gradient = 0.0, np.zeros(weights.shape)
-        group, rows = self.held_out.group, self.held_out.rows
-        for number, weight in enumerate(weights.astype(np.float32)):
-            begin, end = np.searchsorted(group, [number, number + 1])
-            first, last = np.searchsorted(rows, [begin, end])
-            if first == last:
-                continue
-            others = self.others[begin:end].reshape(-1, weights.shape[1])
-            scores = (others @ weight).reshape(end - begin, -1)
-            scores[self.held_out.hidden[begin:end]] = -np.inf
-            largest = scores.max(axis=1, keepdims=True, initial=-1e30)
-            share = np.exp(scores - largest)
-            summed = share.sum(axis=1, keepdims=True)
-            rest = np.log(np.maximum(summed, 1e-30)) + largest + self.held_out.shift
-            row, bought_score = rows[first:last] - begin, self.bought[first:last] @ weight
-            gap = rest[row, 0] - bought_score
-            total += float(np.logaddexp(0, gap).sum())
-            miss_probability = scipy.special.expit(gap)  # the probability of all other items together
-            pull = np.bincount(row, miss_probability, minlength=end - begin).astype(np.float32)
-            share *= pull[:, None] / np.maximum(summed, 1e-30)
-            gradient[number] = others.T @ share.reshape(-1) - self.bought[first:last].T @ miss_probability
-        return total, gradient
+    def loss(self, weights: Floats) -> tuple[float, Floats]:
+        """Σ −log softmax over the held-out purchases, for each user's weights (B, F), and its gradient (B, F)."""
+        rows = self.held_out.rows
+        scores, bought_score = self.scores(weights)
+        largest = scores.max(axis=1, keepdims=True, initial=-1e30)
+        share = np.exp(scores - largest)
+        summed = share.sum(axis=1, keepdims=True)
+        rest = np.log(np.maximum(summed, 1e-30)) + largest + self.held_out.shift
+        gap = rest[rows, 0] - bought_score
+        miss_probability = scipy.special.expit(gap)  # the probability of all other items together
+        pull = np.bincount(rows, miss_probability, minlength=len(weights)).astype(np.float32)
+        share *= pull[:, None] / np.maximum(summed, 1e-30)
+        gradient = np.matmul(share[:, None, :], self.others)[:, 0]
+        np.subtract.at(gradient, rows, self.bought * miss_probability[:, None].astype(np.float32))
+        return float(np.logaddexp(0, gap).sum()), gradient
 
-    def calibrated(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Scale and shift of each group, (G,) each, that make its scores the log-odds of a purchase.
+    def scores(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Scores of the sampled items, −inf where hidden, (B, N), and of those bought, (P,), for weights (B, F)."""
+        others = np.matmul(self.others, weights[:, :, None])[:, :, 0]
+        others[self.held_out.hidden] = -np.inf
+        return others, np.einsum("pf,pf->p", self.bought, weights[self.held_out.rows])
 
-        Each group's are pulled towards those of all groups together, so that few purchases change them little.
+    def calibrated(self, weights: Floats) -> tuple[np.float32, Floats]:
+        """The scale, and the shift at each knot, (K,), that make the scores of weights (K, F) log-odds of a purchase.
+
+        The shifts are pulled towards their common value, so that few purchases change them little.
         """
-        weights_of_users, held_out = weights[self.held_out.group], self.held_out
-        others = np.where(held_out.hidden, -np.inf, np.einsum("bnf,bf->bn", self.others, weights_of_users))
-        bought = np.einsum("qf,qf->q", self.bought, weights_of_users[held_out.rows])
+        held_out = self.held_out
+        others, bought = self.scores(held_out.knots @ weights)
         start = np.array([1.0, -np.log(max(len(held_out.sampled), 1)) - held_out.shift])
-        if not len(bought):
-            scale, shift = np.repeat(start.astype(np.float32)[:, None], len(TARGET_LENGTHS), axis=1)
-            return scale, shift
-        common = _platt(others, bought, held_out.shift, start, 0.0)
-        calibrations = []
-        for number in range(len(TARGET_LENGTHS)):
-            in_group = held_out.group == number
-            calibrations.append(
-                _platt(others[in_group], bought[in_group[held_out.rows]], held_out.shift, common, TO_PRIOR)
-            )
-        scale, shift = np.array(calibrations, np.float32).T
-        return scale, shift
+        found = np.append(start, np.zeros(len(KNOTS)))
+        if len(bought):
+            found = _platt(others, bought, held_out, start)
+        return np.float32(found[0]), (found[1] + found[2:]).astype(np.float32)
 
 
-def _platt(others: Floats, bought: Floats, shift: float, prior: Doubles, pull: float) -> Doubles:
-    """Scale (at least 0) and shift of the most likely σ(scale · score + shift), with a pull towards a prior; (2,).
+def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) -> Doubles:
+    """Scale (at least 0), shift, and what each knot adds to the shift, of the most likely probabilities; (2 + K,).
 
     Args:
         others: scores of sampled items that were not bought, −inf where there is none; (B, N).
         bought: scores of items that were, (P,).
-        shift: logarithm of the number of items that each sampled one represents.
-        prior: (2,).
-        pull: its strength.
+        held_out: where they come from.
+        start: scale and shift, (2,).
     """
-    not_bought = others[np.isfinite(others)].astype(np.float64)
-    items_each = np.exp(shift)
+    knots, items_each = held_out.knots.astype(np.float64), np.exp(held_out.shift)
+    shown = np.isfinite(others)
+    user, not_bought, score = np.nonzero(shown)[0], others[shown].astype(np.float64), bought.astype(np.float64)
 
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
-        not_bought_logits, bought_logits = (parameters[0] * scores + parameters[1] for scores in (not_bought, bought))
+        scale, shift, of_knots = parameters[0], parameters[1], parameters[2:]
+        of_users = shift + knots @ of_knots
+        not_bought_logits, bought_logits = scale * not_bought + of_users[user], scale * score + of_users[held_out.rows]
         total = items_each * np.logaddexp(0, not_bought_logits).sum() + np.logaddexp(0, -bought_logits).sum()
         up, down = items_each * scipy.special.expit(not_bought_logits), scipy.special.expit(-bought_logits)
-        from_prior = parameters - prior
-        gradient = np.array([up @ not_bought - down @ bought, up.sum() - down.sum()])
-        return float(total + pull * (from_prior**2).sum() / 2), gradient + pull * from_prior
+        by_user = np.bincount(user, up, len(knots)) - np.bincount(held_out.rows, down, len(knots))
+        gradient = np.concatenate([[up @ not_bought - down @ score, by_user.sum()], by_user @ knots])
+        gradient[2:] += TO_PRIOR * of_knots
+        return float(total + TO_PRIOR * (of_knots**2).sum() / 2), gradient
 
+    bounds = [(0, None)] + [(None, None)] * (1 + len(KNOTS))
     optimum: Doubles = scipy.optimize.minimize(
-        loss, prior, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
+        loss, np.append(start, np.zeros(len(KNOTS))), jac=True, method="L-BFGS-B", bounds=bounds
     ).x
     return optimum

@@ -23,7 +23,7 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import TARGET_LENGTHS, Fusion
+from crossrec_cli.models.fusion import KNOTS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.scorers import features_of
 from crossrec_cli.models.whitening import Whitening
@@ -120,7 +120,7 @@ def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Ma
 
 
 def _fusion_columns(fused: FusedModel) -> dict[str, list[object]]:
-    """One row a feature and group, and one a group for the shift."""
+    """One row a feature and knot, and one a knot for the shift."""
     rows: list[tuple[object, ...]] = []
     features = [(scorer.name, feature) for scorer in fused.scorers for feature in scorer.features]
     for number, (scorer, feature) in enumerate(features):
@@ -128,13 +128,9 @@ def _fusion_columns(fused: FusedModel) -> dict[str, list[object]]:
         spread = fused.fusion.spread[number]
         weights = fused.fusion.weights[:, number]
         rows += [
-            (scorer, feature.name, decay, least_purchases, weight, spread)
-            for least_purchases, weight in zip(TARGET_LENGTHS, weights, strict=True)
+            (scorer, feature.name, decay, knot, weight, spread) for knot, weight in zip(KNOTS, weights, strict=True)
         ]
-    rows += [
-        (None, c.SHIFT, None, least_purchases, shift, None)
-        for least_purchases, shift in zip(TARGET_LENGTHS, fused.fusion.shift, strict=True)
-    ]
+    rows += [(None, c.SHIFT, None, knot, shift, None) for knot, shift in zip(KNOTS, fused.fusion.shift, strict=True)]
     return dict(zip(schemas.FUSION.names, map(list, zip(*rows, strict=True)), strict=True))
 
 
@@ -142,8 +138,8 @@ def _fusion(table: pa.Table) -> Fusion:
     rows = table.to_pylist()
     of_features = [row for row in rows if row[c.SCORER]]
     names = tuple(dict.fromkeys(row[c.FEATURE] for row in of_features))
-    weights = np.array([row[c.WEIGHT] for row in of_features], np.float32).reshape(len(names), len(TARGET_LENGTHS)).T
-    spread = np.array([row[c.SPREAD] for row in of_features][:: len(TARGET_LENGTHS)], np.float32)
+    weights = np.array([row[c.WEIGHT] for row in of_features], np.float32).reshape(len(names), len(KNOTS)).T
+    spread = np.array([row[c.SPREAD] for row in of_features][:: len(KNOTS)], np.float32)
     shift = np.array([row[c.WEIGHT] for row in rows if not row[c.SCORER]], np.float32)
     return Fusion(names, np.ascontiguousarray(weights), shift, spread)
 

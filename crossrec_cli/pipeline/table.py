@@ -164,7 +164,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        19,
+        20,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
@@ -194,7 +194,7 @@ STAGES = (
     ),
     Stage(
         TRANSFER,
-        15,
+        16,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         sees=("run_dir", "runtime", "domains"),
@@ -202,7 +202,7 @@ STAGES = (
     ),
     Stage(
         TUNE,
-        9,
+        10,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
         sees=tuple(Config.model_fields),  # it writes the whole config with the best values

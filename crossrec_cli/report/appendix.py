@@ -11,7 +11,6 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts.files import EVALUATE, FINETUNE, PREPROCESS, PRETRAIN_ADAPT, RECOMMEND
 from crossrec_cli.artifacts.store import Manifest
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.models.fusion import group_labels
 from crossrec_cli.report import charts
 from crossrec_cli.report.facts import CROSSREC, Facts, Row
 from crossrec_cli.report.formatting import NONE, duration, figure, measure
@@ -83,18 +82,18 @@ def learning(facts: Facts) -> PageSection:
 def scorer_shares(facts: Facts) -> PageSection:
     """Each scorer's share in the ranking, by how much target history users have."""
     shares = facts.scorer_shares
-    labels = dict(zip(shares, group_labels(list(shares)), strict=True))
+    labels = {length: f"{length}{'+' * (length == max(shares))}" for length in shares}
     scorers = list(next(iter(shares.values())))
     data = [
-        {"label": f"target history {labels[group]}", "part": name, "order": order, "share": share}
-        for group, of_scorer in shares.items()
+        {"label": f"target history {labels[length]}", "part": name, "order": order, "share": share}
+        for length, of_scorer in shares.items()
         for order, (name, share) in enumerate(of_scorer.items())
     ]
-    rows = [[labels[group], *(f"{share:.0%}" for share in of_scorer.values())] for group, of_scorer in shares.items()]
+    rows = [[labels[length], *(f"{share:.0%}" for share in by_name.values())] for length, by_name in shares.items()]
     text = (
-        "The score is a weighted sum of several scorers. The weights were fitted on validation, for each group of "
-        "users by their number of target purchases. A scorer's share is its weights times how much its scores differ "
-        "between the items that a user may be shown, divided by the sum over all scorers."
+        "The score is a weighted sum of several scorers. The weights were fitted on validation, at these numbers of "
+        "target purchases; between two of them they change gradually. A scorer's share is its weights times how much "
+        "its scores differ between the items that a user may be shown, divided by the sum over all scorers."
     )
     first, last = min(shares), max(shares)
     caption = (

@@ -99,14 +99,14 @@ class Facts:
 
     @cached_property
     def scorer_shares(self) -> dict[int, dict[str, float]]:
-        """Each scorer's share in the ranking, by group of users: the group's least number of target purchases."""
+        """Each scorer's share in the ranking, by length of target history."""
         sizes: dict[int, dict[str, float]] = {}
         for row in self.fusion.to_pylist():
             if row[c.SCORER]:
-                of_group = sizes.setdefault(row[c.GROUP], {})
+                at_length = sizes.setdefault(row[c.TARGET_HISTORY_LENGTH], {})
                 size = abs(row[c.WEIGHT] * row[c.SPREAD])
-                of_group[row[c.SCORER]] = of_group.get(row[c.SCORER], 0.0) + size
-        return {group: _shares(of_group) for group, of_group in sorted(sizes.items())}
+                at_length[row[c.SCORER]] = at_length.get(row[c.SCORER], 0.0) + size
+        return {length: _shares(at_length) for length, at_length in sorted(sizes.items())}
 
     @classmethod
     def of(cls, artifacts: Mapping[str, Artifact], shown: Report, transfer_is_stale: str | None) -> Facts:

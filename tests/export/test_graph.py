@@ -17,7 +17,7 @@ from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.export import graph
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import TARGET_LENGTHS, Fusion
+from crossrec_cli.models.fusion import KNOTS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
@@ -68,8 +68,8 @@ def fused(data: TrainingData, *more: Scorer) -> FusedModel:
     scorers = [*map(with_decays, scorers), *more]
     names = tuple(feature.name for scorer in scorers for feature in scorer.features)
     rng = np.random.default_rng(2)
-    weights = rng.normal(size=(len(TARGET_LENGTHS), len(names))).astype(np.float32)
-    shift = rng.normal(-3, 1, len(TARGET_LENGTHS)).astype(np.float32)
+    weights = rng.normal(size=(len(KNOTS), len(names))).astype(np.float32)
+    shift = rng.normal(-3, 1, len(KNOTS)).astype(np.float32)
     return FusedModel(
         scorers, Fusion(names, weights, shift, np.ones(len(names), np.float32)), data.is_target, data.whitening
     )
@@ -153,8 +153,8 @@ def test_a_sparse_scorer_takes_no_more_room_than_its_numbers(tmp_path):
         [SCORERS["neighbours"](replace(data, histories=histories), 7)[0]],
         Fusion(
             ("a", "b"),
-            np.ones((len(TARGET_LENGTHS), 2), np.float32),
-            np.zeros(len(TARGET_LENGTHS), np.float32),
+            np.ones((len(KNOTS), 2), np.float32),
+            np.zeros(len(KNOTS), np.float32),
             np.ones(2),
         ),
         data.is_target,

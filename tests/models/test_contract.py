@@ -15,7 +15,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.fusion import TARGET_LENGTHS, Fusion
+from crossrec_cli.models.fusion import KNOTS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import InterestModel
@@ -177,10 +177,8 @@ def alone(scorer: Scorer, data: TrainingData) -> FusedModel:
     """One scorer, fused with the texts."""
     scorers = [scorer, *([] if scorer.name == "text" else SCORERS["text"](data, 7))]
     features = tuple(one.name for some in scorers for one in some.features)
-    weights = np.random.default_rng(0).random((len(TARGET_LENGTHS), len(features))).astype(np.float32)
-    fusion = Fusion(
-        features, weights, np.arange(len(TARGET_LENGTHS), dtype=np.float32), np.ones(len(features), np.float32)
-    )
+    weights = np.random.default_rng(0).random((len(KNOTS), len(features))).astype(np.float32)
+    fusion = Fusion(features, weights, np.arange(len(KNOTS), dtype=np.float32), np.ones(len(features), np.float32))
     return FusedModel(scorers, fusion, data.is_target, data.whitening)
 
 

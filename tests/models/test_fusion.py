@@ -7,7 +7,7 @@ import pytest
 import shops
 
 from crossrec_cli.models.base import Scorer, TrainingData, products
-from crossrec_cli.models.fusion import HeldOut, fit, group_of
+from crossrec_cli.models.fusion import KNOTS, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.scorers import SCORERS, choose
 
@@ -37,11 +37,11 @@ def measured(data: TrainingData, valid: Cases, test: Cases) -> tuple[float, dict
     pairs = [(scorer, feature) for scorer in chosen for feature in scorer.features]
     fusion = fit({feature.name: held_out.scores(scorer, feature) for scorer, feature in pairs}, held_out)
     users = data.histories.items.take(test.users, test.history_lengths), data.histories.tags.take(test.users)
-    group = group_of(data.histories.target_lengths(test.users, test.history_lengths))
+    knots = knot_shares(data.histories.target_lengths(test.users, test.history_lengths))
     fused, best = 0.0, {}
     for number, (scorer, feature) in enumerate(pairs):
         scores = products(feature.user_vectors(*users), scorer.item_vectors)
-        fused = fused + fusion.weights[group, number][:, None] * scores
+        fused = fused + (knots @ fusion.weights[:, number])[:, None] * scores
         best[scorer.name] = max(best.get(scorer.name, 0.0), ranked(scores, data, test))
     return ranked(fused, data, test), best
 
@@ -81,3 +81,15 @@ def test_what_differs_by_rounding_alone_counts_for_nothing() -> None:
     assert with_noise.spread[1] == 0
     assert np.abs(with_noise.weights[:, 1]).max() < 1
     np.testing.assert_allclose(with_noise.weights[:, 0], alone.weights[:, 0], rtol=0.02)
+
+
+def test_weights_follow_the_length_of_the_target_history_without_a_jump() -> None:
+    shares = knot_shares(np.array([*KNOTS, 2, 6, 400]))
+    np.testing.assert_array_equal(shares[: len(KNOTS)], np.eye(len(KNOTS), dtype=np.float32))
+    np.testing.assert_array_equal(shares[-1], shares[len(KNOTS) - 1])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    two = np.log(3 / 2) / np.log(4 / 2)
+    np.testing.assert_allclose(shares[-3], [0, 1 - two, two, 0], rtol=1e-6)
+    longer = knot_shares(np.arange(100)) @ np.arange(len(KNOTS), dtype=np.float32)
+    assert (np.diff(longer) >= 0).all()
+    assert np.diff(longer).max() == 1, "from no purchase to one"

@@ -84,7 +84,7 @@ def leave_transfer(shop, config: dict | None = None, inputs: dict | None = None,
     [
         ({}, None),
         ({"config": {"transfer.seeds": [9]}}, None),
-        ({"config": {"finetune.epochs": 3}}, "finetune.epochs changed from 3 to 10"),
+        ({"config": {"finetune.epochs": 3}}, "finetune.epochs changed from 3 to 5"),
         ({"config": {"adapt.lr": 0.5}}, "adapt.lr"),
         ({"config": {"evaluate.mask_seen": False}}, "evaluate.mask_seen"),
         ({"inputs": {ITEM_TEXT: "0"}}, ITEM_TEXT),
@@ -124,13 +124,13 @@ def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
 def test_a_scorers_share_is_its_weights_times_their_spread(facts, trained):
     """|weight| times spread over a scorer's features, by users; what is added to all scores has no share."""
     rows = trained.table("finetune", "fusion").dropna(subset="scorer")
-    size = (rows["weight"] * rows["spread"]).abs().groupby([rows["group"], rows["scorer"]]).sum()
-    expected = (size / size.groupby("group").transform("sum")).to_dict()
+    size = (rows["weight"] * rows["spread"]).abs().groupby([rows["target_history_length"], rows["scorer"]]).sum()
+    expected = (size / size.groupby("target_history_length").transform("sum")).to_dict()
     found = {(group, name): share for group, shares in facts.scorer_shares.items() for name, share in shares.items()}
     assert found == pytest.approx(expected)
     section = scorer_shares(facts)
     (table,) = section.tables
-    assert [row[0] for row in table.rows] == ["0", "1-2", "3-5", "6+"]
+    assert [row[0] for row in table.rows] == ["0", "1", "3", "10+"]
     assert table.rows[0][1:] == [f"{expected[0, name]:.0%}" for name in table.columns[1:]]
     (chart,) = section.charts
     first = max(facts.scorer_shares[0], key=facts.scorer_shares[0].get)
