@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.config.data_fields import Clean
-from crossrec_cli.data.times import CLEAR, DIGITS, Shape, instant, written_as
+from crossrec_cli.data.times import CLEAR, DIGITS, Shape, instant, rewritten, written_as
 
 BETWEEN = "\x1f"
 """Between the entries of a list as text: the control character for this purpose."""
@@ -52,9 +52,8 @@ def identifier(column: ir.Column) -> ir.StringValue:
     text = _text(column)
     if not _may_hold_space(column):
         return text
-    stripped = _stripped(text)
-    stripped = stripped.re_search(FLOAT).ifelse(stripped.re_replace(r"\.0$", ""), stripped)
-    usable = stripped.re_search(CONTROL).ifelse(ibis.null("string"), stripped)
+    stripped = rewritten(text.re_replace(rf"^{SPACE}+|{SPACE}+$", ""), FLOAT, "$1")
+    usable = stripped.re_replace(rf"(?s)^.*{CONTROL}.*$", "").nullif("")
     return text.re_search(rf"^{SPACE}|{SPACE}$|^$|{CONTROL}|\d\.0$").ifelse(usable, text)
 
 
@@ -254,7 +253,7 @@ def _cleaned(text: ir.StringValue, clean: Clean) -> ir.StringValue:
     if clean.control_characters:
         # U+200D, which joins emoji, and the marks of right-to-left text are no control characters.
         text = text.re_replace(r"[\x00-\x1e\x7f-\x{9f}\x{feff}]+", " ").re_replace(r"[\p{Z}\s]+", " ")
-    return text.re_search(r"[^\p{Z}\p{C}]").ifelse(text.strip(), ibis.null("string"))
+    return text.strip().re_replace(r"^[\p{Z}\p{C}]+$", "").nullif("")
 
 
 def _strings(column: Any) -> Any:

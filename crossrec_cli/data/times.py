@@ -11,20 +11,12 @@ import ibis.expr.types as ir
 
 from crossrec_cli.config.field_types import DIRECTIVE
 
-_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH_NUMBERS = [(name, f"{number:02}") for number, name in enumerate(_NAMES, 1)]
+_MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
 _MONTH = (
     r"(?P<b>(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?))"
 )
 _CLOCK = r"(?:,?(?P<at>[ T])(?P<H>\d{1,2})(?P<rest>:\d{2}(?::\d{2}(?:\.\d+)?)?)(?: ?(?P<p>[AaPp])\.?[Mm]\.?)?)?"
-_HOURS = {
-    f"{hour:{digits}}{half}": f"{hour % 12 + 12 * (half == 'p'):02}"
-    for hour in range(13)
-    for digits in ("", "02")
-    for half in "ap"
-}
-"""Hours of the 12-hour clock as hours of the 24-hour clock."""
 _DIGITS = {"Y": r"\d{4}", "y": r"\d{2}", "f": r"\d{1,9}"} | dict.fromkeys("mdHMS", r"\d{1,2}")
 _GROUPS = {letter: f"(?P<{letter}>{digits})" for letter, digits in _DIGITS.items()} | {
     "b": rf"{_MONTH}\.?",
@@ -35,6 +27,8 @@ _GROUPS = {letter: f"(?P<{letter}>{digits})" for letter, digits in _DIGITS.items
     "z": r"(?P<z>Z|[+-]\d{2}:?\d{2})",
     "%": "%",
 }
+AFTERNOON, MIDNIGHT = r"^(0?\d|1[01])p$", "^12a$"
+"""Hours of the 12-hour clock that are not those of the 24-hour clock."""
 PIVOT = "69"
 """From this on, a year of two digits is in the last century, as in ``strptime``."""
 
@@ -87,19 +81,21 @@ def written_as(text: ir.StringValue, shape: Shape) -> ir.TimestampValue:
     pattern = r"(?s)^(?:" + re.sub(r"\(\?P<\w+>", "(", shape.pattern) + "|.*)$"
 
     def part(form: str) -> ir.StringValue:
-        return _rewritten(text, pattern, re.sub(r"\{(\w+)\}", lambda name: f"${groups.index(name[1]) + 1}", form))
+        return rewritten(text, pattern, re.sub(r"\{(\w+)\}", lambda name: f"${groups.index(name[1]) + 1}", form))
 
     iso: ir.StringValue = ibis.literal("")
-    for piece in re.split(r"(\{b\}|\{y\}|\{H\})", shape.iso):
+    for piece in re.split(r"(\{b\}|\{y\})", shape.iso):
         if piece == "{b}":
-            iso = iso + part(piece).lower().substr(0, 3).cases(*_MONTH_NUMBERS, else_="")
+            place = ibis.literal(_MONTHS).find(part(piece).lower().substr(0, 3))
+            iso = iso + (place // 3 + 1).cast("string").lpad(2, "0")
         elif piece == "{y}":
             iso = iso + (part(piece) >= PIVOT).ifelse("19", "20") + part(piece)
-        elif piece == "{H}" and "p" in groups:
-            iso = iso + part("{H}{p}").lower().cases(*_HOURS.items(), else_=part(piece))
         elif piece:
             iso = iso + part(piece)
-    return instant(iso)
+    if "p" not in groups:
+        return instant(iso)
+    hour = part("{H}{p}").lower()  # added to the time, as a table of all hours would repeat the expression for each
+    return instant(iso) + hour.re_search(AFTERNOON).ifelse(12, hour.re_search(MIDNIGHT).ifelse(-12, 0)).as_interval("h")
 
 
 def instant(iso: ir.StringValue) -> ir.TimestampValue:
@@ -111,6 +107,6 @@ def _rewrite(text: Any, pattern: Any, form: Any) -> Any:
     """Both engines have this function, with other names of groups; each gets one of this name, which takes ``$1``."""
 
 
-_rewritten = ibis.udf.scalar.builtin(
+rewritten = ibis.udf.scalar.builtin(
     _rewrite, name="rewritten", signature=((dt.string, dt.string, dt.string), dt.string)
 )

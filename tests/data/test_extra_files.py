@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from crossrec_cli.config.schema import Runtime
+from crossrec_cli.data import engine
 from crossrec_cli.data.cells import identifier
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.data.ids import as_id, as_ids
@@ -33,11 +35,12 @@ def test_padded_ids_are_those_of_the_tables_and_words_stay_words(tmp_path, form)
     assert found["user_id"].to_pylist() == found["item_id"].to_pylist() == PLAIN
 
 
-def test_one_rule_for_an_id_wherever_it_enters():
+def test_one_rule_for_an_id_wherever_it_enters(tmp_path):
     """The tables' rule, that of single ids and that of several give the same, and refuse the same."""
     strange = ["", " \t", "a\x00b", "\x1f"]
     frame = ibis.memtable(pa.table({"id": [*PADDED, *strange]}))
-    of_tables = identifier(frame["id"]).to_pyarrow().to_pylist()
+    with engine.connect("duckdb", tmp_path / "scratch", Runtime()) as tables:
+        of_tables = tables.fetch(frame.select(id=identifier(frame["id"])))["id"].to_pylist()
     assert of_tables == [*PLAIN, *[None] * len(strange)]
     assert as_ids(PADDED, "--user").to_pylist() == [as_id(value) for value in PADDED] == PLAIN
     for value in strange:
