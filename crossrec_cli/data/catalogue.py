@@ -103,21 +103,35 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
         )
     descriptions = distinct_descriptions(read.filter(read[c.REASON].isnull()).drop(c.REASON))
     text = {name: descriptions[texts[name]] for name in described}
+    category, brand = spec.columns.category, spec.columns.brand
+    read_as_text = dict.fromkeys([*names, *([brand] if brand else [])])
+    # In steps of their own, since an expression is repeated wherever it is used.
     part = descriptions.select(
         SOURCE_ROW,
         "n",
         LATEST,
+        c.PLATFORM_ITEM_ID,
+        c.PRICE,
+        c.LANGUAGE,
         **{
-            c.PLATFORM_ITEM_ID: descriptions[c.PLATFORM_ITEM_ID],
             c.PLATFORM: ibis.literal(platform.name),
-            c.CATEGORY: path(text[spec.columns.category], data.clean) if spec.columns.category else nothing,
-            c.BRAND: plain(text[spec.columns.brand].replace(BETWEEN, " "), data.clean)
-            if spec.columns.brand
-            else nothing,
-            c.PRICE: descriptions[c.PRICE],
-            c.LANGUAGE: descriptions[c.LANGUAGE],
-            c.TEXT: _filled(spec.text, {name: text[name] for name in names}, data.clean),
+            c.CATEGORY: path(text[category], data.clean) if category else nothing,
         },
+        **{texts[name]: plain(text[name].replace(BETWEEN, " "), data.clean) for name in read_as_text},
+    ).view()
+    filled = _filled(spec.text, {name: part[texts[name]] for name in names})
+    part = part.mutate(**{c.BRAND: part[texts[brand]] if brand else nothing, c.TEXT: filled}).view()
+    part = part.select(
+        SOURCE_ROW,
+        "n",
+        LATEST,
+        c.PLATFORM_ITEM_ID,
+        c.PLATFORM,
+        c.CATEGORY,
+        c.BRAND,
+        c.PRICE,
+        c.LANGUAGE,
+        **{c.TEXT: trimmed(part[c.TEXT])},
     )
     part, varied, listed = one_each(engine, engine.keep(part, spec.path), clock is not None)
     engine.drop(read)
@@ -176,15 +190,14 @@ def more_items(engine: Engine, data: Data, domains: Domains, index: int, path: s
     return more.mutate(**{c.ITEM_ID: ibis.literal(id_prefix(platforms[index], data)) + more[c.PLATFORM_ITEM_ID]})
 
 
-def _filled(template: str, texts: dict[str, ir.StringValue], clean: Clean) -> ir.StringValue:
+def _filled(template: str, values: dict[str, ir.StringValue]) -> ir.StringValue:
     """The filled template; null if all its columns are. An empty column removes the punctuation after it."""
     pieces = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
     following = [literal for literal, _ in pieces[1:]] + [""] * (pieces[-1][1] is not None)
-    values = {name: plain(text.replace(BETWEEN, " "), clean) for name, text in texts.items()}
     text = ibis.literal(pieces[0][0])
     for name, literal in zip(template_fields(template), following, strict=True):
         text = text + ibis.ifelse(values[name].isnull(), "", values[name] + literal)
-    return ibis.coalesce(*values.values()).isnull().ifelse(ibis.null("string"), trimmed(text))
+    return ibis.coalesce(*values.values()).isnull().ifelse(ibis.null("string"), text)
 
 
 def _detect(text: Any) -> Any:
@@ -256,11 +269,15 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
         raw = engine.read(spec)
         origin = Origin(f"{platform.name} users", spec.path, key)
         read = read_cells(engine, raw, mapped(raw, spec, key), {c.USER_ID: "id"}, origin, ledger)
-        named = [_tag(tag, file_column(raw, tag, f"{key}.tags", spec.path), data.clean) for tag in spec.tags]
-        part = raw.select(
+        tags = {tag: entries(file_column(raw, tag, f"{key}.tags", spec.path)) for tag in spec.tags}
+        tags = {f"tag {number}": tag for number, tag in enumerate(tags.values())}
+        part = raw.select(SOURCE_ROW, **{c.PLATFORM_USER_ID: read[c.USER_ID]}, **tags).view()  # a step of its own
+        named = [_tag(tag, part[column], data.clean) for tag, column in zip(spec.tags, tags, strict=True)]
+        part = part.select(
             SOURCE_ROW,
-            **{c.PLATFORM_USER_ID: read[c.USER_ID], c.PLATFORM: ibis.literal(platform.name), c.TAGS: tag_list(named)},
-        )
+            c.PLATFORM_USER_ID,
+            **{c.PLATFORM: ibis.literal(platform.name), c.TAGS: tag_list(named)},
+        ).view()
         equal = part.count().over(group_by=[c.PLATFORM_USER_ID, c.TAGS])
         missing = Reason.first((part[c.PLATFORM_USER_ID].isnull(), Reason.NO_USER))
         part = part.mutate(equal=equal, **{c.REASON: missing})
@@ -272,8 +289,8 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
     return union(parts) if parts else None
 
 
-def _tag(name: str, column: ir.Column, clean: Clean) -> ir.StringValue:
-    return ibis.literal(f"{name}=") + plain(entries(column).replace(BETWEEN, " "), clean)
+def _tag(name: str, column: ir.StringValue, clean: Clean) -> ir.StringValue:
+    return ibis.literal(f"{name}=") + plain(column.replace(BETWEEN, " "), clean)
 
 
 def tag_list(tags: Sequence[ir.Value]) -> ir.ArrayValue:

@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from glob import escape
 from itertools import chain, count
 from pathlib import Path
 
 import duckdb
 import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
@@ -86,7 +89,7 @@ class DuckEngine(Engine):
             self.connection.raw_sql(f"CREATE VIEW {name} AS {_query(files, offset)}{bound}")
         except duckdb.Error as error:
             raise self._explained(error, name) from None
-        table = self.connection.table(name)
+        table = self._table(name)
         if files.form == "parquet":
             _check_names(files.paths[0], table.columns)
         return table
@@ -158,7 +161,13 @@ class DuckEngine(Engine):
         except duckdb.Error as error:
             raise self._explained(error, query, reading) from None
         self._kept.add(name)
-        return self.connection.table(name)
+        return self._table(name)
+
+    def _table(self, name: str) -> ir.Table:
+        """As Ibis's own ``table``, which would ask DuckDB for the types by a query."""
+        found = self.connection.con.table(name)
+        types = {column: _type(str(kind)) for column, kind in zip(found.columns, found.types, strict=True)}
+        return ops.DatabaseTable(name, ibis.schema(types), self.connection).to_expr()
 
     def _drop(self, name: str) -> None:
         self.connection.raw_sql(f"DROP TABLE {name}")
@@ -177,6 +186,12 @@ class DuckEngine(Engine):
             self.connection.to_parquet(columns, path, compression="zstd", parquet_version="v2")
         except duckdb.Error as error:
             raise self._explained(error, self.connection.compile(columns)) from None
+
+
+@cache
+def _type(name: str) -> dt.DataType:
+    """Ibis's type for DuckDB's."""
+    return Backend.compiler.type_mapper.from_string(name)
 
 
 def _query(files: RawFiles, offset: int) -> str:
