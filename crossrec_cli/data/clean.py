@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import ibis
 import ibis.expr.types as ir
@@ -112,7 +113,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
         rows = rule(engine, rows, data, ledger)
     ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
     ledger.note(c.REACH, c.IN_CATALOGUE, engine.count(items.filter(items[c.DOMAIN] == c.TARGET)))
-    ledger.note(c.REACH, c.PEOPLE, engine.count(_users(files_users, user_ids, rows, data)))
+    ledger.note(c.REACH, c.PEOPLE, engine.count(_people(files_users, user_ids, rows).distinct()))
     rows, left = enough_interactions(engine, decayed(engine, rows, data), data, ledger)
     catalogue = items.filter(items[c.DOMAIN].notnull() & _has_text(items, data))
     left_users, left_items = left[c.USER_KEY], left[c.ITEM_KEY]
@@ -265,7 +266,7 @@ def _numbered(
     if not read:
         raise InputError(f"{data.platforms[0].interactions.path}: has no row")
     ledger.note("interactions_left", "read", read)
-    hints = {Reason.UNKNOWN_ITEM: _ids_to_compare(engine, parts[0], item_ids)}
+    hints = {Reason.UNKNOWN_ITEM: partial(_ids_to_compare, engine, parts[0], item_ids)}
     return ledger.remove_flagged(rows, [*ROW_RULES, *repeats], "interactions", first=True, hints=hints)
 
 
@@ -301,18 +302,25 @@ def require_both_domains(engine: Engine, bought: ir.Table, domains: Domains) -> 
             )
 
 
+def _people(files_users: ir.Table | None, user_ids: ir.Table, rows: ir.Table) -> ir.Table:
+    """``USER_KEY`` of users with an interaction or in a users file, some of them twice."""
+    users = rows.select(c.USER_KEY)
+    if files_users is None:
+        return users
+    listed = files_users.inner_join(user_ids, [c.PLATFORM, c.PLATFORM_USER_ID])
+    return users.union(listed.select(c.USER_KEY))
+
+
 def _users(files_users: ir.Table | None, user_ids: ir.Table, left: ir.Table, data: Data) -> ir.Table:
     """Users with an interaction or in a users file. Who is on several platforms has the tags of all."""
     user = c.USER_KEY
-    users = left.select(user)
     tagged = None
     if files_users is not None:
         listed = files_users.inner_join(user_ids, [c.PLATFORM, c.PLATFORM_USER_ID])
-        users = users.union(listed.select(user), distinct=True)
         tags = listed.select(user, tag=listed[c.TAGS].unnest()).distinct()
         tagged = tags.group_by(user).aggregate(**{c.TAGS: tags["tag"].collect().sort()})
         tagged = listed.select(user).distinct().left_join(tagged, user).select(user, c.TAGS)
-    people = user_ids.semi_join(users, user)
+    people = user_ids.semi_join(_people(files_users, user_ids, left), user)
     people = people.filter(list_id(people, data, USER_FORMS) == people[c.USER_ID])
     people = people.select(user, c.USER_ID, c.PLATFORM)
     nothing = tag_list([])

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import ibis.expr.types as ir
@@ -82,23 +82,30 @@ def _stripped(texts: pa.Array) -> pa.Array:
     return pc.if_else(unusable, pa.scalar(None, pa.string()), stripped)
 
 
-def count_merged(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
-    """How many ids of a column become equal to another one when ``identifier`` removes the space around them.
+def count_merged(engine: Engine, rows: ir.Table, names: Mapping[str, str], reading: str) -> dict[str, int]:
+    """How many ids become equal to another one when ``identifier`` removes the space around them.
 
     Args:
         engine: the engine.
         rows: of a file.
-        name: the column.
+        names: the columns by the kind of their ids.
         reading: the file, for messages.
+
+    Returns:
+        The number for each kind with such ids. One query over all cells finds out whether there are any.
     """
+    texts = {kind: rows[name] for kind, name in names.items() if rows[name].type().is_string()}
+    padded = {kind: (column != identifier(column)).any() for kind, column in texts.items()}
+    seen = engine.fetch(rows.aggregate(**padded)).to_pylist()[0] if padded else {}
+    counts = {kind: _count_merged(engine, rows, names[kind], reading) for kind, is_padded in seen.items() if is_padded}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _count_merged(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
     column = rows[name]
-    if not column.type().is_string():
-        return 0
     both = rows.select(form=column, id=identifier(column))
     padded = engine.keep(both.filter(both["form"] != both["id"]).distinct(), reading)
-    count = engine.count(padded)
-    if count:
-        plain = rows.select(id=column).distinct().semi_join(padded, "id")
-        count += engine.count(plain) - engine.count(padded.select("id").distinct())
+    plain = rows.select(id=column).distinct().semi_join(padded, "id")
+    count = engine.count(padded) + engine.count(plain) - engine.count(padded.select("id").distinct())
     engine.drop(padded)
     return count

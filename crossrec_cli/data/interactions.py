@@ -56,9 +56,9 @@ def read_interactions(
         file_column(raw, marks, "split.column", spec.path)
     columns = dict.fromkeys([SOURCE_ROW, *names.values(), *([marks] if marks else [])])
     raw = engine.read_once(raw.select(*columns), spec)
-    for kind, name in (("users", spec.columns.user_id), ("items", spec.columns.item_id)):
-        if count := count_merged(engine, raw, name, spec.path):
-            ledger.note("identity", "joined by the space around them", count, kind)
+    ids = {"users": spec.columns.user_id, "items": spec.columns.item_id}
+    for kind, count in count_merged(engine, raw, ids, spec.path).items():
+        ledger.note("identity", "joined by the space around them", count, kind)
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
     read = read_cells(engine, raw, names, _KINDS, origin, ledger)
     clock, nothing = c.TIMESTAMP if spec.columns.timestamp else c.ORDER, ibis.null("float64")

@@ -37,16 +37,17 @@ def check(engine: Engine, interactions: Path, cases: Path, items: Path, config: 
     tested, given = cases_at.filter(cases_at[c.SPLIT] == c.TEST), config.strategy == "given"
     trains, untested = (rows.filter(rows[c.SPLIT].isin(splits)) for splits in ([c.TRAIN], [c.TRAIN, c.VALID]))
     leaks = {} if given else _in_training(engine, trains, cases_at, catalogue, config)
-    leaks |= {
+    leaking = {
         "a held-out item is not bought after the given history": held_out.anti_join(cases_at, held_out.columns),
         "a given history is not strictly before the held-out item": _given_too_late(moments, cases_at, config),
         "the given history of one case has the item of another": _given_with_another(cases_at),
         "one platform's user is two users": _twice(rows),
     }
+    leaks |= {leak: engine.count(table) for leak, table in leaking.items()}
     after_validation = {} if given else _in_training(engine, untested, tested, catalogue, config)
-    leaks |= {f"{leak}, once validation is over": leaking for leak, leaking in after_validation.items()}
-    for leak, leaking in leaks.items():
-        if number := engine.count(leaking):
+    leaks |= {f"{leak}, once validation is over": number for leak, number in after_validation.items()}
+    for leak, number in leaks.items():
+        if number:
             raise LeakError(f"leak: {leak}, {number:,} times; nothing was written; please report this")
     return _too_late(engine, rows, held_out, config) if given else []
 
@@ -70,28 +71,26 @@ def _too_late(engine: Engine, rows: ir.Table, held_out: ir.Table, config: Split)
 
 def _in_training(
     engine: Engine, trains: ir.Table, cases: ir.Table, catalogue: ir.Table, config: Split
-) -> dict[str, ir.Table]:
-    """Rows that must not train while these cases are held out, by what is wrong with them."""
+) -> dict[str, int]:
+    """How many rows must not train while these cases are held out, by what is wrong with them."""
     earliest = cases.group_by(c.USER_INDEX).aggregate(
         first=cases[c.POSITION].min(), since=cases[c.TIMESTAMP].min(), given=cases[c.HISTORY_LENGTH].min()
     )
     latest = trains.group_by(c.USER_INDEX).aggregate(last=trains[c.POSITION].max(), until=trains[c.TIMESTAMP].max())
-    latest = engine.keep(latest, "cases")
-    both = engine.keep(latest.inner_join(earliest, c.USER_INDEX), "cases")
-    return {
-        "a held-out interaction's position trains": both.filter(both["last"] >= both["first"]),
-        "a row outside the first given history trains": both.filter(both["last"] >= both["given"]),
-        "training is not strictly before a held-out time": both.filter(_too_new(both["until"], both["since"], config)),
-        "a user's training reaches into the held-out time": _late(latest, cases, config),
-        "a cold item or user has training": _warm(trains, cases, catalogue, config),
+    both = latest.inner_join(earliest, c.USER_INDEX)
+    tests = {
+        "a held-out interaction's position trains": both["last"] >= both["first"],
+        "a row outside the first given history trains": both["last"] >= both["given"],
+        "training is not strictly before a held-out time": _too_new(both["until"], both["since"], config),
     }
-
-
-def _late(latest: ir.Table, cases: ir.Table, config: Split) -> ir.Table:
-    """With a split by time: users with training at or after the first held-out time of all."""
-    if config.strategy != "time":
-        return latest.limit(0)
-    return latest.filter(latest["until"] >= cases[c.TIMESTAMP].min().as_scalar())
+    counted = both.aggregate(**{leak: test.sum() for leak, test in tests.items()})
+    leaks = {leak: number or 0 for leak, number in engine.fetch(counted).to_pylist()[0].items()}
+    if config.strategy == "time":
+        late = latest.filter(latest["until"] >= cases[c.TIMESTAMP].min().as_scalar())
+        leaks["a user's training reaches into the held-out time"] = engine.count(late)
+    if config.strategy in ("cold_items", "cold_users"):
+        leaks["a cold item or user has training"] = engine.count(_warm(trains, cases, catalogue, config))
+    return leaks
 
 
 def _too_new(time: ir.Value, held_out: ir.Value, config: Split) -> ir.BooleanValue:
@@ -124,10 +123,8 @@ def _twice(rows: ir.Table) -> ir.Table:
 
 
 def _warm(trains: ir.Table, cases: ir.Table, catalogue: ir.Table, config: Split) -> ir.Table:
-    """Training rows of the users or items that the strategy hides."""
+    """Training rows of the items or users that the strategy hides."""
     if config.strategy == "cold_items":
         return trains.semi_join(cases, c.ITEM_INDEX)
-    if config.strategy == "cold_users":
-        target = catalogue.filter(catalogue[c.DOMAIN] == c.TARGET)
-        return trains.semi_join(cases, c.USER_INDEX).semi_join(target, c.ITEM_INDEX)
-    return trains.limit(0)
+    target = catalogue.filter(catalogue[c.DOMAIN] == c.TARGET)
+    return trains.semi_join(cases, c.USER_INDEX).semi_join(target, c.ITEM_INDEX)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class Reason(StrEnum):
 
 
 REASONS = list(Reason)
+Hints = Mapping[Reason, Callable[[], str]]
 UNUSABLE = frozenset(REASONS[:9])
 """The reasons that count towards ``clean.max_rejected``: faults of the file, not choices of the config."""
 
@@ -127,7 +129,7 @@ class Ledger:
         rules: Sequence[Reason],
         of: str,
         first: bool = False,
-        hints: Mapping[Reason, str] | None = None,
+        hints: Hints | None = None,
     ) -> ir.Table:
         """Remove the rows that have a reason.
 
@@ -136,13 +138,14 @@ class Ledger:
             rules: the reasons that rows may have, for the count.
             of: interactions, items or users.
             first: whether these are all rows of their files.
-            hints: for a reason, what to look at if too many rows have it, instead of the columns.
+            hints: for a reason, a function that says what to look at if too many rows have it, instead of the columns.
 
         Returns:
             The rows without a reason. Kept, since DuckDB underestimates how many rows pass such a filter, and would
             then join them badly.
         """
-        self.record_rejected(table, rules, of, first, hints)
+        if not self.record_rejected(table, rules, of, first, hints):
+            return table.drop(c.REASON)
         rest = self.engine.keep(table.filter(table[c.REASON].isnull()).drop(c.REASON), of)
         self.engine.drop(table)
         return rest
@@ -153,9 +156,13 @@ class Ledger:
         rules: Sequence[Reason],
         of: str,
         first: bool = False,
-        hints: Mapping[Reason, str] | None = None,
-    ) -> None:
-        """Count and keep the rows that have a reason, without removing them; arguments as in ``remove_flagged``."""
+        hints: Hints | None = None,
+    ) -> bool:
+        """Count and keep the rows that have a reason, without removing them; arguments as in ``remove_flagged``.
+
+        Returns:
+            Whether there are any.
+        """
         by_file = table.group_by(c.REASON, file=table[SOURCE_ROW] >> FILE_BITS)
         counted = self.engine.fetch(by_file.aggregate(n=table.count(), row=table[SOURCE_ROW].min())).to_pylist()
         for row in counted:
@@ -173,6 +180,9 @@ class Ledger:
             self._rows[row["file"]] += row["n"] if first else 0
             self._unusable[row["file"]] += row["n"] if row[c.REASON] in UNUSABLE else 0
         self._check_share(counted, of, hints or {})
+        has_any = any(row[c.REASON] for row in counted)
+        if self._rejected and not has_any:  # the first is kept even if it is empty, for its columns
+            return False
         out = table.filter(table[c.REASON].notnull())
         out = out.select(
             SOURCE_ROW,
@@ -181,6 +191,7 @@ class Ledger:
             **{c.TABLE: ibis.literal(TABLES.index(of), "int8")},
         )
         self._rejected.append(self.engine.keep(out, of))
+        return has_any
 
     def write(self, path: Path) -> None:
         """rejected.parquet, by file and row."""
@@ -197,7 +208,7 @@ class Ledger:
         named[c.ROW] = rejected[SOURCE_ROW] & (FILE - 1)
         self.engine.write(rejected.select(**named), path, schemas.REJECTED)
 
-    def _check_share(self, counted: Sequence[dict[str, Any]], of: str, hints: Mapping[Reason, str]) -> None:
+    def _check_share(self, counted: Sequence[dict[str, Any]], of: str, hints: Hints) -> None:
         for file in {row["file"] for row in counted}:
             unusable, rows = self._unusable[file], self._rows[file]
             if unusable <= self._clean.max_rejected * rows:
@@ -209,10 +220,10 @@ class Ledger:
             if of == "interactions" and reasons[Reason.NO_USER] < rows:
                 enough = math.ceil(100 * reasons[Reason.NO_USER] / rows) / 100
                 guests = f"orders without an account are normal: data.clean.max_rejected: {enough:g} removes them"
-                hints = {Reason.NO_USER: guests, **hints}
+                hints = {Reason.NO_USER: partial(str, guests), **hints}
             listed = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items())
             large = [reason for reason, n in reasons.items() if n >= LARGE * unusable]
-            advice = "; ".join(dict.fromkeys(hints.get(reason, COLUMNS) for reason in large))
+            advice = "; ".join(dict.fromkeys(hints[reason]() if reason in hints else COLUMNS for reason in large))
             raise InputError(
                 f"{self._position(where)}: {unusable:,} of {rows:,} rows are unusable ({listed}), more than "
                 f"data.clean.max_rejected ({self._clean.max_rejected}){self._cell(most, where) or f'; {advice}'}"

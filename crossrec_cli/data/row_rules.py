@@ -61,9 +61,12 @@ def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Ta
     busy = rows.semi_join(counts.filter(counts["n"] > data.clean.bots), c.USER_KEY)
     days = busy.group_by(c.USER_KEY, day=busy[CLOCK].truncate("D")).aggregate(n=busy.count())
     bots = engine.keep(days.filter(days["n"] > data.clean.bots).select(c.USER_KEY).distinct(), "interactions")
+    if not engine.count(bots):
+        ledger.note("removed", Reason.BOT, 0, "interactions")
+        return rows
     by_bots = rows.semi_join(bots, c.USER_KEY).mutate(**{c.REASON: ibis.literal(Reason.BOT.code, "int8")})
     ledger.record_rejected(by_bots, [Reason.BOT], "interactions")
-    return rows.anti_join(bots, c.USER_KEY) if engine.count(bots) else rows
+    return rows.anti_join(bots, c.USER_KEY)
 
 
 def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
@@ -151,8 +154,11 @@ def enough_interactions(
     for nth in count(1):
         before = left
         for key, other in ((user, item), (item, user)):
-            few = counts[key].filter(counts[key]["n"] < least[key])
-            counts[key] = engine.keep(counts[key].filter(counts[key]["n"] >= max(least[key], 1)), "interactions")
+            is_few = counts[key]["n"] < max(least[key], 1)
+            few = counts[key].filter(is_few)
+            if not engine.count(few):
+                continue
+            counts[key] = engine.keep(counts[key].filter(~is_few), "interactions")
             lost = rows.semi_join(few, key).semi_join(counts[other], other)
             lost = engine.keep(lost.group_by(other).aggregate(lost=lost.count()), "interactions")
             left -= engine.fetch(lost.aggregate(n=lost["lost"].sum()))["n"][0].as_py() or 0

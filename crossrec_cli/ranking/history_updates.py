@@ -138,7 +138,7 @@ def _clean_events(
         if len(affected):
             rows = rows.union(_data_rows(affected, dataset, inputs, rows.schema().to_pyarrow(), data))
         rows, repeats = duplicates(rows, data)
-        hints = dict.fromkeys(ROW_RULES, "check its columns and the config's interactions")
+        hints = dict.fromkeys(ROW_RULES, lambda: "check its columns and the config's interactions")
         rows = ledger.remove_flagged(
             tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hints=hints
         )
