@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 import ibis.expr.types as ir
 
-from crossrec_cli.data.cells import decimal_comma, decimal_evidence, exact_bits, identifier, inexact, moment, number
+from crossrec_cli.data.cells import (
+    ISO,
+    decimal_comma,
+    decimal_evidence,
+    exact_bits,
+    identifier,
+    inexact,
+    iso_moment,
+    moment,
+    number,
+)
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.times import CLEAR, DAY_FIRST, MONTH_FIRST, shape_of
@@ -87,7 +97,8 @@ def _evidence(cells: ir.Column, kind: Kind, origin: Origin) -> dict[str, ir.Scal
             "month_first": rf"^\s*\d{{1,2}}[/-]{over_12}{rest}",
             "either": rf"^\s*\d{{1,2}}[/-]\d{{1,2}}{rest}",
         }
-        return {name: cells.min(where=cells.re_search(pattern)) for name, pattern in tests.items()}
+        found = {name: cells.min(where=cells.re_search(pattern)) for name, pattern in tests.items()}
+        return found | {"other": (~cells.re_search(ISO)).any()}
     return {}
 
 
@@ -114,7 +125,7 @@ def _time(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
     if origin.time_format is not None:
         return Reading(partial(moment, shapes=[shape_of(origin.time_format)], only=True), origin.time_format)
     if not facts or facts["either"] is None:
-        return Reading(moment)
+        return Reading(moment if facts.get("other", True) else iso_moment)
     day, month = facts["day_first"], facts["month_first"]
     if (day is None) == (month is None):
         why = (

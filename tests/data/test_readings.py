@@ -72,6 +72,19 @@ def test_day_or_month_first_as_the_whole_column_says(column):
     assert (found[:2], chosen) == ([first, second], ["month first"])
 
 
+def test_times_in_iso_8601_alone_are_read_as_among_others(column):
+    """Such a column is read by a shorter expression."""
+    cells = ["2024-02-29", "2023-02-29", "2024-13-01", "0000-01-01", "9999-12-31T23:59:59.999999", None]
+    cells += ["2024-02-01 10:05", "2024-02-01T10:05:06.25Z", "2024-02-01T23:30:00-05:00", "0001-01-01T00:30+01:00"]
+    cells += ["2024-02-01T25:00", "2024-02-01T10:05:06+0130", "2024-02-01T10:05+01"]
+    alone, _ = column("time", cells)
+    among, _ = column("time", [*cells, "1.5.2024", "1714521600", " 2024-02-01"])
+    assert alone == among[: len(cells)]
+    assert alone[:5] == [datetime(2024, 2, 29), None, None, None, datetime(9999, 12, 31, 23, 59, 59, 999999)]
+    assert alone[8] == datetime(2024, 2, 2, 4, 30)
+    assert among[len(cells) :] == [datetime(2024, 5, 1), datetime(2024, 5, 1), datetime(2024, 2, 1)]
+
+
 @pytest.mark.parametrize("cells", [["01/12/2009 10:06", "12/01/2009"], ["31/12/2009", "12/31/2009"]])
 def test_ambiguous_dates_name_a_value_the_column_and_the_key(column, cells):
     with pytest.raises(InputError) as caught:
