@@ -13,8 +13,10 @@ from conftest import Shop
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data import engine
 from crossrec_cli.data.catalogue import assign_domains, price_bands, read_items
-from crossrec_cli.data.clean import clean
+from crossrec_cli.data.clean import ROW_RULES, clean
+from crossrec_cli.data.interactions import columns_to_carry, read_interactions
 from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.row_rules import decayed, duplicates, no_bots, no_repeats, no_returns
 
 INTERACTIONS = {
     "user": "user_id",
@@ -170,6 +172,28 @@ def cleaned(shop: Shop) -> dict[str, pd.DataFrame]:
             kept["item_links"] = tables.fetch(done.item_links).to_pandas()
     quality = pd.DataFrame(ledger.measures, columns=["measure", "label", "other", "value"])
     return kept | {"rejected": pd.read_parquet(rejected), "quality": quality}
+
+
+def ruled(shop: Shop) -> dict[str, pd.DataFrame]:
+    """What the rules for rows alone leave of one platform's interactions and reject, whatever the items: in a fifth of
+    ``cleaned``'s time.
+    """
+    config = load_config(shop.path)
+    rejected = Path(tempfile.mkdtemp(dir=shop.folder)) / "rejected.parquet"
+    with engine.connect("duckdb", rejected.parent / ".scratch", config.runtime) as tables:
+        ledger = Ledger(tables, config.data.clean)
+        rows = read_interactions(tables, config.data, 0, None, ledger)
+        rows = rows.rename(user_key="original_user_id", item_key="original_item_id")
+        rows = rows.select("source_row", "user_key", "item_key", "clock", "reason", *columns_to_carry(config.data))
+        rows, repeats = duplicates(tables.keep(rows, "interactions"), config.data)
+        rows = tables.keep(rows, "interactions")
+        rows = ledger.remove_flagged(rows, [*ROW_RULES, *repeats], "interactions", first=True)
+        for rule in (no_returns, no_repeats, no_bots):
+            rows = rule(tables, rows, config.data, ledger)
+        rows = decayed(tables, rows, config.data).order_by("user_key", "clock", "item_key")
+        kept = tables.fetch(rows.rename(user_id="user_key", item_id="item_key", timestamp="clock")).to_pandas()
+        ledger.write(rejected)
+    return {"interactions": kept, "rejected": pd.read_parquet(rejected)}
 
 
 def catalogue(shop: Shop) -> pd.DataFrame:

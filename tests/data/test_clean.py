@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import preprocess
-from small import BASE, cleaned, kinds, measured, reasons, table, write
+from small import BASE, cleaned, kinds, measured, reasons, ruled, table, write
 
 from crossrec_cli.errors import InputError
 
@@ -235,7 +235,7 @@ def test_events_bear_the_weights_of_their_words_and_others_are_left_out(tmp_path
     ],
 )
 def test_several_interactions_with_an_item_become_one(tmp_path, repeats, expected):
-    found = cleaned(event_shop(tmp_path, repeats))
+    found = ruled(event_shop(tmp_path, repeats))
     assert days_of(found, "ann") == expected
     assert days_of(found, "bob") == [(1, 0.25)]
     assert list(reasons(found).values()).count("repeat of user and item") == 4
@@ -282,7 +282,7 @@ def test_weights_halve_with_age_down_from_the_newest_interaction(tmp_path, repea
     shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
     shop.config["data"]["platforms"][0]["interactions"]["events"] = {"view": {"weight": 2.0}, "buy": {"weight": 4.0}}
     shop.config["data"] |= {"repeats": repeats, "half_life_days": 10}
-    found = cleaned(shop)
+    found = ruled(shop)
     assert days_of(found, "ann") == [(day, pytest.approx(weight)) for day, weight in HALVED[repeats]]
     assert days_of(found, "bob") == [(21, 2.0)]
 
@@ -290,7 +290,7 @@ def test_weights_halve_with_age_down_from_the_newest_interaction(tmp_path, repea
 def test_the_oldest_weight_is_small_but_not_nothing(tmp_path):
     shop = write(tmp_path, shop=(table("user item time", BASE), kinds("r0", "b0", "b1")))
     shop.config["data"]["half_life_days"] = 0.01
-    assert cleaned(shop)["interactions"]["weight"].tolist() == pytest.approx([1e-6, 1e-6, 1.0])
+    assert ruled(shop)["interactions"]["weight"].tolist() == pytest.approx([1e-6, 1e-6, 1.0])
 
 
 RETURNS = """
@@ -322,7 +322,7 @@ def test_a_return_takes_its_purchase_along_or_goes_alone_or_stays(tmp_path, retu
     shop.config["data"]["platforms"][0]["interactions"]["events"] = events
     shop.config["data"]["repeats"] = "keep"
     shop.config["data"]["clean"]["returns"] = returns
-    found = cleaned(shop)
+    found = ruled(shop)
     taken = RETURNING[returns]
     back = {row for row in taken if row in RETURNING["drop"]}
     expected = {row: "a return" if row in back else "returned" for row in taken}
@@ -342,7 +342,7 @@ def test_strongest_of_what_is_left_when_returns_are_cancelled_is_no_return(tmp_p
     shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
     events = {"buy": {}, "refund": {"weight": 5.0, "returns": True}}
     shop.config["data"]["platforms"][0]["interactions"]["events"] = events
-    found = cleaned(shop)
+    found = ruled(shop)
     assert days_of(found, "ann") == [(1, 1.0)]
     assert reasons(found) == {5: "repeat of user and item", 6: "a return"}
 
@@ -370,9 +370,9 @@ CLICKS = """
 def test_a_double_click_is_what_follows_within_so_many_seconds_the_last_one_counted(tmp_path):
     shop = planned(tmp_path, CLICKS, near_duplicates=5)
     shop.config["data"]["repeats"] = "keep"
-    assert reasons(cleaned(shop)) == dict.fromkeys([5, 10, 11], "near duplicate")
+    assert reasons(ruled(shop)) == dict.fromkeys([5, 10, 11], "near duplicate")
     shop.config["data"]["clean"]["near_duplicates"] = 0
-    assert reasons(cleaned(shop)) == {}
+    assert reasons(ruled(shop)) == {}
 
 
 def test_lines_of_an_order_with_other_quantities_are_no_double_clicks(tmp_path):
@@ -383,7 +383,7 @@ def test_lines_of_an_order_with_other_quantities_are_no_double_clicks(tmp_path):
     shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
     shop.config["data"]["repeats"] = "keep"
     shop.config["data"]["clean"]["near_duplicates"] = 5
-    assert reasons(cleaned(shop)) == {6: "a return"}
+    assert reasons(ruled(shop)) == {6: "a return"}
 
 
 def test_a_double_click_is_one_whatever_else_happened_between(tmp_path):
@@ -392,7 +392,7 @@ def test_a_double_click_is_one_whatever_else_happened_between(tmp_path):
     more = "ann r0 2024-02-01T10:00:00 view\n ann r0 2024-02-01T10:00:01 buy\n ann r0 2024-02-01T10:00:02 view"
     shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
     shop.config["data"]["repeats"] = "keep"
-    assert reasons(cleaned(shop)) == {6: "near duplicate"}
+    assert reasons(ruled(shop)) == {6: "near duplicate"}
 
 
 def test_rows_alike_in_all_are_one_unless_they_are_to_stay(tmp_path):
@@ -411,9 +411,9 @@ def test_rows_alike_in_all_are_one_unless_they_are_to_stay(tmp_path):
     shop = write(tmp_path, shop=(pd.concat([base, table(columns, more)]), kinds("r0", "b0", "b1")))
     shop.config["data"]["repeats"] = "keep"
     shop.config["data"]["clean"]["near_duplicates"] = 0
-    assert reasons(cleaned(shop)) == {5: "duplicate", 10: "duplicate"}
+    assert reasons(ruled(shop)) == {5: "duplicate", 10: "duplicate"}
     shop.config["data"]["clean"]["duplicates"] = "keep"
-    assert reasons(cleaned(shop)) == {}
+    assert reasons(ruled(shop)) == {}
 
 
 BUSY = """
@@ -431,7 +431,7 @@ BUSY = """
 @pytest.mark.parametrize(("bots", "who"), [(2, {"more"}), (3, set()), (None, set())])
 def test_who_does_more_than_so_much_on_a_day_is_a_bot_and_who_does_just_as_much_is_none(tmp_path, bots, who):
     """``more`` buys three things on one day, not four, as one of them is bought twice; ``most`` two, and later more."""
-    found = cleaned(planned(tmp_path, BUSY, bots=bots))
+    found = ruled(planned(tmp_path, BUSY, bots=bots))
     by_bot = dict.fromkeys([7, 9, 10, 11] if who else [], "by a bot")
     assert reasons(found) == by_bot | {8: "repeat of user and item"}
     assert set(found["interactions"]["user_id"]) == {"base", "most", "more"} - who
@@ -439,10 +439,10 @@ def test_who_does_more_than_so_much_on_a_day_is_a_bot_and_who_does_just_as_much_
 
 def test_the_future_begins_after_latest_and_may_be_let_in(tmp_path):
     more = "ann r0 2024-03-01\n bob r0 2024-03-01T00:00:00.000001\n cat r0 2999-01-01"
-    found = cleaned(planned(tmp_path, more, latest="2024-03-01"))
+    found = ruled(planned(tmp_path, more, latest="2024-03-01"))
     assert reasons(found) == {5: "in the future", 6: "in the future"}
-    assert reasons(cleaned(planned(tmp_path, more))) == {6: "in the future"}
-    found = cleaned(planned(tmp_path, more, latest="2024-03-01", future="keep"))
+    assert reasons(ruled(planned(tmp_path, more))) == {6: "in the future"}
+    found = ruled(planned(tmp_path, more, latest="2024-03-01", future="keep"))
     assert reasons(found) == {}
     assert found["interactions"]["timestamp"].max() == pd.Timestamp("2999-01-01")
 

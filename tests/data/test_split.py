@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import preprocess
+from conftest import make_shop, preprocess
 from small import kinds, measured, reasons, table, write
 
 from crossrec_cli.artifacts import columns as c
@@ -45,9 +45,15 @@ def run_split(shop) -> tuple[pd.DataFrame, pd.DataFrame]:
     return found["interactions"], found["cases"]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_leave_last_out_against_a_plain_loop(shop, seed):
-    rows, cases = run_split(random_shop(shop, seed))
+@pytest.fixture(scope="module", params=range(2))
+def last_out(request, tmp_path_factory, tiny_bert):
+    """A random shop, and its interactions and cases."""
+    shop = random_shop(make_shop(tmp_path_factory.mktemp("last-out"), tiny_bert), request.param)
+    return shop, *run_split(shop)
+
+
+def test_leave_last_out_against_a_plain_loop(last_out):
+    _, rows, cases = last_out
     assert not rows.duplicated(["user_id", "item_id"]).any()
     for user, history in rows.groupby("user_id"):
         mine = cases[cases["user_id"] == user].set_index("split")
@@ -64,9 +70,9 @@ def test_leave_last_out_against_a_plain_loop(shop, seed):
         assert set(trains["item_id"]) == set(history[history["timestamp"] < first]["item_id"])
 
 
-def test_nothing_held_out_or_later_trains(shop):
+def test_nothing_held_out_or_later_trains(last_out):
     """Fails if anything leaks: compares times alone, nothing that the split itself computed but the cases."""
-    rows, cases = run_split(random_shop(shop, 5))
+    _, rows, cases = last_out
     held_out = cases.merge(rows[["user_id", "item_id", "timestamp"]], on=["user_id", "item_id"])
     first = held_out.groupby("user_id")["timestamp"].min()
     trains = rows[rows["split"] == "train"]
@@ -105,11 +111,11 @@ def test_with_an_order_alone_source_comes_before_target(shop):
     ).all()
 
 
-def test_the_order_of_the_rows_in_the_file_does_not_matter(shop):
-    shop = random_shop(shop, 2)
-    once = run_split(shop)
-    path = shop.folder / "interactions.parquet"
-    pd.read_parquet(path).sample(frac=1, random_state=0).to_parquet(path)
+def test_the_order_of_the_rows_in_the_file_does_not_matter(last_out, shop):
+    drawn, *once = last_out
+    random_shop(shop, 0)
+    rows = pd.read_parquet(drawn.folder / "interactions.parquet").sample(frac=1, random_state=0)
+    rows.to_parquet(shop.folder / "interactions.parquet")
     again = run_split(shop)
     for before, after in zip(once, again, strict=True):
         pd.testing.assert_frame_equal(before, after)
@@ -431,15 +437,14 @@ def test_a_given_split_against_a_plain_loop(tmp_path, ties):
 
 def test_what_a_given_split_lets_training_see_is_a_warning_with_its_count(tmp_path):
     shop = given(tmp_path)
-    found = preprocess(shop)
-    rows, cases = found["interactions"], found["cases"]
+    told = [warning for warning in warned(shop) if "split.column" in warning]
+    rows, cases = (pd.read_parquet(shop.folder / f"out/{name}.parquet") for name in ("interactions", "cases"))
     expected = []
     for asked, mark in (("test", "train"), ("test", "valid"), ("valid", "train")):
         first = cases[cases["split"] == asked].groupby("user_index")["history_length"].first()
         late = rows[(rows["split"] == mark) & (rows["position"] >= rows["user_index"].map(first))]
         assert len(late), (asked, mark)
         expected.append(f"{len(late):,} {mark} rows of {late['user_index'].nunique():,} users")
-    told = [warning for warning in warned(shop) if "split.column" in warning]
     assert len(told) == 3
     assert all(any(count in warning for warning in told) for count in expected)
 
