@@ -76,11 +76,21 @@ def histories(dataset: Dataset) -> dict[str, list[tuple[str, float]]]:
     return found
 
 
-@pytest.fixture
-def shop(tmp_path):
-    made = write(tmp_path, shop=(table(COLUMNS, OLD), kinds("r0", "r1", "r2", "b0", "b1")))
+def old_shop(folder: Path):
+    made = write(folder, shop=(table(COLUMNS, OLD), kinds("r0", "r1", "r2", "b0", "b1")))
     made.config["data"]["platforms"][0]["interactions"]["events"] = EVENTS
     return made
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return old_shop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory) -> tuple[Dataset, dict[str, Path]]:
+    """The histories of the old rows, and preprocess's files."""
+    return world_of(old_shop(tmp_path_factory.mktemp("old")), table(COLUMNS, OLD))
 
 
 def newest(shop, known: Dataset, inputs: dict[str, Path], events: pd.DataFrame, report=None) -> UpdatedDataset:
@@ -110,16 +120,16 @@ def test_a_file_cut_in_two_gives_what_the_whole_gives(shop, repeats, returns):
         }
 
 
-def test_the_order_of_the_file_counts_where_it_tells_no_time(shop):
-    known, inputs = world_of(shop, table(COLUMNS, OLD))
+def test_the_order_of_the_file_counts_where_it_tells_no_time(shop, old):
+    known, inputs = old
     rows = pd.DataFrame({"user_id": ["cy", "bob", "cy"], "item_id": ["r2", "b1", "r0"]})
     found = histories(newest(shop, known, inputs, rows).dataset)
     assert found["cy"] == [("r2", 1.0), ("r0", 1.0)]
     assert found["bob"] == [("r1", 1.0), ("r2", 0.5), ("b1", 1.0)]
 
 
-def test_what_is_unusable_is_counted_and_too_much_of_it_is_an_error(shop):
-    known, inputs = world_of(shop, table(COLUMNS, OLD))
+def test_what_is_unusable_is_counted_and_too_much_of_it_is_an_error(shop, old):
+    known, inputs = old
     users, items, words = ["cy", None, "cy", "cy"], ["r2", "r0", "r1", "zz"], ["buy", "buy", "odd", "buy"]
     rows = pd.DataFrame({"user_id": users, "item_id": items, "event": words})
     report = Heard()
@@ -141,8 +151,8 @@ def test_an_event_column_that_the_config_has_not_is_named(shop):
     assert "'event'" in report.warnings[0]
 
 
-def test_without_events_nothing_changes(shop):
-    known, inputs = world_of(shop, table(COLUMNS, OLD))
+def test_without_events_nothing_changes(shop, old):
+    known, inputs = old
     found = UpdatedDataset.of(load_config(shop.path), inputs, known, Silent())
     assert found.dataset is found.earlier is known
     assert found.kept.all()
