@@ -269,8 +269,8 @@ def read_users(engine: Engine, data: Data, ledger: Ledger) -> ir.Table | None:
         raw = engine.read(spec)
         origin = Origin(f"{platform.name} users", spec.path, key)
         read = read_cells(engine, raw, mapped(raw, spec, key), {c.USER_ID: "id"}, origin, ledger)
-        tags = {tag: entries(file_column(raw, tag, f"{key}.tags", spec.path)) for tag in spec.tags}
-        tags = {f"tag {number}": tag for number, tag in enumerate(tags.values())}
+        named = [entries(file_column(raw, tag, f"{key}.tags", spec.path)) for tag in spec.tags]
+        tags = {f"tag {number}": tag for number, tag in enumerate(named)}
         part = raw.select(SOURCE_ROW, **{c.PLATFORM_USER_ID: read[c.USER_ID]}, **tags).view()  # a step of its own
         named = [_tag(tag, part[column], data.clean) for tag, column in zip(spec.tags, tags, strict=True)]
         part = part.select(

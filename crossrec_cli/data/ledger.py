@@ -71,6 +71,7 @@ class Reason(StrEnum):
 
 REASONS = list(Reason)
 Hints = Mapping[Reason, Callable[[], str]]
+"""For a reason, what to look at if too many rows have it; worked out only for the message."""
 UNUSABLE = frozenset(REASONS[:9])
 """The reasons that count towards ``clean.max_rejected``: faults of the file, not choices of the config."""
 
@@ -134,15 +135,15 @@ class Ledger:
         """Remove the rows that have a reason.
 
         Args:
-            table: with ``REASON`` and ``SOURCE_ROW``; kept, and deleted here.
+            table: with ``REASON`` and ``SOURCE_ROW``; kept, and deleted here unless all its rows stay.
             rules: the reasons that rows may have, for the count.
             of: interactions, items or users.
             first: whether these are all rows of their files.
-            hints: for a reason, a function that says what to look at if too many rows have it, instead of the columns.
+            hints: for a reason, what to look at if too many rows have it, instead of the columns.
 
         Returns:
             The rows without a reason. Kept, since DuckDB underestimates how many rows pass such a filter, and would
-            then join them badly.
+            then join them badly; if all rows stay, it is ``table``.
         """
         if not self.record_rejected(table, rules, of, first, hints):
             return table.drop(c.REASON)
