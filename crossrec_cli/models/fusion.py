@@ -261,18 +261,20 @@ def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) ->
         held_out: where they come from.
         start: scale and shift, (2,).
     """
-    knots, items_each = held_out.knots.astype(np.float64), np.exp(held_out.shift)
-    shown = np.isfinite(others)
-    user, not_bought, score = np.nonzero(shown)[0], others[shown].astype(np.float64), bought.astype(np.float64)
+    knots, items_each, shown = held_out.knots.astype(np.float64), np.exp(held_out.shift), np.isfinite(others)
+    not_bought, score = np.where(shown, others, 0).astype(np.float64), bought.astype(np.float64)
 
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
-        scale, shift, of_knots = parameters[0], parameters[1], parameters[2:]
-        of_users = shift + knots @ of_knots
-        not_bought_logits, bought_logits = scale * not_bought + of_users[user], scale * score + of_users[held_out.rows]
-        total = items_each * np.logaddexp(0, not_bought_logits).sum() + np.logaddexp(0, -bought_logits).sum()
-        up, down = items_each * scipy.special.expit(not_bought_logits), scipy.special.expit(-bought_logits)
-        by_user = np.bincount(user, up, len(knots)) - np.bincount(held_out.rows, down, len(knots))
-        gradient = np.concatenate([[up @ not_bought - down @ score, by_user.sum()], by_user @ knots])
+        scale, of_knots = parameters[0], parameters[2:]
+        of_users = parameters[1] + knots @ of_knots
+        not_bought_logits, bought_logits = (
+            scale * not_bought + of_users[:, None],
+            scale * score + of_users[held_out.rows],
+        )
+        total = items_each * np.logaddexp(0, not_bought_logits)[shown].sum() + np.logaddexp(0, -bought_logits).sum()
+        up, down = items_each * scipy.special.expit(not_bought_logits) * shown, scipy.special.expit(-bought_logits)
+        by_user = up.sum(axis=1) - np.bincount(held_out.rows, down, len(knots))
+        gradient = np.concatenate([[(up * not_bought).sum() - down @ score, by_user.sum()], by_user @ knots])
         gradient[2:] += TO_PRIOR * of_knots
         return float(total + TO_PRIOR * (of_knots**2).sum() / 2), gradient
 
