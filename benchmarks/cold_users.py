@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.load import load_config
-from crossrec_cli.data.cells import PATH
 from crossrec_cli.evaluation.significance import interval
 
 K, SHARE = 10, 0.1
@@ -86,7 +86,7 @@ def measured(path: Path, overrides: list[str], seed: int) -> tuple[np.ndarray, n
 
 def within(path: str | None, target: set[str]) -> bool:
     """Whether a category is one of the target's, or below one."""
-    return path is not None and any(f"{path}{PATH}".startswith(f"{name}{PATH}") for name in target)
+    return path is not None and any(f"{path}{c.PATH}".startswith(f"{name}{c.PATH}") for name in target)
 
 
 def ndcg(listed: list[str], owned: set[str]) -> float:

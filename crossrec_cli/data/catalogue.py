@@ -16,7 +16,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Clean, Data, Domains
 from crossrec_cli.config.field_types import template_fields
 from crossrec_cli.config.source_fields import Interactions, Items, Platform, Source, Users
-from crossrec_cli.data.cells import BETWEEN, PATH, entries, path, plain, text_function, trimmed, words
+from crossrec_cli.data.cells import BETWEEN, entries, path, plain, text_function, trimmed, words
 from crossrec_cli.data.described import LATEST, distinct_descriptions, one_each
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger, Reason
@@ -220,8 +220,8 @@ def assign_domains(engine: Engine, items: ir.Table, domains: Domains) -> ir.Tabl
         InputError: if no item is in a category that the config names.
     """
     paths = engine.fetch(items.select(c.CATEGORY).distinct())[c.CATEGORY].to_pylist()
-    parts = [category.split(PATH) for category in paths if category]
-    categories = sorted({PATH.join(levels[:depth]) for levels in parts for depth in range(1, len(levels) + 1)})
+    parts = [category.split(c.PATH) for category in paths if category]
+    categories = sorted({c.PATH.join(levels[:depth]) for levels in parts for depth in range(1, len(levels) + 1)})
     for name, domain in ((c.SOURCE, domains.source), (c.TARGET, domains.target)):
         for category in domain.category:
             if category != "*" and category not in categories:
@@ -242,7 +242,7 @@ def with_domain(items: ir.Table, domains: Domains) -> ir.Table:
 def _within(category: ir.StringValue, names: Sequence[str]) -> ir.BooleanValue:
     if "*" in names:
         return ibis.literal(True)
-    below = [category.startswith(name + PATH) for name in names]
+    below = [category.startswith(name + c.PATH) for name in names]
     return ibis.or_(category.isin(list(names)), *below)
 
 
@@ -251,7 +251,7 @@ def price_bands(items: ir.Table) -> ir.Table:
 
     Equal prices are in one band.
     """
-    widest = items[c.CATEGORY].re_replace(f"{PATH}.*$", "")
+    widest = items[c.CATEGORY].re_replace(f"{c.PATH}.*$", "")
     priced = items[c.PRICE].notnull()
     cheaper = ibis.rank().over(group_by=[widest, priced], order_by=items[c.PRICE])
     third = cheaper * len(BANDS) // items.count().over(group_by=[widest, priced])

@@ -17,19 +17,15 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Clean
+from crossrec_cli.data.ids import CONTROL, FLOAT, SPACE
 from crossrec_cli.data.times import CLEAR, DIGITS, Shape, instant, rewritten, written_as
 
 BETWEEN = "\x1f"
 """Between the entries of a list as text: the control character for this purpose."""
-PATH = " > "
-"""Between a category and the one below it."""
-SPACE = r"[\s\p{Z}\x{feff}]"
-CONTROL = r"[\x00-\x1f\x7f]"
 EITHER_POINT, EITHER_COMMA = r"^[-+]?[1-9]\d{0,2}\.\d{3}$", r"^[-+]?[1-9]\d{0,2},\d{3}$"
 """Numbers whose separator may be of thousands or of decimals."""
-FLOAT = r"^(-?(?:0|[1-9]\d{0,14}))\.0$"
-"""An integer printed as a float, with so few digits that it is exact."""
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 FARTHEST = 2.6e14
 """Milliseconds from 1970 to just beyond the year 9999."""
@@ -231,8 +227,8 @@ _since_1970: Callable[[ir.IntegerValue], ir.TimestampValue] = ibis.udf.scalar.bu
 
 def path(text: ir.StringValue, clean: Clean) -> ir.StringValue:
     """A category from wide to narrow, from ``entries`` of a list or of text with ``>`` or ``|``."""
-    text = plain(text, clean).re_replace(rf"\s*[>|{BETWEEN}]\s*", PATH)
-    return text.re_replace(r"^( > )+|( > )+$", "").re_replace(r"( > ){2,}", PATH).nullif("")
+    text = plain(text, clean).re_replace(rf"\s*[>|{BETWEEN}]\s*", c.PATH)
+    return text.re_replace(r"^( > )+|( > )+$", "").re_replace(r"( > ){2,}", c.PATH).nullif("")
 
 
 def entries(column: ir.Column) -> ir.StringValue:

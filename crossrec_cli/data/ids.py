@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.data.cells import CONTROL, FLOAT, SPACE, identifier
-from crossrec_cli.data.engine import Engine
 from crossrec_cli.errors import InputError
 
+SPACE = r"[\s\p{Z}\x{feff}]"
+CONTROL = r"[\x00-\x1f\x7f]"
+FLOAT = r"^(-?(?:0|[1-9]\d{0,14}))\.0$"
+"""An integer printed as a float, with so few digits that it is exact."""
 EXACT = 2**53
 """From here on several whole numbers share one float64."""
 
@@ -80,32 +81,3 @@ def _stripped(texts: pa.Array) -> pa.Array:
     stripped = pc.replace_substring_regex(stripped, FLOAT, r"\1")
     unusable = pc.or_(pc.equal(stripped, ""), pc.match_substring_regex(stripped, CONTROL))
     return pc.if_else(unusable, pa.scalar(None, pa.string()), stripped)
-
-
-def count_merged(engine: Engine, rows: ir.Table, names: Mapping[str, str], reading: str) -> dict[str, int]:
-    """How many ids become equal to another one when ``identifier`` removes the space around them.
-
-    Args:
-        engine: the engine.
-        rows: of a file.
-        names: the columns by the kind of their ids.
-        reading: the file, for messages.
-
-    Returns:
-        The number for each kind with such ids. One query over all cells finds out whether there are any.
-    """
-    texts = {kind: rows[name] for kind, name in names.items() if rows[name].type().is_string()}
-    padded = {kind: (column != identifier(column)).any() for kind, column in texts.items()}
-    seen = engine.fetch(rows.aggregate(**padded)).to_pylist()[0] if padded else {}
-    counts = {kind: _count_merged(engine, rows, names[kind], reading) for kind, is_padded in seen.items() if is_padded}
-    return {kind: count for kind, count in counts.items() if count}
-
-
-def _count_merged(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
-    column = rows[name]
-    both = rows.select(form=column, id=identifier(column))
-    padded = engine.keep(both.filter(both["form"] != both["id"]).distinct(), reading)
-    plain = rows.select(id=column).distinct().semi_join(padded, "id")
-    count = engine.count(padded) + engine.count(plain) - engine.count(padded.select("id").distinct())
-    engine.drop(padded)
-    return count

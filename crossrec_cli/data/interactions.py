@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import ibis
@@ -11,9 +12,8 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.source_fields import Interactions
 from crossrec_cli.data.catalogue import file_column, mapped
-from crossrec_cli.data.cells import words
+from crossrec_cli.data.cells import identifier, words
 from crossrec_cli.data.engine import Engine, file_and_row
-from crossrec_cli.data.ids import count_merged
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.data.readings import Kind, Origin, read_cells, set_format
@@ -57,7 +57,7 @@ def read_interactions(
     columns = dict.fromkeys([SOURCE_ROW, *names.values(), *([marks] if marks else [])])
     raw = engine.read_once(raw.select(*columns), spec)
     ids = {"users": spec.columns.user_id, "items": spec.columns.item_id}
-    for kind, count in count_merged(engine, raw, ids, spec.path).items():
+    for kind, count in _merged_ids(engine, raw, ids, spec.path).items():
         ledger.note("identity", "joined by the space around them", count, kind)
     origin = Origin(f"{platform.name} interactions", spec.path, key, spec.timestamp_format)
     read = read_cells(engine, raw, names, _KINDS, origin, ledger)
@@ -180,3 +180,32 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
 def tie_break_order(rows: ir.Table) -> list[str]:
     """The order of one user's rows of one item; rows that are equal in all of it are duplicates."""
     return [name for name in (CLOCK, c.ITEM_NUMBER, c.EVENT, c.QUANTITY, c.RATING) if name in rows.columns]
+
+
+def _merged_ids(engine: Engine, rows: ir.Table, names: Mapping[str, str], reading: str) -> dict[str, int]:
+    """How many ids become equal to another one when ``identifier`` removes the space around them.
+
+    Args:
+        engine: the engine.
+        rows: of a file.
+        names: the columns by the kind of their ids.
+        reading: the file, for messages.
+
+    Returns:
+        The number for each kind with such ids. One query over all cells finds out whether there are any.
+    """
+    texts = {kind: rows[name] for kind, name in names.items() if rows[name].type().is_string()}
+    padded = {kind: (column != identifier(column)).any() for kind, column in texts.items()}
+    seen = engine.fetch(rows.aggregate(**padded)).to_pylist()[0] if padded else {}
+    counts = {kind: _count_merged(engine, rows, names[kind], reading) for kind, is_padded in seen.items() if is_padded}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _count_merged(engine: Engine, rows: ir.Table, name: str, reading: str) -> int:
+    column = rows[name]
+    both = rows.select(form=column, id=identifier(column))
+    padded = engine.keep(both.filter(both["form"] != both["id"]).distinct(), reading)
+    plain = rows.select(id=column).distinct().semi_join(padded, "id")
+    count = engine.count(padded) + engine.count(plain) - engine.count(padded.select("id").distinct())
+    engine.drop(padded)
+    return count

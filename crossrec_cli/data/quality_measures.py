@@ -12,7 +12,6 @@ import pyarrow as pa
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.config.data_fields import Data
-from crossrec_cli.data.cells import PATH
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.interactions import CLOCK
 from crossrec_cli.data.ledger import Ledger
@@ -54,7 +53,7 @@ def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Ta
 
 
 def _widest(items: ir.Table) -> ir.StringValue:
-    return items[c.CATEGORY].re_replace(f"{PATH}.*$", "").fill_null("without a category")
+    return items[c.CATEGORY].re_replace(f"{c.PATH}.*$", "").fill_null("without a category")
 
 
 def _domains(engine: Engine, bought: ir.Table, who: ir.Table, ledger: Ledger) -> None:

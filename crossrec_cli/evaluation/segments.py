@@ -60,7 +60,9 @@ def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Bools
     rows, items_bought = cases.truth.rows, cases.truth.values
     paths, languages = (items[name].to_pylist() for name in (c.CATEGORY, c.LANGUAGE))
     categories = [
-        (int(row), paths[item].partition(" > ")[0]) for row, item in zip(rows, items_bought, strict=True) if paths[item]
+        (int(row), paths[item].partition(c.PATH)[0])
+        for row, item in zip(rows, items_bought, strict=True)
+        if paths[item]
     ]
     item_languages = [
         (int(row), languages[item]) for row, item in zip(rows, items_bought, strict=True) if languages[item]

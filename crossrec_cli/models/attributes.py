@@ -8,7 +8,6 @@ from itertools import accumulate
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.data.cells import PATH
 from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.terms import Terms
 
@@ -37,6 +36,6 @@ def values(brand: str | None, category: str | None, band: str | None) -> Iterato
     if brand:
         yield f"brand={brand}"
     if category:
-        yield from (f"category={path}" for path in accumulate(category.split(PATH), f"{{}}{PATH}{{}}".format))
+        yield from (f"category={path}" for path in accumulate(category.split(c.PATH), f"{{}}{c.PATH}{{}}".format))
     if band:
         yield f"price={band}"

@@ -10,13 +10,12 @@ Shapes: F features, K knots, B users, N sampled items, P held-out purchases.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
-import scipy.special
 
 from crossrec_cli.models.base import Feature, Floats, Scorer, products, row_products
 from crossrec_cli.models.histories import Cases, Histories
@@ -155,10 +154,8 @@ def fit(scored: Mapping[str, tuple[Floats, Floats]], held_out: HeldOut) -> Fusio
     prior = np.array([PRIOR.get(name, 0.0) for name in scored])
     start = np.tile(prior, len(KNOTS))
     bounds = [(None if name in SIGNED else 0, None) for name in scored] * len(KNOTS)
-    optimum = scipy.optimize.minimize(
-        likelihood.penalised, start, args=(prior,), jac=True, method="L-BFGS-B", bounds=bounds, tol=TOLERANCE
-    )
-    weights = optimum.x.reshape(len(KNOTS), -1).astype(np.float32)
+    optimum, _ = _minimum(lambda flat: likelihood.penalised(flat, prior), start, bounds, TOLERANCE)
+    weights = optimum.reshape(len(KNOTS), -1).astype(np.float32)
     scale, shift = likelihood.calibrated(weights)
     weights *= scale / np.where(spread > 0, spread, np.float32(1))
     return Fusion(tuple(scored), weights, shift, spread)
@@ -173,8 +170,28 @@ def log_loss(scored: Sequence[tuple[Floats, Floats]], held_out: HeldOut) -> floa
         return value, gradient.sum(axis=0, dtype=np.float64)
 
     start, bounds = np.full(len(scored), 0.2), [(0, None)] * len(scored)
-    optimum = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, tol=TOLERANCE)
-    return float(optimum.fun) / max(len(held_out.bought), 1)
+    _, least = _minimum(loss, start, bounds, TOLERANCE)
+    return least / max(len(held_out.bought), 1)
+
+
+def _minimum(
+    loss: Callable[[Doubles], tuple[float, Doubles]],
+    start: Doubles,
+    bounds: Sequence[tuple[int | None, int | None]],
+    tolerance: float | None = None,
+) -> tuple[Doubles, float]:
+    """Where a loss, which also gives its gradient, is least, and how much it is there."""
+    from scipy.optimize import minimize  # noqa: PLC0415  takes a moment to import, and a fitted model does not need it
+
+    optimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, tol=tolerance)
+    return optimum.x, float(optimum.fun)
+
+
+def _expit(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The probabilities of log-odds."""
+    from scipy.special import expit  # noqa: PLC0415  as above
+
+    return expit(logits)
 
 
 def _spread(scores: Floats) -> float:
@@ -225,7 +242,7 @@ class _Likelihood:
         summed = share.sum(axis=1, keepdims=True)
         rest = np.log(np.maximum(summed, 1e-30)) + largest + self.held_out.shift
         gap = rest[rows, 0] - bought_score
-        miss_probability = scipy.special.expit(gap)  # the probability of all other items together
+        miss_probability = _expit(gap)  # the probability of all other items together
         pull = np.bincount(rows, miss_probability, minlength=len(weights)).astype(np.float32)
         share *= pull[:, None] / np.maximum(summed, 1e-30)
         gradient = np.matmul(share[:, None, :], self.others)[:, 0]
@@ -272,14 +289,12 @@ def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) ->
             scale * score + of_users[held_out.rows],
         )
         total = items_each * np.logaddexp(0, not_bought_logits)[shown].sum() + np.logaddexp(0, -bought_logits).sum()
-        up, down = items_each * scipy.special.expit(not_bought_logits) * shown, scipy.special.expit(-bought_logits)
+        up, down = items_each * _expit(not_bought_logits) * shown, _expit(-bought_logits)
         by_user = up.sum(axis=1) - np.bincount(held_out.rows, down, len(knots))
         gradient = np.concatenate([[(up * not_bought).sum() - down @ score, by_user.sum()], by_user @ knots])
         gradient[2:] += TO_PRIOR * of_knots
         return float(total + TO_PRIOR * (of_knots**2).sum() / 2), gradient
 
     bounds = [(0, None)] + [(None, None)] * (1 + len(KNOTS))
-    optimum: Doubles = scipy.optimize.minimize(
-        loss, np.append(start, np.zeros(len(KNOTS))), jac=True, method="L-BFGS-B", bounds=bounds
-    ).x
+    optimum, _ = _minimum(loss, np.append(start, np.zeros(len(KNOTS))), bounds)
     return optimum

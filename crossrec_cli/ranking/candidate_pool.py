@@ -18,7 +18,6 @@ from torch import Tensor
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.config.list_fields import PriceRange, Recommend
-from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import FusedModel
@@ -31,7 +30,6 @@ KEY = "recommend.rules"
 FACTOR = "factor"
 LISTED = pa.schema([pa.field(c.ITEM_ID, pa.string(), nullable=False)])
 FACTORS = pa.schema([*LISTED, pa.field(FACTOR, pa.float64(), nullable=False)])
-PATH = " > "
 PLACES = "places_kept_out"
 SHORT = "short_lists"
 DAY = np.timedelta64(1, "D")
@@ -165,6 +163,8 @@ def _filters(config: Recommend, dataset: Dataset, target: Ints, report: Reporter
 
 def _named_items(name: str, path: str, schema: pa.Schema, dataset: Dataset, report: Reporter) -> tuple[Ints, pa.Table]:
     """The items of a rule's file, as indices, and its rows; unknown ids are counted in a warning and skipped."""
+    from crossrec_cli.data.extra_files import read_file  # noqa: PLC0415  Ibis takes a moment to import
+
     table = read_file(Path(path), f"{KEY}.{name}", schema)
     indices = parquet.row_indices(table[c.ITEM_ID], dataset.items[c.ITEM_ID])
     if unknown := int((indices < 0).sum()):
@@ -222,9 +222,9 @@ def _categories(dataset: Dataset, items: Ints) -> pa.ChunkedArray:
     """Each candidate's category, cut at the highest level at which target items differ."""
     column = dataset.items[c.CATEGORY]
     categories = pc.unique(pc.drop_null(pc.take(column, dataset.target_items))).to_pylist()
-    levels = zip(*(path.split(PATH) for path in categories), strict=False)
+    levels = zip(*(path.split(c.PATH) for path in categories), strict=False)
     level = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels)) + 1
-    shortened = {path: PATH.join(path.split(PATH)[:level]) for path in categories}
+    shortened = {path: c.PATH.join(path.split(c.PATH)[:level]) for path in categories}
     return pa.chunked_array([pa.array(map(shortened.get, pc.take(column, items).to_pylist()), pa.string())])
 
 
