@@ -31,8 +31,9 @@ from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.report import appendix
 from crossrec_cli.report.facts import CROSSREC, Facts
 from crossrec_cli.report.formatting import SMALL, figure, gain, join_names, measure
-from crossrec_cli.report.page import BY_SEGMENT, COMPARED, FEW, TITLE, sections, verdict
+from crossrec_cli.report.page import BY_SEGMENT, COMPARED, FEW, TITLE, sections
 from crossrec_cli.report.render import PageTable, markdown_table, markdown_text
+from crossrec_cli.report.verdict import verdict
 from crossrec_cli.text.find import PACKAGES
 
 SHOWN = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from crossrec_cli import __version__
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import (
@@ -61,6 +63,8 @@ class Facts:
     """How its settings or inputs differ from this run's training; None if they do not, or if it was not run."""
     manifests: Sequence[Manifest]
     """One for each stage that was run, in the order of the stages."""
+    digest: str
+    """A hash of all of them: a page of the same facts is the same."""
 
     @property
     def evaluated(self) -> Manifest:
@@ -124,6 +128,8 @@ class Facts:
         def table(file: str) -> pa.Table:
             return parquet.read_table(artifacts[file.partition("/")[0]].file(file))
 
+        ids = {stage: artifact.manifest.id for stage, artifact in artifacts.items()}
+        sources = repr((__version__, ids, shown, transfer_is_stale))
         return cls(
             metrics=table(METRICS),
             significance=table(SIGNIFICANCE),
@@ -138,6 +144,7 @@ class Facts:
             transfer=table(TRANSFER_TABLE) if TRANSFER in artifacts and not transfer_is_stale else None,
             transfer_is_stale=transfer_is_stale,
             manifests=[artifacts[stage].manifest for stage in SHOWN if stage in artifacts],
+            digest=hashlib.sha256(sources.encode()).hexdigest(),
         )
 
 

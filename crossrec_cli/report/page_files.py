@@ -6,15 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossrec_cli.report import appendix
 from crossrec_cli.report.facts import Facts
-from crossrec_cli.report.page import BY_SEGMENT, COMPARED, SOURCE_HELPS, TITLE, page, sections, verdict
-from crossrec_cli.report.render import markdown, png
+from crossrec_cli.report.verdict import verdict
 
 PAGE = "report.html"
 CHARTS = "charts"
-IN_MARKDOWN = {SOURCE_HELPS, COMPARED, BY_SEGMENT, appendix.COST}
-"""Titles of the sections that a pull request gets."""
+HEAD = 2_000
+"""Characters of a page within which it names its sources."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,29 @@ class PageFiles:
 
 
 def write_page(facts: Facts, run_dir: Path) -> Path:
-    """Write ``report.html``; returns its path."""
+    """Write ``report.html``, unless there is a page of the same facts; returns its path."""
     path = run_dir / PAGE
-    _replace(path, page(facts).encode())
+    if not _names(path, facts.digest):
+        from crossrec_cli.report.page import page  # noqa: PLC0415  charts take a moment to import
+
+        _replace(path, page(facts).encode())
     return path
+
+
+def _names(path: Path, digest: str) -> bool:
+    """Whether a page is of the facts with this digest."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return digest in file.read(HEAD)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def write_charts(facts: Facts, run_dir: Path) -> Path:
     """Write every chart of the page as a PNG; returns their folder."""
+    from crossrec_cli.report.page import sections  # noqa: PLC0415  charts take a moment to import
+    from crossrec_cli.report.render import png  # noqa: PLC0415
+
     folder = run_dir / CHARTS
     folder.mkdir(exist_ok=True)
     for chart in (chart for section in sections(facts) for chart in section.charts):
@@ -57,8 +70,13 @@ def write_charts(facts: Facts, run_dir: Path) -> Path:
 
 def as_markdown(facts: Facts) -> str:
     """The sections on ranking, transfer and cost, without charts."""
-    chosen = [section for section in sections(facts) if section.title in IN_MARKDOWN]
-    return markdown(TITLE, verdict(facts), chosen)
+    from crossrec_cli.report import page  # noqa: PLC0415  charts take a moment to import
+    from crossrec_cli.report.appendix import COST  # noqa: PLC0415
+    from crossrec_cli.report.render import markdown  # noqa: PLC0415
+
+    wanted = {page.SOURCE_HELPS, page.COMPARED, page.BY_SEGMENT, COST}
+    chosen = [section for section in page.sections(facts) if section.title in wanted]
+    return markdown(page.TITLE, verdict(facts), chosen)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.schema import Tracking
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.evaluation.segments import ALL
 from crossrec_cli.report.facts import CROSSREC, Facts
 
 LOGS = "tensorboard"
@@ -86,7 +85,7 @@ def _config(facts: Facts) -> dict[str, Any]:
 def _figures(facts: Facts) -> Iterator[tuple[str, float]]:
     """Every measure of crossrec over all users, by names such as ``ndcg@10``."""
     for row in facts.metrics.to_pylist():
-        if (row[c.MODEL], row[c.SEGMENT]) == (CROSSREC, ALL) and math.isfinite(row[c.VALUE]):
+        if (row[c.MODEL], row[c.SEGMENT]) == (CROSSREC, c.ALL) and math.isfinite(row[c.VALUE]):
             yield f"{row[c.METRIC]}@{row[c.K]}", row[c.VALUE]
 
 
