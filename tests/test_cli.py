@@ -1,4 +1,4 @@
-"""The command as a shell sees it, in processes of its own."""
+"""The command as a shell sees it; in a process of its own where that is what counts."""
 
 from __future__ import annotations
 
@@ -7,71 +7,77 @@ import os
 import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from crossrec_cli import cli
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.errors import ExitCode
 
 COMMAND = [sys.executable, "-m", "crossrec_cli"]
 
 
-def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """The whole command in this process: its exit code, what it prints, and its messages."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["crossrec", *map(str, arguments)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    return run
 
 
-def test_preprocess_does_not_import_torch(shop):
+def test_preprocess_imports_no_torch_and_goes_on_when_its_reader_goes_away(shop):
     code = (
-        "import sys; from crossrec_cli.cli import app\n"
-        f"try: app(['preprocess', {str(shop.path)!r}])\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "assert 'torch' not in sys.modules"
+        "import sys; from crossrec_cli.__main__ import main\n"
+        f"sys.argv = ['crossrec', 'preprocess', {str(shop.path)!r}]\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.close()
+    assert process.wait() == 0
+    assert Store(shop.run_dir).current("preprocess")
 
 
-def test_version_and_wrong_usage():
-    assert run("--version").stdout.startswith("crossrec 0.")
-    assert run("run").returncode == ExitCode.CONFIG
-    assert run("fly", "x.yaml").returncode == ExitCode.CONFIG
-    done = run("run", "nowhere.yaml")
-    assert (done.returncode, done.stderr) == (ExitCode.CONFIG, "error: nowhere.yaml: No such file or directory\n")
+def test_version_and_wrong_usage(main):
+    assert main("--version")[1].startswith("crossrec 0.")
+    assert main("run")[0] == ExitCode.CONFIG
+    assert main("fly", "x.yaml")[0] == ExitCode.CONFIG
+    assert main("run", "nowhere.yaml") == (ExitCode.CONFIG, "", "error: nowhere.yaml: No such file or directory\n")
 
 
-def test_a_shell_completes_commands_and_options():
+def test_a_shell_completes_commands_and_options(main, monkeypatch):
+    assert "--install-completion" in main("--help")[1]
+
     def offered(words: str, at: int) -> list[str]:
         asked = {"_CROSSREC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
-        return run(env={**os.environ, **asked}).stdout.split()
+        for name, value in asked.items():
+            monkeypatch.setenv(name, value)
+        return main()[1].split()
 
     assert offered("crossrec config ", 2) == ["show", "validate", "schema"]
     assert "--why-not" in offered("crossrec recommend --", 2)
-    assert "--install-completion" in run("--help").stdout
 
 
-def test_piped_output_has_no_escape_codes(shop):
-    shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 1, 1
-    done = run("run", shop.path, env={**os.environ, "FORCE_COLOR": ""})
-    assert done.returncode == 0, done.stderr
-    for text in (done.stdout, done.stderr):
-        assert "\x1b" not in text
-        assert "\r" not in text
-
-
-@pytest.mark.parametrize(("stage", "no_color"), [("preprocess", True), ("pretrain-adapt", False)])
-def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(shop, crossrec, stage, no_color):
-    if stage != "preprocess":
-        assert crossrec("preprocess", shop.path).exit_code == 0
+@pytest.mark.parametrize("no_color", [True, False])
+def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(trained, no_color):
     environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "CI"}}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "80"} | ({"NO_COLOR": "1"} if no_color else {})
+    command = [*COMMAND, "recommend", str(trained.path), "--force"]
     main, terminal = pty.openpty()
-    process = subprocess.Popen([*COMMAND, stage, str(shop.path)], stdout=terminal, stderr=terminal, env=environment)
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     chunks = []
     while True:
@@ -84,42 +90,23 @@ def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(shop, crossrec, 
         chunks.append(chunk)
     assert process.wait() == 0
     seen = b"".join(chunks).decode()
-    assert ("users/s" in seen) == (stage != "preprocess")
+    assert "users/s" in seen
     assert ("\x1b[1;36m" in seen) != no_color
 
 
-def test_a_held_run_directory_is_exit_code_5(shop):
+def test_a_held_run_directory_is_exit_code_5(shop, main):
     with Store(shop.run_dir).lock():
-        done = run("run", shop.path)
-    assert done.returncode == ExitCode.LOCKED
-    assert f"process {os.getpid()}, since " in done.stderr
-
-
-def test_an_interrupt_is_exit_code_130_and_leaves_no_draft(shop):
-    shop.config["adapt"]["epochs"] = 100_000
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(shop.path)],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
-    )
-    wait_for(shop.run_dir / "pretrain-adapt")
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == ExitCode.INTERRUPTED, errors
-    assert "error: interrupted" in errors
-    assert not list((shop.run_dir / "pretrain-adapt").glob("[!.]*"))
-    assert not list((shop.run_dir / "pretrain-adapt").glob(".draft*"))
-    assert Store(shop.run_dir).current("preprocess")
+        code, _, errors = main("run", shop.path)
+    assert code == ExitCode.LOCKED
+    assert f"process {os.getpid()}, since " in errors
 
 
 def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(trained, crossrec):
     store, dice = Store(trained.run_dir), random.Random(0)
     stages = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]
-    for _ in range(3):
+    for latest in (1.5, 4):
         process = subprocess.Popen([*COMMAND, "run", str(trained.path), "--force", "--quiet"])
-        time.sleep(dice.uniform(0.3, 6))
+        time.sleep(dice.uniform(0.3, latest))
         process.kill()
         process.wait()
         assert all(store.current(stage) for stage in stages)
@@ -140,49 +127,46 @@ def weights(shop, stage: str) -> list[bytes]:
     return [made.file(f"{stage}/{name}").read_bytes() for name in WEIGHTS[stage]]
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(shop, crossrec):
-    shop.config["adapt"]["epochs"] = 60
-    assert crossrec("run", shop.path, "--to", "finetune").exit_code == 0
-    expected = {stage: weights(shop, stage) for stage in ("pretrain-adapt", "finetune")}
-    shop.config["run_dir"] = str(shop.folder / "again")
-    command = [str(shop.path), "--set", "runtime.checkpoint_every=7 steps"]
-    assert crossrec("preprocess", *command).exit_code == 0
-    process = subprocess.Popen([*COMMAND, "pretrain-adapt", *command, "--quiet"])
-    deadline = time.monotonic() + 60
-    while not (kept := list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.1)
+def test_a_training_that_is_killed_and_then_interrupted_goes_on_and_ends_with_the_same_weights(trained, crossrec):
+    """From the last checkpoint that was due, and then from the one that the interrupt left: none is due for minutes."""
+    expected = {stage: weights(trained, stage) for stage in WEIGHTS}
+    for stage in WEIGHTS:
+        shutil.rmtree(trained.run_dir / stage)
+    training, log = trained.run_dir / "pretrain-adapt", trained.run_dir / "run.log"
+    every = ("--set", "runtime.checkpoint_every=7 steps", "--quiet")
+    process = subprocess.Popen([*COMMAND, "pretrain-adapt", str(trained.path), *every])
+    wait_for(process, lambda: list(training.glob(".checkpoint-*.safetensors")))
     process.kill()
     assert process.wait() == -signal.SIGKILL, "it was not through yet"
-    assert kept[0].exists()
-    done = crossrec("run", *command, "--to", "finetune")
+    log.write_text("")
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(trained.path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FORCE_COLOR": ""},
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+    )
+    wait_for(process, lambda: log.read_text().count(", loss ") >= 3)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED, errors
+    assert "error: interrupted" in errors
+    assert not {"\x1b", "\r"} & set(out + errors), "what is piped has no escape codes"
+    assert not list(training.glob("[!.]*")) + list(training.glob(".draft*"))
+    assert Store(trained.run_dir).current("preprocess")
+    done = crossrec("run", trained.path, "--to", "finetune")
     assert done.exit_code == 0
-    assert "continuing with epoch" in done.stderr
-    assert {stage: weights(shop, stage) for stage in expected} == expected
-    assert not list(shop.run_dir.glob("*/.checkpoint-*"))
+    first, second = (int(re.search(r"continuing with epoch (\d+)", text)[1]) for text in (errors, done.stderr))
+    assert 1 <= first < first + 2 <= second <= 30
+    assert {stage: weights(trained, stage) for stage in expected} == expected
+    assert not list(trained.run_dir.glob("*/.checkpoint-*"))
 
 
-def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_weights(shop, crossrec):
-    """No checkpoint is due for five minutes: what the second run goes on from was left by the interrupt."""
-    shop.config["adapt"]["epochs"] = 60
-    assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
-    expected = weights(shop, "pretrain-adapt")
-    shop.config["run_dir"] = str(shop.folder / "again")
-    assert crossrec("preprocess", shop.path).exit_code == 0
-    process = subprocess.Popen([*COMMAND, "pretrain-adapt", str(shop.path)], stderr=subprocess.DEVNULL)
-    while "epoch 3, loss" not in (shop.run_dir / "run.log").read_text():
-        assert process.poll() is None
+def wait_for(process: subprocess.Popen, happened: Callable[[], object]) -> None:
+    while not happened():
+        assert process.poll() is None, "it ended before"
         time.sleep(0.01)
-    process.terminate()
-    sent = time.monotonic()
-    assert process.wait(timeout=30) == ExitCode.INTERRUPTED
-    assert time.monotonic() - sent < 5
-    assert list(shop.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors"))
-    done = crossrec("pretrain-adapt", shop.path)
-    assert done.exit_code == 0
-    assert "continuing with epoch" in done.stderr
-    assert weights(shop, "pretrain-adapt") == expected
 
 
 def heed_ctrl_c() -> None:
@@ -212,30 +196,15 @@ def test_an_interrupt_while_importing_is_quiet(shop, number):
     assert "Traceback" not in errors
 
 
-def test_wrong_usage_with_json_is_one_document():
-    done = run("run", "--json", "--nope")
-    assert done.returncode == ExitCode.CONFIG
-    assert json.loads(done.stdout)["exit_code"] == ExitCode.CONFIG
-    assert len(done.stderr.splitlines()) == 1
+def test_wrong_usage_with_json_is_one_document(main):
+    code, out, errors = main("run", "--json", "--nope")
+    assert code == ExitCode.CONFIG
+    assert json.loads(out)["exit_code"] == ExitCode.CONFIG
+    assert len(errors.splitlines()) == 1
 
 
-def test_a_reader_that_goes_away_does_not_stop_the_work(shop):
-    command = [*COMMAND, "preprocess", str(shop.path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    process.stdout.close()
-    assert process.wait() == 0
-    assert Store(shop.run_dir).current("preprocess")
-
-
-def test_a_run_directory_that_cannot_be_written_is_exit_code_4(shop):
+def test_a_run_directory_that_cannot_be_written_is_exit_code_4(shop, main):
     shop.run_dir.write_text("a file")
-    done = run("run", shop.path)
-    assert done.returncode == ExitCode.ARTIFACT
-    assert len(done.stderr.splitlines()) == 1
-
-
-def wait_for(path, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.05)
+    code, _, errors = main("run", shop.path)
+    assert code == ExitCode.ARTIFACT
+    assert len(errors.splitlines()) == 1
