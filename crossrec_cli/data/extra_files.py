@@ -6,19 +6,21 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.config.source_fields import Csv, Source
-from crossrec_cli.data import engine
-from crossrec_cli.data.cells import identifier, words
-from crossrec_cli.data.engine import FILE, Engine
 from crossrec_cli.data.ids import as_id
 from crossrec_cli.data.raw_files import COMPRESSED, DELIMITERS, JSON_LINES, SOURCE_ROW
 from crossrec_cli.errors import InputError
+
+if TYPE_CHECKING:  # Ibis takes a moment to import, which commands without such a file can do without
+    import ibis.expr.types as ir
+
+    from crossrec_cli.data.engine import Engine
 
 _KINDS = {"int64": "whole number", "double": "number", "string": "text"}
 IDS = (c.USER_ID, c.ITEM_ID)
@@ -36,6 +38,8 @@ def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | Non
     Raises:
         InputError: if it cannot be read, a column is missing, or a cell is empty or of another type.
     """
+    from crossrec_cli.data.cells import identifier  # noqa: PLC0415  Ibis
+
     where = f"{key}: {path}"
     with opened(path, key) as (tables, _, raw):
         schema = pa.schema([*schema, *(field for field in optional or () if field.name in raw.columns)])
@@ -56,6 +60,8 @@ def opened(path: Path, key: str) -> Iterator[tuple[Engine, Source, ir.Table]]:
     Raises:
         InputError: if it cannot be read, now or later, or an id is none; the message begins with ``key``.
     """
+    from crossrec_cli.data import engine  # noqa: PLC0415  Ibis
+
     form = path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
     is_known = form in (".parquet", *DELIMITERS, *JSON_LINES)
     source = Source(path=str(path), csv=None if is_known else Csv())
@@ -89,6 +95,9 @@ def _check_ids(tables: Engine, raw: ir.Table, name: str, path: Path) -> None:
     Raises:
         InputError: for the first faulty cell.
     """
+    from crossrec_cli.data.cells import identifier, words  # noqa: PLC0415  Ibis
+    from crossrec_cli.data.engine import FILE  # noqa: PLC0415
+
     column = raw[name]
     if column.type().is_floating():
         exact = 2.0 ** {2: 11, 4: 24, 8: 53}[column.type().nbytes]

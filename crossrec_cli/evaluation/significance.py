@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import wilcoxon
 
 from crossrec_cli.evaluation.metrics import Floats
 
@@ -83,6 +82,8 @@ class Difference:
         gain = gain[np.isfinite(gain)]
         if not len(gain):
             return cls(float("nan"), float("nan"), float("nan"), 1.0, 0)
+        from scipy.stats import wilcoxon  # noqa: PLC0415  takes a moment to import, and pretrain-adapt needs none
+
         p = float(wilcoxon(gain).pvalue) if gain.any() else 1.0
         return cls(float(gain.mean()), low, high, p, len(gain))
 

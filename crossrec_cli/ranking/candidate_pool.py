@@ -18,6 +18,7 @@ from torch import Tensor
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.config.list_fields import PriceRange, Recommend
+from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import FusedModel
@@ -163,8 +164,6 @@ def _filters(config: Recommend, dataset: Dataset, target: Ints, report: Reporter
 
 def _named_items(name: str, path: str, schema: pa.Schema, dataset: Dataset, report: Reporter) -> tuple[Ints, pa.Table]:
     """The items of a rule's file, as indices, and its rows; unknown ids are counted in a warning and skipped."""
-    from crossrec_cli.data.extra_files import read_file  # noqa: PLC0415  Ibis takes a moment to import
-
     table = read_file(Path(path), f"{KEY}.{name}", schema)
     indices = parquet.row_indices(table[c.ITEM_ID], dataset.items[c.ITEM_ID])
     if unknown := int((indices < 0).sum()):

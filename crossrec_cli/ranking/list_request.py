@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
+from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.ragged import Ints
@@ -53,8 +54,6 @@ class ListRequest:
             return pa.array([], pa.string())
         if self.file == STDIN:
             return as_ids((line for line in stdin if line.strip()), "--users -")
-        from crossrec_cli.data.extra_files import read_file  # noqa: PLC0415  Ibis takes a moment to import
-
         return read_file(self.file, "--users", USERS)[c.USER_ID].combine_chunks()
 
 
