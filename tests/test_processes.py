@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,23 +18,41 @@ COMMAND = [sys.executable, "-m", "crossrec_cli"]
 
 
 @pytest.fixture
-def exact(shop):
-    """All is computed in full precision."""
-    shop.config["adapt"]["epochs"] = 3
-    shop.config["finetune"]["epochs"] = 2
-    shop.config["interest"] |= {"user_encoder": "hybrid", "dropout": 0.3, "max_sequence": 8}
-    shop.config["runtime"]["precision"] = "fp32"
-    return shop
+def exact(trained):
+    """Preprocessed, and nothing more; all is computed in full precision."""
+    for stage in ("pretrain-adapt", "finetune", "evaluate", "recommend"):
+        shutil.rmtree(trained.run_dir / stage)
+    trained.config["adapt"]["epochs"], trained.config["finetune"]["epochs"] = 5, 2
+    trained.config["interest"] |= {"user_encoder": "hybrid", "dropout": 0.3, "max_sequence": 8}
+    trained.config["evaluate"]["baselines"] = ["popularity"]
+    trained.config["runtime"]["precision"] = "fp32"
+    return trained
 
 
-def test_two_processes_learn_and_recommend_what_one_does(exact, crossrec):
-    done = subprocess.run([*COMMAND, "run", exact.path, "--nproc", "2"], capture_output=True, text=True, check=False)
+def test_a_job_that_loses_a_process_ends_with_its_name_and_the_next_ends_with_what_one_process_learns(exact, crossrec):
+    alone = exact.folder / "alone"
+    shutil.copytree(exact.run_dir, alone, symlinks=True)
+    command = [*COMMAND, "run", str(exact.path), "--nproc", "2", "--set", "runtime.checkpoint_every=1 steps"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    job = subprocess.Popen([*command, "--quiet"], **pipes)
+    while not list(exact.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors")):
+        assert job.poll() is None, job.stderr.read()
+        time.sleep(0.02)
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[1]), signal.SIGKILL)
+    _, told = job.communicate(timeout=60)
+    assert job.returncode == ExitCode.INTERNAL
+    assert told.splitlines()[-1] == "error: process 1 of 2 was ended by SIGKILL"
+    assert "Traceback" not in told
+    done = subprocess.run(command, check=False, env={**os.environ, "FORCE_COLOR": ""}, **pipes)
     assert done.returncode == 0, done.stderr
+    assert "continuing with epoch" in done.stderr
     assert done.stderr.count("finetune: done in") == 1, "one of them alone speaks"
+    assert not {"\x1b", "\r"} & set(done.stdout + done.stderr), "what is piped has no escape codes"
     names = {"pretrain-adapt": "learning_curve", "finetune": "learning_curve", "recommend": "recommendations"}
     together = {stage: exact.table(stage, name) for stage, name in names.items()}
     weighed = exact.table("finetune", "fusion")
-    exact.config["run_dir"] = str(exact.folder / "alone")
+    exact.config["run_dir"] = str(alone)
     assert crossrec("run", exact.path).exit_code == 0
     alone = {stage: exact.table(stage, name) for stage, name in names.items()}
     for stage in ("pretrain-adapt", "finetune"):
@@ -45,40 +64,17 @@ def test_two_processes_learn_and_recommend_what_one_does(exact, crossrec):
     assert (lists[0]["score"] - lists[1]["score"]).abs().max() < 1e-3, "fusion enlarges how rounding differs"
 
 
-def test_a_lost_process_ends_the_job_with_its_name_and_the_next_run_goes_on(exact, crossrec):
-    exact.config["adapt"]["epochs"] = 1000
-    exact.config["runtime"]["checkpoint_every"] = "1 steps"
-    assert crossrec("preprocess", exact.path).exit_code == 0
-    command = [*COMMAND, "run", str(exact.path), "--nproc", "2", "--quiet"]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(exact.run_dir.glob("pretrain-adapt/.checkpoint-*.safetensors")):
-        assert job.poll() is None, job.stderr.read()
-        time.sleep(0.02)
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True, check=True)
-    os.kill(int(children.stdout.split()[1]), signal.SIGKILL)
-    _, told = job.communicate(timeout=60)
-    assert job.returncode == ExitCode.INTERNAL
-    assert told.splitlines()[-1] == "error: process 1 of 2 was ended by SIGKILL"
-    assert "Traceback" not in told
-    log = (exact.run_dir / "run.log").read_text()
-    job = subprocess.Popen([*COMMAND, "pretrain-adapt", str(exact.path)], stderr=subprocess.DEVNULL)
-    while "continuing with epoch" not in (exact.run_dir / "run.log").read_text()[len(log) :]:
-        assert job.poll() is None
-        time.sleep(0.02)
-    job.kill()
-    job.wait()
-
-
-def test_what_stops_all_of_them_is_told_once_with_its_code(exact):
-    exact.config["runtime"]["device"] = ["cuda:6", "cuda:7"]
-    done = subprocess.run([*COMMAND, "run", exact.path, "--quiet"], capture_output=True, text=True, check=False)
+def test_what_stops_all_of_them_is_told_once_with_its_code(trained):
+    trained.config["runtime"]["device"] = ["cuda:6", "cuda:7"]
+    command = [*COMMAND, "run", trained.path, "--from", "recommend", "--force", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.UNAVAILABLE
     [line] = done.stderr.splitlines()
     assert line.startswith("error: runtime.device: there is no 'cuda:6' here; there is cpu")
 
 
 @pytest.mark.parametrize("device", ["[cuda, cuda:1]", "[cuda:0, cuda:0]", "[]", "gpu", "[cpu, cpu]"])
-def test_a_list_of_devices_is_one_of_gpus_by_number(exact, crossrec, device):
-    done = crossrec("run", exact.path, "--set", f"runtime.device={device}")
+def test_a_list_of_devices_is_one_of_gpus_by_number(shop, crossrec, device):
+    done = crossrec("run", shop.path, "--set", f"runtime.device={device}")
     assert done.exit_code == ExitCode.CONFIG
     assert "runtime.device" in done.stderr
