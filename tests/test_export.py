@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 import subprocess
@@ -30,19 +31,29 @@ from crossrec_cli.serving.app import create_app
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
 
-WIDE = ("--set", "recommend.k=100")
+WIDE = ("--set", "recommend.k=100", "--json")
 
 
 @pytest.fixture(scope="module")
 def of_the_shop(pristine, tmp_path_factory):
-    """The planted shop's export, and the lists that its run makes."""
+    """The export of the planted shop and of two items that were added to it, and the lists that its run makes."""
     shop, copy = pristine
     shutil.rmtree(shop.folder)
     shutil.copytree(copy, shop.folder, symlinks=True)
     folder = tmp_path_factory.mktemp("of") / "export"
-    for command in (("recommend", shop.path, *WIDE), ("export", shop.path, folder, *WIDE)):
+    new = shop.folder / "new.parquet"
+    pd.DataFrame(
+        [("metal-new", "book", "metal book live"), ("old-new", "record", "jazz record red")],
+        columns=["item", "kind", "title"],
+    ).to_parquet(new)
+    for command in (
+        ("items", "add", shop.path, new),
+        ("recommend", shop.path, *WIDE),
+        ("export", shop.path, folder, *WIDE),
+    ):
         done = CliRunner().invoke(app, list(map(str, command)))
         assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout), "torch's exporter prints nothing between"
     return folder, (shop.run_dir / "recommend/current/recommendations.parquet").read_bytes()
 
 
@@ -53,6 +64,12 @@ def exported(of_the_shop, pristine, tmp_path):
     shutil.rmtree(pristine[0].folder)
     pristine[0].folder.mkdir()
     return Path(shutil.copytree(made, tmp_path / "export")), lists
+
+
+@pytest.fixture
+def no_graph(monkeypatch):
+    """Exports without the graph, for tests of the other files: it takes seconds to trace."""
+    monkeypatch.setattr(write, "write_graph", lambda path, *_: path.write_bytes(b""))
 
 
 def test_the_folder_alone_gives_the_very_lists(exported, crossrec):
@@ -80,7 +97,7 @@ def test_what_is_set_and_new_events_change_the_lists(exported, crossrec):
     assert not (folder / "recommend").exists()
 
 
-def test_rules_and_events_go_along_and_the_folder_serves_elsewhere(trained, crossrec):
+def test_rules_and_events_go_along_and_the_folder_serves_elsewhere(trained, crossrec, no_graph):
     """Rule files of one name in two places; a --set is still of where the command runs."""
     for name, items in (("a", "jazz-book-1\njazz-book-2\n"), ("b", "metal-book-1\n")):
         (trained.folder / name).mkdir()
@@ -116,20 +133,18 @@ def test_a_rule_file_that_is_gone_is_named_and_nothing_is_written(trained, cross
 
 
 @pytest.fixture
-def answers(shop, crossrec):
-    """Train and export a shop; every user's score of every item by batch, HTTP and ONNX, and the export's files."""
+def answers(trained, crossrec):
+    """Train and export a shop; every user's score of every item by batch, HTTP and ONNX."""
 
-    def made(interest: dict) -> tuple[Served, Path]:
-        shop.config["interest"] |= interest
-        shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 2, 1
-        shop.config["recommend"] |= {"k": 100, "reasons": 0, "events": str(events_of(shop.folder))}
-        for stage in ("preprocess", "pretrain-adapt", "finetune"):
-            assert crossrec(stage, shop.path).exit_code == 0
-        folder = shop.folder / "export"
-        done = crossrec("export", shop.path, folder)
+    def made(interest: dict) -> Served:
+        trained.config["interest"] |= interest
+        trained.config["adapt"]["epochs"], trained.config["finetune"]["epochs"] = 2, 1
+        for stage in ("pretrain-adapt", "finetune"):
+            assert crossrec(stage, trained.path).exit_code == 0
+        folder = trained.folder / "export"
+        done = crossrec("export", trained.path, folder)
         assert done.exit_code == 0, done.output
-        assert crossrec("recommend", "--from", folder).exit_code == 0
-        return Served(folder), folder
+        return Served(folder, crossrec)
 
     return made
 
@@ -144,19 +159,20 @@ def events_of(folder: Path) -> Path:
 
 
 class Served:
-    """Scores of an export, three ways."""
+    """Scores of an export, three ways, with events since."""
 
-    def __init__(self, folder: Path) -> None:
-        config, made = open_export(folder)
+    def __init__(self, folder: Path, crossrec) -> None:
+        overrides = ["recommend.k=100", "recommend.reasons=0", f"recommend.events={events_of(folder.parent)}"]
+        done = crossrec("recommend", "--from", folder, *(word for one in overrides for word in ("--set", one)))
+        assert done.exit_code == 0, done.output
+        config, made = open_export(folder, overrides)
         self.lists = pd.read_parquet(folder / "recommend/current/recommendations.parquet")
         self.client = TestClient(create_app(Service(config, made, Silent(), Events(10)), None))
         self.session = onnxruntime.InferenceSession(folder / "scorer.onnx")
         recommender = Recommender(config, inputs_of(config, "recommend", exported=made), Silent())
         self.ids, self.histories = recommender.dataset.items["item_id"].to_pylist(), recommender.dataset.histories
-        self.users, self.tags = (
-            recommender.dataset.users["user_id"].to_pylist(),
-            pd.read_parquet(folder / "tags.parquet"),
-        )
+        self.users = recommender.dataset.users["user_id"].to_pylist()
+        self.tags = pd.read_parquet(folder / "tags.parquet")
 
     def batch(self, user: str) -> pd.Series:
         return self.lists[self.lists["user_id"] == user].set_index("item_id")["score"].astype(float)
@@ -179,14 +195,8 @@ class Served:
         return pd.DataFrame(self.session.run(["scores"], inputs)[0], users, items)
 
 
-@pytest.mark.parametrize(
-    "interest",
-    [{"user_encoder": "bag"}, {"user_encoder": "hybrid", "max_sequence": 8}, {"scorers": ["words", "popularity"]}],
-    ids=["bag", "hybrid", "nothing trained"],
-)
-def test_batch_http_and_onnx_give_one_score(answers, interest):
-    served, _ = answers(interest)
-    books = pd.Index([item for item in served.ids if "book" in item])
+def give_one_score(served: Served) -> None:
+    books = pd.Index([item for item in served.ids if "book" in item or item == "metal-new"])
     users = ["jazz3", "metal7", "blues-reader2", "new", "passer-by", "collector"]
     in_graph = served.onnx(users, books)
     for user in users:
@@ -198,23 +208,20 @@ def test_batch_http_and_onnx_give_one_score(answers, interest):
         np.testing.assert_allclose(by_http[theirs.index], theirs, atol=1e-5)
 
 
-def test_an_added_item_is_in_the_graph(trained, crossrec):
-    new = trained.folder / "new.parquet"
-    pd.DataFrame(
-        [("metal-new", "book", "metal book live"), ("old-new", "record", "jazz record red")],
-        columns=["item", "kind", "title"],
-    ).to_parquet(new)
-    done = crossrec("items", "add", trained.path, new)
-    assert done.exit_code == 0, done.output
-    folder = trained.folder / "export"
-    assert crossrec("export", trained.path, folder, *WIDE).exit_code == 0
-    shutil.rmtree(trained.folder / "run")
-    assert crossrec("recommend", "--from", folder).exit_code == 0
-    served = Served(folder)
-    theirs = served.batch("metal3")
-    assert "metal-new" in theirs.index
-    np.testing.assert_allclose(served.onnx(["metal3"], theirs.index).loc["metal3"], theirs, atol=1e-5)
-    assert "metal-new" in cards_lines(folder)
+@pytest.mark.parametrize(
+    "interest",
+    [{"user_encoder": "hybrid", "max_sequence": 8}, {"scorers": ["words", "popularity"]}],
+    ids=["hybrid", "nothing trained"],
+)
+def test_batch_http_and_onnx_give_one_score(answers, interest):
+    give_one_score(answers(interest))
+
+
+def test_batch_http_and_onnx_give_one_score_of_an_added_item_too(exported, crossrec):
+    folder, _ = exported
+    served = Served(folder, crossrec)
+    assert "metal-new" in served.batch("metal3").index
+    give_one_score(served)
 
 
 def cards_lines(folder: Path) -> dict[str, float]:
@@ -233,6 +240,7 @@ def the_code(folder: Path) -> str:
 def test_the_cards_lines_run_and_give_what_the_command_gives(exported, crossrec):
     folder, _ = exported
     ours = cards_lines(folder)
+    assert "metal-new" in ours, "an added item"
     bought = re.findall(r"'([^']+)'", re.search(r"for item in (\[.*?\])\]", the_code(folder))[1])
     events = folder.parent / "events.csv"
     events.write_text("user_id,item_id\n" + "".join(f"somebody,{item}\n" for item in bought))
@@ -266,7 +274,7 @@ def test_an_export_that_fails_leaves_the_one_before(exported, trained, crossrec,
     assert (folder / "recommend/current/recommendations.parquet").read_bytes() == lists
 
 
-def test_an_export_takes_the_place_of_the_one_before(exported, trained, crossrec):
+def test_an_export_takes_the_place_of_the_one_before(exported, trained, crossrec, no_graph):
     folder, _ = exported
     crossrec("recommend", "--from", folder)
     assert crossrec("export", trained.path, folder).exit_code == 0
@@ -286,7 +294,7 @@ def test_killed_between_two_renames_the_one_before_comes_back(exported, shop, cr
     assert not list(folder.parent.glob(".export*"))
 
 
-def test_a_folder_with_something_else_is_not_replaced(trained, crossrec):
+def test_a_folder_with_something_else_is_not_replaced(trained, crossrec, no_graph):
     folder = trained.folder / "mine"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years")

@@ -43,6 +43,14 @@ def shop(knows: str, tags: int) -> TrainingData:
     return TrainingData(histories, pa.table(columns), data.embeddings, np.arange(len(histories.items.values)) * 10**10)
 
 
+def bare(data: TrainingData) -> TrainingData:
+    """Where no two items have a word or a column in common, so that a scorer has no dimension at all."""
+    nothing = pa.nulls(data.items.num_rows, pa.string())
+    texts = pa.array([f"word{number}" for number in range(data.items.num_rows)])
+    columns = dict.fromkeys((c.BRAND, c.CATEGORY, c.PRICE_BAND), nothing)
+    return replace(data, items=pa.table({c.TEXT: texts} | columns))
+
+
 def trained(data: TrainingData, kind: str, tags: int) -> Scorer:
     """A neural scorer with weights that could have been learned."""
     torch.manual_seed(0)
@@ -104,13 +112,15 @@ def given(histories: Ragged, borne: Ragged, tags: int, candidates: Ints) -> dict
 
 @pytest.mark.parametrize(
     ("knows", "kind", "tags", "in_one_file"),
-    [("words", "hybrid", 4, graph.IN_ONE_FILE), ("text", "bag", 0, 0), ("text", None, 3, graph.IN_ONE_FILE)],
-    ids=["everything", "no tags, two files", "nothing trained"],
+    [("words", "hybrid", 4, graph.IN_ONE_FILE), ("text", "bag", 0, 0)],
+    ids=["everything", "no tags, no words, two files"],
 )
 def test_the_graph_gives_the_fused_score(tmp_path, monkeypatch, knows, kind, tags, in_one_file):
     monkeypatch.setattr(graph, "IN_ONE_FILE", in_one_file)
-    data = shop(knows, tags)
-    model = fused(data, *([trained(data, kind, tags)] if kind else []))
+    data = shop(knows, tags) if tags else bare(shop(knows, tags))
+    model = fused(data, trained(data, kind, tags))
+    without_dimension = {scorer.name for scorer in model.scorers if not scorer.item_vectors.shape[1]}
+    assert without_dimension == (set() if tags else {"words", "attributes"})
     graph.write_graph(tmp_path / "scorer.onnx", model, tags)
     assert len(list(tmp_path.iterdir())) == (1 if in_one_file else 2)
     session = onnxruntime.InferenceSession(tmp_path / "scorer.onnx")
@@ -125,23 +135,6 @@ def test_the_graph_gives_the_fused_score(tmp_path, monkeypatch, knows, kind, tag
     first = np.array([9])
     (alone,) = session.run(None, given(histories.take(first), borne.take(first), tags, candidates))
     np.testing.assert_allclose(alone, theirs[first], atol=1e-5)
-
-
-def test_a_scorer_that_knows_nothing_adds_nothing(tmp_path):
-    """Where no two items have a word, a column or a buyer in common a scorer has no dimension at all."""
-    data = shop("text", 0)
-    nothing = pa.nulls(data.items.num_rows, pa.string())
-    bare = dict.fromkeys((c.BRAND, c.CATEGORY, c.PRICE_BAND), nothing)
-    texts = pa.array([f"word{number}" for number in range(data.items.num_rows)])
-    model = fused(replace(data, items=pa.table({c.TEXT: texts} | bare)))
-    assert {scorer.name for scorer in model.scorers if not scorer.item_vectors.shape[1]} == {"words", "attributes"}
-    graph.write_graph(tmp_path / "scorer.onnx", model, 0)
-    histories, borne = people(data.is_target, 0)
-    candidates = np.flatnonzero(data.is_target)
-    (ours,) = onnxruntime.InferenceSession(tmp_path / "scorer.onnx").run(None, given(histories, borne, 0, candidates))
-    np.testing.assert_allclose(
-        ours, torch.sigmoid(model.candidate_scorer(candidates)(histories, borne)).numpy(), atol=1e-5
-    )
 
 
 def test_a_sparse_scorer_takes_no_more_room_than_its_numbers(tmp_path):
