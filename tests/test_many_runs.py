@@ -6,26 +6,52 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from crossrec_cli.artifacts.store import Store
+from crossrec_cli.cli import app
 from crossrec_cli.errors import ExitCode
 
+LESS_TRAINED = ("--set", "finetune.epochs=1", "--set", "finetune.lr=1e-5")
 
-@pytest.fixture
-def runs(trained, crossrec, tmp_path):
-    """A whole run, one with other lists, and one that was never evaluated, the newest last."""
-    folder = tmp_path / "runs"
-    shutil.copytree(trained.run_dir, folder / "first", symlinks=True)
-    shutil.copytree(trained.run_dir, folder / "deep" / "second", symlinks=True)
-    sets = ("--set", f"run_dir={folder}/deep/second", "--set", "finetune.epochs=1", "--set", "finetune.lr=1e-5")
-    assert crossrec("run", trained.path, *sets, "--from", "finetune", "--to", "evaluate").exit_code == 0
-    assert crossrec("preprocess", trained.path, "--set", f"run_dir={folder}/third").exit_code == 0
+
+def command(*arguments: object) -> None:
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+
+
+@pytest.fixture(scope="module")
+def all_runs(pristine, tmp_path_factory):
+    """A whole run, one less trained, one that was never evaluated, and the second with another seed, the newest last.
+
+    Nobody may change them.
+    """
+    shop, copy = pristine
+    shutil.rmtree(shop.folder)
+    shutil.copytree(copy, shop.folder, symlinks=True)
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("first", "deep/second"):
+        shutil.copytree(shop.run_dir, folder / name, symlinks=True)
+    second = ("--set", f"run_dir={folder}/deep/second", *LESS_TRAINED, "--from", "finetune", "--to", "evaluate")
+    command("run", shop.path, *second)
+    command("preprocess", shop.path, "--set", f"run_dir={folder}/third")
+    again = ("--set", f"run_dir={folder}/again", *LESS_TRAINED, "--set", "seed=5", "--to", "evaluate")
+    shutil.copytree(folder / "deep" / "second", folder / "again", symlinks=True)
+    command("run", shop.path, *again)
+    shutil.rmtree(folder / "again" / "recommend")  # what comes after evaluate makes no other config
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("years")
     return folder
+
+
+@pytest.fixture
+def runs(all_runs, tmp_path):
+    """A copy of the first three."""
+    return Path(shutil.copytree(all_runs, tmp_path / "runs", symlinks=True, ignore=shutil.ignore_patterns("again")))
 
 
 def document(crossrec, *arguments: object) -> dict:
@@ -60,7 +86,8 @@ def test_a_list_of_runs_imports_nothing_that_takes_long(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_two_runs_are_compared_user_by_user_and_field_by_field(runs, crossrec):
+def test_two_runs_are_compared_user_by_user_and_field_by_field(all_runs, crossrec):
+    runs = all_runs
     found = document(crossrec, "compare", runs / "first", runs / "deep/second")
     (change,) = found["beside_first"]
     figures = [run["figures"]["ndcg@5"] for run in found["runs"]]
@@ -72,7 +99,8 @@ def test_two_runs_are_compared_user_by_user_and_field_by_field(runs, crossrec):
     assert "finetune.lr" in text
 
 
-def test_wrong_runs_to_compare(runs, crossrec):
+def test_wrong_runs_to_compare(all_runs, crossrec):
+    runs = all_runs
     for names, code, told in (
         (("first",), ExitCode.CONFIG, "give two run directories"),
         (("first", "notes"), ExitCode.INPUT, "no run directory"),
@@ -115,13 +143,9 @@ def test_a_directory_that_there_is_not(crossrec, tmp_path):
     assert "No such file or directory" in done.stderr
 
 
-def test_runs_that_differ_in_their_seed_alone_are_one(runs, trained, crossrec):
+def test_runs_that_differ_in_their_seed_alone_are_one(all_runs, crossrec):
     """Each user's score is the mean over the seeds, and what is told of them is told of that."""
-    again = runs / "again"
-    shutil.copytree(runs / "deep" / "second", again, symlinks=True)
-    sets = ("--set", f"run_dir={again}", "--set", "finetune.epochs=1", "--set", "finetune.lr=1e-5", "--set", "seed=5")
-    assert crossrec("run", trained.path, *sets, "--to", "evaluate").exit_code == 0
-    shutil.rmtree(again / "recommend")  # what comes after evaluate makes no other config
+    runs, again = all_runs, all_runs / "again"
     found = document(crossrec, "compare", runs / "first", runs / "deep/second", again)
     assert [[path.removeprefix(f"{runs}/") for path in each["paths"]] for each in found["tried"]] == [
         ["first"],
