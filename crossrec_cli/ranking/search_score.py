@@ -26,7 +26,6 @@ import bm25s
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from crossrec_cli.models.ragged import Bools, Ints
@@ -232,6 +231,8 @@ def fit(signals: Signals, bought: Ints) -> Weights:
         ]
         from_start = weights - start
         return loss + float(from_start @ from_start) / (2 * len(bought)), np.array(slope) + from_start / len(bought)
+
+    from scipy.optimize import minimize  # noqa: PLC0415  takes a moment to import, and a search does not need it
 
     optimum = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start))
     return Weights(*map(float, optimum.x))

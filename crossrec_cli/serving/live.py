@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,12 @@ from crossrec_cli.models.ragged import Ints
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.ranking.recommender import Recommender, RequestBatch
-from crossrec_cli.ranking.searcher import Searcher
 from crossrec_cli.ranking.why_not import kept_out
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.serving.event_store import Events
+
+if TYPE_CHECKING:
+    from crossrec_cli.ranking.searcher import Searcher
 
 REASONS = 3
 """How many history items explain an answer if ``recommend.reasons`` is 0."""
@@ -127,6 +129,8 @@ def _searcher(config: Config, recommender: Recommender, report: Reporter) -> Sea
     """The searcher; None, with a warning, if ``crossrec search`` has not made an index of these artifacts."""
     try:
         index = up_to_date(config, SEARCH, report)
+        from crossrec_cli.ranking.searcher import Searcher  # noqa: PLC0415  transformers takes a moment to import
+
         return Searcher.load(config, inputs_of(config, SEARCH, report), index.path, recommender)
     except CrossrecError as error:
         report.warn(f"/search answers 503: {error}")
