@@ -53,7 +53,7 @@ def main() -> None:
             differing = sorted(name for name, sha in digests(run).items() if expected.get(name) != sha)
             missing = sorted(expected.keys() - digests(run).keys())
             reached.append(len(there))
-            resumed += "going on with epoch" in rerun.stderr
+            resumed += "continuing with epoch" in rerun.stderr
             print(
                 f"killed after {moment:.1f} s, {len(there)} stages there: {differing + missing or 'equal'}", flush=True
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,11 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
         monkeypatch.setattr(write, "write_graph", lambda path, *_: path.write_bytes(b""))
     if name == "tune":
         pytest.importorskip("optuna", reason="the extra tune is not installed")
+    if name in ("transfer", "tune"):  # they train anew
+        trained.config["adapt"]["epochs"] = trained.config["finetune"]["epochs"] = 1
+        assert crossrec("pretrain-adapt", trained.path).exit_code == 0
+    if name == "init":
+        shutil.rmtree(trained.run_dir)
     done = crossrec(*name.split(), *given.get(name, [trained.path]), "--json")
     assert done.exit_code == 0, done.stderr
     assert isinstance(json.loads(done.stdout), dict | list)

@@ -187,6 +187,8 @@ def test_events_that_the_newer_data_hold_are_forgotten(trained, crossrec):
     bought = pd.read_parquet(path)
     bought.loc[len(bought)] = ["jazz3", "metal-record-1", pd.Timestamp("2024-01-30")]
     bought.to_parquet(path)
+    trained.config["adapt"]["epochs"] = trained.config["finetune"]["epochs"] = 1
+    service.config = load_config(trained.path)
     for stage in ("preprocess", "pretrain-adapt", "finetune"):
         assert crossrec(stage, trained.path).exit_code == 0
     service.refresh()

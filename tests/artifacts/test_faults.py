@@ -78,33 +78,33 @@ def test_killed_after_each_change_to_the_disk_the_next_commit_ends_as_if_nothing
 
 
 @pytest.mark.parametrize(
-    ("where", "code"),
+    ("stage", "where", "code"),
     [
-        ("os.fsync", errno.ENOSPC),
-        ("os.fsync", errno.EIO),
-        ("pathlib.Path.rename", errno.EXDEV),
-        ("pathlib.Path.replace", errno.EACCES),
-        ("pathlib.Path.symlink_to", errno.EROFS),
-        ("pathlib.Path.mkdir", errno.EACCES),
-        ("pathlib.Path.write_text", errno.ENOSPC),
+        (PREPROCESS, "os.fsync", errno.ENOSPC),
+        (RECOMMEND, "os.fsync", errno.EIO),
+        (RECOMMEND, "pathlib.Path.rename", errno.EXDEV),
+        (RECOMMEND, "pathlib.Path.replace", errno.EACCES),
+        (RECOMMEND, "pathlib.Path.symlink_to", errno.EROFS),
+        (PREPROCESS, "pathlib.Path.mkdir", errno.EACCES),
+        (RECOMMEND, "pathlib.Path.write_text", errno.ENOSPC),
     ],
 )
-def test_a_disk_that_refuses_leaves_the_old_artifacts_and_one_line(trained, crossrec, monkeypatch, where, code):
+def test_a_disk_that_refuses_leaves_the_old_artifacts_and_one_line(trained, crossrec, monkeypatch, stage, where, code):
     store = Store(trained.run_dir)
-    before, config = {stage: store.current(stage).path for stage in (PREPROCESS, FINETUNE)}, trained.path
+    before, config = {name: store.current(name).path for name in (stage, FINETUNE)}, trained.path
 
     def refuse(*arguments: object, **_: object) -> None:
         raise OSError(code, os.strerror(code), str(arguments[0]))
 
     with monkeypatch.context() as broken:
         broken.setattr(where, refuse)
-        done = crossrec("preprocess", config, "--force")
+        done = crossrec(stage, config, "--force")
     assert done.exit_code == ExitCode.ARTIFACT, done.output
     assert done.stderr.rstrip().splitlines()[-1].endswith(os.strerror(code))
-    assert {stage: store.current(stage).path for stage in before} == before
+    assert {name: store.current(name).path for name in before} == before
     assert not list(trained.run_dir.glob("*/.draft*"))
-    assert crossrec("preprocess", trained.path, "--force").exit_code == 0
-    assert store.current(PREPROCESS).path != before[PREPROCESS]
+    assert crossrec(stage, trained.path, "--force").exit_code == 0
+    assert store.current(stage).path != before[stage]
 
 
 def damages(path: Path) -> dict[str, bytes]:
