@@ -7,7 +7,6 @@ the symlink is replaced. Whenever a process dies, ``current`` points to a comple
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -21,7 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from crossrec_cli.errors import ArtifactError, InputError, LockedError
+from crossrec_cli.artifacts.file_hashes import sha256_of
+from crossrec_cli.errors import ArtifactError, LockedError
 from crossrec_cli.runtime.progress import Reporter
 
 WINDOWS = os.name == "nt"
@@ -235,30 +235,13 @@ def describe_files(directory: Path) -> dict[str, FileEntry]:
 
     return {
         path.name: FileEntry(
-            sha256=_sha256(path),
+            sha256=sha256_of(path),
             bytes=path.stat().st_size,
             rows=pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None,
         )
         for path in sorted(directory.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
-
-
-def hash_file(path: Path) -> str:
-    """The sha256 of a file's bytes.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    try:
-        return _sha256(path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked(path: Path) -> Artifact:
@@ -303,7 +286,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def _check_file(path: Path, entry: FileEntry) -> None:
     try:
-        damaged = path.stat().st_size != entry.bytes or _sha256(path) != entry.sha256
+        damaged = path.stat().st_size != entry.bytes or sha256_of(path) != entry.sha256
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror or error}") from None
     if damaged:

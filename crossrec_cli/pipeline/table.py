@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrec_cli import stages
+from crossrec_cli.artifacts.file_hashes import hash_file
 from crossrec_cli.artifacts.files import (
     ADAPTED,
     ADDED,
@@ -34,7 +35,7 @@ from crossrec_cli.artifacts.files import (
     USERS,
 )
 from crossrec_cli.artifacts.job import Job, Summary
-from crossrec_cli.artifacts.store import Artifact, hash_file
+from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.declared import covers, only
 from crossrec_cli.config.schema import Config, Evaluate
 from crossrec_cli.errors import InputError

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.file_hashes import hash_file
 from crossrec_cli.artifacts.files import ADDED, FUSED, ITEMS, UPDATED
 from crossrec_cli.artifacts.job import Job, Summary
-from crossrec_cli.artifacts.store import hash_file
 from crossrec_cli.data.items_file import ItemChange, platform_index, read_items_file
 from crossrec_cli.models.additions import Additions
 from crossrec_cli.models.dataset import load_fused, texts_of, with_rows

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from crossrec_cli.artifacts.store import hash_file
+from crossrec_cli.artifacts.file_hashes import hash_file
 from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import UnavailableError
 
