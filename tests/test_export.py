@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from conftest import Shop
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -36,10 +38,16 @@ WIDE = ("--set", "recommend.k=100", "--json")
 
 @pytest.fixture(scope="module")
 def of_the_shop(pristine, tmp_path_factory):
-    """The export of the planted shop and of two items that were added to it, and the lists that its run makes."""
+    """The export of the planted shop and of two items that were added to it, and the lists that its run makes.
+
+    Its user encoder has both parts, the bag and the sequence.
+    """
     shop, copy = pristine
     shutil.rmtree(shop.folder)
     shutil.copytree(copy, shop.folder, symlinks=True)
+    shop = Shop(shop.folder, deepcopy(shop.config))
+    shop.config["interest"] |= {"user_encoder": "hybrid", "max_sequence": 8}
+    shop.config["evaluate"]["baselines"] = ["popularity"]
     folder = tmp_path_factory.mktemp("of") / "export"
     new = shop.folder / "new.parquet"
     pd.DataFrame(
@@ -47,6 +55,7 @@ def of_the_shop(pristine, tmp_path_factory):
         columns=["item", "kind", "title"],
     ).to_parquet(new)
     for command in (
+        ("run", shop.path, "--to", "evaluate"),
         ("items", "add", shop.path, new),
         ("recommend", shop.path, *WIDE),
         ("export", shop.path, folder, *WIDE),
@@ -132,23 +141,6 @@ def test_a_rule_file_that_is_gone_is_named_and_nothing_is_written(trained, cross
     assert not (trained.folder / "export").exists()
 
 
-@pytest.fixture
-def answers(trained, crossrec):
-    """Train and export a shop; every user's score of every item by batch, HTTP and ONNX."""
-
-    def made(interest: dict) -> Served:
-        trained.config["interest"] |= interest
-        trained.config["adapt"]["epochs"], trained.config["finetune"]["epochs"] = 2, 1
-        for stage in ("pretrain-adapt", "finetune"):
-            assert crossrec(stage, trained.path).exit_code == 0
-        folder = trained.folder / "export"
-        done = crossrec("export", trained.path, folder)
-        assert done.exit_code == 0, done.output
-        return Served(folder, crossrec)
-
-    return made
-
-
 def events_of(folder: Path) -> Path:
     """People whom the data do not have: one of the source alone, and one with much in both domains."""
     rows = [("passer-by", "metal-record-1"), *(("collector", f"jazz-record-{number % 40}") for number in range(300))]
@@ -208,13 +200,13 @@ def give_one_score(served: Served) -> None:
         np.testing.assert_allclose(by_http[theirs.index], theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "interest",
-    [{"user_encoder": "hybrid", "max_sequence": 8}, {"scorers": ["words", "popularity"]}],
-    ids=["hybrid", "nothing trained"],
-)
-def test_batch_http_and_onnx_give_one_score(answers, interest):
-    give_one_score(answers(interest))
+def test_batch_http_and_onnx_give_one_score_where_nothing_is_trained(trained, crossrec):
+    trained.config["interest"]["scorers"] = ["words", "popularity"]
+    folder = trained.folder / "export"
+    for command in (["pretrain-adapt", trained.path], ["finetune", trained.path], ["export", trained.path, folder]):
+        done = crossrec(*command)
+        assert done.exit_code == 0, done.output
+    give_one_score(Served(folder, crossrec))
 
 
 def test_batch_http_and_onnx_give_one_score_of_an_added_item_too(exported, crossrec):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +32,15 @@ def service_of(shop, *overrides: str, most: int = 1000) -> Service:
 @pytest.fixture
 def client(trained):
     return TestClient(create_app(service_of(trained), None))
+
+
+@pytest.fixture(scope="module")
+def stateless(pristine):
+    """A client of the planted shop for requests that leave nothing behind; it has all in memory."""
+    shop, copy = pristine
+    shutil.rmtree(shop.folder)
+    shutil.copytree(copy, shop.folder, symlinks=True)
+    return TestClient(create_app(service_of(shop), None))
 
 
 def listed(client, user: str, **more: object) -> list[str]:
@@ -73,12 +83,12 @@ def test_events_change_the_next_list_and_what_was_bought_is_gone(trained, client
         assert listed(client, user) == [row["item_id"] for row in theirs]
 
 
-def test_a_history_and_tags_in_the_request_are_heeded_and_not_kept(client):
-    before = listed(client, "stranger")
+def test_a_history_and_tags_in_the_request_are_heeded_and_not_kept(stateless):
+    before = listed(stateless, "stranger")
     history = [f"metal-record-{number}" for number in range(9)]
-    assert all(item.startswith("metal") for item in listed(client, "stranger", history=history))
-    assert sum(item.startswith("jazz") for item in listed(client, "stranger", tags=["club=a"])) >= 4  # jazz people's
-    assert listed(client, "stranger") == before
+    assert all(item.startswith("metal") for item in listed(stateless, "stranger", history=history))
+    assert sum(item.startswith("jazz") for item in listed(stateless, "stranger", tags=["club=a"])) >= 4  # jazz people's
+    assert listed(stateless, "stranger") == before
 
 
 def test_ids_are_taken_as_the_tables_hold_them_and_nobody_needs_one(client):
@@ -110,16 +120,16 @@ def test_reasons_are_in_the_answer_where_the_config_has_them(trained, client):
     assert "because" not in plain.post("/recommend", json={"user_id": "jazz3"}).json()["items"][0]
 
 
-def test_the_page_of_the_docs_needs_no_network(client):
-    page = client.get("/docs").text
+def test_the_page_of_the_docs_needs_no_network(stateless):
+    page = stateless.get("/docs").text
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)|url: ?['"]([^'"]+)""", page)
     found = [one or other for one, other in addresses]
     assert len(found) >= 4  # script, style, icon, schema
     for address in found:
         assert address.startswith("/"), address
-        assert client.get(address).status_code == 200
+        assert stateless.get(address).status_code == 200
     assert not re.search(r"https?://", page)
-    assert client.get("/redoc").status_code == 404
+    assert stateless.get("/redoc").status_code == 404
 
 
 def test_what_may_be_bought_again_stays(trained):
@@ -128,19 +138,21 @@ def test_what_may_be_bought_again_stays(trained):
     assert set(history) & set(listed(client, "stranger", history=history, k=36))
 
 
-def test_an_explanation_adds_up_and_tells_the_place(client):
+def test_an_explanation_adds_up_and_tells_the_place(stateless):
     history = [f"metal-record-{number}" for number in range(9)]
-    items = client.post("/recommend", json={"user_id": "x", "history": history}).json()["items"]
+    items = stateless.post("/recommend", json={"user_id": "x", "history": history}).json()["items"]
     for item in items:
-        answer = client.post("/explain", json={"user_id": "x", "history": history, "item_id": item["item_id"]}).json()
+        answer = stateless.post(
+            "/explain", json={"user_id": "x", "history": history, "item_id": item["item_id"]}
+        ).json()
         assert answer["score"] == pytest.approx(item["score"], rel=1e-4)
         assert answer["place"] == f"it is in the list, at place {item['rank']}"
         assert {reason["item_id"] for reason in answer["reasons"]} <= set(history)
-    bought = client.post("/explain", json={"user_id": "x", "history": ["metal-book-1"], "item_id": "metal-book-1"})
+    bought = stateless.post("/explain", json={"user_id": "x", "history": ["metal-book-1"], "item_id": "metal-book-1"})
     assert bought.json()["place"].startswith("already bought since the data were read")
-    far = client.post("/explain", json={"user_id": "x", "history": history, "item_id": "jazz-book-1"}).json()
+    far = stateless.post("/explain", json={"user_id": "x", "history": history, "item_id": "jazz-book-1"}).json()
     assert far["place"].startswith("ranked ")
-    assert client.post("/explain", json={"user_id": "x", "item_id": "jazz-book-99"}).status_code == 404
+    assert stateless.post("/explain", json={"user_id": "x", "item_id": "jazz-book-99"}).status_code == 404
 
 
 def test_search_finds_by_words_and_without_an_index_says_how_to_get_one(trained, client, crossrec):
@@ -222,22 +234,24 @@ def test_a_token_is_asked_for_where_one_is_set(trained):
         ("/search", {"query": ""}, "body.query"),
     ],
 )
-def test_wrong_requests_are_told_in_one_line(client, path, body, told):
-    answer = client.post(path, json=body)
+def test_wrong_requests_are_told_in_one_line(stateless, path, body, told):
+    answer = stateless.post(path, json=body)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(told)
 
 
-def test_what_is_no_text_is_refused(client):
-    answer = client.post("/recommend", content=b'{"user_id": "\\ud800"}', headers={"Content-Type": "application/json"})
+def test_what_is_no_text_is_refused(stateless):
+    answer = stateless.post(
+        "/recommend", content=b'{"user_id": "\\ud800"}', headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["length told", "in pieces"])
-def test_a_body_that_is_too_large_is_not_read(client, told):
+def test_a_body_that_is_too_large_is_not_read(stateless, told):
     piece = b"x" * 2**16
     content = piece * 17 if told else (piece for _ in range(17))
-    answer = client.post("/recommend", content=content, headers={"Content-Type": "application/json"})
+    answer = stateless.post("/recommend", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert f"{MAX_BYTES:,}" in answer.json()["detail"]
 
