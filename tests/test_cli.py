@@ -51,6 +51,23 @@ def test_preprocess_imports_no_torch_and_goes_on_when_its_reader_goes_away(shop)
     assert Store(shop.run_dir).current("preprocess")
 
 
+def test_what_is_up_to_date_and_one_list_import_no_more_than_they_need(trained):
+    code = (
+        "import sys; from crossrec_cli.cli import app\n"
+        "def imports(*arguments):\n"
+        "    try: app([*arguments, '--quiet'])\n"
+        "    except SystemExit as end: assert not end.code, end.code\n"
+        "    return sys.modules.keys()\n"
+        f"found = {{'torch', 'altair', 'scipy', 'ibis', 'duckdb'}} & imports('run', {str(trained.path)!r})\n"
+        "assert not found, found\n"
+        "more = {'torch._dynamo', 'altair', 'scipy.optimize', 'scipy.stats', 'transformers', 'ibis', 'duckdb'}\n"
+        f"found = more & imports('recommend', {str(trained.path)!r}, '--user', 'new')\n"
+        "assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_version_and_wrong_usage(main):
     assert main("--version")[1].startswith("crossrec 0.")
     assert main("run")[0] == ExitCode.CONFIG
