@@ -78,7 +78,7 @@ ELSEWHERE: dict[Value, str] = {
     ("encoder.trust_remote_code", True): "text/test_encode.py::test_a_model_that_brings_its_own_code_is_asked_for",
     ("encoder.allow_pickle_weights", True): "text/test_find.py::test_pickled_weights_are_read_only_where",
     ("split.strategy", "leave_last_out"): "data/test_split.py::test_leave_last_out_against_a_plain_loop",
-    ("runtime.precision", "fp16"): "test_stages.py::test_an_unavailable_device_or_model_has_its_code",
+    ("runtime.precision", "fp16"): "pipeline/test_reruns.py::test_an_unavailable_device_or_model_has_its_code",
     ("tune.search.log", True): "stages/test_tune.py::test_the_best_by_validation_is_found",
     ("tune.search.log", False): "stages/test_tune.py::test_the_best_by_validation_is_found",
     ("tune.search.choices", True): "stages/test_tune.py::test_the_best_by_validation_is_found",

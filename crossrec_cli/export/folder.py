@@ -14,7 +14,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError, ConfigError
 
 EXPORT: Final = "export"
-VERSION = 2
+VERSION = 3
 """Raised when this crossrec cannot serve the exports of earlier versions."""
 CONFIG_FILE = "config.yaml"
 CARD = "README.md"

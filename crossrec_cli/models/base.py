@@ -139,19 +139,27 @@ class Scorer:
     variant: int = 0
     """Index of the chosen variant among those that were tried."""
 
-    def parts(self, weights: Sequence[Floats], histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """``Feature.parts`` of all features together, given their weights for each user, (B,) each."""
+    def parts(self, weights: Floats, without: Floats, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
+        """``Feature.parts`` of all features together.
+
+        Args:
+            weights: the features' weights for each user, (B, F).
+            without: the weights that apply without an interaction, (H, F).
+            histories: as in ``Feature.parts``.
+            tags: as in ``Feature.parts``.
+            listed: as in ``Feature.parts``.
+        """
         (added, falls), products = Parts.none(histories, listed), None
-        for feature, weight in zip(self.features, weights, strict=True):
-            if not weight.any():
+        for number, feature in enumerate(self.features):
+            weight, weight_without = weights[histories.rows, number, None], without[:, number, None]
+            if not (weight.any() or weight_without.any()):
                 continue
             if isinstance(feature, HistoryFeature):
                 products = history_products(self.item_vectors, histories, listed) if products is None else products
                 parts = feature.parts_of(products, histories)
             else:
                 parts = feature.parts(histories, tags, listed)
-            row_weight = weight[histories.rows, None]
-            added, falls = added + row_weight * parts.added, falls + row_weight * parts.falls
+            added, falls = added + weight * parts.added, falls + weight_without * parts.falls
         return Parts(added, falls)
 
     def like(self, other: Scorer) -> Scorer:

@@ -19,7 +19,6 @@ from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
 from crossrec_cli.models.base import (
-    Feature,
     Floats,
     Matrix,
     NewItems,
@@ -143,40 +142,60 @@ class FusedModel:
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """Weighted, for each scorer (B, d)."""
-        vectors = []
-        for _, features in self._weighted(histories):
-            users = [scaled_rows(feature.user_vectors(histories, tags), weight) for feature, weight in features]
-            vectors.append(sum(users[1:], start=users[0]))
-        return vectors
+        return self._user_vectors(histories, tags, self._knots(histories))
 
     def shift(self, histories: Ragged) -> Floats:
         """The shift of each user's scores, (B,)."""
         return self._knots(histories) @ self.fusion.shift
 
     def score_parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> ScoreParts:
-        """The parts of the scores of the items listed for each user, int64 (B, k)."""
-        history, total = {}, {}
-        falls = np.zeros((len(histories.values), listed.shape[1]), np.float32)
-        for scorer, features in self._weighted(histories):
-            weights = [weight for _, weight in features]
-            history[scorer.name], scorer_falls = scorer.parts(weights, histories, tags, listed)
+        """The parts of the scores of the items listed for each user, int64 (B, k).
+
+        Without a target purchase, the weights and the shift are those of a history that is one shorter.
+        """
+        in_target, rows = self.is_target[histories.values][:, None], histories.rows
+        knots, shorter = self._knots(histories), self._knots(histories, fewer=1)
+        without = np.where(in_target, shorter[rows], knots[rows])
+        total, of_shorter = (self._totals(histories, tags, listed, shares) for shares in (knots, shorter))
+        change = sum(total.values()) - sum(of_shorter.values()) + ((knots - shorter) @ self.fusion.shift)[:, None]
+        history, falls = {}, np.where(in_target, change[rows], np.float32(0))
+        for scorer, weights in self._weights():
+            of_users, of_rows = knots @ weights, without @ weights
+            history[scorer.name], scorer_falls = scorer.parts(of_users, of_rows, histories, tags, listed)
             falls += scorer_falls
-        for scorer, users in zip(self.scorers, self.user_vectors(histories, tags), strict=True):
-            columns = [row_products(users, scorer.item_vectors[column]) for column in listed.T]
-            total[scorer.name] = np.stack(columns, axis=1) if columns else np.zeros(listed.shape, np.float32)
-        return ScoreParts(history, falls, total, self.shift(histories))
+        return ScoreParts(history, falls, total, knots @ self.fusion.shift)
 
-    def _weighted(self, histories: Ragged) -> Iterator[tuple[Scorer, list[tuple[Feature, Floats]]]]:
-        """Each scorer with its features, and each feature with its weight for these users, (B,)."""
-        all_weights, number = self._knots(histories) @ self.fusion.weights, 0
+    def _totals(self, histories: Ragged, tags: Ragged, listed: Ints, knots: Floats) -> dict[str, Floats]:
+        """Each scorer's part of the scores of listed items, (B, k), with the weights of some shares of the knots."""
+        users = self._user_vectors(histories, tags, knots)
+        return {
+            scorer.name: np.stack([row_products(of_users, scorer.item_vectors[column]) for column in listed.T], axis=1)
+            for scorer, of_users in zip(self.scorers, users, strict=True)
+        }
+
+    def _user_vectors(self, histories: Ragged, tags: Ragged, knots: Floats) -> list[Matrix]:
+        """See ``user_vectors``; with the weights of some shares of the knots, (B, K)."""
+        vectors = []
+        for scorer, weights in self._weights():
+            of_users = (knots @ weights).T
+            users = [
+                scaled_rows(feature.user_vectors(histories, tags), weight)
+                for feature, weight in zip(scorer.features, of_users, strict=True)
+            ]
+            vectors.append(sum(users[1:], start=users[0]))
+        return vectors
+
+    def _weights(self) -> Iterator[tuple[Scorer, Floats]]:
+        """Each scorer with the weights of its features at each knot, (K, F)."""
+        number = 0
         for scorer in self.scorers:
-            weights = all_weights[:, number : number + len(scorer.features)]
+            yield scorer, self.fusion.weights[:, number : number + len(scorer.features)]
             number += len(scorer.features)
-            yield scorer, list(zip(scorer.features, weights.T, strict=True))
 
-    def _knots(self, histories: Ragged) -> Floats:
-        """``fusion.knot_shares`` of each user, (B, K)."""
-        return knot_shares(histories.where(self.is_target[histories.values]).lengths)
+    def _knots(self, histories: Ragged, fewer: int = 0) -> Floats:
+        """``fusion.knot_shares`` of each user, (B, K), with so many fewer purchases in the target."""
+        lengths = histories.where(self.is_target[histories.values]).lengths
+        return knot_shares(np.maximum(lengths - fewer, 0))
 
 
 @dataclass(frozen=True)

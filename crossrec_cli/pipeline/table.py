@@ -186,7 +186,7 @@ STAGES = (
     ),
     Stage(
         RECOMMEND,
-        7,
+        8,
         (*_TABLES, TAG_NAMES, *FUSED),
         ("recommend", "interest"),
         _events_and_rules,

@@ -96,8 +96,8 @@ def test_a_user_without_history_or_tags_is_scored(scorer: Scorer, data: Training
 
 def test_of_users_without_history_alone_nothing_is_of_an_interaction(scorer: Scorer, data: TrainingData) -> None:
     nobody = Ragged.of([[], []])
-    weights = [np.ones(2, np.float32)] * len(scorer.features)
-    for parts in scorer.parts(weights, nobody, nobody, np.array([[61, 62, 63]] * 2)):
+    weights = np.ones((2, len(scorer.features)), np.float32)
+    for parts in scorer.parts(weights, weights[:0], nobody, nobody, np.array([[61, 62, 63]] * 2)):
         assert parts.shape == (0, 3)
 
 
@@ -136,6 +136,21 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
                 rest = given.where(np.arange(len(given.values)) != place)
                 without = products(chosen.user_vectors(rest, mine), scorer.item_vectors)[0, 60:75]
                 np.testing.assert_allclose(falls[histories.starts[user] + place], whole[user] - without, atol=1e-4)
+
+
+def test_the_score_falls_as_told_without_a_purchase_of_either_domain(scorer: Scorer, data: TrainingData) -> None:
+    """One target purchase fewer: other weights, another shift."""
+    if any(isinstance(feature, NeuralFeature) and feature.encoder.sequence for feature in scorer.features):
+        pytest.skip("a sequence reads the latest purchases alone")
+    fused, everything = alone(scorer, data), np.arange(60, 75)
+    histories, tags = Ragged.of([[3, 61, 5], [62, 7, 63, 64], [8]]), Ragged.of([[], [1], []])
+    told = fused.score_parts(histories, tags, np.tile(everything, (3, 1)))
+    whole = fused.candidate_scorer(everything)(histories, tags).numpy()
+    np.testing.assert_allclose(told.logits, whole, atol=1e-4)
+    for place, user in enumerate(histories.rows):
+        rest = histories.where(np.arange(len(histories.values)) != place)
+        without = fused.candidate_scorer(everything)(rest, tags).numpy()
+        np.testing.assert_allclose(told.falls[place], whole[user] - without[user], atol=1e-3)
 
 
 def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_scores_are_probabilities_in_the_mean_and_rank_as_the_scorer_that_knows(
     chance = torch.sigmoid(scorer(given, data.histories.tags.take(test.users))).numpy()
     bought = np.zeros((test.count, len(data.is_target)), bool)
     bought[given.rows, given.values] = True
-    assert 0.7 < np.where(bought[:, data.is_target], 0, chance).sum(axis=1).mean() < 1.4
+    assert 0.6 < np.where(bought[:, data.is_target], 0, chance).sum(axis=1).mean() < 1.6
     assert ndcg(scorer, data.histories, test, mask_seen=True) > 0.3
 
 
