@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -22,6 +23,7 @@ import pytest
 import torch
 import yaml
 from transformers import BertConfig, BertModel, BertTokenizer
+from typer import testing
 from typer.testing import CliRunner
 
 from crossrec_cli.artifacts.job import Job
@@ -33,6 +35,7 @@ from crossrec_cli.stages import preprocess as stage
 # What was made by imports need not be looked through again and again, nor so often what Ibis makes.
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
+testing._get_command = functools.cache(testing._get_command)  # built once, not for each call of the command
 
 STAGE_RUNS = {"preprocess", "shop", "crossrec", "pristine", "trained", "quick"}
 """What tests use that run stages or whole commands."""

@@ -52,12 +52,12 @@ def mutated(path, change):
 
 def written(tmp_path, config):
     file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    file.write_text(yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False))
     return file
 
 
 def line_of(file, path) -> int:
-    node = yaml.compose(file.read_text())
+    node = yaml.compose(file.read_text(), yaml.CSafeLoader)
     for key in path:
         found = node.value[key] if isinstance(key, int) else None
         place, node = (found, found) if found else next((k, v) for k, v in node.value if k.value == key)
