@@ -165,7 +165,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
         "adapt": {"epochs": 10, "lr": 0.01, "batch_size": 32},
         "finetune": {"epochs": 5, "lr": 0.01, "batch_size": 32},
         "interest": {"dim": 16, "user_encoder": "bag", "id_dropout": 0.3},
-        "evaluate": {"k": [5]},
+        "evaluate": {"k": [5], "baselines": ["popularity", "text"]},
         "recommend": {"k": 5, "reasons": 3},
         "runtime": {"device": "cpu", "num_threads": 1},
     }

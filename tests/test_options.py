@@ -14,7 +14,7 @@ from conftest import Shop, make_shop
 
 from crossrec_cli.config.field_types import Section
 from crossrec_cli.config.load import load_config, models_in
-from crossrec_cli.config.schema import Config
+from crossrec_cli.config.schema import BASELINES, Config
 from crossrec_cli.errors import ExitCode
 
 TESTS = Path(__file__).parent
@@ -57,6 +57,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "domains": {"target": {"category": "*"}},
         "split": {"strategy": "cold_items", "share": 0.2},
         "encoder": {"pooling": "last"},
+        "evaluate": {"baselines": [*BASELINES]},
     },
     "without training": {"interest": {"scorers": ["words", "popularity"]}},
 }

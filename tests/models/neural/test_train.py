@@ -47,7 +47,7 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
     config = Interest(user_encoder=kind, dim=8, max_sequence=2, dropout=0.0, id_dropout=0.0)
     model = InterestModel(config, np.eye(3, dtype=np.float32), everywhere(3), tags=0)
     compute = Compute(torch.device("cpu"), torch.float32)
-    fit(model, sampler, Training(epochs=300, lr=0.01), 0, compute, Silent())
+    fit(model, sampler, Training(epochs=150, lr=0.02), 0, compute, Silent())
     with torch.no_grad():
         items = model.eval().tower()
         vectors, bias, _ = items
