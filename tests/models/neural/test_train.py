@@ -292,23 +292,23 @@ def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(monkeypatch, accumu
 
 @pytest.mark.parametrize("kind", ["bag", "sequence"])
 def test_it_learns_what_goes_with_what(kind):
-    """Items 2n and 2n + 1 are bought together; among 400 candidates the softmax is a sampled one."""
+    """Items 2n and 2n + 1 are bought together; among 200 candidates the softmax is a sampled one."""
     rng = np.random.default_rng(0)
-    pairs = rng.integers(0, 200, 2000)
-    histories = Ragged(np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel(), np.full(2000, 2))
-    sampler = Sampler(histories, Ragged.of([[]] * 2000), (np.ones(400, bool),), batch_size=50, window=3)
+    pairs = rng.integers(0, 100, 1000)
+    histories = Ragged(np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel(), np.full(1000, 2))
+    sampler = Sampler(histories, Ragged.of([[]] * 1000), (np.ones(200, bool),), batch_size=50, window=3)
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0)
-    texts = rng.normal(size=(400, 16)).astype(np.float32)
-    model = InterestModel(config, texts, everywhere(400), tags=0)
-    training = Training(epochs=15, lr=0.01, candidates=100)
+    texts = rng.normal(size=(200, 16)).astype(np.float32)
+    model = InterestModel(config, texts, everywhere(200), tags=0)
+    training = Training(epochs=15, lr=0.01, candidates=50)
     fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():
         items = model.eval().tower()
         vectors, bias, _ = items
-        users = model.user_vectors(items, Ragged.of([[item] for item in range(0, 400, 2)]), Ragged.of([[]] * 200))
+        users = model.user_vectors(items, Ragged.of([[item] for item in range(0, 200, 2)]), Ragged.of([[]] * 100))
         scores = users @ vectors.T + bias
-    own = scores[torch.arange(200), torch.arange(1, 400, 2)]
+    own = scores[torch.arange(100), torch.arange(1, 200, 2)]
     rank = (scores > own.unsqueeze(1)).sum(dim=1)  # the item itself may stand above
     assert (rank <= 1).float().mean() > 0.9
 
