@@ -22,12 +22,13 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import TARGET_LENGTHS, length_group, length_labels
 from crossrec_cli.evaluation.significance import interval
-from crossrec_cli.models.base import Feature, Scorer, products
+from crossrec_cli.models.base import Feature, Scorer
 from crossrec_cli.models.dataset import load_dataset, load_fused, training_data
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import HeldOut
 from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.vectors import products
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.topk import ScoreFunction as Ranking
 from crossrec_cli.ranking.topk import ranked

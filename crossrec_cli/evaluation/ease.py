@@ -6,8 +6,8 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Floats
 from crossrec_cli.models.ragged import Ints
+from crossrec_cli.models.vectors import Floats
 
 
 def ease_cells(users: int, items: int, outputs: int) -> int:

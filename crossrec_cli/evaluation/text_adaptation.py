@@ -14,10 +14,11 @@ from crossrec_cli.artifacts.job import Job
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.evaluation.validation import STOP_ON
-from crossrec_cli.models.base import HistoryFeature, products, unit_rows
+from crossrec_cli.models.base import HistoryFeature
 from crossrec_cli.models.dataset import Dataset, save_model
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.vectors import products, unit_rows
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.text.adapt import adapt

@@ -20,12 +20,13 @@ import torch.nn.functional as F  # noqa: N812  torch's usual name
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from crossrec_cli.models.base import SMALLEST_WEIGHT, Floats, HistoryFeature, Scorer
+from crossrec_cli.models.base import SMALLEST_WEIGHT, HistoryFeature, Scorer
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import KNOTS
 from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.neural.tower import UserEncoder
 from crossrec_cli.models.popularity import ItemFact, TagSales
+from crossrec_cli.models.vectors import Floats
 
 OPSET = 20
 IN_ONE_FILE = 2**30

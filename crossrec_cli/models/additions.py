@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.models.base import Matrix, rows_after
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.saved import read_vectors
+from crossrec_cli.models.vectors import Matrix, rows_after
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse import csr_array, diags_array, vstack
+from scipy.sparse import csr_array
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
+from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, row_lengths, row_products, unit_rows
 from crossrec_cli.models.whitening import Whitening
 
-Floats = npt.NDArray[np.float32]
-Matrix = Floats | csr_array
-"""Rows of vectors, float32, dense or sparse."""
-
-CELLS = 2**22
-"""Numbers of an intermediate matrix held at once, 16 MB."""
 SMALLEST_WEIGHT = 1e-4
 """A purchase whose weight is less than this share of the latest one's is not summed."""
 
@@ -149,17 +142,14 @@ class Scorer:
             tags: as in ``Feature.parts``.
             listed: as in ``Feature.parts``.
         """
-        (added, falls), products = Parts.none(histories, listed), None
-        for number, feature in enumerate(self.features):
-            weight, weight_without = weights[histories.rows, number, None], without[:, number, None]
-            if not (weight.any() or weight_without.any()):
-                continue
-            if isinstance(feature, HistoryFeature):
-                products = history_products(self.item_vectors, histories, listed) if products is None else products
-                parts = feature.parts_of(products, histories)
-            else:
-                parts = feature.parts(histories, tags, listed)
-            added, falls = added + weight * parts.added, falls + weight_without * parts.falls
+        used = [number for number in range(len(self.features)) if weights[:, number].any() or without[:, number].any()]
+        summed = {number: one for number in used if isinstance(one := self.features[number], HistoryFeature)}
+        parts = dict(zip(summed, history_parts(list(summed.values()), histories, listed), strict=True))
+        added, falls = Parts.none(histories, listed)
+        for number in used:
+            part = parts.get(number) or self.features[number].parts(histories, tags, listed)
+            added = added + weights[histories.rows, number, None] * part.added
+            falls = falls + without[:, number, None] * part.falls
         return Parts(added, falls)
 
     def like(self, other: Scorer) -> Scorer:
@@ -194,33 +184,29 @@ class HistoryFeature:
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
         """See ``Feature``."""
-        return unit_rows(self._sums(histories, self._weights(histories)))
+        return unit_rows(self.sums(histories))
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; these are exact."""
-        return self.parts_of(history_products(self.item_vectors, histories, listed), histories)
+        return history_parts([self], histories, listed)[0]
 
-    def parts_of(self, products: Floats, histories: Ragged) -> Parts:
-        """``parts`` from ``history_products``, (H, k).
+    def parts_of(self, found: HistoryProducts, histories: Ragged) -> Parts:
+        """``parts`` from the products of the interactions.
 
         Without an interaction the sum has another length, which changes the whole score; the decays of the others
         stay as they are.
         """
-        weights = self._weights(histories)
-        sums, rows, scaled = self._sums(histories, weights), histories.rows, self._scaled(weights, histories)
-        length = np.maximum(row_lengths(sums), 1e-12)[rows]
-        along_sum = history_row_products(sums, self.item_vectors, histories)
-        items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
-        squared_length = row_products(self.item_vectors[items], self.item_vectors[items])[index]
-        length_without = np.sqrt(np.maximum(length**2 - 2 * scaled * along_sum + scaled**2 * squared_length, 1e-12))
-        added = scaled[:, None] * products
-        shape = len(histories.lengths), len(rows)
-        totals = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape) @ added
-        score_without = np.where(length_without[:, None] > 1e-5, (totals[rows] - added) / length_without[:, None], 0)
+        rows, scaled = histories.rows, self._scaled(self.weights(histories), histories)
+        length = np.maximum(found.length, 1e-12)[rows]
+        squared = length**2 - 2 * scaled * found.with_sum + scaled**2 * found.squared
+        length_without = np.sqrt(np.maximum(squared, 1e-12))[:, None]
+        added = scaled[:, None] * found.with_listed
+        totals = csr_array((np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), shape=found.shape) @ added
+        score_without = np.where(length_without > 1e-5, (totals[rows] - added) / length_without, 0)
         falls = totals[rows] / length[:, None] - score_without
         return Parts((added / length[:, None]).astype(np.float32), falls.astype(np.float32))
 
-    def _weights(self, histories: Ragged) -> Floats:
+    def weights(self, histories: Ragged) -> Floats:
         """The weight of each interaction, (H,); 0 for those that are not summed."""
         counted = self.is_target[histories.values] if self.part == "target" else np.ones(len(histories.values), bool)
         cumulative = np.append(np.cumsum(counted), 0)
@@ -230,13 +216,54 @@ class HistoryFeature:
             weight = np.where(self.is_target[histories.values], weight, self.source_weight * weight)
         return np.where(counted & (weight >= SMALLEST_WEIGHT), weight, 0).astype(np.float32)
 
-    def _sums(self, histories: Ragged, weights: Floats) -> Matrix:
+    def sums(self, histories: Ragged) -> Matrix:
+        """``user_vectors`` before they get the length 1."""
+        weights = self.weights(histories)
         kept = weights > 0
         cells = (self._scaled(weights, histories)[kept], (histories.rows[kept], histories.values[kept]))
         return csr_array(cells, shape=(len(histories.lengths), len(self.is_target))) @ self.item_vectors
 
     def _scaled(self, weights: Floats, histories: Ragged) -> Floats:
         return weights if self.query_factors is None else weights * self.query_factors[histories.values]
+
+
+class HistoryProducts(NamedTuple):
+    """Inner products of the items of interactions."""
+
+    with_listed: Floats
+    """With each item listed for the user, (H, k)."""
+    with_sum: Floats
+    """With the user's weighted sum, (H,)."""
+    squared: Floats
+    """With itself, (H,)."""
+    length: Floats
+    """Of each user's weighted sum, (B,)."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, H)."""
+        return len(self.length), len(self.squared)
+
+
+def history_parts(features: Sequence[HistoryFeature], histories: Ragged, listed: Ints) -> list[Parts]:
+    """``Feature.parts`` of some features of one scorer.
+
+    What no feature counts, since too much was bought after it, is not multiplied.
+    """
+    if not features or not len(histories.values):
+        return [Parts.none(histories, listed)] * len(features)
+    vectors, k = features[0].item_vectors, listed.shape[1]
+    sums = [feature.sums(histories) for feature in features]
+    counted = np.any([feature.weights(histories) > 0 for feature in features], axis=0)
+    items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
+    found = np.zeros((len(counted), k + len(features)), np.float32)
+    others = by_user([vectors[listed.ravel()], *sums], len(listed))
+    found[counted] = history_products(vectors, histories.where(counted), others)
+    squared = row_products(vectors[items], vectors[items])[index]
+    return [
+        feature.parts_of(HistoryProducts(found[:, :k], found[:, k + number], squared, row_lengths(total)), histories)
+        for number, (feature, total) in enumerate(zip(features, sums, strict=True))
+    ]
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array:
@@ -254,96 +281,9 @@ def trained_purchases(data: TrainingData) -> csr_array:
     return purchases(data.histories.training, np.arange(items), items)
 
 
-def rows_after(matrix: Matrix, more: Matrix) -> Matrix:
-    """The rows of both, of the same kind and width."""
-    if isinstance(matrix, np.ndarray) and isinstance(more, np.ndarray):
-        return np.concatenate([matrix, more])
-    return csr_array(vstack([csr_array(matrix), csr_array(more)]))
-
-
-def row_lengths(matrix: Matrix) -> Floats:
-    """The Euclidean length of each row."""
-    return np.sqrt(row_products(matrix, matrix))
-
-
-def row_products(one: Matrix, other: Matrix) -> Floats:
-    """The inner product of each row with the same row of the other matrix."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        products: Floats = np.einsum("nd,nd->n", one, other)
-        return products
-    return np.asarray(csr_array(one).multiply(other).sum(axis=1), np.float32).reshape(-1)
-
-
-def history_row_products(users: Matrix, vectors: Matrix, histories: Ragged) -> Floats:
-    """The inner product of each interaction's user, (B, d), with its item, (I, d); (H,).
-
-    Sparse users are made dense, some at a time, so that only the cells of the items have to be multiplied.
-    """
-    inner = np.empty(len(histories.values), np.float32)
-    bounds = np.append(histories.starts, len(histories.values))
-    if isinstance(users, np.ndarray) and isinstance(vectors, np.ndarray):
-        for user, (begin, end) in zip(users, pairwise(bounds), strict=True):
-            inner[begin:end] = vectors[histories.values[begin:end]] @ user
-        return inner
-    size = max(CELLS // max(vectors.shape[1], 1), 1)
-    for first in range(0, len(histories.lengths), size):
-        some_users = csr_array(users)[first : first + size].toarray()
-        chunk = slice(bounds[first], bounds[min(first + size, len(histories.lengths))])
-        items = csr_array(vectors)[histories.values[chunk]]
-        row = np.repeat(np.arange(items.shape[0]), np.diff(items.indptr))
-        cells = items.data * some_users[histories.rows[chunk][row] - first, items.indices]
-        inner[chunk] = np.bincount(row, cells, items.shape[0])
-    return inner
-
-
-def history_products(vectors: Matrix, histories: Ragged, listed: Ints) -> Floats:
-    """The inner product of each interaction's item with each item that is listed for its user, (H, k)."""
-    inner = np.empty((len(histories.values), listed.shape[1]), np.float32)
-    if isinstance(vectors, np.ndarray):
-        size = max(CELLS // max(vectors.shape[1], 1), 1)
-        for chunk in map(slice, range(0, len(inner), size), range(size, len(inner) + size, size)):
-            history_vectors, items_of_rows = vectors[histories.values[chunk]], listed[histories.rows[chunk]]
-            for position, listed_item in enumerate(items_of_rows.T):
-                inner[chunk, position] = np.einsum("nd,nd->n", history_vectors, vectors[listed_item])
-        return inner
-    items = np.unique(listed)
-    column = np.searchsorted(items, listed)
-    size = max(CELLS // max(len(items), 1), 1)
-    for chunk in map(slice, range(0, len(inner), size), range(size, len(inner) + size, size)):
-        history_items = np.unique(histories.values[chunk])
-        row = np.searchsorted(history_items, histories.values[chunk])[:, None]
-        inner[chunk] = products(vectors[history_items], vectors[items])[row, column[histories.rows[chunk]]]
-    return inner
-
-
-def unit_rows(matrix: Matrix) -> Matrix:
-    """Each row divided by its length; a row of zeros stays one."""
-    return scaled_rows(matrix, (1 / np.maximum(row_lengths(matrix), 1e-12)).astype(np.float32))
-
-
-def scaled_rows(matrix: Matrix, factors: Floats) -> Matrix:
-    """Each row times its factor."""
-    if isinstance(matrix, np.ndarray):
-        return matrix * factors[:, None]
-    return csr_array(diags_array(factors) @ matrix)
-
-
-def scaled_columns(matrix: Matrix, factors: Floats) -> Matrix:
-    """Each column times its factor."""
-    if isinstance(matrix, np.ndarray):
-        return matrix * factors
-    return csr_array(matrix @ diags_array(factors))
-
-
 def history_features(name: str, vectors: Matrix, is_target: Bools) -> tuple[HistoryFeature, HistoryFeature]:
     """Two features of a scorer: the whole history, and its target part."""
     return (
         HistoryFeature(name, vectors, is_target),
         HistoryFeature(f"{name}_target", vectors, is_target, part="target"),
     )
-
-
-def products(users: Matrix, items: Matrix) -> Floats:
-    """The inner product of each user with each item, float32 (B, n)."""
-    scores = users @ items.T
-    return scores if isinstance(scores, np.ndarray) else scores.toarray()

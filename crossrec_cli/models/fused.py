@@ -18,22 +18,13 @@ import torch
 from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
-from crossrec_cli.models.base import (
-    Floats,
-    Matrix,
-    NewItems,
-    Scorer,
-    TrainedTexts,
-    TrainingData,
-    products,
-    row_products,
-    scaled_rows,
-)
+from crossrec_cli.models.base import NewItems, Scorer, TrainedTexts, TrainingData
 from crossrec_cli.models.fusion import Fusion, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import NEW_VECTORS, SCORERS, choose
+from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, products, scaled_rows
 from crossrec_cli.models.whitening import Whitening
 
 SELECTION_SIZE = 1_000
@@ -142,7 +133,14 @@ class FusedModel:
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """Weighted, for each scorer (B, d)."""
-        return self._user_vectors(histories, tags, self._knots(histories))
+        vectors, knots = [], self._knots(histories)
+        for scorer, weights in self._weights():
+            users = [
+                scaled_rows(feature.user_vectors(histories, tags), weight)
+                for feature, weight in zip(scorer.features, (knots @ weights).T, strict=True)
+            ]
+            vectors.append(sum(users[1:], start=users[0]))
+        return vectors
 
     def shift(self, histories: Ragged) -> Floats:
         """The shift of each user's scores, (B,)."""
@@ -155,35 +153,17 @@ class FusedModel:
         """
         in_target, rows = self.is_target[histories.values][:, None], histories.rows
         knots, shorter = self._knots(histories), self._knots(histories, fewer=1)
-        without = np.where(in_target, shorter[rows], knots[rows])
-        total, of_shorter = (self._totals(histories, tags, listed, shares) for shares in (knots, shorter))
-        change = sum(total.values()) - sum(of_shorter.values()) + ((knots - shorter) @ self.fusion.shift)[:, None]
-        history, falls = {}, np.where(in_target, change[rows], np.float32(0))
+        without, fewer = np.where(in_target, shorter[rows], knots[rows]), knots - shorter
+        history, total, falls = {}, {}, np.zeros((len(rows), listed.shape[1]), np.float32)
+        change = np.repeat(fewer @ self.fusion.shift, listed.shape[1]).reshape(listed.shape)
         for scorer, weights in self._weights():
-            of_users, of_rows = knots @ weights, without @ weights
-            history[scorer.name], scorer_falls = scorer.parts(of_users, of_rows, histories, tags, listed)
-            falls += scorer_falls
+            scores, of_users = _feature_scores(scorer, histories, tags, listed), knots @ weights
+            total[scorer.name] = np.einsum("bkf,bf->bk", scores, of_users)
+            change += np.einsum("bkf,bf->bk", scores, fewer @ weights)
+            history[scorer.name], own_falls = scorer.parts(of_users, without @ weights, histories, tags, listed)
+            falls += own_falls
+        falls += np.where(in_target, change[rows], np.float32(0))
         return ScoreParts(history, falls, total, knots @ self.fusion.shift)
-
-    def _totals(self, histories: Ragged, tags: Ragged, listed: Ints, knots: Floats) -> dict[str, Floats]:
-        """Each scorer's part of the scores of listed items, (B, k), with the weights of some shares of the knots."""
-        users = self._user_vectors(histories, tags, knots)
-        return {
-            scorer.name: np.stack([row_products(of_users, scorer.item_vectors[column]) for column in listed.T], axis=1)
-            for scorer, of_users in zip(self.scorers, users, strict=True)
-        }
-
-    def _user_vectors(self, histories: Ragged, tags: Ragged, knots: Floats) -> list[Matrix]:
-        """See ``user_vectors``; with the weights of some shares of the knots, (B, K)."""
-        vectors = []
-        for scorer, weights in self._weights():
-            of_users = (knots @ weights).T
-            users = [
-                scaled_rows(feature.user_vectors(histories, tags), weight)
-                for feature, weight in zip(scorer.features, of_users, strict=True)
-            ]
-            vectors.append(sum(users[1:], start=users[0]))
-        return vectors
 
     def _weights(self) -> Iterator[tuple[Scorer, Floats]]:
         """Each scorer with the weights of its features at each knot, (K, F)."""
@@ -213,6 +193,14 @@ class CandidateScorer:
         for user_block, item_block in zip(users, self.vectors, strict=True):
             logits = logits + products(user_block, item_block)
         return torch.from_numpy(logits)
+
+
+def _feature_scores(scorer: Scorer, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
+    """Each feature's scores of the items listed for each user, (B, k, F)."""
+    users = [feature.user_vectors(histories, tags) for feature in scorer.features]
+    shown = Ragged(listed.ravel(), np.full(len(listed), listed.shape[1]))
+    scores = history_products(scorer.item_vectors, shown, by_user(users, len(listed)))
+    return scores.reshape(*listed.shape, len(users))
 
 
 def _concatenated(matrices: Sequence[Matrix]) -> list[Matrix]:

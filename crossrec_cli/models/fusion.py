@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crossrec_cli.models.base import Feature, Floats, Scorer, products, row_products
+from crossrec_cli.models.base import Feature, Scorer
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
+from crossrec_cli.models.vectors import Floats, products, row_products
 
 KNOTS = (0, 1, 3, 10)
 """Lengths of target history at which weights are fitted; the last one's are those of all longer histories."""

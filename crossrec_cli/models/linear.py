@@ -13,16 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import (
-    Floats,
-    HistoryFeature,
-    NewItems,
-    Scorer,
-    TrainingData,
-    scaled_columns,
-    trained_purchases,
-)
+from crossrec_cli.models.base import HistoryFeature, NewItems, Scorer, TrainingData, trained_purchases
 from crossrec_cli.models.ragged import Bools
+from crossrec_cli.models.vectors import Floats, scaled_columns
 
 NAME = "linear"
 SOURCE_WEIGHT = 0.3

@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import (
-    Matrix,
-    NewItems,
-    Scorer,
-    TrainingData,
-    history_features,
-    trained_purchases,
-    unit_rows,
-)
+from crossrec_cli.models.base import NewItems, Scorer, TrainingData, history_features, trained_purchases
+from crossrec_cli.models.vectors import Matrix, unit_rows
 
 NAME = "neighbours"
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Feature, Floats, Matrix, NewItems, Parts, Scorer, TrainingData, trained_purchases
+from crossrec_cli.models.base import Feature, NewItems, Parts, Scorer, TrainingData, trained_purchases
 from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.vectors import Floats, Matrix
 
 NAME, TAG_SALES = "popularity", "tag_sales"
 HALF_LIFE = 30 * 86400 * 10**6

@@ -21,11 +21,12 @@ from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models import popularity
-from crossrec_cli.models.base import Feature, Floats, HistoryFeature, Matrix, Scorer, rows_after
+from crossrec_cli.models.base import Feature, HistoryFeature, Scorer
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import KNOTS, Fusion
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.scorers import features_of
+from crossrec_cli.models.vectors import Floats, Matrix, rows_after
 from crossrec_cli.models.whitening import Whitening
 
 WIDTH = b"width"

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from crossrec_cli.models import attributes, linear, neighbours, popularity, text, words
-from crossrec_cli.models.base import Feature, HistoryFeature, Matrix, NewItems, Scorer, TrainingData, history_features
+from crossrec_cli.models.base import Feature, HistoryFeature, NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.fusion import HeldOut, log_loss
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.ragged import Bools
+from crossrec_cli.models.vectors import Matrix
 
 DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
 """Possible weights of a purchase, relative to the next one."""

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Floats, scaled_columns, unit_rows
+from crossrec_cli.models.vectors import Floats, scaled_columns, unit_rows
 
 
 @dataclass(frozen=True)

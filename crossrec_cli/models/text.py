@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crossrec_cli.models.base import Floats, NewItems, Scorer, TrainingData, history_features
+from crossrec_cli.models.base import NewItems, Scorer, TrainingData, history_features
+from crossrec_cli.models.vectors import Floats
 
 NAME = "text"
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.base import Matrix, NewItems, Scorer, TrainingData, history_features
+from crossrec_cli.models.base import NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.terms import Terms
+from crossrec_cli.models.vectors import Matrix
 
 NAME = "words"
 WORD = re.compile(r"[^\W_]+")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +14,11 @@ import pyarrow as pa
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.models import popularity
-from crossrec_cli.models.base import Floats
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
+from crossrec_cli.models.vectors import Floats
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 WORDS_NAMED = 5
@@ -101,41 +101,35 @@ class Why:
         rows = []
         for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
             span = slice(begin, begin + length)
-            history = _History(histories.values[span], in_target[span])
+            named = _Named.of(parts[:, span], score_parts.falls[span], in_target[span], self.most)
             for column in np.flatnonzero(shown[user]).tolist():
-                row = self._row(
-                    history, parts[:, span, column], score_parts.falls[span, column], int(listed[user, column])
-                )
+                row = self._row(histories.values[span], named, column, int(listed[user, column]))
                 rows.append(row | _other_parts(score_parts, user, column, row[c.FROM_SOURCE] + row[c.FROM_TARGET]))
         return pa.Table.from_pylist(rows, schema=schemas.WHY)
 
-    def _row(self, history: _History, parts: Floats, falls: Floats, item: int) -> dict[str, Any]:
-        """One entry's row, from the history items' parts, (scorers, items), and the falls without each, (items,).
-
-        The items named are those without which the score falls most.
-        """
-        part, names = parts.sum(axis=0), list(self.fused.names)
-        best = np.argsort(-falls, kind="stable")[: self.most]
-        best = best[(falls[best] > 0) & (part[best] > 0)]
-        positive_sum = part[part > 0].sum()
-        named = [
+    def _row(self, history: Ints, named: _Named, column: int, item: int) -> dict[str, Any]:
+        """The row of an entry, a column of the list, from the user's history."""
+        speaks, names, ids = named.speaks[:, column], self.fused.names, self.catalogue.facts[c.ITEM_ID]
+        others = history[named.positions[speaks, column]].tolist()
+        reasons = [
             {
-                c.ITEM_ID: self.catalogue.facts[c.ITEM_ID][history.items[position]],
-                c.DOMAIN: c.TARGET if history.in_target[position] else c.SOURCE,
-                c.SCORER: names[int(parts[:, position].argmax())],
-                c.PART: part[position],
-                c.SHARE: part[position] / positive_sum,
+                c.ITEM_ID: ids[other],
+                c.DOMAIN: c.TARGET if in_target else c.SOURCE,
+                c.SCORER: names[scorer],
+                c.PART: part,
+                c.SHARE: share,
             }
-            for position in best
+            for other, in_target, scorer, part, share in zip(
+                others, *(values[speaks, column].tolist() for values in named.facts), strict=True
+            )
         ]
-        others = history.items[best].tolist()
         shared = self.catalogue.shared(item, others) if others else []
         return {
-            c.FROM_SOURCE: float(part[~history.in_target].sum()),
-            c.FROM_TARGET: float(part[history.in_target].sum()),
-            c.REASONS: named,
+            c.FROM_SOURCE: float(named.from_source[column]),
+            c.FROM_TARGET: float(named.from_target[column]),
+            c.REASONS: reasons,
             c.IN_COMMON: shared,
-            c.BECAUSE: sentence([self.catalogue.name(other) for other in others], named, shared),
+            c.BECAUSE: sentence([self.catalogue.name(other) for other in others], reasons, shared),
         }
 
 
@@ -150,12 +144,32 @@ def _other_parts(score_parts: ScoreParts, user: int, column: int, from_history: 
     }
 
 
-@dataclass(frozen=True)
-class _History:
-    """One user's history."""
+class _Named(NamedTuple):
+    """The purchases of one user's history that the reasons of k entries name, at most m each: shapes (m, k), (k,)."""
 
-    items: Ints
-    in_target: Bools
+    positions: Ints
+    """Those without which the score falls most, the first the most, (m, k)."""
+    speaks: Bools
+    """Whether the score falls without it, and gains from it, (m, k); others are not named."""
+    facts: tuple[Bools, Ints, Floats, Floats]
+    """Of each: whether it is in the target, the scorer with its largest part, the part, and its share; (m, k)."""
+    from_source: Floats
+    """What all source purchases add, (k,)."""
+    from_target: Floats
+
+    @classmethod
+    def of(cls, parts: Floats, falls: Floats, in_target: Bools, most: int) -> _Named:
+        """From the parts of n purchases by scorer, (scorers, n, k), and the falls without each, (n, k)."""
+        part, rest = parts.sum(axis=0), max(len(falls) - most, 0)
+        largest = np.argpartition(falls, rest, axis=0)[rest:] if rest else np.indices(falls.shape)[0]
+        order = np.lexsort([largest, -np.take_along_axis(falls, largest, axis=0)], axis=0)
+        positions = np.take_along_axis(largest, order, axis=0)
+        of_named, columns = np.take_along_axis(part, positions, axis=0), np.arange(falls.shape[1])
+        speaks = (np.take_along_axis(falls, positions, axis=0) > 0) & (of_named > 0)
+        positive = np.maximum(part, 0).sum(axis=0)
+        share: Floats = (of_named / np.where(positive > 0, positive, 1)).astype(np.float32)
+        facts = in_target[positions], parts[:, positions, columns].argmax(axis=0), of_named, share
+        return cls(positions, speaks, facts, part[~in_target].sum(axis=0), part[in_target].sum(axis=0))
 
 
 def sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:

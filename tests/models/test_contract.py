@@ -13,7 +13,7 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData, products, rows_after
+from crossrec_cli.models.base import HistoryFeature, Scorer, TrainingData
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import KNOTS, Fusion
 from crossrec_cli.models.neural import neural_scorer
@@ -22,6 +22,7 @@ from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.models.saved import ModelFiles, load, save
 from crossrec_cli.models.scorers import SCORERS
+from crossrec_cli.models.vectors import products, rows_after
 
 LONG = 60_000
 
@@ -208,5 +209,5 @@ def catalogue(data: TrainingData) -> pa.Table:
 def test_later_purchases_count_more_and_the_target_part_apart(data: TrainingData) -> None:
     whole, target = SCORERS["text"](data, 7)[0].features
     histories = Ragged.of([[0, 61, 1, 62], [62]])
-    np.testing.assert_allclose(whole.with_decay(0.5)._weights(histories), [1 / 8, 1 / 4, 1 / 2, 1, 1])
-    np.testing.assert_allclose(target.with_decay(0.5)._weights(histories), [0, 1 / 2, 0, 1, 1])
+    np.testing.assert_allclose(whole.with_decay(0.5).weights(histories), [1 / 8, 1 / 4, 1 / 2, 1, 1])
+    np.testing.assert_allclose(target.with_decay(0.5).weights(histories), [0, 1 / 2, 0, 1, 1])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import shops
 
-from crossrec_cli.models.base import Scorer, TrainingData, products
+from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.fusion import KNOTS, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.models.scorers import SCORERS, choose
+from crossrec_cli.models.vectors import products
 
 LEAST = 0.97
 """Of the NDCG@10 of the scorer that knows."""

@@ -8,9 +8,10 @@ import pytest
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models import linear
-from crossrec_cli.models.base import NewItems, TrainedTexts, TrainingData, products
+from crossrec_cli.models.base import NewItems, TrainedTexts, TrainingData
 from crossrec_cli.models.histories import Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.vectors import products
 
 USERS, ITEMS, COLD = 80, 30, 20
 TARGET = np.arange(ITEMS // 2, ITEMS)

@@ -12,6 +12,7 @@ from torch import Tensor
 from crossrec_cli.models.base import Parts
 from crossrec_cli.models.neural.tower import ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.vectors import Floats, by_user, history_products, row_products
 
 CHUNK_CELLS = 2**22
 """Numbers of the vectors of shortened histories that are held at once, 16 MB in float32."""
@@ -29,38 +30,38 @@ def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags
         listed: item indices to explain, int64 (B, k).
     """
     vectors = items.vectors[torch.from_numpy(listed).to(encoder.device)]
-    falls = torch.zeros(len(histories.values), listed.shape[1], device=encoder.device)
+    added, falls = Parts.none(histories, listed)
     if encoder.bag is not None:
-        falls += _bag_falls(encoder, items, histories, tags, vectors)
+        added, falls = _bag(encoder, items, histories, tags, vectors)
     if encoder.sequence is None:
-        return Parts(_bag_parts(encoder, items, histories, tags, vectors).cpu().numpy(), falls.cpu().numpy())
-    falls += _sequence_falls(encoder, items, histories, tags, vectors)
-    return Parts(falls.cpu().numpy(), falls.cpu().numpy())
+        return Parts(added, falls)
+    falls = falls + _sequence_falls(encoder, items, histories, tags, vectors).cpu().numpy()
+    return Parts(falls, falls)
 
 
-def _bag_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
-    """Each interaction's weighted vector, through the bag's linear map, times the listed items' vectors; (H, k)."""
+def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Parts:
+    """What each interaction adds to the bag's part of the scores of the listed items, and its fall without it.
+
+    A user's vector is the sum, brought to one length and projected; so a score is a product of the sum with the listed
+    item's projected vector, and without an interaction it takes that one's product away and another length.
+    """
     assert encoder.bag is not None
-    scale, projected = encoder.bag_scales(items, histories, tags), vectors @ encoder.bag.projection.weight
-    parts = [vectors.new_empty(0, vectors.shape[1])]
-    for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
-        history_items = torch.from_numpy(histories.values[begin : begin + length]).to(vectors.device)
-        parts.append(items.vectors[history_items] @ (scale[user] * projected[user]).T)
-    return torch.cat(parts) * encoder.counts(items, histories).unsqueeze(1)
-
-
-def _bag_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
-    """The fall of the bag's part of the score without each interaction, (H, k)."""
-    assert encoder.bag is not None
-    totals, counts = encoder.bag_totals(items, histories, tags), encoder.counts(items, histories).unsqueeze(1)
-    full = encoder.bag(totals)
-    values, rows = (torch.from_numpy(part).to(vectors.device) for part in (histories.values, histories.rows))
-    falls = [vectors.new_empty(0, vectors.shape[1])]
-    chunk_size = max(CHUNK_CELLS // (vectors.shape[1] * vectors.shape[2]), 1)
-    for item, count, user_rows in zip(*(torch.split(part, chunk_size) for part in (values, counts, rows)), strict=True):
-        reduced = encoder.bag(totals[user_rows] - count * items.vectors[item])
-        falls.append(torch.einsum("nd,nkd->nk", full[user_rows] - reduced, vectors[user_rows]))
-    return torch.cat(falls)
+    known, totals = items.vectors.cpu().numpy(), encoder.bag_totals(items, histories, tags).cpu().numpy()
+    projected = (vectors @ encoder.bag.projection.weight).cpu().numpy()
+    counts, rows = encoder.counts(items, histories).cpu().numpy(), histories.rows
+    others = by_user([projected.reshape(-1, projected.shape[2]), totals], len(totals))
+    found = history_products(known, histories, others)
+    different, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
+    own, squared = row_products(known[different], known[different])[index], row_products(totals, totals)[rows]
+    added, whole = counts[:, None] * found[:, :-1], np.einsum("bd,bkd->bk", totals, projected)[rows]
+    without, left = whole - added, squared - 2 * counts * found[:, -1] + counts**2 * own
+    close = left < 1e-3 * squared  # the difference of nearly equal numbers: from the vectors themselves
+    rest = totals[rows[close]] - counts[close, None] * known[histories.values[close]]
+    without[close], left[close] = np.einsum("hd,hkd->hk", rest, projected[rows[close]]), row_products(rest, rest)
+    scale = np.float32(encoder.bag.log_scale.exp().item())
+    length, length_without = (np.maximum(np.sqrt(one), 1e-12)[:, None] / scale for one in (squared, left))
+    falls: Floats = whole / length - without / length_without
+    return Parts((added / length).astype(np.float32), falls.astype(np.float32))
 
 
 def _sequence_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:

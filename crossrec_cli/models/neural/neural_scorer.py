@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.base import Floats, NewItems, Parts, Scorer, TrainingData
+from crossrec_cli.models.base import NewItems, Parts, Scorer, TrainingData
 from crossrec_cli.models.neural.attribution import history_parts
 from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
+from crossrec_cli.models.vectors import Floats
 
 NAME = "neural"
 NEIGHBOURS, SHARPNESS = 20, 1 / 0.03
