@@ -49,6 +49,7 @@ def test_a_control_that_would_be_another_one_is_left_out(shop, crossrec):
 def test_no_training_goes_on_from_anothers_checkpoint(shop, crossrec):
     shop.config["transfer"] = {"seeds": [1, 2]}
     shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 1, 1
+    shop.config["interest"]["scorers"] = ["text", "neural"]
     assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
     assert crossrec("transfer", shop.path).exit_code == 0
     found = shop.table("transfer", "transfer")
