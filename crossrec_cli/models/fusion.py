@@ -92,7 +92,7 @@ class HeldOut:
         if not cases.count:
             no_truth = Ragged(np.empty(0, np.int64), np.zeros(histories.users, np.int64))
             cases = Cases(np.arange(histories.users), histories.train_lengths, no_truth)
-        cases = cases.of(rng.permutation(cases.count)[:users])
+        cases = cases.of(np.sort(rng.permutation(cases.count)[:users]))
         knots = knot_shares(histories.target_lengths(cases.users, cases.history_lengths))
         sampled = candidates
         if len(candidates) > sampled_items:
