@@ -7,14 +7,14 @@ remembered: it may change again within the resolution of its times.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from typing import Annotated
 
 from platformdirs import user_cache_path
+from pydantic import StringConstraints, TypeAdapter
 
 from crossrec_cli.errors import InputError
 
@@ -22,10 +22,15 @@ LARGE = 2**24
 """Bytes; smaller files are hashed each time, which takes 10 ms at most."""
 SETTLED = 5.0
 """Seconds since the last change of a file that is remembered."""
-KEPT = 1000
-"""How many files are remembered, the latest."""
-Known = dict[str, list[int | str]]
-"""By path: size, time of the last change, of content and of the inode, inode; and the hash."""
+KEPT = 10_000
+"""How many files are remembered, the latest; 2 MB."""
+Stamp = tuple[int, int, int, int]
+"""Size, time of the last change of the content and of the inode, number of the inode."""
+Known = dict[str, tuple[Stamp, str]]
+"""Stamp and hash by path, the latest last."""
+_CONTENT: TypeAdapter[Known] = TypeAdapter(
+    dict[str, tuple[Stamp, Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]]]
+)
 
 
 def hash_file(path: Path) -> str:
@@ -35,16 +40,18 @@ def hash_file(path: Path) -> str:
         InputError: if it cannot be read.
     """
     try:
-        found = path.stat()
-        if found.st_size < LARGE:
+        stat = path.stat()
+        if stat.st_size < LARGE:
             return sha256_of(path)
-        name, now = str(path.resolve()), [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-        *same, sha256 = _known().get(name, [""])
-        if same == now:
-            return str(sha256)
+        name, stamp, known = str(path.resolve()), _stamp(stat), _known()
+        remembered = known.get(name)
+        if remembered and remembered[0] == stamp:
+            return remembered[1]
         sha256 = sha256_of(path)
-        if _settled(found) and path.stat().st_mtime_ns == found.st_mtime_ns:
-            _remember(name, [*now, sha256])
+        settled = time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED
+        if settled and _stamp(path.stat()) == stamp:
+            known.pop(name, None)
+            _remember(known | {name: (stamp, sha256)})
         return sha256
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
@@ -56,8 +63,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _settled(found: os.stat_result) -> bool:
-    return time.time() - max(found.st_mtime, found.st_ctime) > SETTLED
+def _stamp(stat: os.stat_result) -> Stamp:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _cache() -> Path:
@@ -65,20 +72,21 @@ def _cache() -> Path:
 
 
 def _known() -> Known:
-    """What is remembered; nothing if it cannot be read."""
+    """What is remembered; nothing if it cannot be read or is of another form."""
     try:
-        known: Known = json.loads(_cache().read_text(encoding="utf-8"))
+        return _CONTENT.validate_json(_cache().read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
 
 
-def _remember(name: str, facts: list[int | str]) -> None:
-    """Remember a file. What another process remembers at the same time may be lost: it is hashed again."""
-    known = {other: value for other, value in _known().items() if other != name} | {name: facts}
+def _remember(known: Known) -> None:
+    """Write the cache. What another process remembers at the same time may be lost: it is hashed again."""
     path = _cache()
-    with suppress(OSError):  # a cache that cannot be written is no reason to fail
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            json.dump(dict(list(known.items())[-KEPT:]), file)
-        Path(file.name).replace(path)
+        draft.write_bytes(_CONTENT.dump_json(dict(list(known.items())[-KEPT:])))
+        draft.replace(path)
+    except OSError:  # a cache that cannot be written is no reason to fail
+        with suppress(OSError):
+            draft.unlink()

@@ -114,7 +114,9 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     marked = {c.REASON: Reason.first((nth > 0, Reason.REPEAT))}
     if data.repeats == "sum":
         weight = rows[c.WEIGHT] if c.WEIGHT in rows.columns else ibis.literal(1.0)
-        marked[c.WEIGHT] = (weight * _units(rows)).sum().over(group_by=pair)
+        worth = weight * _units(rows)
+        many = rows.count() if isinstance(worth, ir.Scalar) else worth.sum()  # of rows that each are worth 1
+        marked[c.WEIGHT] = many.over(group_by=pair).cast("float32")
     repeated = engine.keep(rows.mutate(**marked), "interactions")
     engine.drop(rows)
     return ledger.remove_flagged(repeated, [Reason.REPEAT], "interactions")

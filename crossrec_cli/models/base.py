@@ -20,9 +20,11 @@ from scipy.sparse import csr_array
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
-from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, row_lengths, row_products, unit_rows
+from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, row_products, scaled_rows, unit_rows
 from crossrec_cli.models.whitening import Whitening
 
+CANCELS = 1e-3
+"""A difference of squared lengths below this share of them has too few digits in float32: computed from the vectors."""
 SMALLEST_WEIGHT = 1e-4
 """A purchase whose weight is less than this share of the latest one's is not summed."""
 
@@ -187,24 +189,32 @@ class HistoryFeature:
         return unit_rows(self.sums(histories))
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """See ``Feature``; these are exact."""
+        """See ``Feature``; exact but for rounding."""
         return history_parts([self], histories, listed)[0]
 
-    def parts_of(self, found: HistoryProducts, histories: Ragged) -> Parts:
+    def parts_of(self, inner: HistoryProducts, histories: Ragged, listed: Ints) -> Parts:
         """``parts`` from the products of the interactions.
 
         Without an interaction the sum has another length, which changes the whole score; the decays of the others
         stay as they are.
         """
         rows, scaled = histories.rows, self._scaled(self.weights(histories), histories)
-        length = np.maximum(found.length, 1e-12)[rows]
-        squared = length**2 - 2 * scaled * found.with_sum + scaled**2 * found.squared
-        length_without = np.sqrt(np.maximum(squared, 1e-12))[:, None]
-        added = scaled[:, None] * found.with_listed
-        totals = csr_array((np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), shape=found.shape) @ added
-        score_without = np.where(length_without > 1e-5, (totals[rows] - added) / length_without, 0)
-        falls = totals[rows] / length[:, None] - score_without
-        return Parts((added / length[:, None]).astype(np.float32), falls.astype(np.float32))
+        squared = row_products(inner.sums, inner.sums)
+        added = scaled[:, None] * inner.with_listed
+        shape = len(listed), len(rows)
+        totals = csr_array((np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), shape=shape) @ added
+        rest = totals[rows] - added
+        squared_rest = squared[rows] - 2 * scaled * inner.with_sum + scaled**2 * inner.squared
+        close = np.flatnonzero(squared_rest < CANCELS * squared[rows])
+        if len(close):
+            taken = scaled_rows(self.item_vectors[histories.values[close]], -scaled[close])
+            left, of_rows = inner.sums[rows[close]] + taken, listed[rows[close]]
+            squared_rest[close] = row_products(left, left)
+            rest[close] = np.stack([row_products(left, self.item_vectors[items]) for items in of_rows.T], axis=1)
+        length, length_rest = (np.sqrt(np.maximum(one, 1e-24))[:, None] for one in (squared[rows], squared_rest))
+        score_rest = np.where(length_rest > 1e-5 * length, rest / length_rest, 0)
+        falls = totals[rows] / length - score_rest
+        return Parts((added / length).astype(np.float32), falls.astype(np.float32))
 
     def weights(self, histories: Ragged) -> Floats:
         """The weight of each interaction, (H,); 0 for those that are not summed."""
@@ -236,13 +246,8 @@ class HistoryProducts(NamedTuple):
     """With the user's weighted sum, (H,)."""
     squared: Floats
     """With itself, (H,)."""
-    length: Floats
-    """Of each user's weighted sum, (B,)."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(B, H)."""
-        return len(self.length), len(self.squared)
+    sums: Matrix
+    """Each user's weighted sum, (B, d)."""
 
 
 def history_parts(features: Sequence[HistoryFeature], histories: Ragged, listed: Ints) -> list[Parts]:
@@ -256,12 +261,12 @@ def history_parts(features: Sequence[HistoryFeature], histories: Ragged, listed:
     sums = [feature.sums(histories) for feature in features]
     counted = np.any([feature.weights(histories) > 0 for feature in features], axis=0)
     items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
-    found = np.zeros((len(counted), k + len(features)), np.float32)
+    inner = np.zeros((len(counted), k + len(features)), np.float32)
     others = by_user([vectors[listed.ravel()], *sums], len(listed))
-    found[counted] = history_products(vectors, histories.where(counted), others)
+    inner[counted] = history_products(vectors, histories.where(counted), others)
     squared = row_products(vectors[items], vectors[items])[index]
     return [
-        feature.parts_of(HistoryProducts(found[:, :k], found[:, k + number], squared, row_lengths(total)), histories)
+        feature.parts_of(HistoryProducts(inner[:, :k], inner[:, k + number], squared, total), histories, listed)
         for number, (feature, total) in enumerate(zip(features, sums, strict=True))
     ]
 

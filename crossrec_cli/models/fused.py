@@ -149,7 +149,7 @@ class FusedModel:
     def score_parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> ScoreParts:
         """The parts of the scores of the items listed for each user, int64 (B, k).
 
-        Without a target purchase, the weights and the shift are those of a history that is one shorter.
+        A fall counts that with one target purchase fewer other weights and another shift apply.
         """
         in_target, rows = self.is_target[histories.values][:, None], histories.rows
         knots, shorter = self._knots(histories), self._knots(histories, fewer=1)

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array, vstack
 
-from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.ragged import Ints, Ragged
 
 Floats = npt.NDArray[np.float32]
 Matrix = Floats | csr_array
 """Rows of vectors, float32, dense or sparse."""
 
-CELLS = 2**22
-"""Numbers of an intermediate matrix held at once, 16 MB."""
+DENSE_CELLS, WORTH = 2**22, 32
+"""Numbers of sparse vectors that are made dense at once, 16 MB, and for how many users at least."""
 
 
 def rows_after(matrix: Matrix, more: Matrix) -> Matrix:
@@ -35,7 +35,7 @@ def by_user(blocks: Sequence[Matrix], users: int) -> Matrix:
     for block in blocks[1:]:
         stacked = rows_after(stacked, block)
     for block in blocks:
-        order.append(first + np.arange(block.shape[0]).reshape(users, -1))
+        order.append(first + np.arange(block.shape[0]).reshape(users, block.shape[0] // max(users, 1)))
         first += block.shape[0]
     return stacked[np.concatenate(order, axis=1).ravel()]
 
@@ -86,22 +86,31 @@ def history_products(vectors: Matrix, histories: Ragged, others: Matrix) -> Floa
         histories: of B users.
         others: k vectors for each user, one user's after the other's, (B · k, d).
     """
-    count = len(histories.lengths)
-    k = others.shape[0] // max(count, 1)
+    users = len(histories.lengths)
+    k = others.shape[0] // max(users, 1)
     inner = np.empty((len(histories.values), k), np.float32)
     bounds = np.append(histories.starts, len(histories.values))
     if isinstance(vectors, np.ndarray) and isinstance(others, np.ndarray):
         for user, (begin, end) in enumerate(pairwise(bounds)):
             inner[begin:end] = vectors[histories.values[begin:end]] @ others[user * k : (user + 1) * k].T
         return inner
-    sparse, width = csr_array(vectors), vectors.shape[1]
-    size = max(CELLS // max(width * k, 1), 1)
-    for first in range(0, count, size):  # the users' vectors of a chunk are dense, one below the other
-        last = min(first + size, count)
-        dense = csr_array(others)[first * k : last * k].toarray().reshape(last - first, k, width)
-        below = np.ascontiguousarray(dense.swapaxes(1, 2)).reshape(-1, k)
+    sparse, more, size = csr_array(vectors), csr_array(others), DENSE_CELLS // max(vectors.shape[1] * k, 1)
+    if size < WORTH:  # wide vectors stay sparse, a user at a time
+        for user, (begin, end) in enumerate(pairwise(bounds)):
+            inner[begin:end] = (sparse[histories.values[begin:end]] @ more[user * k : (user + 1) * k].T).toarray()
+        return inner
+    for first in range(0, users, size):
+        last = min(first + size, users)
         chunk = slice(bounds[first], bounds[last])
-        items = sparse[histories.values[chunk]]
-        columns = items.indices + np.repeat((histories.rows[chunk] - first) * width, np.diff(items.indptr))
-        inner[chunk] = csr_array((items.data, columns, items.indptr), shape=(items.shape[0], len(below))) @ below
+        some = more[first * k : last * k]
+        inner[chunk] = _with_dense(sparse[histories.values[chunk]], histories.rows[chunk] - first, some, k)
     return inner
+
+
+def _with_dense(items: csr_array, users: Ints, others: csr_array, k: int) -> Floats:
+    """The products of some rows with the k vectors of their users, which are made dense, one user's below another's."""
+    width = items.shape[1]
+    below = np.ascontiguousarray(others.toarray().reshape(-1, k, width).swapaxes(1, 2)).reshape(-1, k)
+    columns = items.indices + np.repeat(users * width, np.diff(items.indptr))
+    products: Floats = csr_array((items.data, columns, items.indptr), shape=(items.shape[0], len(below))) @ below
+    return products

@@ -109,8 +109,8 @@ class Why:
 
     def _row(self, history: Ints, named: _Named, column: int, item: int) -> dict[str, Any]:
         """The row of an entry, a column of the list, from the user's history."""
-        speaks, names, ids = named.speaks[:, column], self.fused.names, self.catalogue.facts[c.ITEM_ID]
-        others = history[named.positions[speaks, column]].tolist()
+        is_named, names, ids = named.is_named[:, column], self.fused.names, self.catalogue.facts[c.ITEM_ID]
+        others = history[named.positions[is_named, column]].tolist()
         reasons = [
             {
                 c.ITEM_ID: ids[other],
@@ -120,7 +120,7 @@ class Why:
                 c.SHARE: share,
             }
             for other, in_target, scorer, part, share in zip(
-                others, *(values[speaks, column].tolist() for values in named.facts), strict=True
+                others, *(values[is_named, column].tolist() for values in named.facts), strict=True
             )
         ]
         shared = self.catalogue.shared(item, others) if others else []
@@ -149,7 +149,7 @@ class _Named(NamedTuple):
 
     positions: Ints
     """Those without which the score falls most, the first the most, (m, k)."""
-    speaks: Bools
+    is_named: Bools
     """Whether the score falls without it, and gains from it, (m, k); others are not named."""
     facts: tuple[Bools, Ints, Floats, Floats]
     """Of each: whether it is in the target, the scorer with its largest part, the part, and its share; (m, k)."""
@@ -161,15 +161,15 @@ class _Named(NamedTuple):
     def of(cls, parts: Floats, falls: Floats, in_target: Bools, most: int) -> _Named:
         """From the parts of n purchases by scorer, (scorers, n, k), and the falls without each, (n, k)."""
         part, rest = parts.sum(axis=0), max(len(falls) - most, 0)
-        largest = np.argpartition(falls, rest, axis=0)[rest:] if rest else np.indices(falls.shape)[0]
-        order = np.lexsort([largest, -np.take_along_axis(falls, largest, axis=0)], axis=0)
-        positions = np.take_along_axis(largest, order, axis=0)
+        least = np.partition(falls, rest, axis=0)[rest] if len(falls) else 0  # of equal ones the oldest are named
+        rows = np.flatnonzero((falls >= least).any(axis=1))
+        positions = rows[np.argsort(-falls[rows], axis=0, kind="stable")[:most]]
         of_named, columns = np.take_along_axis(part, positions, axis=0), np.arange(falls.shape[1])
-        speaks = (np.take_along_axis(falls, positions, axis=0) > 0) & (of_named > 0)
+        is_named = (np.take_along_axis(falls, positions, axis=0) > 0) & (of_named > 0)
         positive = np.maximum(part, 0).sum(axis=0)
         share: Floats = (of_named / np.where(positive > 0, positive, 1)).astype(np.float32)
         facts = in_target[positions], parts[:, positions, columns].argmax(axis=0), of_named, share
-        return cls(positions, speaks, facts, part[~in_target].sum(axis=0), part[in_target].sum(axis=0))
+        return cls(positions, is_named, facts, part[~in_target].sum(axis=0), part[in_target].sum(axis=0))
 
 
 def sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ BY_SEGMENT = "By segment"
 
 def page(facts: Facts) -> str:
     """The page as HTML."""
-    return render(TITLE, verdict(facts), sections(facts), facts.digest)
+    return render(TITLE, verdict(facts), sections(facts))
 
 
 def sections(facts: Facts) -> list[PageSection]:

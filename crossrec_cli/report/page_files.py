@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,7 @@ from crossrec_cli.report.verdict import verdict
 
 PAGE = "report.html"
 CHARTS = "charts"
-HEAD = 2_000
-"""Characters of a page within which it names its sources."""
+LAST_LINE = "<!-- sources"
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,29 @@ class PageFiles:
 
 
 def write_page(facts: Facts, run_dir: Path) -> Path:
-    """Write ``report.html``, unless there is a page of the same facts; returns its path."""
+    """Write ``report.html``, unless there is a whole page of the same facts; returns its path."""
     path = run_dir / PAGE
-    if not _names(path, facts.digest):
+    if not _is_of(path, facts.digest):
         from crossrec_cli.report.page import page  # noqa: PLC0415  charts take a moment to import
 
-        _replace(path, page(facts).encode())
+        content = page(facts)
+        _replace(path, (content + _last_line(content, facts.digest)).encode())
     return path
 
 
-def _names(path: Path, digest: str) -> bool:
-    """Whether a page is of the facts with this digest."""
+def _is_of(path: Path, digest: str) -> bool:
+    """Whether a page is of the facts with this digest, and as it was written."""
     try:
-        with path.open(encoding="utf-8") as file:
-            return digest in file.read(HEAD)
+        text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError):
         return False
+    content, line, _ = text.rpartition(LAST_LINE)
+    return bool(line) and text == content + _last_line(content, digest)
+
+
+def _last_line(content: str, digest: str) -> str:
+    """A comment with the hashes of the page's facts and of what is above it."""
+    return f"{LAST_LINE} {digest} {hashlib.sha256(content.encode()).hexdigest()} -->\n"
 
 
 def write_charts(facts: Facts, run_dir: Path) -> Path:

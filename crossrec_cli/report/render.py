@@ -131,18 +131,17 @@ class PageSection:
     charts: Sequence[Chart] = ()
 
 
-def render(title: str, lead: str, sections: Sequence[PageSection], digest: str | None = None) -> str:
-    """The page as HTML, which names the digest of its sources. The same input gives the same text."""
+def render(title: str, lead: str, sections: Sequence[PageSection]) -> str:
+    """The page as HTML. The same input gives the same text."""
     charts = [chart for section in sections for chart in section.charts]
     specs = _json({"specs": [_spec(chart) for chart in charts], "options": _OPTIONS})
     body = "\n".join(_section(section) for section in sections)
-    sources = f'\n<meta name="sources" content="{digest}">' if digest else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">{sources}
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
 </head>

@@ -87,3 +87,22 @@ def test_no_more_files_are_remembered_than_some(reads, tmp_path, monkeypatch):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         hash_file(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("value", ["null", "[]", "{}", "7", "[[3, 1, 1, 1], null]", '[[3, 1, 1, 1], ""]', '"a"'])
+def test_a_cache_of_another_form_is_none_and_is_written_anew(reads, tmp_path, value):
+    file, cache = tmp_path / "a.csv", tmp_path / "cache" / "file-hashes.json"
+    file.write_text("one")
+    cache.parent.mkdir()
+    for content in (f'{{"{file}": {value}}}', "[" * 100_000):
+        cache.write_text(content)
+        assert hash_file(file) == hash_file(file) == hashlib.sha256(b"one").hexdigest()
+    assert reads == ["a.csv"] * 2
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(reads, tmp_path):
+    file, cache = tmp_path / "a.csv", tmp_path / "cache" / "file-hashes.json"
+    file.write_text("one")
+    cache.mkdir(parents=True)
+    assert hash_file(file) == hash_file(file)
+    assert [*cache.parent.iterdir()] == [cache]

@@ -512,3 +512,13 @@ def test_where_users_need_no_number_of_interactions_it_is_the_item_that_has_too_
     assert reasons(cleaned(shop)) == {7: "item with too few interactions"}
     shop.config["data"]["min_interactions"] = {"user": 2, "item": 1}
     assert reasons(cleaned(shop)) == {7: "user with too few interactions"}
+
+
+def test_what_has_neither_weight_nor_quantity_sums_to_the_number_of_purchases(shop):
+    shop.config["data"]["repeats"] = "sum"
+    path = shop.folder / "interactions.parquet"
+    rows = pd.read_parquet(path)
+    pd.concat([rows, rows.head(5).assign(time=rows["time"] + pd.Timedelta(hours=1))]).to_parquet(path)
+    found = ruled(shop)
+    assert len(found["interactions"]) == len(rows)
+    assert sorted(found["interactions"]["weight"])[-6:] == [1, 2, 2, 2, 2, 2]

@@ -154,6 +154,24 @@ def test_the_score_falls_as_told_without_a_purchase_of_either_domain(scorer: Sco
         np.testing.assert_allclose(told.falls[place], whole[user] - without[user], atol=1e-3)
 
 
+@pytest.mark.parametrize("weight", [3e-4, 1e-2])
+def test_the_score_falls_as_told_without_a_purchase_that_counts_for_nearly_all(
+    scorer: Scorer, data: TrainingData, weight: float
+) -> None:
+    if any(isinstance(feature, NeuralFeature) and feature.encoder.sequence for feature in scorer.features):
+        pytest.skip("a sequence reads no weights")
+    weights = np.array([weight, 1, weight, 1], np.float32)
+    histories, everything = Ragged(np.array([61, 62, 3, 64]), np.array([2, 2]), weights), np.arange(60, 75)
+    listed = np.tile(everything, (2, 1))
+    for feature in scorer.features:
+        told = feature.parts(histories, Ragged.of([[], []]), listed).falls
+        whole = products(feature.user_vectors(histories, Ragged.of([[], []])), scorer.item_vectors)[:, everything]
+        for place, user in enumerate(histories.rows):
+            rest = histories.where(np.arange(4) != place)
+            without = products(feature.user_vectors(rest, Ragged.of([[], []])), scorer.item_vectors)[user, everything]
+            np.testing.assert_allclose(told[place], whole[user] - without, atol=2e-3)
+
+
 def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
     fused = alone(scorer, data)
     files = ModelFiles(*(tmp_path / name for name in ("vectors", "fusion", "weights", "terms")))

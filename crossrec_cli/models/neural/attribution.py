@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.models.base import Parts
+from crossrec_cli.models.base import CANCELS, Parts
 from crossrec_cli.models.neural.tower import ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.vectors import Floats, by_user, history_products, row_products
@@ -55,7 +55,7 @@ def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged,
     own, squared = row_products(known[different], known[different])[index], row_products(totals, totals)[rows]
     added, whole = counts[:, None] * found[:, :-1], np.einsum("bd,bkd->bk", totals, projected)[rows]
     without, left = whole - added, squared - 2 * counts * found[:, -1] + counts**2 * own
-    close = left < 1e-3 * squared  # the difference of nearly equal numbers: from the vectors themselves
+    close = left < CANCELS * squared
     rest = totals[rows[close]] - counts[close, None] * known[histories.values[close]]
     without[close], left[close] = np.einsum("hd,hkd->hk", rest, projected[rows[close]]), row_products(rest, rest)
     scale = np.float32(encoder.bag.log_scale.exp().item())
