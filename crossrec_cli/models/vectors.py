@@ -109,8 +109,8 @@ def history_products(vectors: Matrix, histories: Ragged, others: Matrix) -> Floa
 
 def _with_dense(items: csr_array, users: Ints, others: csr_array, k: int) -> Floats:
     """The products of some rows with the k vectors of their users, which are made dense, one user's below another's."""
-    width = items.shape[1]
-    below = np.ascontiguousarray(others.toarray().reshape(-1, k, width).swapaxes(1, 2)).reshape(-1, k)
+    width, count = items.shape[1], others.shape[0] // k
+    below = np.ascontiguousarray(others.toarray().reshape(count, k, width).swapaxes(1, 2)).reshape(count * width, k)
     columns = items.indices + np.repeat(users * width, np.diff(items.indptr))
     products: Floats = csr_array((items.data, columns, items.indptr), shape=(items.shape[0], len(below))) @ below
     return products

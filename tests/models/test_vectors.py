@@ -32,3 +32,9 @@ def test_nobody_has_no_products():
     items = np.ones((3, 2), np.float32)
     found = history_products(items, Ragged.of([]), by_user([items[:0], items[:0]], 0))
     assert len(found) == 0
+
+
+def test_vectors_of_no_dimension_have_products_of_0():
+    nothing = csr_array((3, 0), dtype=np.float32)
+    found = history_products(nothing, Ragged.of([[0, 1], [2]]), by_user([nothing[[0, 1]], nothing[[1, 2]]], 2))
+    np.testing.assert_array_equal(found, np.zeros((3, 2)))
