@@ -1,4 +1,7 @@
-"""All users' lists as files: in parts while they are computed, then in one file."""
+"""All users' lists as files: in parts while they are computed, so that a killed run goes on, then in one file.
+
+To join the parts takes about a hundredth of the stage's time.
+"""
 
 from __future__ import annotations
 
