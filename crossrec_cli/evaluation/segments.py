@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,11 @@ TARGET_LENGTHS = (0, 1, 3, 6)
 """Fewest target purchases in the history of each group of users."""
 
 
-def length_labels(starts: Sequence[int] = TARGET_LENGTHS) -> list[str]:
-    """``0``, ``1-2``, ``3-5``, ``6+``, from the least number of each group."""
-    ends = [start - 1 for start in starts[1:]]
-    labels = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
-    return [*labels, f"{starts[-1]}+"]
+def length_labels() -> list[str]:
+    """The groups' names: ``0``, ``1-2``, ``3-5``, ``6+``."""
+    pairs = pairwise(TARGET_LENGTHS)
+    labels = [f"{start}" if start == after - 1 else f"{start}-{after - 1}" for start, after in pairs]
+    return [*labels, f"{TARGET_LENGTHS[-1]}+"]
 
 
 def length_group(target_lengths: Ints) -> Ints:

@@ -192,30 +192,6 @@ class HistoryFeature:
         """See ``Feature``; exact but for rounding."""
         return history_parts([self], histories, listed)[0]
 
-    def parts_of(self, inner: HistoryProducts, histories: Ragged, listed: Ints) -> Parts:
-        """``parts`` from the products of the interactions.
-
-        Without an interaction the sum has another length, which changes the whole score; the decays of the others
-        stay as they are.
-        """
-        rows, scaled = histories.rows, self._scaled(self.weights(histories), histories)
-        squared = row_products(inner.sums, inner.sums)
-        added = scaled[:, None] * inner.with_listed
-        shape = len(listed), len(rows)
-        totals = csr_array((np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), shape=shape) @ added
-        rest = totals[rows] - added
-        squared_rest = squared[rows] - 2 * scaled * inner.with_sum + scaled**2 * inner.squared
-        close = np.flatnonzero(squared_rest < CANCELS * squared[rows])
-        if len(close):
-            taken = scaled_rows(self.item_vectors[histories.values[close]], -scaled[close])
-            left, of_rows = inner.sums[rows[close]] + taken, listed[rows[close]]
-            squared_rest[close] = row_products(left, left)
-            rest[close] = np.stack([row_products(left, self.item_vectors[items]) for items in of_rows.T], axis=1)
-        length, length_rest = (np.sqrt(np.maximum(one, 1e-24))[:, None] for one in (squared[rows], squared_rest))
-        score_rest = np.where(length_rest > 1e-5 * length, rest / length_rest, 0)
-        falls = totals[rows] / length - score_rest
-        return Parts((added / length).astype(np.float32), falls.astype(np.float32))
-
     def weights(self, histories: Ragged) -> Floats:
         """The weight of each interaction, (H,); 0 for those that are not summed."""
         counted = self.is_target[histories.values] if self.part == "target" else np.ones(len(histories.values), bool)
@@ -230,45 +206,72 @@ class HistoryFeature:
         """``user_vectors`` before they get the length 1."""
         weights = self.weights(histories)
         kept = weights > 0
-        cells = (self._scaled(weights, histories)[kept], (histories.rows[kept], histories.values[kept]))
+        cells = (self.scaled(histories)[kept], (histories.rows[kept], histories.values[kept]))
         return csr_array(cells, shape=(len(histories.lengths), len(self.is_target))) @ self.item_vectors
 
-    def _scaled(self, weights: Floats, histories: Ragged) -> Floats:
+    def scaled(self, histories: Ragged) -> Floats:
+        """``weights``, times the query factors."""
+        weights = self.weights(histories)
         return weights if self.query_factors is None else weights * self.query_factors[histories.values]
 
 
-class HistoryProducts(NamedTuple):
-    """Inner products of the items of interactions."""
-
-    with_listed: Floats
-    """With each item listed for the user, (H, k)."""
-    with_sum: Floats
-    """With the user's weighted sum, (H,)."""
-    squared: Floats
-    """With itself, (H,)."""
-    sums: Matrix
-    """Each user's weighted sum, (B, d)."""
-
-
 def history_parts(features: Sequence[HistoryFeature], histories: Ragged, listed: Ints) -> list[Parts]:
-    """``Feature.parts`` of some features of one scorer.
-
-    What no feature counts, since too much was bought after it, is not multiplied.
-    """
+    """``Feature.parts`` of some features of one scorer."""
     if not features or not len(histories.values):
         return [Parts.none(histories, listed)] * len(features)
-    vectors, k = features[0].item_vectors, listed.shape[1]
-    sums = [feature.sums(histories) for feature in features]
-    counted = np.any([feature.weights(histories) > 0 for feature in features], axis=0)
-    items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
-    inner = np.zeros((len(counted), k + len(features)), np.float32)
-    others = by_user([vectors[listed.ravel()], *sums], len(listed))
+    vectors = features[0].item_vectors
+    sums = [WeightedSum(feature.sums(histories), feature.scaled(histories)) for feature in features]
+    return sum_parts(vectors, histories, vectors[listed.ravel()], sums)
+
+
+class WeightedSum(NamedTuple):
+    """A weighted sum of each user's items; it may have more in it."""
+
+    total: Matrix
+    """(B, d)."""
+    weights: Floats
+    """Of each interaction, (H,); 0 for those that are not in it."""
+
+
+def sum_parts(vectors: Matrix, histories: Ragged, listed: Matrix, sums: Sequence[WeightedSum]) -> list[Parts]:
+    """How interactions change the products of some vectors with users' sums that are brought to the length 1.
+
+    Without an interaction the sum has another length, which changes the whole score. What is in no sum is not
+    multiplied.
+
+    Args:
+        vectors: of all items, (I, d).
+        histories: of B users.
+        listed: k vectors for each user, one user's after the other's, (B · k, d).
+        sums: of the same users.
+    """
+    users = len(histories.lengths)
+    k = listed.shape[0] // users
+    counted = np.any([one.weights != 0 for one in sums], axis=0)
+    inner = np.zeros((len(counted), k + len(sums)), np.float32)
+    others = by_user([listed, *(one.total for one in sums)], users)
     inner[counted] = history_products(vectors, histories.where(counted), others)
-    squared = row_products(vectors[items], vectors[items])[index]
-    return [
-        feature.parts_of(HistoryProducts(inner[:, :k], inner[:, k + number], squared, total), histories, listed)
-        for number, (feature, total) in enumerate(zip(features, sums, strict=True))
-    ]
+    items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
+    own = row_products(vectors[items], vectors[items])[index]
+
+    def with_listed(matrix: Matrix, of_users: Ints) -> Floats:
+        """The products of some rows with the k vectors of their users."""
+        index = (of_users[:, None] * k + np.arange(k)).ravel()
+        return row_products(matrix[np.repeat(np.arange(len(of_users)), k)], listed[index]).reshape(-1, k)
+
+    def parts(one: WeightedSum, along: Floats) -> Parts:
+        rows, added = histories.rows, one.weights[:, None] * inner[:, :k]
+        whole, squared = with_listed(one.total, np.arange(users))[rows], row_products(one.total, one.total)[rows]
+        rest, squared_rest = whole - added, squared - 2 * one.weights * along + one.weights**2 * own
+        close = np.flatnonzero(squared_rest < CANCELS * squared)
+        if len(close):
+            left = one.total[rows[close]] + scaled_rows(vectors[histories.values[close]], -one.weights[close])
+            rest[close], squared_rest[close] = with_listed(left, rows[close]), row_products(left, left)
+        length, length_rest = (np.sqrt(np.maximum(some, 1e-24))[:, None] for some in (squared, squared_rest))
+        falls = whole / length - np.where(length_rest > 1e-5 * length, rest / length_rest, 0)
+        return Parts((added / length).astype(np.float32), falls.astype(np.float32))
+
+    return [parts(one, inner[:, k + number]) for number, one in enumerate(sums)]
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array:

@@ -263,11 +263,9 @@ class _Likelihood:
         """
         held_out = self.held_out
         others, bought = self.scores(held_out.knots @ weights)
-        start = np.array([1.0, -np.log(max(len(held_out.sampled), 1)) - held_out.shift])
-        found = np.append(start, np.zeros(len(KNOTS)))
-        if len(bought):
-            found = _platt(others, bought, held_out, start)
-        return np.float32(found[0]), (found[1] + found[2:]).astype(np.float32)
+        start = np.array([1.0, -np.log(max(len(held_out.sampled), 1)) - held_out.shift, *np.zeros(len(KNOTS))])
+        scale, shift, *of_knots = _platt(others, bought, held_out, start) if len(bought) else start
+        return np.float32(scale), (shift + np.array(of_knots)).astype(np.float32)
 
 
 def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) -> Doubles:
@@ -277,7 +275,7 @@ def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) ->
         others: scores of sampled items that were not bought, −inf where there is none; (B, N).
         bought: scores of items that were, (P,).
         held_out: where they come from.
-        start: scale and shift, (2,).
+        start: where the search starts, (2 + K,).
     """
     knots, items_each, shown = held_out.knots.astype(np.float64), np.exp(held_out.shift), np.isfinite(others)
     not_bought, score = np.where(shown, others, 0).astype(np.float64), bought.astype(np.float64)
@@ -297,5 +295,5 @@ def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) ->
         return float(total + TO_PRIOR * (of_knots**2).sum() / 2), gradient
 
     bounds = [(0, None)] + [(None, None)] * (1 + len(KNOTS))
-    optimum, _ = _minimum(loss, np.append(start, np.zeros(len(KNOTS))), bounds)
+    optimum, _ = _minimum(loss, start, bounds)
     return optimum

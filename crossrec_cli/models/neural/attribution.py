@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.models.base import CANCELS, Parts
+from crossrec_cli.models.base import Parts, WeightedSum, sum_parts
 from crossrec_cli.models.neural.tower import ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Ints, Ragged
-from crossrec_cli.models.vectors import Floats, by_user, history_products, row_products
 
 CHUNK_CELLS = 2**22
 """Numbers of the vectors of shortened histories that are held at once, 16 MB in float32."""
@@ -43,25 +42,15 @@ def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged,
     """What each interaction adds to the bag's part of the scores of the listed items, and its fall without it.
 
     A user's vector is the sum, brought to one length and projected; so a score is a product of the sum with the listed
-    item's projected vector, and without an interaction it takes that one's product away and another length.
+    item's projected vector.
     """
     assert encoder.bag is not None
-    known, totals = items.vectors.cpu().numpy(), encoder.bag_totals(items, histories, tags).cpu().numpy()
-    projected = (vectors @ encoder.bag.projection.weight).cpu().numpy()
-    counts, rows = encoder.counts(items, histories).cpu().numpy(), histories.rows
-    others = by_user([projected.reshape(-1, projected.shape[2]), totals], len(totals))
-    found = history_products(known, histories, others)
-    different, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
-    own, squared = row_products(known[different], known[different])[index], row_products(totals, totals)[rows]
-    added, whole = counts[:, None] * found[:, :-1], np.einsum("bd,bkd->bk", totals, projected)[rows]
-    without, left = whole - added, squared - 2 * counts * found[:, -1] + counts**2 * own
-    close = left < CANCELS * squared
-    rest = totals[rows[close]] - counts[close, None] * known[histories.values[close]]
-    without[close], left[close] = np.einsum("hd,hkd->hk", rest, projected[rows[close]]), row_products(rest, rest)
+    totals, projected = encoder.bag_totals(items, histories, tags), vectors @ encoder.bag.projection.weight
+    total = WeightedSum(totals.cpu().numpy(), encoder.counts(items, histories).cpu().numpy())
+    listed = projected.reshape(-1, projected.shape[2]).cpu().numpy()
+    (parts,) = sum_parts(items.vectors.cpu().numpy(), histories, listed, [total])
     scale = np.float32(encoder.bag.log_scale.exp().item())
-    length, length_without = (np.maximum(np.sqrt(one), 1e-12)[:, None] / scale for one in (squared, left))
-    falls: Floats = whole / length - without / length_without
-    return Parts((added / length).astype(np.float32), falls.astype(np.float32))
+    return Parts(scale * parts.added, scale * parts.falls)
 
 
 def _sequence_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:

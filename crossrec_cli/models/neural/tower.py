@@ -167,13 +167,6 @@ class UserEncoder(nn.Module):
         weights = torch.from_numpy(histories.weights_or_ones).to(self.device)
         return weights * self.bag.counts(items.in_target)[values]
 
-    def bag_scales(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
-        """The factor by which the bag scales its sum before the projection, (B,)."""
-        assert self.bag is not None
-        total = self.bag_totals(items, histories, tags)
-        scales: Tensor = self.bag.log_scale.exp() / total.norm(dim=1).clamp(min=1e-12)
-        return scales
-
     def next_vectors(self, items: ItemRows, examples: NextExamples) -> Tensor:
         """User vectors before each item of a window, (B, width, d)."""
         assert self.sequence is not None
