@@ -31,6 +31,7 @@ from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
+from crossrec_cli.text import static
 
 # What was made by imports need not be looked through again and again, nor so often what Ibis makes.
 gc.freeze()
@@ -61,6 +62,15 @@ ONE_EPOCH = ("--set", "adapt.epochs=1", "--set", "finetune.epochs=1")
 def stages_that_ran(output: str) -> list[str]:
     """Of what ``crossrec run --json`` printed."""
     return [stage["stage"] for stage in json.loads(output)["stages"] if stage["ran"]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory):
+    """What is distilled in the tests does not take the place of what the user has distilled."""
+    folder = tmp_path_factory.mktemp("user-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static, "user_cache_path", lambda name: folder / name)
+        yield
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -161,7 +171,7 @@ def make_shop(folder: Path, model: Path, text: str = "{title}") -> Shop:
         "run_dir": str(folder / "run"),
         "data": {"platforms": [platform], "min_interactions": {"user": 1, "item": 0}},
         "domains": {"target": {"category": "book"}},
-        "encoder": {"model": str(model)},
+        "encoder": {"model": str(model), "kind": "transformer"},  # auto would distil its few words
         "adapt": {"epochs": 10, "lr": 0.01, "batch_size": 32},
         "finetune": {"epochs": 5, "lr": 0.01, "batch_size": 32},
         "interest": {"dim": 16, "user_encoder": "bag", "id_dropout": 0.3},

@@ -22,6 +22,9 @@ class Encoder(Section):
 
     model: str = "all-MiniLM-L6-v2"
     """A packaged model's name, a folder, or a hub id."""
+    kind: Literal["auto", "transformer", "static"] = "auto"
+    """``transformer``: the model reads each text. ``static``: a text is the mean of its tokens' vectors, distilled from
+    the model once and kept in the user's cache; fifty times faster. ``auto``: what costs less for the shop's texts."""
     revision: str = "main"
     """Commit or tag of a hub id; with a commit, later runs use the same weights."""
     offline: bool = False

@@ -14,7 +14,7 @@ import torch
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.artifacts.files import CASES, LANGUAGE_MODEL, TAG_NAMES
+from crossrec_cli.artifacts.files import CASES, TAG_NAMES
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.segments import ALL
@@ -30,8 +30,7 @@ from crossrec_cli.models.ragged import Bools
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.text import cache
-from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import locate
+from crossrec_cli.text.encoders import open_encoder, was_adapted
 
 Floats = npt.NDArray[np.float32]
 HR, NDCG = metrics.name("hr", 10), metrics.name("ndcg", 10)
@@ -115,9 +114,10 @@ def _read_texts(job: Job, data: TrainingData, compute: device.Compute) -> dict[s
     """The text embeddings by ``texts`` of controls; ``FROZEN`` only where the language model was adapted."""
     config, encoded = job.config, data.embeddings
     embeddings = {AS_ENCODED: encoded, NONE: np.zeros_like(encoded)}
-    if LANGUAGE_MODEL in job.inputs:
-        encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-        embeddings[FROZEN] = cache.embed(encoder, texts_of(data.items), config.run_path / "embeddings", job.report)
+    if was_adapted(job.inputs):
+        texts = texts_of(data.items)
+        encoder = open_encoder(config.encoder, texts, compute, job.report)
+        embeddings[FROZEN] = cache.embed(encoder, texts, config.run_path / "embeddings", job.report)
     return embeddings
 
 

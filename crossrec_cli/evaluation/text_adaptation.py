@@ -9,13 +9,12 @@ import numpy.typing as npt
 import torch
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
-from crossrec_cli.artifacts.files import LANGUAGE_MODEL
 from crossrec_cli.artifacts.job import Job
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.evaluation.validation import STOP_ON
 from crossrec_cli.models.base import HistoryFeature
-from crossrec_cli.models.dataset import Dataset, save_model
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.vectors import products, unit_rows
@@ -30,8 +29,11 @@ Floats = npt.NDArray[np.float32]
 
 def adapted_if_better(
     job: Job, dataset: Dataset, encoder: TextEncoder, texts: list[str], frozen: Floats
-) -> tuple[Floats, bool]:
-    """The adapted language model's embeddings if they rank other users' purchases better, else the frozen one's."""
+) -> Floats | None:
+    """The adapted language model's embeddings if they rank other users' purchases better than the frozen one's.
+
+    The encoder is adapted in both cases.
+    """
     source_cases = SourceCases.of(dataset.histories, job.config.seed)
     config = job.config.adapt
     checkpoint_path = job.checkpoint.with_name(f"{job.checkpoint.stem}-language-model.safetensors")
@@ -47,10 +49,9 @@ def adapted_if_better(
     figures = f"NDCG@10 {metrics.mean(before):.4f} frozen, {gain} adapted, for {len(before):,} held-out buyers"
     if low <= 0:
         job.report.warn(f"the adapted language model ranks the source no better and is not kept: {figures}")
-        return frozen, False
+        return None
     job.report.say(f"the adapted language model is kept: {figures}")
-    save_model(job.output(LANGUAGE_MODEL), encoder.model)
-    return adapted, True
+    return adapted
 
 
 @dataclass(frozen=True)

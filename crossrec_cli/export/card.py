@@ -241,6 +241,7 @@ def _sources(config: Config, dataset: Dataset, manifests: Mapping[str, Manifest]
         *([["revision", encoder.revision]] if not package else [["published as", package.hub_id]]),
         *(["sha256", sha] for sha in weights),
         ["licence", package.licence if package else "not known to crossrec; see its publisher"],
+        ["encoder", str(manifests[PRETRAIN_ADAPT].summary["encoder"])],
         ["reads", f"{encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}"],
     ]
     domains = "everything" if config.domains.same else "source and target"

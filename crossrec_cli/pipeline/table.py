@@ -158,7 +158,7 @@ STAGES = (
     Stage(PREPROCESS, 5, (), ("data", "domains", "split"), _data_files),
     Stage(
         PRETRAIN_ADAPT,
-        13,
+        14,
         (*_TABLES, CASES),
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
         language_model,

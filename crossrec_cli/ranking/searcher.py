@@ -38,7 +38,7 @@ from crossrec_cli.ranking.search_score import (
 from crossrec_cli.ranking.topk import CHUNK_CELLS
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Advance, Silent
-from crossrec_cli.text.saved_encoder import load_encoder
+from crossrec_cli.text.encoders import load_encoder
 
 QUERIES = pa.schema([pa.field(c.QUERY, pa.string(), nullable=False)])
 WHO = pa.schema([pa.field(c.USER_ID, pa.string())])

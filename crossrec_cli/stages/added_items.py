@@ -19,7 +19,7 @@ from crossrec_cli.models.additions import Additions
 from crossrec_cli.models.dataset import load_fused, texts_of, with_rows
 from crossrec_cli.models.saved import write_vectors
 from crossrec_cli.runtime import device
-from crossrec_cli.text.saved_encoder import load_encoder
+from crossrec_cli.text.encoders import load_encoder
 
 
 def run(job: Job, file: Path, platform: str | None) -> Summary:

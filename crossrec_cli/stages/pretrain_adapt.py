@@ -8,7 +8,7 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ADAPT_LEARNING, ADAPTED, CASES, ITEM_TEXT, TAG_NAMES, USERS
+from crossrec_cli.artifacts.files import ADAPT_LEARNING, ADAPTED, CASES, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.text_adaptation import Floats, adapted_if_better
@@ -21,8 +21,8 @@ from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import Epoch, learning_columns
 from crossrec_cli.runtime import device, distributed
 from crossrec_cli.text import cache
-from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import locate
+from crossrec_cli.text.encoders import FROZEN, open_encoder, save_encoder
+from crossrec_cli.text.static import StaticEncoder
 
 
 def run(job: Job) -> Summary:
@@ -33,7 +33,7 @@ def run(job: Job) -> Summary:
     dataset = load_dataset(job.inputs, tags)
     if not dataset.histories.source_training.lengths.any():
         raise InputError("no source purchase is before the held-out ones; check split and domains.source")
-    embeddings, kept = _read_texts(job, dataset, compute)
+    embeddings, encoder, adapted = _read_texts(job, dataset, compute)
     data = TrainingData(dataset.histories, dataset.items, embeddings)
     config = with_user_encoder(config, data, load_cases(parquet.read_table(job.inputs[CASES]), c.VALID), config.seed)
     epochs: list[Epoch] = []
@@ -51,22 +51,31 @@ def run(job: Job) -> Summary:
     return {
         "loss": epochs[-1].loss if epochs else None,
         "user_encoder": config.interest.user_encoder,
-        "language_model": config.adapt.language_model if kept else "frozen",
+        "encoder": encoder,
+        "language_model": adapted,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 
 
-def _read_texts(job: Job, dataset: Dataset, compute: device.Compute) -> tuple[Floats, bool]:
-    """Embed every item's text and write the embeddings; also returns whether the adapted language model made them."""
+def _read_texts(job: Job, dataset: Dataset, compute: device.Compute) -> tuple[Floats, str, str]:
+    """Embed every item's text and write the embeddings, and the encoder where it is not the language model as it came.
+
+    Returns:
+        The embeddings, the kind of the encoder, and how it was adapted.
+    """
     config, texts = job.config, texts_of(dataset.items)
-    encoder = TextEncoder(locate(config.encoder), config.encoder, compute)
-    embeddings, kept = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), False
-    if config.adapt.language_model != "frozen" and distributed.leads():
+    encoder = open_encoder(config.encoder, texts, compute, job.report)
+    embeddings, adapted = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), FROZEN
+    if distributed.leads() and isinstance(encoder, StaticEncoder):
+        save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
+    if distributed.leads() and config.adapt.language_model != FROZEN:
         with distributed.single_process():
-            embeddings, kept = adapted_if_better(job, dataset, encoder, texts, embeddings)
+            better = adapted_if_better(job, dataset, encoder, texts, embeddings)
+        if better is not None:
+            embeddings, adapted = better, config.adapt.language_model
+            save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
     distributed.from_leader([torch.from_numpy(embeddings)])
-    if not distributed.leads():
-        return embeddings, kept
-    columns = {c.ITEM_INDEX: np.arange(len(embeddings)), c.EMBEDDING: parquet.vector_column(embeddings)}
-    parquet.write_table(job.output(ITEM_TEXT), schemas.embeddings(embeddings.shape[1]), columns)
-    return embeddings, kept
+    if distributed.leads():
+        columns = {c.ITEM_INDEX: np.arange(len(embeddings)), c.EMBEDDING: parquet.vector_column(embeddings)}
+        parquet.write_table(job.output(ITEM_TEXT), schemas.embeddings(embeddings.shape[1]), columns)
+    return embeddings, encoder.KIND, adapted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint, add_prefix, moments, restore_moments
 from crossrec_cli.config.training_fields import TextTraining
-from crossrec_cli.errors import ConfigError, UnavailableError
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime.device import memory_or
 from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.runtime.progress import Reporter
@@ -129,7 +128,7 @@ class _Run:
 
     def __init__(self, encoder: TextEncoder, sampler: ContrastiveSampler, how: str, config: TextTraining) -> None:
         self.encoder, self.sampler, self.config = encoder, sampler, config
-        self.model = _trainable(encoder.model, how, config)
+        self.model = encoder.trainable(how, config)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
         self.learned = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         weights = {"params": list(self.learned.values()), "weight_decay": 0.01}
@@ -183,29 +182,6 @@ class _Run:
             weight.copy_(tensors[f"learned.{name}"])
         restore_moments(self.optimizer, tensors)
         self.losses = facts["losses"]
-
-
-def _trainable(model: PreTrainedModel, how: str, config: TextTraining) -> nn.Module:
-    """The model, in which only the weights to train require gradients."""
-    if how == "lora":
-        try:
-            from peft import LoraConfig, get_peft_model  # noqa: PLC0415  an extra
-        except ImportError:
-            raise UnavailableError("adapt.language_model: lora needs peft; pip install 'crossrec[lora]'") from None
-        lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # about how peft uses transformers
-                adapted: nn.Module = get_peft_model(model, lora)
-        except ValueError as error:  # some architectures have no layer that it supports
-            raise UnavailableError(
-                f"adapt.language_model: lora does not support this model, full may: {error}"
-            ) from None
-        return adapted
-    layers = next(part for part in model.modules() if isinstance(part, nn.ModuleList))
-    for part in (model.get_input_embeddings(), *list(layers)[: config.frozen_layers]):
-        part.requires_grad_(False)
-    return model
 
 
 def _merged(model: nn.Module) -> PreTrainedModel:

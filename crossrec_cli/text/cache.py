@@ -18,15 +18,16 @@ from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder
 from crossrec_cli.text.find import fingerprint
+from crossrec_cli.text.transformer import TransformerEncoder
 
 VERSION = 1
-"""Raise it when ``TextEncoder.embed`` returns other vectors than before: older cached vectors are then not used."""
+"""Raise it when a transformer's embeddings change: older cached vectors are then not used."""
 KEPT = 2
 """How many files are kept, each of one language model with its settings."""
 
 
 def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Reporter) -> npt.NDArray[np.float32]:
-    """As ``TextEncoder.embed``, but texts in the cache are not encoded again.
+    """As ``TextEncoder.embed``, but texts that a transformer read before are not encoded again.
 
     The last bits of an embedding depend on the other texts of its batch, so they may differ between a run that uses
     the cache and one that does not.
@@ -40,6 +41,9 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
     Returns:
         float32 array of shape (len(texts), hidden size).
     """
+    if not isinstance(encoder, TransformerEncoder):  # a static one reads about as fast as texts are hashed
+        with report.progress("reading item texts", len(set(texts)), "texts") as advance:
+            return encoder.embed(texts, advance)
     distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
     names = [hashlib.sha256(text.encode()).digest()[:16] for text in distinct]
     path = folder / f"{_key(encoder)}.parquet"
@@ -57,7 +61,7 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
     return vectors[which]
 
 
-def _key(encoder: TextEncoder) -> str:
+def _key(encoder: TransformerEncoder) -> str:
     """A hash of everything that an embedding depends on, except the text."""
     config = encoder.config
     settings = [VERSION, fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]

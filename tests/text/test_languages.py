@@ -16,7 +16,7 @@ from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.runtime.device import Compute
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.transformer import TransformerEncoder
 
 LANGUAGES = ("", "ito", "ska")
 """English, and two whose words are the English ones with another ending."""
@@ -36,7 +36,7 @@ def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def taught(untaught: Path, folder: Path, meant: dict[str, list[str]]) -> Path:
     """The same, where each language's words read nearly like the English ones that are given for them."""
-    encoder = TextEncoder(untaught, Encoder(), CPU)
+    encoder = TransformerEncoder(untaught, Encoder(), CPU)
     words = encoder.model.get_input_embeddings().weight
     number = encoder.tokenizer.convert_tokens_to_ids
     with torch.no_grad():
@@ -68,7 +68,7 @@ def nearest_is_a_translation(folder: Path) -> float:
     """Of all items in the item tower, those whose two nearest are the same item in the other languages."""
     items = [f"{first} {second}" for first in WORDS[:6] for second in WORDS[6:12]]
     texts = [said_in(language, item) for item in items for language in LANGUAGES]
-    embeddings = TextEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
+    embeddings = TransformerEncoder(folder, Encoder(), CPU).embed(texts, lambda *_: None)
     everywhere = np.ones(len(texts), bool)
     torch.manual_seed(0)
     white, domain = Whitening.of(embeddings)(embeddings), ItemStats(everywhere, everywhere.astype(int))

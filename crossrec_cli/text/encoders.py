@@ -1,0 +1,78 @@
+"""The encoder of a run: which kind it is, and how later stages get the one that pretrain-adapt used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+
+from crossrec_cli.artifacts.files import LANGUAGE_MODEL
+from crossrec_cli.config.training_fields import Encoder
+from crossrec_cli.errors import ArtifactError
+from crossrec_cli.runtime.device import Compute
+from crossrec_cli.runtime.progress import Reporter
+from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.find import locate
+from crossrec_cli.text.static import StaticEncoder
+from crossrec_cli.text.transformer import TransformerEncoder, load_tokenizer
+
+TOKENS_A_TEXT = 4
+"""Reading a text costs as much as distilling so many tokens: a token is read as three, a title as some fifteen."""
+FROZEN = "frozen"
+
+
+def open_encoder(config: Encoder, texts: Sequence[str], compute: Compute, report: Reporter) -> TextEncoder:
+    """The encoder that the config names, as it was published; ``auto`` takes the kind that costs less for these texts.
+
+    Raises:
+        UnavailableError: if there is no such model, or it cannot be loaded.
+        ConfigError: if it cannot read as many tokens as the config says.
+    """
+    folder, static = locate(config), config.kind == StaticEncoder.KIND
+    if config.kind == "auto":
+        distinct, tokens = len(set(texts)), len(load_tokenizer(folder, config.trust_remote_code))
+        static = TOKENS_A_TEXT * distinct > tokens
+        if static:
+            report.say(f"{distinct:,} texts are read by vectors of {tokens:,} tokens, distilled from {config.model}")
+    if static:
+        return StaticEncoder.distilled(folder, config, compute, texts, report)
+    return TransformerEncoder(folder, config, compute)
+
+
+def save_encoder(path: Path, encoder: TextEncoder, adapted: str) -> None:
+    """Write an encoder's weights as safetensors; ``adapted`` says how they were trained."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
+    safetensors.torch.save_file(weights, path, {"kind": encoder.KIND, "adapted": adapted})
+
+
+def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) -> TextEncoder:
+    """The encoder that pretrain-adapt used, for new texts.
+
+    Raises:
+        ArtifactError: if its weights cannot be read, or are of another model.
+    """
+    if LANGUAGE_MODEL not in inputs:
+        return TransformerEncoder(locate(config), config, compute)
+    path = inputs[LANGUAGE_MODEL]
+    try:
+        weights = safetensors.torch.load_file(path)
+        if facts(path)["kind"] == StaticEncoder.KIND:
+            return StaticEncoder(locate(config), config, compute, weights["weight"])
+        encoder = TransformerEncoder(locate(config), config, compute)
+        encoder.model.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, OSError, KeyError) as error:
+        raise ArtifactError(f"{path}: not this language model's weights: {str(error).splitlines()[0]}") from None
+    return encoder
+
+
+def was_adapted(inputs: Mapping[str, Path]) -> bool:
+    """Whether pretrain-adapt kept an adapted language model."""
+    return LANGUAGE_MODEL in inputs and facts(inputs[LANGUAGE_MODEL])["adapted"] != FROZEN
+
+
+def facts(path: Path) -> dict[str, str]:
+    """What ``save_encoder`` wrote of an encoder beside its weights."""
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata())
