@@ -165,7 +165,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        20,
+        21,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
@@ -179,14 +179,14 @@ STAGES = (
     ),
     Stage(
         EVALUATE,
-        9,
+        10,
         (*_TABLES, CASES, *_MODEL, *FUSED),
         ("seed", *_MEASURED, "interest", "finetune.refit", "split.seed"),
         _evaluation_files,
     ),
     Stage(
         RECOMMEND,
-        8,
+        9,
         (*_TABLES, TAG_NAMES, *FUSED),
         ("recommend", "interest"),
         _events_and_rules,
@@ -195,7 +195,7 @@ STAGES = (
     ),
     Stage(
         TRANSFER,
-        16,
+        17,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         sees=("run_dir", "runtime", "domains"),
@@ -203,7 +203,7 @@ STAGES = (
     ),
     Stage(
         TUNE,
-        10,
+        11,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
         sees=tuple(Config.model_fields),  # it writes the whole config with the best values

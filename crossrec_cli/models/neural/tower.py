@@ -143,9 +143,9 @@ class UserEncoder(nn.Module):
             ).padded()
             user_rows = torch.from_numpy(chunk).to(self.device)
             items_read = torch.from_numpy(latest).to(self.device)
-            states = self.sequence(prefix[user_rows], vectors[items_read], items.in_target[items_read])
+            in_chunk = torch.from_numpy(lengths[chunk]).to(self.device)
             parts.append(
-                states[torch.arange(len(chunk), device=self.device), torch.from_numpy(lengths[chunk]).to(self.device)]
+                self.sequence.last(prefix[user_rows], vectors[items_read], items.in_target[items_read], in_chunk)
             )
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)

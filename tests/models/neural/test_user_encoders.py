@@ -51,3 +51,14 @@ def test_target_purchases_stand_where_they_would_without_the_source():
         own = in_target[0] == domain
         alone = encoder(prefix, items[:, own], in_target[:, own])[0]
         torch.testing.assert_close(mixed[1:][own], alone[1:])
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_last_state_is_that_of_all_states(layers):
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(Interest(dim=8, max_sequence=6, layers=layers)).eval()
+    prefix, items, in_target = torch.randn(5, 8), torch.randn(5, 6, 8), torch.randint(0, 2, (5, 6)).float()
+    lengths = torch.tensor([0, 1, 3, 6, 4])
+    with torch.no_grad():
+        everywhere = encoder(prefix, items, in_target)
+        torch.testing.assert_close(encoder.last(prefix, items, in_target, lengths), everywhere[range(5), lengths])
