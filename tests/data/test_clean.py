@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import preprocess
+from facts import fails
 from small import BASE, cleaned, kinds, measured, reasons, ruled, table, write
 
 from crossrec_cli.errors import InputError
@@ -96,16 +97,20 @@ def test_ids_that_became_floats_beside_a_missing_one_are_still_the_same_ids(shop
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "message"),
+    ("column", "value", "facts"),
     [
-        ("time", "soon", r"row 1: 1,920 of 1,920 rows are unusable \(unreadable time 1,920\)"),
-        ("item", "x", "an item's id is 'x' there, '.*-[0-9]+' in the items"),
+        (
+            "time",
+            "soon",
+            ["unreadable time 1,920", "'time'", "'soon'", "data.platforms[0].interactions.timestamp_format"],
+        ),
+        ("item", "x", ["unknown item 1,920", "'x'", "'blues-book-0'"]),
     ],
 )
-def test_a_column_that_fits_nothing_is_named(shop, column, value, message):
+def test_a_column_that_fits_nothing_is_named(shop, column, value, facts):
     path = shop.folder / "interactions.parquet"
     pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
-    with pytest.raises(InputError, match=message):
+    with fails(InputError, path, "row 1", "1,920 of 1,920", "data.clean.max_rejected", *facts):
         run_clean(shop)
 
 
@@ -138,27 +143,27 @@ PLATFORM = ["data", "platforms", 0]
 
 
 @pytest.mark.parametrize(
-    ("keys", "value", "message"),
+    ("keys", "value", "facts"),
     [
-        ([*PLATFORM, "items", "path"], "nowhere.parquet", r"/.*nowhere\.parquet: no such file"),
+        ([*PLATFORM, "items", "path"], "nowhere.parquet", ["/nowhere.parquet"]),
         (
             [*PLATFORM, "interactions", "columns", "user_id"],
             "usr",
-            "has no column 'usr', which data.platforms.0..*'user'",
+            ["interactions.parquet", "'usr'", "data.platforms[0].interactions.columns.user_id", "'user'"],
         ),
         (
             [*PLATFORM, "items", "text"],
             "{titel}",
-            r"has no column 'titel', which data\.platforms\[0\]\.items\.text.*'title'",
+            ["items.parquet", "'titel'", "data.platforms[0].items.text", "'title'"],
         ),
-        ([*PLATFORM, "users", "tags"], ["age"], "has no column 'age'"),
-        (["domains", "target", "category"], "boook", "no item is in category 'boook'; did you mean 'book'"),
-        (["data", "min_interactions", "user"], 10_000, "no interaction is left after 'enough interactions, round 1'"),
+        ([*PLATFORM, "users", "tags"], ["age"], ["users.parquet", "'age'", "data.platforms[0].users.tags", "club"]),
+        (["domains", "target", "category"], "boook", ["domains.target.category", "'boook'", "'book'"]),
+        (["data", "min_interactions", "user"], 10_000, ["round 1", "data.min_interactions"]),
     ],
 )
-def test_what_is_missing_is_told(shop, keys, value, message):
+def test_what_is_missing_is_told(shop, keys, value, facts):
     set_in(shop.config, keys, value)
-    with pytest.raises(InputError, match=message):
+    with fails(InputError, *facts):
         run_clean(shop)
 
 

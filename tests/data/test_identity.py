@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import preprocess
+from facts import fails
 from small import BASE, cleaned, kinds, measured, table, write
 
 from crossrec_cli.errors import InputError
@@ -157,8 +158,7 @@ def test_conflicts_may_be_merged(tmp_path):
 
 
 def test_conflicts_may_stop_it(tmp_path):
-    message = "data.identity.users: links join app:eve3, shop:eve1, shop:eve2 though they hold two ids of one platform"
-    with pytest.raises(InputError, match=message):
+    with fails(InputError, "data.identity.users", *EVES, "data.identity.conflicts"):
         cleaned(linked_shop(tmp_path, "fail"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from facts import fails
 
 from crossrec_cli.config.source_fields import Csv
 from crossrec_cli.data.sniff import layout, time_formats
@@ -45,7 +46,7 @@ def test_layout_by_contents(tmp_path, name, content, expected):
 def test_an_encoding_that_is_not_read_is_named_and_not_taken_for_another(tmp_path):
     file = tmp_path / "a.csv"
     file.write_bytes("用户,商品\n1,牛奶巧克力\n".encode("gb18030"))
-    with pytest.raises(InputError, match="UTF-8"):
+    with fails(InputError, file, "UTF-8", "UTF-16", "Windows-1252"):
         layout(str(file))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import preprocess
+from facts import fails
 
 from crossrec_cli.errors import UnavailableError
 
@@ -142,5 +143,5 @@ def test_without_java_it_says_what_is_missing(shop, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     shop.config["data"]["engine"] = "spark"
-    with pytest.raises(UnavailableError, match="spark needs Java 17 or newer, and there is no 'java' on the PATH"):
+    with fails(UnavailableError, "Java 17", "'java'", "PATH"):
         preprocess(shop)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_shop, preprocess
+from facts import fails
 from small import kinds, measured, reasons, table, write
 
 from crossrec_cli.artifacts import columns as c
@@ -341,18 +342,15 @@ def one_each(folder, **split):
 
 
 @pytest.mark.parametrize(
-    ("split", "message"),
+    ("split", "facts"),
     [
-        (
-            {"strategy": "cold_users", "share": 0.4},
-            "0.4 of the 1 users who bought in the source before the target is none",
-        ),
-        ({"strategy": "cold_items", "share": 0.1}, "0.1 of the 2 items that anybody bought in the target is none"),
-        ({"strategy": "time", "valid_from": "2024-01-02", "test_from": "2024-01-04"}, "holds out no test interaction"),
+        ({"strategy": "cold_users", "share": 0.4}, ["0.4", "1 users"]),
+        ({"strategy": "cold_items", "share": 0.1}, ["0.1", "2 items"]),
+        ({"strategy": "time", "valid_from": "2024-01-02", "test_from": "2024-01-04"}, ["test"]),
     ],
 )
-def test_a_split_that_holds_out_nothing_is_told(tmp_path, split, message):
-    with pytest.raises(InputError, match=message):
+def test_a_split_that_holds_out_nothing_is_told(tmp_path, split, facts):
+    with fails(InputError, *facts):
         preprocess(one_each(tmp_path, **split))
 
 
@@ -502,14 +500,12 @@ def test_another_word_in_the_split_column_is_an_error_with_its_place(tmp_path, f
         rows.to_csv(spec["path"], index=False)
     else:
         rows.to_parquet(spec["path"])
-    with pytest.raises(InputError) as caught:
+    with fails(InputError, spec["path"], "row 8", "'split'", "'dev'"):
         preprocess(shop)
-    assert str(caught.value).startswith(f"{spec['path']}: row 8: ")
-    assert "'split'" in str(caught.value) and "'dev'" in str(caught.value)
 
 
 def test_a_split_column_that_is_not_there_is_an_error_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match=r"no column 'splt', which split\.column names; did you mean 'split'"):
+    with fails(InputError, "shop-interactions.parquet", "'splt'", "split.column", "'split'"):
         preprocess(given(tmp_path, column="splt"))
 
 
@@ -517,7 +513,7 @@ def test_the_column_goes_with_the_strategy(tmp_path):
     for split in ({"strategy": "given"}, {"column": "split"}):
         shop = given(tmp_path)
         shop.config["split"] = split
-        with pytest.raises(ConfigError, match="column goes with 'strategy: given'"):
+        with fails(ConfigError, "split", "column", "strategy: given"):
             load_config(shop.path)
 
 
