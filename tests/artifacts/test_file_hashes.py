@@ -7,6 +7,7 @@ import os
 import time
 
 import pytest
+from facts import fails
 
 from crossrec_cli.artifacts import file_hashes
 from crossrec_cli.artifacts.file_hashes import hash_file
@@ -85,7 +86,7 @@ def test_no_more_files_are_remembered_than_some(reads, tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(InputError, match="nowhere"):
+    with fails(InputError, tmp_path / "nowhere"):
         hash_file(tmp_path / "nowhere")
 
 

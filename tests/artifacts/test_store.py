@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -6,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from facts import fails, lacking
 from versions import commit, content
 
 from crossrec_cli.artifacts.store import Store
@@ -92,10 +94,10 @@ def test_a_crash_at_any_sync_or_rename_leaves_a_whole_artifact(store, monkeypatc
 def test_damage_is_told_with_the_file(store):
     artifact = commit(store, "hello")
     (artifact.path / "data.txt").write_text("jello")
-    with pytest.raises(ArtifactError, match=r"data\.txt: damaged"):
+    with fails(ArtifactError, artifact.path / "data.txt"):
         store.current("stage")
     (artifact.path / "data.txt").unlink()
-    with pytest.raises(ArtifactError, match=r"data\.txt: No such file"):
+    with fails(ArtifactError, artifact.path / "data.txt", os.strerror(errno.ENOENT)):
         store.current("stage")
 
 
@@ -103,7 +105,7 @@ def test_damage_is_told_with_the_file(store):
 def test_a_broken_manifest_is_told_with_the_file(store, text):
     artifact = commit(store, "hello")
     (artifact.path / "manifest.json").write_text(text)
-    with pytest.raises(ArtifactError, match=r"manifest\.json: damaged"):
+    with fails(ArtifactError, artifact.path / "manifest.json"):
         store.current("stage")
 
 
@@ -113,14 +115,14 @@ def test_a_manifest_cannot_name_files_elsewhere(store):
     manifest = json.loads(path.read_text())
     manifest["files"] = {"../../secret": manifest["files"]["data.txt"]}
     path.write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="outside its own directory"):
+    with fails(ArtifactError, path):
         store.current("stage")
 
 
 def test_a_file_that_is_not_there_is_an_artifact_error(store):
     artifact = commit(store, "hello")
     assert artifact.sha256("stage/data.txt") == hashlib.sha256(b"hello").hexdigest()
-    with pytest.raises(ArtifactError, match=r"has no other\.txt"):
+    with fails(ArtifactError, artifact.path, "other.txt", "--force"):
         artifact.file("stage/other.txt")
 
 
@@ -131,7 +133,7 @@ def test_a_second_process_is_locked_out_and_told_by_whom(store):
             "with Store(Path(sys.argv[1])).lock(): pass"
         )
         done = subprocess.run([sys.executable, "-c", code, store.run_dir], capture_output=True, text=True, check=False)
-        assert f"process {os.getpid()}, since " in done.stderr
+        assert not lacking(done.stderr.splitlines()[-1], store.run_dir, os.getpid(), "--lock-timeout")
     with store.lock():
         pass
 

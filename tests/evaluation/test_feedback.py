@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from facts import fails
 
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.feedback import Impressions
@@ -89,20 +90,20 @@ def test_a_propensity_next_to_nothing_overflows_nothing():
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "facts"),
     [
-        ({"rank": [1.0]}, "no column 'click', 'purchase' or 'rating'"),
-        ({"click": [1.0]}, "needs exactly one of the columns 'rank' and 'propensity'"),
-        ({"click": [1.0], "rank": [1.0], "propensity": [1.0]}, "needs exactly one"),
-        ({"click": [1.0], "rank": [0.0]}, "row 1: rank is 0; it must be at least 1"),
-        ({"click": [1.0], "propensity": [0.0]}, "row 1: propensity is 0; it must be above 0 and at most 1"),
-        ({"click": [1.0], "propensity": [np.nan]}, "row 1: propensity is nan"),
-        ({"click": [1.0], "rank": [np.nan]}, "row 1: rank is nan"),
-        ({"click": [-3.0], "rank": [1.0]}, "row 1: click is -3; it must be a number of 0 or more"),
-        ({"rating": [np.inf], "rank": [1.0]}, "row 1: rating is inf; it must be a number"),
-        ({"click": [1.0], "rank": [1.0], "user_id": ["nobody"]}, "none of its 1 impressions is of a user in the data"),
+        ({"rank": [1.0]}, ["'click'", "'purchase'", "'rating'"]),
+        ({"click": [1.0]}, ["'rank'", "'propensity'"]),
+        ({"click": [1.0], "rank": [1.0], "propensity": [1.0]}, ["'rank'", "'propensity'"]),
+        ({"click": [1.0], "rank": [0.0]}, ["row 1", "rank", 0, 1]),
+        ({"click": [1.0], "propensity": [0.0]}, ["row 1", "propensity", 0, 1]),
+        ({"click": [1.0], "propensity": [np.nan]}, ["row 1", "propensity", "nan"]),
+        ({"click": [1.0], "rank": [np.nan]}, ["row 1", "rank", "nan"]),
+        ({"click": [-3.0], "rank": [1.0]}, ["row 1", "click", "-3", 0]),
+        ({"rating": [np.inf], "rank": [1.0]}, ["row 1", "rating", "inf"]),
+        ({"click": [1.0], "rank": [1.0], "user_id": ["nobody"]}, ["1 impressions"]),
     ],
 )
-def test_what_cannot_be_used_is_told(columns, told):
-    with pytest.raises(InputError, match=f"^file.*{told}"):
+def test_what_cannot_be_used_is_told(columns, facts):
+    with fails(InputError, "file", *facts):
         Impressions.of(pa.table({"user_id": ["u1"], "item_id": ["i1"], **columns}), USERS, ITEMS, "file")

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from facts import fails
 from test_transformer import FP32
 from transformers import MambaConfig, MambaModel, PreTrainedTokenizerFast
 
@@ -65,7 +66,7 @@ def test_a_model_that_lora_does_not_fit(tiny_bert, tmp_path, kept):
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
     MambaModel(MambaConfig(**sizes)).save_pretrained(tmp_path)
     encoder = TransformerEncoder(tmp_path, Encoder(), FP32)
-    with pytest.raises(UnavailableError, match="lora does not support this model"):
+    with fails(UnavailableError, "adapt.language_model", "lora", "full"):
         adapt(encoder, TEXTS, lists(), "lora", TextTraining(steps=1), 0, Silent(), kept)
 
 
@@ -170,7 +171,7 @@ def test_a_loss_that_is_no_number_says_what_to_lower(tiny_bert, kept):
     encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     with torch.no_grad():
         encoder.model.get_input_embeddings().weight[:] = torch.nan
-    with pytest.raises(ConfigError, match=r"step 1: the loss is nan; lower adapt\.text\.lr"):
+    with fails(ConfigError, "step 1", "nan", "adapt.text.lr"):
         adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent(), kept)
 
 
@@ -180,5 +181,5 @@ def test_no_memory_left_says_what_to_lower(tiny_bert, monkeypatch, kept):
 
     encoder = TransformerEncoder(tiny_bert, Encoder(), FP32)
     monkeypatch.setattr(encoder, "forward", exhausted)
-    with pytest.raises(ConfigError, match=r"adapt\.text\.batch_size: out of memory: .* 20 GiB; lower it from 64"):
+    with fails(ConfigError, "adapt.text.batch_size", "20 GiB", 64):
         adapt(encoder, TEXTS, lists(), "full", TextTraining(), 0, Silent(), kept)
