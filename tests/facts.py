@@ -10,6 +10,17 @@ from typing import Any
 import pytest
 
 from crossrec_cli.errors import ExitCode
+from crossrec_cli.runtime.progress import Silent
+
+
+class Heard(Silent):
+    """A reporter that keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 def lacking(text: str, *facts: object) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_shop, preprocess
-from facts import fails
+from facts import Heard, fails
 from small import kinds, measured, reasons, table, write
 
 from crossrec_cli.artifacts import columns as c
@@ -16,7 +16,6 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.data.ledger import Reason
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.histories import load_cases, load_histories
-from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 
 
@@ -376,19 +375,9 @@ def marked_rows(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows.assign(split=words), items
 
 
-class Warned(Silent):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
 def warned(shop) -> list[str]:
     """What preprocess warns of."""
-    report, out = Warned(), shop.folder / "out"
+    report, out = Heard(), shop.folder / "out"
     out.mkdir()
     stage.run(Job(load_config(shop.path), {}, out, report, None))
     return report.warnings

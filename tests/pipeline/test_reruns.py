@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
 from conftest import ONE_EPOCH, STAGES, stages_that_ran
+from facts import check_failed, lacking
 
 from crossrec_cli.errors import ExitCode
 
 
 def test_a_second_run_does_nothing_and_says_so(trained, crossrec):
-    done = crossrec("run", trained.path)
-    assert done.stderr.count("up to date, config and inputs unchanged") == len(STAGES)
-    assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == []
+    done = crossrec("run", trained.path, "--json")
+    assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == STAGES
+    assert stages_that_ran(done.stdout) == []
+    told = done.stderr.splitlines()
+    assert [[line for line in told if line.startswith(f"{stage}: ")] != [] for stage in STAGES] == [True] * len(STAGES)
 
 
 @pytest.mark.parametrize(
@@ -54,20 +58,19 @@ def test_changed_input_bytes_rerun_and_touching_does_not(trained, crossrec):
     assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == []
     pd.read_parquet(path).iloc[:-4].to_parquet(path)
     done = json.loads(crossrec("run", trained.path, "--json", *ONE_EPOCH).stdout)
-    assert done["stages"][0]["reason"] == f"input {path} changed"
+    assert not lacking(done["stages"][0]["reason"], path)
     assert stages_that_ran(json.dumps(done)) == STAGES
 
 
 def test_a_stage_needs_those_before_it(shop, crossrec):
     done = crossrec("finetune", shop.path)
-    assert done.exit_code == ExitCode.ARTIFACT
-    assert done.stderr.strip() == f"error: {shop.run_dir}: no preprocess artifact yet; run 'crossrec preprocess' first"
+    check_failed(done, ExitCode.ARTIFACT, shop.run_dir, "crossrec preprocess")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_stage_refuses_what_was_made_with_another_config(trained, crossrec):
     done = crossrec("recommend", trained.path, "--set", "interest.dim=8")
-    assert done.exit_code == ExitCode.ARTIFACT
-    assert "out of date (config interest.dim changed from 16 to 8); run 'crossrec pretrain-adapt' first" in done.stderr
+    check_failed(done, ExitCode.ARTIFACT, "interest.dim", 16, 8, "crossrec pretrain-adapt")
 
 
 @pytest.mark.parametrize(
@@ -77,9 +80,8 @@ def test_a_damaged_artifact_stops_its_readers_and_is_made_again(trained, crossre
     path = trained.run_dir / "finetune" / "current" / file
     path.write_bytes(path.read_bytes()[:-10])
     done = crossrec("recommend", trained.path)
-    assert done.exit_code == ExitCode.ARTIFACT
+    check_failed(done, ExitCode.ARTIFACT, path.resolve())
     assert len(done.stderr.splitlines()) == 1
-    assert f"{file}: damaged" in done.stderr
     assert stages_that_ran(crossrec("run", trained.path, "--json").stdout) == ["finetune"]
     assert crossrec("recommend", trained.path).exit_code == 0
 
@@ -92,36 +94,34 @@ def test_a_failing_rerun_keeps_the_previous_artifact(trained, crossrec):
 
 
 @pytest.mark.parametrize(
-    ("override", "code", "message"),
+    ("override", "code", "facts"),
     [
-        ("data.platforms[0].items.path=no.parquet", ExitCode.INPUT, "no.parquet: no such file"),
-        ("data.platforms[0].items.columns.category=knd", ExitCode.INPUT, "has no column 'knd'"),
-        ("domains.target.category=[boook]", ExitCode.INPUT, "did you mean 'book'?"),
-        ("data.min_interactions.item=1000", ExitCode.INPUT, "no interaction is left after"),
-        ("adapt.epochs=-1", ExitCode.CONFIG, "greater than or equal to 0"),
+        ("data.platforms[0].items.path=no.parquet", ExitCode.INPUT, ["no.parquet"]),
+        ("data.platforms[0].items.columns.category=knd", ExitCode.INPUT, ["items.parquet", "'knd'", "'kind'"]),
+        ("domains.target.category=[boook]", ExitCode.INPUT, ["domains.target.category", "'boook'", "'book'"]),
+        ("data.min_interactions.item=1000", ExitCode.INPUT, ["round 1", "data.min_interactions"]),
+        ("adapt.epochs=-1", ExitCode.CONFIG, ["--set adapt.epochs=-1", "0"]),
     ],
 )
-def test_wrong_input_is_one_line_with_its_code_and_writes_nothing(shop, crossrec, override, code, message):
+def test_wrong_input_is_one_line_with_its_code_and_writes_nothing(shop, crossrec, override, code, facts):
     done = crossrec("run", shop.path, "--set", override)
-    assert done.exit_code == code
-    assert message in done.stderr
+    check_failed(done, code, *facts)
     assert len(done.stderr.splitlines()) == 1
     assert not list(shop.run_dir.glob("preprocess/*"))
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("override", "facts"),
     [
-        ("runtime.device=cuda:9", "runtime.device: there is no 'cuda:9' here; there is cpu"),
-        ("encoder.model=./no-such-model", "is no packaged model, folder or hub id"),
-        ("runtime.precision=fp16", "runtime.precision: a CPU has no fast fp16"),
+        ("runtime.device=cuda:9", ["runtime.device", "'cuda:9'", "cpu"]),
+        ("encoder.model=./no-such-model", ["encoder.model", "./no-such-model"]),
+        ("runtime.precision=fp16", ["runtime.precision", "fp16"]),
     ],
 )
-def test_an_unavailable_device_or_model_has_its_code(trained, crossrec, override, message):
+def test_an_unavailable_device_or_model_has_its_code(trained, crossrec, override, facts):
     before = (trained.run_dir / "pretrain-adapt" / "current").resolve()
     done = crossrec("run", trained.path, "--force", "--from", "pretrain-adapt", "--set", override, "--quiet")
-    assert done.exit_code == ExitCode.UNAVAILABLE
-    assert message in done.stderr
+    check_failed(done, ExitCode.UNAVAILABLE, *facts)
     assert (trained.run_dir / "pretrain-adapt" / "current").resolve() == before
 
 
@@ -130,6 +130,6 @@ def test_quiet_and_json_keep_stdout_clean(trained, crossrec):
     assert done.stdout == done.stderr == ""
     done = crossrec("run", trained.path, "--json", "--force", "--from", "finetune", *ONE_EPOCH)
     assert json.loads(done.stdout)["stages"][1]["summary"]["crossrec_ndcg@5"] > 0
-    assert "finetune: done" in done.stderr
+    assert re.search(r"^finetune: .*\d", done.stderr, re.MULTILINE)
     failed = crossrec("run", trained.path, "--json", "--set", "seed=x")
     assert json.loads(failed.stdout)["exit_code"] == ExitCode.CONFIG

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from facts import fails, lacking
+from facts import Heard, fails, lacking
 from small import kinds, table, write
 
 from crossrec_cli.artifacts.files import INTERACTIONS, ITEMS, USERS
@@ -44,16 +44,6 @@ NEW = """
 """
 EVENTS = {"view": {"weight": 0.25}, "buy": {}, "stars": {"weight": 0.5, "at_least": 4}, "refund": {"returns": True}}
 OURS = {"user": "user_id", "item": "item_id", "time": "timestamp"}
-
-
-class Heard(Silent):
-    """Keeps the warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 def world_of(shop, rows: pd.DataFrame, **data: object) -> tuple[Dataset, dict[str, Path]]:

@@ -6,21 +6,11 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from facts import Heard
 
 from crossrec_cli.artifacts.store import MANIFEST
-from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving import live
 from crossrec_cli.serving.event_store import Events
-
-
-class Told(Silent):
-    """Keeps its warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 @pytest.fixture
@@ -37,7 +27,7 @@ def service(tmp_path, monkeypatch) -> live.Service:
 
     monkeypatch.setattr(live, "Live", load)
     monkeypatch.setattr(live, "checked", lambda path: path)
-    return live.Service(None, SimpleNamespace(path=tmp_path), Told(), Events(9))
+    return live.Service(None, SimpleNamespace(path=tmp_path), Heard(), Events(9))
 
 
 def test_what_could_not_be_loaded_is_tried_again_and_told_once(service, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Shop
+from facts import warns
 
 
 def sold(shop: Shop) -> list[int]:
@@ -84,7 +85,7 @@ def test_without_validation_every_epoch_is_trained_and_the_scorers_count_as_usua
     shop.config["finetune"] |= {"epochs": epochs}
     done = crossrec("run", shop.path, "--to", "finetune")
     assert done.exit_code == 0, done.output
-    assert "warning: no validation purchase" in done.stderr
+    assert warns(done, "validation")
     assert shop.table("finetune", "learning_curve")["epoch"].tolist() == list(range(1, epochs + 1))
     summary = json.loads(crossrec("finetune", shop.path, "--json").stdout)["stages"][0]["summary"]
     assert summary["valid_ndcg@10"] is None

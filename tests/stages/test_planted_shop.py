@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import STAGES, books_found, make_shop, needs_gpu
+from facts import lacking
 
 from crossrec_cli.artifacts import schemas
 
@@ -171,5 +172,8 @@ def test_a_manifest_tells_what_an_artifact_was_made_from(trained):
 
 def test_the_log_file_holds_every_epoch(trained):
     log = (trained.run_dir / "run.log").read_text()
-    assert "pretrain-adapt: epoch 10, loss" in log
-    assert "finetune runs: not run yet" in log
+    losses = trained.table("pretrain-adapt", "learning_curve")["loss"]
+    assert len(losses) == 10
+    for epoch, loss in enumerate(losses, 1):
+        assert any(not lacking(line, "pretrain-adapt", f"epoch {epoch}", f"{loss:.4f}") for line in log.splitlines())
+    assert all(f"INFO {stage}: " in log for stage in STAGES)

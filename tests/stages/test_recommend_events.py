@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 import pytest
+from facts import warns
 
 from crossrec_cli.errors import ExitCode
 
@@ -44,7 +45,7 @@ def test_events_since_training_give_a_list_to_users_never_seen(trained, crossrec
     events.write_text("user_id,item_id\n" + "".join(f"007,{item}\n" for item in records) + strange)
     done = crossrec("recommend", trained.path, "--events", events, "--user", "007")
     assert done.exit_code == 0, done.output
-    assert "1 events are with items that are not in the data" in done.stderr
+    assert warns(done, "recommend.events", "1 events", "items")
     assert done.stdout.splitlines()[1].split()[2].startswith("metal-book")
     assert crossrec("recommend", trained.path, "--events", events).exit_code == 0
     lists = trained.table("recommend", "recommendations")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import needs_gpu
-from facts import fails, lacking
+from facts import Heard, fails, lacking
 
 from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.config.training_fields import Interest, Training
@@ -254,16 +254,6 @@ def test_the_parts_of_a_batch_add_up_to_it():
         gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
         found.append(torch.cat([torch.tensor([value]), *gradients]))
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6 * float(found[0].abs().max()))
-
-
-class Heard(Silent):
-    """Remembers the warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
