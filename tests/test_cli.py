@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from facts import lacking
 
 from crossrec_cli import cli
 from crossrec_cli.artifacts.store import Store
@@ -72,7 +74,9 @@ def test_version_and_wrong_usage(main):
     assert main("--version")[1].startswith("crossrec 0.")
     assert main("run")[0] == ExitCode.CONFIG
     assert main("fly", "x.yaml")[0] == ExitCode.CONFIG
-    assert main("run", "nowhere.yaml") == (ExitCode.CONFIG, "", "error: nowhere.yaml: No such file or directory\n")
+    code, out, errors = main("run", "nowhere.yaml")
+    assert (code, out, errors.count("\n")) == (ExitCode.CONFIG, "", 1)
+    assert not lacking(errors, "nowhere.yaml", os.strerror(errno.ENOENT))
 
 
 def test_a_shell_completes_commands_and_options(main, monkeypatch):
@@ -107,7 +111,7 @@ def test_a_terminal_gets_bars_and_colour_unless_no_color_is_set(trained, no_colo
         chunks.append(chunk)
     assert process.wait() == 0
     seen = b"".join(chunks).decode()
-    assert "up to date" in seen if no_color else "users/s" in seen
+    assert ("users/s" in seen) != no_color, "a bar where something is done"
     assert ("\x1b[1;36m" in seen) != no_color
 
 
@@ -115,7 +119,7 @@ def test_a_held_run_directory_is_exit_code_5(shop, main):
     with Store(shop.run_dir).lock():
         code, _, errors = main("run", shop.path)
     assert code == ExitCode.LOCKED
-    assert f"process {os.getpid()}, since " in errors
+    assert not lacking(errors, shop.run_dir, os.getpid(), "--lock-timeout")
 
 
 def test_a_kill_at_any_moment_leaves_the_previous_artifacts_whole(trained, crossrec):
@@ -168,13 +172,14 @@ def test_a_training_that_is_killed_and_then_interrupted_goes_on_and_ends_with_th
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED, errors
-    assert "error: interrupted" in errors
+    assert errors.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in errors
     assert not {"\x1b", "\r"} & set(out + errors), "what is piped has no escape codes"
     assert not list(training.glob("[!.]*")) + list(training.glob(".draft*"))
     assert Store(trained.run_dir).current("preprocess")
     done = crossrec("run", trained.path, "--to", "finetune")
     assert done.exit_code == 0
-    first, second = (int(re.search(r"continuing with epoch (\d+)", text)[1]) for text in (errors, done.stderr))
+    first, second = (int(re.search(r"\bepoch (\d+)", text)[1]) for text in (errors, done.stderr))
     assert 1 <= first < first + 2 <= second <= 30
     assert {stage: weights(trained, stage) for stage in expected} == expected
     assert not list(trained.run_dir.glob("*/.checkpoint-*"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from inspect import getsource
+
 import generate
 import pyarrow.parquet as pq
 import pytest
 import typer
 
+from crossrec_cli.artifacts import schemas
 from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
@@ -57,7 +61,8 @@ def test_every_file_of_a_run_is_there_with_its_columns(pages, trained):
 
 def test_comments_of_the_schemas_become_meanings(pages):
     found = sections(pages["reference/files.md"])
-    assert "row of the user's history" in found["preprocess/interactions.parquet"]
+    [comment] = re.findall(r"c\.POSITION: pa\.int32\(\),  # (.*)", getsource(schemas))
+    assert comment in found["preprocess/interactions.parquet"]
 
 
 def test_every_exit_code_is_there(pages):

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from facts import lacking
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
@@ -52,21 +53,24 @@ def transfer(low: float, high: float) -> pa.Table:
 
 
 def test_the_verdict_follows_the_figures(facts):
-    assert verdict(with_gains(facts)).startswith(f"Yes: better than all {len(facts.gains)} others, ")
-    assert verdict(with_gains(facts, popularity=(-0.01, 0.1, 0.3))).startswith(
-        "Not shown: the difference to popularity may be ch"
-    )
-    assert verdict(with_gains(facts, popularity=(0.001, 0.1, 0.3))).startswith("Not shown: "), (
-        "Holm says that it may be"
-    )
-    told = verdict(with_gains(facts, popularity=(-0.2, -0.1, 0.001), text=(-0.2, -0.1, 0.01)))
-    assert told.startswith("No: popularity and text are better.")
+    better = verdict(with_gains(facts)).partition(".")[0]
+    by_chance = verdict(with_gains(facts, popularity=(-0.01, 0.1, 0.3))).partition(".")[0]
+    by_holm = verdict(with_gains(facts, popularity=(0.001, 0.1, 0.3))).partition(".")[0]
+    worse = verdict(with_gains(facts, popularity=(-0.2, -0.1, 0.001), text=(-0.2, -0.1, 0.01))).partition(".")[0]
+    assert not lacking(better, "Yes", len(facts.gains))
+    assert not lacking(by_chance, "Not shown", "popularity")
+    assert not lacking(by_holm, "Not shown", "popularity")
+    assert not lacking(worse, "No", "popularity", "text")
 
 
 def test_the_verdict_has_the_transfer_gain(facts):
-    assert "was not measured; 'crossrec transfer'" in verdict(facts)
-    for low, high, told in ((0.01, 0.03, "helps: +.0200 (+.0100"), (-0.03, -0.01, "harms"), (-0.01, 0.01, "unclear")):
-        assert told in verdict(replace(facts, transfer=transfer(low, high)))
+    assert not lacking(verdict(facts), "'crossrec transfer'")
+    for low, high, *told in (
+        (0.01, 0.03, "helps", "+.0200", "+.0100", "+.0300"),
+        (-0.03, -0.01, "harms", "-.0200", "-.0300", "-.0100"),
+        (-0.01, 0.01, "unclear", "+.0000", "-.0100", "+.0100"),
+    ):
+        assert not lacking(verdict(replace(facts, transfer=transfer(low, high))), *told)
 
 
 def leave_transfer(shop, config: dict | None = None, inputs: dict | None = None, version: int = 0) -> Facts:
@@ -88,7 +92,7 @@ def leave_transfer(shop, config: dict | None = None, inputs: dict | None = None,
     [
         ({}, None),
         ({"config": {"transfer.seeds": [9]}}, None),
-        ({"config": {"finetune.epochs": 3}}, "finetune.epochs changed from 3 to 5"),
+        ({"config": {"finetune.epochs": 3}}, "finetune.epochs"),
         ({"config": {"adapt.lr": 0.5}}, "adapt.lr"),
         ({"config": {"evaluate.mask_seen": False}}, "evaluate.mask_seen"),
         ({"inputs": {ITEM_TEXT: "0"}}, ITEM_TEXT),
@@ -100,12 +104,12 @@ def test_a_transfer_run_counts_where_it_was_trained_as_the_run(trained, other, n
     if named is None:
         assert found.transfer_is_stale is None
         assert found.transfer == transfer(0.01, 0.03)
-        assert "The source helps: +.0200" in verdict(found)
+        assert not lacking(verdict(found), "helps", "+.0200")
     else:
         assert named in (found.transfer_is_stale or "")
         assert found.transfer is None
-        assert "run 'crossrec transfer' again" in verdict(found)
-        assert "with the same budget" not in page(found)
+        assert not lacking(verdict(found), "'crossrec transfer'")
+        assert "+.0200" not in page(found)
 
 
 def test_a_model_that_is_newer_than_the_evaluation_has_no_page(trained, crossrec):
@@ -120,7 +124,7 @@ def test_a_large_segment_in_which_another_is_ahead_is_named(facts):
             best = row[c.MODEL] == "text"
             row |= {c.VALUE: 0.5 + best / 4, c.LOW: 0.4 + best / 4, c.HIGH: 0.6 + best / 4, c.N: 50}
     behind = pa.Table.from_pylist(rows, schemas.METRICS)
-    assert "Another model is better for warm." in verdict(replace(facts, metrics=behind))
+    assert not lacking(verdict(replace(facts, metrics=behind)), "warm")
     few = pa.Table.from_pylist([row | {c.N: min(row[c.N], 49)} for row in rows], schemas.METRICS)
     assert "warm" not in verdict(replace(facts, metrics=few))
 
@@ -138,7 +142,7 @@ def test_a_scorers_share_is_its_weights_times_their_spread(facts, trained):
     assert table.rows[0][1:] == [f"{expected[0, name]:.0%}" for name in table.columns[1:]]
     (chart,) = section.charts
     first = max(facts.scorer_shares[0], key=facts.scorer_shares[0].get)
-    assert f"Without target purchases {first} ({expected[0, first]:.0%})" in chart.text
+    assert not lacking(chart.text, f"{first} ({expected[0, first]:.0%})")
 
 
 def test_scorers_without_spread_have_no_share(facts):
@@ -198,7 +202,7 @@ def test_the_page_is_written_by_whatever_brings_new_figures(trained, crossrec):
 
 def test_markdown_is_all_that_stdout_gets(trained, crossrec):
     done = crossrec("evaluate", trained.path, "--markdown")
-    assert done.stdout.startswith("## Does it recommend better?\n\n")
+    assert re.match(r"## .+\n\n", done.stdout)
     assert "| crossrec | " in done.stdout
     assert "<svg" not in done.stdout
     rows = [line for line in done.stdout.splitlines() if line.startswith("|")]

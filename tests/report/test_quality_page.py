@@ -5,6 +5,7 @@ import re
 
 import pyarrow as pa
 import pytest
+from facts import lacking
 
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.report import quality_page
@@ -87,30 +88,30 @@ def test_tables_by_hand():
 
 def test_the_lead_says_what_is_left_and_how_far_source_and_target_overlap():
     html = quality_page.page(table(MEASURES))
-    assert "Of 10,000 interactions, 8,797 were kept (88%)." in html
-    assert "The rule that removed most is “too few interactions”: 1,200." in html
-    assert "75% of the target&#x27;s users bought in the source too: 30." in html
+    lead = re.sub("<style>.*?</style>|<script.*?</script>", "", html, flags=re.DOTALL).partition("<table")[0]
+    kept, removed, shared = ("10,000", "8,797", "88%"), ("too few interactions", "1,200"), ("75%", 30)
+    for facts in (kept, removed, shared):
+        assert any(not lacking(sentence, *facts) for sentence in re.split(r"\. ?", lead)), facts
 
 
 def test_each_chart_says_in_words_what_stands_out():
-    assert text("popularity") == (
-        "In the source, the most bought 1% of the items have 20% of the interactions, 10% of the items have 60%. "
-        "In the target, the most bought 1% of the items have 90% of the interactions."
-    )
-    assert text("per_period") == "From 2023-11 to 2024-02, none in 2 of 4 months."
-    assert f"Largest: 75%, GROCERY and {HOSTILE}." in text("shared_users")
-    assert "Smallest: 2%, a and b." in text("shared_platform_users")
+    source, target, _ = text("popularity").split(".")
+    assert not lacking(source, "source", "1%", "20%", "10%", "60%")
+    assert not lacking(target, "target", "1%", "90%")
+    assert not lacking(text("per_period"), "2023-11", "2024-02", "2 of 4 months")
+    assert not lacking(text("shared_users"), "75%", "GROCERY", HOSTILE)
+    assert not lacking(text("shared_platform_users"), "2%", "a and b")
 
 
 def test_two_that_share_nobody_have_no_row_and_are_shown_all_the_same():
     (chart,) = quality_page.section(table({"shared_users": [("a", "a", 5), ("b", "b", 3)]})).charts
-    assert "Smallest: 0%, a and b." in chart.text
+    assert not lacking(chart.text, "0%", "a and b")
     assert json.dumps({"label": "b", "other": "a", "value": 0.0, "share": 0.0}) in json.dumps(chart.drawing.to_dict())
 
 
 def test_years_in_place_of_months():
     (chart,) = quality_page.section(table({"per_period": [("2020", "a", 1), ("2023", "a", 2)]})).charts
-    assert (chart.title, chart.text) == ("Interactions in each year", "From 2020 to 2023, none in 2 of 4 years.")
+    assert not lacking(chart.text, 2020, 2023, "2 of 4 years")
 
 
 def test_what_several_platforms_say_adds_up():

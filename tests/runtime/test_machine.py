@@ -10,6 +10,7 @@ from email.message import Message
 from importlib.metadata import version
 
 import pytest
+from facts import lacking
 
 from crossrec_cli import __version__
 from crossrec_cli.runtime import machine
@@ -110,7 +111,7 @@ def test_the_tables_fit_a_screen(crossrec, monkeypatch):
     monkeypatch.setattr(machine, "devices", lambda: [gpu])
     lines = crossrec("doctor").stdout.splitlines()
     assert any("cuda:0" in line and "80.0 GB" in line and "79.0 GB" in line for line in lines)
-    assert max(len(line.rstrip()) for line in lines if not line.startswith("The hub's cache")) <= 80
+    assert max(len(line.rstrip()) for line in lines if str(installed.hub_cache()) not in line) <= 80
 
 
 def test_a_broken_torch_is_told_and_the_rest_as_well(tmp_path):
@@ -118,5 +119,7 @@ def test_a_broken_torch_is_told_and_the_rest_as_well(tmp_path):
     path = os.pathsep.join([str(tmp_path), str(machine.ROOT)])
     command = [sys.executable, "-m", "crossrec_cli", "doctor"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path})
-    assert "torch cannot be used: libc is too old" in done.stdout
-    assert "Extras" in done.stdout
+    lines = done.stdout.splitlines()
+    [broken] = [line for line in lines if "libc is too old" in line]
+    assert not lacking(broken, "torch")
+    assert len(lines) > lines.index(broken) + 5, "the rest follows"
