@@ -105,7 +105,7 @@ def test_ids_are_taken_as_the_tables_hold_them_and_nobody_needs_one(client):
     assert all(answer["items"] == answers[0]["items"] and not answer["known"] for answer in answers)
     first = answers[-1]["items"][0]["item_id"]
     told = client.post("/explain", json={"history": history, "tags": ["club=a"], "item_id": first}).json()
-    assert (told["user_id"], told["unknown_history"], told["place"]) == (None, 2, "it is in the list, at place 1")
+    assert (told["user_id"], told["unknown_history"], lacking(told["place"], 1)) == (None, 2, [])
     assert client.post("/events", json={"events": [{"user_id": 1, "item_id": " jazz-record-1 "}]}).json() == {
         "taken": 1,
         "unknown_items": 0,
@@ -221,25 +221,27 @@ def test_a_token_is_asked_for_where_one_is_set(trained):
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "told"),
+    ("path", "body", "where"),
     [
-        ("/recommend", {"user_id": "a", "k": 101}, "body.k: Input should be less than or equal to 100"),
+        ("/recommend", {"user_id": "a", "k": 101}, "body.k"),
         ("/recommend", {"user_id": "a", "k": 0}, "body.k"),
         ("/recommend", {"user_id": "a", "k": True}, "body.k"),
-        ("/recommend", {"user": "a"}, "body.user: Extra inputs are not permitted"),
-        ("/recommend", {"user_id": True}, "body.user_id: Input should be a valid string"),
+        ("/recommend", {"user": "a"}, "body.user"),
+        ("/recommend", {"user_id": True}, "body.user_id"),
         ("/recommend", {"user_id": 1.5}, "body.user_id"),
         ("/recommend", {"user_id": " "}, "body.user_id"),
         ("/recommend", {"history": ["a\x01b"]}, "body.history.0"),
         ("/recommend", {"user_id": "a", "history": ["x"] * 1001}, "body.history"),
-        ("/events", {"events": [{"user_id": "a"}]}, "body.events.0.item_id: Field required"),
+        ("/events", {"events": [{"user_id": "a"}]}, "body.events.0.item_id"),
         ("/search", {"query": ""}, "body.query"),
     ],
 )
-def test_wrong_requests_are_told_in_one_line(stateless, path, body, told):
+def test_wrong_requests_are_told_in_one_line(stateless, path, body, where):
     answer = stateless.post(path, json=body)
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith(told)
+    [line] = answer.json()["detail"].splitlines()
+    assert line.startswith(f"{where}: ")
+    assert body.get("k") != 101 or not lacking(line, 100), "how many there may be"
 
 
 def test_what_is_no_text_is_refused(stateless):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pandas as pd
 import pytest
-from facts import warns
+from facts import check_failed, warns
 
 from crossrec_cli.errors import ExitCode
 
@@ -70,19 +72,18 @@ def test_events_are_the_newest_of_a_known_users_history(trained, crossrec):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "facts"),
     [
-        (None, "o such file"),
-        ("user_id,thing\nada,1\n", "no column 'item_id'; there is user_id, thing"),
-        ("user_id,item_id\nada,1\n,2\n", "row 2: 1 of 2 rows are unusable (missing user id 1)"),
-        ("user_id,item_id\nada,1,3\n", "cannot be read"),
+        (None, [os.strerror(errno.ENOENT)]),
+        ("user_id,thing\nada,1\n", ["'item_id'", "user_id", "thing"]),
+        ("user_id,item_id\nada,1\n,2\n", ["row 2", "1 of 2", "missing user id 1"]),
+        ("user_id,item_id\nada,1,3\n", ["line 2", 2, 3]),
     ],
 )
-def test_events_that_cannot_be_read_say_why(content, told, trained, crossrec):
+def test_events_that_cannot_be_read_say_why(content, facts, trained, crossrec):
     events = trained.folder / "events.csv"
     if content:
         events.write_text(content)
     done = crossrec("recommend", trained.path, "--events", events)
-    assert done.exit_code == ExitCode.INPUT
-    assert told in done.stderr
+    check_failed(done, ExitCode.INPUT, "recommend.events", events, *facts)
     assert len(done.stderr.splitlines()) == 1
