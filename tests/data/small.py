@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from conftest import Shop
 
 from crossrec_cli.config.load import load_config
@@ -203,3 +204,25 @@ def catalogue(shop: Shop) -> pd.DataFrame:
         items = read_items(tables, config.data, Ledger(tables, config.data.clean))
         items = items.rename(item_id="original_item_id")
         return tables.fetch(price_bands(assign_domains(tables, items, config.domains))).to_pandas()
+
+
+def planned(folder, more, **clean):
+    """The base rows and these, under other cleaning rules."""
+    rows = pd.concat([table("user item time", BASE), table("user item time", more)])
+    shop = write(folder, shop=(rows, kinds("r0", "r1", "b0", "b1")))
+    shop.config["data"]["clean"] |= clean
+    return shop
+
+
+def days_of(found, user):
+    """Day of February and weight of each of a user's interactions."""
+    rows = found["interactions"]
+    rows = rows[rows["user_id"] == user]
+    return [(row.timestamp.day, row.weight) for row in rows.itertuples()]
+
+
+def zstd(content: bytes) -> bytes:
+    written = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(written, "zstd") as stream:
+        stream.write(content)
+    return written.getvalue().to_pybytes()

@@ -1,43 +1,19 @@
-"""What is read out of a cell: a table of cells and readings for each kind, evaluated by DuckDB in one query."""
+"""Words, ids, numbers, paths and lists that are read out of a cell."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
 
-import ibis
 import pyarrow as pa
 import pytest
+from evaluated import LIST, check, read
 
 from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.data import cells as c
-from crossrec_cli.data.duck import REWRITTEN
-from crossrec_cli.data.times import shape_of
-
-LIST = pa.list_(pa.string())
 
 
-@pytest.fixture(scope="module")
-def read():
-    """``read(values.number, cells)``: what the function makes of each of them."""
-    connection = ibis.duckdb.connect()
-    connection.raw_sql("SET TimeZone = 'UTC'")
-    connection.raw_sql(REWRITTEN)
-
-    def evaluated(function, cells, kind=None, *more):
-        table = ibis.memtable(pa.table({"n": range(len(cells)), "cell": pa.array(cells, kind or pa.string())}))
-        read = table.select("n", found=function(table["cell"], *more)).order_by("n")
-        return connection.to_pyarrow(read)["found"].to_pylist()
-
-    return evaluated
-
-
-def check(read, function, expected, kind=None, *more):
-    found = read(function, list(expected), kind, *more)
-    assert dict(zip(expected, found, strict=True)) == expected
-
-
-def test_words_lose_the_space_around_them_whatever_kind_of_space(read):
+def test_words_lose_the_space_around_them_whatever_kind_of_space():
     expected = {
         " a b ": "a b",
         "\ta\r\n": "a",
@@ -47,11 +23,11 @@ def test_words_lose_the_space_around_them_whatever_kind_of_space(read):
         " \u2003": None,
         None: None,
     }
-    check(read, c.words, expected)
+    check(c.words, expected)
 
 
-def test_words_of_text_stay_as_they_are_written(read):
-    check(read, c.words, {word: word for word in ("00123", "1.0", "1e5", "null", "日本", "👩\u200d🚀")})
+def test_words_of_text_stay_as_they_are_written():
+    check(c.words, {word: word for word in ("00123", "1.0", "1e5", "null", "日本", "👩\u200d🚀")})
 
 
 @pytest.mark.parametrize(
@@ -66,27 +42,24 @@ def test_words_of_text_stay_as_they_are_written(read):
     ],
     ids=str,
 )
-def test_words_of_numbers_are_those_that_a_text_file_would_hold(read, kind, expected):
-    check(read, c.words, expected, kind)
+def test_words_of_numbers_are_those_that_a_text_file_would_hold(kind, expected):
+    check(c.words, expected, kind)
 
 
-def test_words_of_no_number_are_none(read):
+def test_words_of_no_number_are_none():
     assert read(c.words, [float("nan")], pa.float64()) == [None]
 
 
-def test_words_of_a_list_are_its_entries(read):
+def test_words_of_a_list_are_its_entries():
     cells = [["a", "b"], ["a", None, "b"], [], [None], [""], None]
     assert read(c.words, cells, LIST) == ["a\x1fb", "a\x1fb", None, None, None, None]
 
 
-def test_an_identifier_holds_no_control_characters_and_is_no_list(read):
-    check(
-        read,
-        c.identifier,
-        {" 007 ": "007", "a b": "a b", "é": "é", "a\0": None, "\0": None, "a\nb": None, "": None},
-    )
+def test_an_identifier_holds_no_control_characters_and_is_no_list():
+    words = {" 007 ": "007", "a b": "a b", "é": "é", "a\0": None, "\0": None, "a\nb": None, "": None}
+    check(c.identifier, words)
     floats = {"13758.0": "13758", "-3.0": "-3", "0.0": "0", "1.50": "1.50", "01.0": "01.0", "1.0.0": "1.0.0"}
-    check(read, c.identifier, floats | {"1234567890123456.0": "1234567890123456.0"})
+    check(c.identifier, floats | {"1234567890123456.0": "1234567890123456.0"})
     assert read(c.identifier, [["a"], ["a", "b"], []], LIST) == ["a", None, None]
     assert read(c.identifier, [1.0, float("inf"), float("nan")], pa.float64()) == ["1", None, None]
 
@@ -186,19 +159,19 @@ WITH_COMMAS = {
 NOT_FINITE = ["nan", "NaN", "inf", "-inf", "Infinity", "1e400", "-1e400"]
 
 
-def test_numbers_in_text(read):
-    check(read, c.number, NUMBERS)
+def test_numbers_in_text():
+    check(c.number, NUMBERS)
 
 
-def test_what_is_no_number_or_not_finite_is_none(read):
-    check(read, c.number, dict.fromkeys(NO_NUMBERS + NOT_FINITE))
+def test_what_is_no_number_or_not_finite_is_none():
+    check(c.number, dict.fromkeys(NO_NUMBERS + NOT_FINITE))
 
 
-def test_numbers_of_a_column_whose_decimals_are_commas(read):
-    check(read, c.number, WITH_COMMAS, None, True)
+def test_numbers_of_a_column_whose_decimals_are_commas():
+    check(c.number, WITH_COMMAS, None, True)
 
 
-def test_numbers_of_other_types(read):
+def test_numbers_of_other_types():
     assert read(c.number, [1.5, float("nan"), float("-inf"), None], pa.float64()) == [1.5, None, None, None]
     assert read(c.number, [3, None], pa.int8()) == [3, None]
     assert read(c.number, [Decimal("1.50")], pa.decimal128(10, 2)) == [1.5]
@@ -206,117 +179,11 @@ def test_numbers_of_other_types(read):
     assert read(c.number, [datetime(2024, 5, 1)], pa.timestamp("us")) == [None]
 
 
-NOON = datetime(2024, 5, 1, 12)
-MIDNIGHT = datetime(2024, 5, 1)
-SECONDS = 1714521600
-"""Midnight."""
-
-
-@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.float64(), pa.decimal128(20, 0)], ids=str)
-def test_times_since_1970_in_any_unit_and_dates_as_numbers(read, kind):
-    numbers = [SECONDS * 10**power for power in (0, 3, 6, 9)] + [20240501, 0, -86400]
-    cells = pa.array(numbers).cast(kind, safe=False).to_pylist()
-    expected = [MIDNIGHT] * 5 + [datetime(1970, 1, 1), datetime(1969, 12, 31)]
-    assert read(c.moment, cells, kind) == expected
-
-
-def test_times_in_text(read):
-    expected = {
-        "2024-05-01": MIDNIGHT,
-        " 2024-05-01 ": MIDNIGHT,
-        "2024-05-01T12:00": NOON,
-        "2024-05-01 12:00:00": NOON,
-        "2024-05-01T12:00:00Z": NOON,
-        "2024-05-01 12:00:00 UTC": NOON,
-        "2024-05-01T14:00:00+02:00": NOON,
-        "2024-05-01T14:00:00+0200": NOON,
-        "2024-05-01 14:00:00+02": NOON,
-        "2024-05-01T17:30:00.25+05:30": NOON.replace(microsecond=250000),
-        "2024-05-01T12:00:00.123456789": NOON.replace(microsecond=123456),
-        f"{SECONDS}.5": MIDNIGHT.replace(microsecond=500000),
-        "1.7145216e9": MIDNIGHT,
-        "20240501120000": NOON,
-        "202405011200": NOON,
-        "01.05.2024": MIDNIGHT,
-        "1.5.2024 12:00": NOON,
-        "2024/05/01": MIDNIGHT,
-        "2024/5/1 12:00:00": NOON,
-        "2024-5-1": MIDNIGHT,
-        "1 May 2024": MIDNIGHT,
-        "01-May-2024 12:00": NOON,
-        "May 1, 2024 12:00:00 PM": NOON,
-        "1 may 2024, 12:00 am": MIDNIGHT,
-        "1900-01-01": datetime(1900, 1, 1),
-        "9999-12-31": datetime(9999, 12, 31),
-    }
-    check(read, c.moment, expected)
-
-
-@pytest.mark.parametrize(
-    "cells",
-    [
-        [None, "", " ", "soon", "now", "today", "epoch", "infinity", "05/01/2024", "01-05-2024", "1.5.24"],
-        ["2024-02-30", "2024-13-01", "2024-05-01T25:00", "2024-05-01 12:00:00 sharp", "2024-05-01\0", "32.1.2024"],
-        ["20241301", "20240230"],
-        ["0000-01-01", "0000-00-00", "10000-01-01", "294247-01-10", "9999-12-31T23:59:59-05:00"],
-        ["1e22", "1e300", "-1e300", "1e400", "nan", "inf", "-inf"],
-    ],
-    ids=["words", "no such day", "no such date in a number", "no such year", "too far away"],
-)
-def test_what_is_no_time_is_none(read, cells):
-    assert read(c.moment, cells) == [None] * len(cells)
-
-
-@pytest.mark.parametrize(
-    ("time_format", "cells"),
-    [
-        (
-            "%d.%m.%Y %H:%M",
-            {"1.5.2024 12:00": NOON, "01.05.2024 00:00": MIDNIGHT, "2024-05-01": None, "1.5.2024": None},
-        ),
-        ("%d/%m/%y", {"01/05/24": MIDNIGHT, "01/05/69": datetime(1969, 5, 1), "31/04/24": None}),
-        ("%m/%d/%Y %I:%M:%S %p", {"05/01/2024 12:00:00 PM": NOON, "05/01/2024 12:00:00 AM": MIDNIGHT}),
-        ("%Y%m%d%H%M%S", {"20240501120000": NOON, "202405011200": None}),
-        ("%A, %d %B %Y", {"Wednesday, 01 May 2024": MIDNIGHT, "Wednesday, 01 Mai 2024": None}),
-        ("%Y-%m-%dT%H:%M:%S.%f%z", {"2024-05-01T14:00:00.000+02:00": NOON, "2024-05-01T12:00:00.0Z": NOON}),
-    ],
-)
-def test_times_in_a_format(read, time_format, cells):
-    check(read, c.moment, cells, None, [shape_of(time_format)], True)
-
-
-def test_numbers_in_a_format(read):
-    check(read, c.moment, {20240501: MIDNIGHT, 1714521600: None}, pa.int64(), [shape_of("%Y%m%d")], True)
-
-
-def test_numbers_too_far_away_are_no_times(read):
-    cells = [1e22, 1e300, -1e300, float("nan"), float("inf"), float("-inf")]
-    assert read(c.moment, cells, pa.float64()) == [None] * len(cells)
-    assert read(c.moment, [2**63 - 1, -(2**63)], pa.int64())[0].year == 2262
-
-
-@pytest.mark.parametrize(
-    ("kind", "cell", "expected"),
-    [
-        (pa.timestamp("s"), NOON, NOON),
-        (pa.timestamp("ns"), NOON, NOON),
-        (pa.timestamp("us", "America/New_York"), NOON, NOON),
-        (pa.date32(), MIDNIGHT.date(), MIDNIGHT),
-        (pa.bool_(), True, None),
-        (LIST, ["2024-05-01"], None),
-        (pa.null(), None, None),
-    ],
-    ids=str,
-)
-def test_times_of_other_types(read, kind, cell, expected):
-    assert read(c.moment, [cell], kind) == [expected]
-
-
 def path_of(column, clean):
     return c.path(c.entries(column), clean)
 
 
-def test_a_path_leads_from_wide_to_narrow(read):
+def test_a_path_leads_from_wide_to_narrow():
     expected = {
         "Food": "Food",
         "Food > Fruit": "Food > Fruit",
@@ -338,17 +205,17 @@ def test_a_path_leads_from_wide_to_narrow(read):
         "": None,
         None: None,
     }
-    check(read, path_of, expected, None, Clean())
+    check(path_of, expected, None, Clean())
 
 
-def test_a_path_from_a_list(read):
+def test_a_path_from_a_list():
     cells = [["Food", "Fruit"], ["Food > Fruit", "Apples"], ["Food", None], [], None]
     expected = ["Food > Fruit", "Food > Fruit > Apples", "Food", None, None]
     assert read(path_of, cells, LIST, Clean()) == expected
     assert read(path_of, [[["Food", "Fruit"], ["Gifts"]]], pa.list_(LIST), Clean()) == ["Food > Fruit"]
 
 
-def test_entries_of_a_list_in_json_or_as_python_writes_it(read):
+def test_entries_of_a_list_in_json_or_as_python_writes_it():
     deep = "[" * 100_000
     expected = {
         '["a", "b"]': "a\x1fb",
@@ -365,86 +232,4 @@ def test_entries_of_a_list_in_json_or_as_python_writes_it(read):
         deep: deep,
         None: None,
     }
-    check(read, c.entries, expected)
-
-
-MARKUP = {
-    "<b>Rock</b> &amp; <i>Roll</i>": "Rock & Roll",
-    "a<br>b<BR/>c": "a b c",
-    '<a href="x>y" class=z>link</a>': "link",
-    "<ul>\n<li>a</li><li>b</li></ul>": "a b",
-    "<o:p>a</o:p>": "a",
-    "<script>alert('<b>')</script>a": "a",
-    '<SCRIPT type="x">\nlet b = 1 < 2\n</SCRIPT >a<style>p {c: d}</style>b': "a b",
-    "a<!-- c\n<b> -->b": "a b",
-    "<p></p>": None,
-    "&lt;b&gt;a&lt;/b&gt;": "a",
-    "R&amp;amp;B": "R&B",
-    "&amp;#39;n&#39;": "'n'",
-    "&#x1F680; &euro;5 5&quot;": '🚀 €5 5"',
-    "&#0;a&#xD800;": "\ufffda\ufffd",
-    "AT&T & &bogus;": "AT&T & &bogus;",
-    "3 < 4": "3 < 4",
-    "3<4 and 5>4": "3<4 and 5>4",
-    "if a < b > c": "if a < b > c",
-    "I <3 you": "I <3 you",
-    "a <b": "a <b",
-}
-CONTROL = {
-    "a\0b\x07c": "a b c",
-    "a\tb\nc\r\nd": "a b c d",
-    "a\x7fb\x85c\x9fd": "a b c d",
-    "a\u00a0b\u2003c\u3000d\u2028e": "a b c d e",
-    "\ufeffa\ufeff": "a",
-    "  a   b  ": "a b",
-    "\x1f": None,
-    "\u200b\u00ad": None,
-    "": None,
-    None: None,
-}
-COMPATIBLE = {
-    "ﬁne": "fine",
-    "Ⅳ ②": "IV 2",
-    "ｆｕｌｌ": "full",
-    "e\u0301": "é",
-    "ﻻ": "لا",
-    "10 m²": "10 m2",
-    "™": "TM",
-}
-AS_IT_IS = [
-    "中文 标题",
-    "日本語のタイトル",
-    "한국어 제목",
-    "كِتَابٌ جَدِيد",
-    "می\u200cخواهم",
-    "\u200fעברית\u200f",
-    "हिन्दी क्\u200dष",
-    "ภาษาไทย",
-    "Ελληνικά",
-    "Straße",
-    "👩\u200d🚀",
-    "👩🏽\u200d🤝\u200d👨🏻",
-    "🇩🇪🇫🇷",
-    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
-    "❤\ufe0f\u200d🔥",
-    "1\ufe0f⃣",
-]
-
-
-@pytest.mark.parametrize(
-    "expected",
-    [MARKUP, CONTROL, COMPATIBLE, {text: text for text in AS_IT_IS}],
-    ids=["markup", "control", "compatible", "as it is"],
-)
-def test_texts_for_people(read, expected):
-    check(read, c.plain, expected, None, Clean())
-
-
-def test_each_cleaning_of_texts_can_be_left_out(read):
-    text = "<b>ﬁ&amp;</b>\ta"
-    for switch, expected in (
-        ("markup", "<b>fi&amp;</b> a"),
-        ("nfkc", "ﬁ& a"),
-        ("control_characters", "fi& \ta"),
-    ):
-        assert read(c.plain, [text], None, Clean(**{switch: False})) == [expected]
+    check(c.entries, expected)

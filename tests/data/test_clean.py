@@ -1,3 +1,5 @@
+"""A platform's tables, cleaned: ids, users, the catalogue, who and what has too few interactions."""
+
 from __future__ import annotations
 
 import time
@@ -5,9 +7,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import preprocess
 from facts import fails
-from small import BASE, cleaned, kinds, measured, reasons, ruled, table, write
+from small import BASE, cleaned, kinds, measured, planned, reasons, table, write
 
 from crossrec_cli.errors import InputError
 
@@ -167,32 +168,6 @@ def test_what_is_missing_is_told(shop, keys, value, facts):
         run_clean(shop)
 
 
-EVENTS = {"view": {"weight": 0.25}, "buy": {"weight": 2.0}, "stars": {"weight": 0.5, "at_least": 4}}
-FIVE_EVENTS = """
-    base  r0  2024-01-01  buy    -  -
-    base  b0  2024-01-02  buy    -  -
-    base  b1  2024-01-03  buy    -  -
-    ann   r0  2024-02-01  view   3  -
-    ann   r0  2024-02-02  buy    2  -
-    ann   r0  2024-02-03  buy    -  -
-    ann   r0  2024-02-04  stars  -  4
-    ann   r0  2024-02-05  stars  -  3.9
-    ann   r0  2024-02-06  stars  -  -
-    ann   r0  2024-02-07  wish   -  5
-    ann   r0  2024-02-08  view   -  1
-    bob   r0  2024-02-01  view   1  -
-    cat   r0  2024-02-01  -      1  -
-"""
-
-
-def event_shop(folder, repeats="keep"):
-    rows = table("user item time event quantity rating", FIVE_EVENTS)
-    shop = write(folder, shop=(rows, kinds("r0", "b0", "b1")))
-    shop.config["data"]["platforms"][0]["interactions"]["events"] = EVENTS
-    shop.config["data"]["repeats"] = repeats
-    return shop
-
-
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 def test_times_with_a_zone_become_utc_wherever_it_runs(tmp_path, zone, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -208,248 +183,6 @@ def test_times_with_a_zone_become_utc_wherever_it_runs(tmp_path, zone, monkeypat
     monkeypatch.undo()
     time.tzset()
     assert from_parquet["timestamp"].tolist() == from_csv["timestamp"].tolist() == moments.tolist()
-
-
-def days_of(found, user):
-    """Day of February and weight of each of a user's interactions."""
-    rows = found["interactions"]
-    rows = rows[rows["user_id"] == user]
-    return [(row.timestamp.day, row.weight) for row in rows.itertuples()]
-
-
-def test_events_bear_the_weights_of_their_words_and_others_are_left_out(tmp_path):
-    found = preprocess(event_shop(tmp_path))
-    assert days_of(found, "ann") == [(1, 0.25), (2, 2.0), (3, 2.0), (4, 0.5), (8, 0.25)]
-    rows = found["interactions"]
-    assert rows.loc[rows["user_id"] == "ann", "event"].tolist() == ["view", "buy", "buy", "stars", "view"]
-    assert reasons(found) == {
-        8: "rating too low",
-        9: "rating too low",
-        10: "unknown event",
-        13: "unknown event",
-    }
-
-
-@pytest.mark.parametrize(
-    ("repeats", "expected"),
-    [
-        ("strongest", [(2, 2.0)]),  # not the first, and the earlier of two
-        ("first", [(1, 0.25)]),
-        ("last", [(8, 0.25)]),
-        ("sum", [(1, 3 * 0.25 + 2 * 2.0 + 2.0 + 0.5 + 0.25)]),
-    ],
-)
-def test_several_interactions_with_an_item_become_one(tmp_path, repeats, expected):
-    found = ruled(event_shop(tmp_path, repeats))
-    assert days_of(found, "ann") == expected
-    assert days_of(found, "bob") == [(1, 0.25)]
-    assert list(reasons(found).values()).count("repeat of user and item") == 4
-
-
-def test_too_low_a_rating_is_no_rating_where_there_is_no_event_column(tmp_path):
-    rows = table("user item time", BASE).assign(rating="5")
-    rows = pd.concat([rows, rows[:1].assign(user="ann", rating="2")])
-    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
-    shop.config["data"]["platforms"][0]["interactions"]["events"] = {"rating": {"weight": 3.0, "at_least": 4}}
-    found = preprocess(shop)
-    assert reasons(found) == {4: "rating too low"}
-    assert set(found["interactions"]["event"]) == {"rating"}
-    assert set(found["interactions"]["weight"]) == {3.0}
-    assert set(found["interactions"]["rating"]) == {5.0}
-
-
-def test_without_events_every_row_is_a_purchase_of_weight_1(tmp_path):
-    rows = preprocess(write(tmp_path, shop=(table("user item time", BASE), kinds("r0", "b0", "b1"))))["interactions"]
-    assert set(rows["event"]) == {"purchase"}
-    assert set(rows["weight"]) == {1.0}
-    assert rows[["rating", "quantity"]].isna().all(axis=None)
-
-
-def test_every_word_counts_1_where_none_is_named(tmp_path):
-    shop = event_shop(tmp_path)
-    shop.config["data"]["platforms"][0]["interactions"]["events"] = {}
-    found = preprocess(shop)
-    assert reasons(found) == {}
-    assert days_of(found, "ann") == [(day, 1.0) for day in range(1, 9)]
-    assert found["interactions"]["event"].isna().sum() == 1
-
-
-HALVED = {
-    "keep": [(1, 2.0 / 4), (11, 4.0 / 2), (16, 4.0 / 2**0.5)],
-    "sum": [(1, (2.0 + 4.0 + 4.0) / 4)],
-}
-
-
-@pytest.mark.parametrize("repeats", HALVED)
-def test_weights_halve_with_age_down_from_the_newest_interaction(tmp_path, repeats):
-    base = table("user item time", BASE).assign(event="view")
-    more = "ann r0 2024-02-01 view\n ann r0 2024-02-11 buy\n ann r0 2024-02-16 buy\n bob r0 2024-02-21 view"
-    shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
-    shop.config["data"]["platforms"][0]["interactions"]["events"] = {"view": {"weight": 2.0}, "buy": {"weight": 4.0}}
-    shop.config["data"] |= {"repeats": repeats, "half_life_days": 10}
-    found = ruled(shop)
-    assert days_of(found, "ann") == [(day, pytest.approx(weight)) for day, weight in HALVED[repeats]]
-    assert days_of(found, "bob") == [(21, 2.0)]
-
-
-def test_the_oldest_weight_is_small_but_not_nothing(tmp_path):
-    shop = write(tmp_path, shop=(table("user item time", BASE), kinds("r0", "b0", "b1")))
-    shop.config["data"]["half_life_days"] = 0.01
-    assert ruled(shop)["interactions"]["weight"].tolist() == pytest.approx([1e-6, 1e-6, 1.0])
-
-
-RETURNS = """
-    base  r0  2024-01-01  buy     1
-    base  b0  2024-01-02  buy     1
-    base  b1  2024-01-03  buy     1
-    all   r0  2024-02-01  buy     2
-    all   r0  2024-02-05  buy    -2
-    some  r0  2024-02-01  buy     3
-    some  r0  2024-02-05  buy    -1
-    word  r0  2024-02-01  buy     -
-    word  r0  2024-02-05  refund  -
-    view  r0  2024-02-01  view    -
-    view  r0  2024-02-02  buy     1
-    view  r0  2024-02-05  refund  1
-    soon  r0  2024-02-01  buy     2
-    soon  r0  2024-02-01  buy    -1
-    none  r0  2024-02-01  buy     0
-    back  r0  2024-02-01  refund  1
-"""
-RETURNING = {"cancel": {5, 7, 9, 12, 14, 16, 4, 8, 10, 11}, "drop": {5, 7, 9, 12, 14, 16}, "keep": set()}
-
-
-@pytest.mark.parametrize("returns", RETURNING)
-def test_a_return_takes_its_purchase_along_or_goes_alone_or_stays(tmp_path, returns):
-    rows = table("user item time event quantity", RETURNS)
-    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
-    events = {"view": {"weight": 0.1}, "buy": {}, "refund": {"returns": True}}
-    shop.config["data"]["platforms"][0]["interactions"]["events"] = events
-    shop.config["data"]["repeats"] = "keep"
-    shop.config["data"]["clean"]["returns"] = returns
-    found = ruled(shop)
-    taken = RETURNING[returns]
-    back = {row for row in taken if row in RETURNING["drop"]}
-    expected = {row: "a return" if row in back else "returned" for row in taken}
-    assert reasons(found) == expected | {15: "quantity zero"}
-    left = set(rows["user"]) - {"none"}
-    if returns != "keep":
-        left -= {"back"}
-    if returns == "cancel":
-        left -= {"all", "word", "view"}
-    assert set(found["interactions"]["user_id"]) == left
-
-
-def test_strongest_of_what_is_left_when_returns_are_cancelled_is_no_return(tmp_path):
-    """A return that weighs the most must not stand for the purchase."""
-    base = table("user item time", BASE).assign(event="buy")
-    more = "ann r0 2024-02-01 buy\n ann r0 2024-02-02 buy\n ann r0 2024-02-03 refund"
-    shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
-    events = {"buy": {}, "refund": {"weight": 5.0, "returns": True}}
-    shop.config["data"]["platforms"][0]["interactions"]["events"] = events
-    found = ruled(shop)
-    assert days_of(found, "ann") == [(1, 1.0)]
-    assert reasons(found) == {5: "repeat of user and item", 6: "a return"}
-
-
-def planned(folder, more, **clean):
-    """The base rows and these, under other cleaning rules."""
-    rows = pd.concat([table("user item time", BASE), table("user item time", more)])
-    shop = write(folder, shop=(rows, kinds("r0", "r1", "b0", "b1")))
-    shop.config["data"]["clean"] |= clean
-    return shop
-
-
-CLICKS = """
-    ann  r0  2024-02-01T10:00:00
-    ann  r0  2024-02-01T10:00:05
-    ann  r1  2024-02-01T10:00:06
-    bob  r0  2024-02-01T10:00:00
-    bob  r0  2024-02-01T10:00:05.000001
-    cat  r0  2024-02-01T10:00:00
-    cat  r0  2024-02-01T10:00:04
-    cat  r0  2024-02-01T10:00:08
-"""
-
-
-def test_a_double_click_is_what_follows_within_so_many_seconds_the_last_one_counted(tmp_path):
-    shop = planned(tmp_path, CLICKS, near_duplicates=5)
-    shop.config["data"]["repeats"] = "keep"
-    assert reasons(ruled(shop)) == dict.fromkeys([5, 10, 11], "near duplicate")
-    shop.config["data"]["clean"]["near_duplicates"] = 0
-    assert reasons(ruled(shop)) == {}
-
-
-def test_lines_of_an_order_with_other_quantities_are_no_double_clicks(tmp_path):
-    """One piece and six at one minute, of which one comes back: six were bought."""
-    base = table("user item time", BASE).assign(quantity="1")
-    lines = "ann r0 2024-02-01T10:00:00 1\n ann r0 2024-02-01T10:00:00 6\n ann r0 2024-02-02T10:00:00 -1"
-    rows = pd.concat([base, table("user item time quantity", lines)])
-    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
-    shop.config["data"]["repeats"] = "keep"
-    shop.config["data"]["clean"]["near_duplicates"] = 5
-    assert reasons(ruled(shop)) == {6: "a return"}
-
-
-def test_a_double_click_is_one_whatever_else_happened_between(tmp_path):
-    """A view, a purchase and the view again: two events of which one is twice there."""
-    base = table("user item time", BASE).assign(event="view")
-    more = "ann r0 2024-02-01T10:00:00 view\n ann r0 2024-02-01T10:00:01 buy\n ann r0 2024-02-01T10:00:02 view"
-    shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
-    shop.config["data"]["repeats"] = "keep"
-    assert reasons(ruled(shop)) == {6: "near duplicate"}
-
-
-def test_rows_alike_in_all_are_one_unless_they_are_to_stay(tmp_path):
-    columns = "user item time event quantity rating"
-    base = table("user item time", BASE).assign(event="buy", quantity="1", rating="5")
-    more = """
-        ann  r0  2024-02-01  buy   1  5
-        ann  r0  2024-02-01  buy   1  5
-        ann  r0  2024-02-01  buy   2  5
-        ann  r0  2024-02-01  buy   1  4
-        ann  r0  2024-02-01  view  1  5
-        ann  r0  2024-02-01  buy   -  5
-        ann  r0  2024-02-01  buy   -  5
-        bob  r0  2024-02-01  buy   1  5
-    """
-    shop = write(tmp_path, shop=(pd.concat([base, table(columns, more)]), kinds("r0", "b0", "b1")))
-    shop.config["data"]["repeats"] = "keep"
-    shop.config["data"]["clean"]["near_duplicates"] = 0
-    assert reasons(ruled(shop)) == {5: "duplicate", 10: "duplicate"}
-    shop.config["data"]["clean"]["duplicates"] = "keep"
-    assert reasons(ruled(shop)) == {}
-
-
-BUSY = """
-    most  r0  2024-02-01T00:00:00
-    most  r1  2024-02-01T23:59:59
-    most  b0  2024-02-02T00:00:00
-    more  r0  2024-02-01T00:00:00
-    more  r0  2024-02-01T12:00:00
-    more  r1  2024-02-01T13:00:00
-    more  b1  2024-02-01T23:59:59
-    more  b0  2024-03-01
-"""
-
-
-@pytest.mark.parametrize(("bots", "who"), [(2, {"more"}), (3, set()), (None, set())])
-def test_who_does_more_than_so_much_on_a_day_is_a_bot_and_who_does_just_as_much_is_none(tmp_path, bots, who):
-    """``more`` buys three things on one day, not four, as one of them is bought twice; ``most`` two, and later more."""
-    found = ruled(planned(tmp_path, BUSY, bots=bots))
-    by_bot = dict.fromkeys([7, 9, 10, 11] if who else [], "by a bot")
-    assert reasons(found) == by_bot | {8: "repeat of user and item"}
-    assert set(found["interactions"]["user_id"]) == {"base", "most", "more"} - who
-
-
-def test_the_future_begins_after_latest_and_may_be_let_in(tmp_path):
-    more = "ann r0 2024-03-01\n bob r0 2024-03-01T00:00:00.000001\n cat r0 2999-01-01"
-    found = ruled(planned(tmp_path, more, latest="2024-03-01"))
-    assert reasons(found) == {5: "in the future", 6: "in the future"}
-    assert reasons(ruled(planned(tmp_path, more))) == {6: "in the future"}
-    found = ruled(planned(tmp_path, more, latest="2024-03-01", future="keep"))
-    assert reasons(found) == {}
-    assert found["interactions"]["timestamp"].max() == pd.Timestamp("2999-01-01")
 
 
 def test_an_item_without_text_goes_with_its_interactions_unless_it_is_to_stay(tmp_path):
@@ -517,13 +250,3 @@ def test_where_users_need_no_number_of_interactions_it_is_the_item_that_has_too_
     assert reasons(cleaned(shop)) == {7: "item with too few interactions"}
     shop.config["data"]["min_interactions"] = {"user": 2, "item": 1}
     assert reasons(cleaned(shop)) == {7: "user with too few interactions"}
-
-
-def test_what_has_neither_weight_nor_quantity_sums_to_the_number_of_purchases(shop):
-    shop.config["data"]["repeats"] = "sum"
-    path = shop.folder / "interactions.parquet"
-    rows = pd.read_parquet(path)
-    pd.concat([rows, rows.head(5).assign(time=rows["time"] + pd.Timedelta(hours=1))]).to_parquet(path)
-    found = ruled(shop)
-    assert len(found["interactions"]) == len(rows)
-    assert sorted(found["interactions"]["weight"])[-6:] == [1, 2, 2, 2, 2, 2]
