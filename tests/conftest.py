@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _strptime
 import contextlib
 import functools
 import gc
@@ -37,6 +38,7 @@ from crossrec_cli.text import static
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 testing._get_command = functools.cache(testing._get_command)  # built once, not for each call of the command
+_strptime._CACHE_MAX_SIZE = 1000  # each format that a column of times is tried with is compiled once, not once a column
 
 STAGE_RUNS = {"preprocess", "shop", "crossrec", "pristine", "trained", "quick"}
 """What tests use that run stages or whole commands."""

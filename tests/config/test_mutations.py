@@ -40,24 +40,14 @@ def leaves(value, path=()) -> Iterator[tuple]:
 LEAVES = [*leaves(WHOLE)]
 
 
-def mutated(path, change):
-    """The whole config with ``change(section, key)`` made of one leaf."""
-    config = deepcopy(WHOLE)
-    section = config
+def section_of(config, path):
+    """What holds the leaf of a config."""
     for key in path[:-1]:
-        section = section[key]
-    change(section, path[-1])
+        config = config[key]
     return config
 
 
-def written(tmp_path, config):
-    file = tmp_path / "config.yaml"
-    file.write_text(yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False))
-    return file
-
-
-def line_of(file, path) -> int:
-    node = yaml.compose(file.read_text(), yaml.CSafeLoader)
+def line_of(node, path) -> int:
     for key in path:
         found = node.value[key] if isinstance(key, int) else None
         place, node = (found, found) if found else next((k, v) for k, v in node.value if k.value == key)
@@ -79,24 +69,23 @@ def test_every_field_is_among_the_leaves():
     assert ("tune", "search", "finetune.lr", "low") in LEAVES
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda path: ".".join(map(str, path)))
-def test_a_wrong_value_is_told_with_its_line_and_a_misspelt_key_with_what_was_meant(tmp_path, path):
-    def break_value(section, key):
-        section[key] = {"wrong": 1}
-
-    file = written(tmp_path, mutated(path, break_value))
+@pytest.mark.parametrize(
+    ("wrong", "misspelt"), zip(LEAVES, LEAVES[1:] + LEAVES[:1], strict=True), ids=lambda path: ".".join(map(str, path))
+)
+def test_a_wrong_value_is_told_with_its_line_and_a_misspelt_key_with_what_was_meant(tmp_path, wrong, misspelt):
+    """Both in one file, each of another field."""
+    config = deepcopy(WHOLE)
+    section_of(config, wrong)[wrong[-1]] = {"wrong": 1}
+    key, section = misspelt[-1], section_of(config, misspelt)
+    section[f"{key}x"] = section.pop(key)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False))
     told = problems(file)
-    lines = {line_of(file, path), line_of(file, (*path, "wrong"))}
+    root = yaml.compose(file.read_text(), yaml.CSafeLoader)
+    lines = {line_of(root, wrong), line_of(root, (*wrong, "wrong"))}
     assert any(problem.startswith(f"{file}:{line}:") for line in lines for problem in told), told
-
-    def misspell(section, key):
-        section[f"{key}x"] = section.pop(key)
-
-    file = written(tmp_path, mutated(path, misspell))
-    key = path[-1]
-    where = f"{file}:{line_of(file, (*path[:-1], f'{key}x'))}:"
-    [told_of_key] = [problem for problem in problems(file) if f"'{key}x'" in problem]
-    assert told_of_key.startswith(where)
+    [told_of_key] = [problem for problem in told if f"'{key}x'" in problem]
+    assert told_of_key.startswith(f"{file}:{line_of(root, (*misspelt[:-1], f'{key}x'))}:")
     assert f"'{key}'" in told_of_key
 
 
