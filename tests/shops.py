@@ -10,7 +10,7 @@ from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
 
-USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 400, 60, 32, 150, 10, 6, 5
+USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 240, 60, 32, 90, 10, 6, 5
 
 
 def shop(knows: str, seed: int = 0, users: int = USERS) -> tuple[TrainingData, Cases, Cases]:

@@ -95,13 +95,23 @@ def test_the_shipped_schema_is_current(crossrec):
     assert (ROOT / "configs/schema.json").read_text() == crossrec("config", "schema").stdout
 
 
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    return json_schema()
+
+
+@pytest.fixture(scope="module")
+def validator(schema) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_shipped_configs_name_the_schema_and_fit_it(path):
+def test_shipped_configs_name_the_schema_and_fit_it(path, validator):
     modeline, text = path.read_text().split("\n", 1)
     assert (
         path.parent / modeline.removeprefix("# yaml-language-server: $schema=")
     ).resolve() == ROOT / "configs/schema.json"
-    jsonschema.Draft202012Validator(json_schema()).validate(yaml.load(text, _CoreLoader))
+    validator.validate(yaml.load(text, _CoreLoader))
     load_config(path)
 
 
@@ -115,17 +125,14 @@ def test_shipped_configs_name_the_schema_and_fit_it(path):
         ("repeats: first", "repeats: never", ["data", "repeats"]),
     ],
 )
-def test_the_schema_refuses_what_the_command_refuses(old, new, where):
+def test_the_schema_refuses_what_the_command_refuses(old, new, where, validator):
     text = (ROOT / "configs/demo.yaml").read_text()
     assert old in text
-    problems = list(
-        jsonschema.Draft202012Validator(json_schema()).iter_errors(yaml.load(text.replace(old, new), _CoreLoader))
-    )
+    problems = list(validator.iter_errors(yaml.load(text.replace(old, new), _CoreLoader)))
     assert where in [list(problem.absolute_path) for problem in problems]
 
 
-def test_the_schema_is_valid_and_says_what_fields_mean():
-    schema = json_schema()
+def test_the_schema_is_valid_and_says_what_fields_mean(schema):
     jsonschema.Draft202012Validator.check_schema(schema)
     inherited = schema["$defs"]["Finetune"]["properties"]["batch_size"]["description"]
     assert f'batch_size: Count = 128\n    """{inherited}"""' in getsource(Training)

@@ -51,7 +51,7 @@ def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert, k
     before = nearness(encoder)
     names = set(encoder.model.state_dict())
     words = encoder.model.get_input_embeddings().weight.detach().clone()
-    training = TextTraining(objective=objective, steps=80, batch_size=32, lr=1e-2)
+    training = TextTraining(objective=objective, steps=40, batch_size=32, lr=1e-2)
     adapt(encoder, TEXTS, lists(), how, training, 0, Silent(), kept)
     assert nearness(encoder) > before + 0.3
     assert set(encoder.model.state_dict()) == names, "whatever it took to learn, the model is of the same form"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def test_what_tells_more_comes_to_count_more(telling):
     config = Interest(user_encoder="bag", dim=8, dropout=0.0, id_dropout=0.0)
     model = InterestModel(config, np.eye(42, dtype=np.float32), domain, tags=0)
     before = model.bag.target_weight.item()
-    fit(model, sampler, Training(epochs=20, lr=1e-3), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+    fit(model, sampler, Training(epochs=8, lr=2e-3), 0, Compute(torch.device("cpu"), torch.float32), Silent())
     assert (model.bag.target_weight.item() > before) == (telling == "target")
 
 
@@ -48,7 +50,7 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
     config = Interest(user_encoder=kind, dim=8, max_sequence=2, dropout=0.0, id_dropout=0.0)
     model = InterestModel(config, np.eye(3, dtype=np.float32), everywhere(3), tags=0)
     compute = Compute(torch.device("cpu"), torch.float32)
-    fit(model, sampler, Training(epochs=150, lr=0.02), 0, compute, Silent())
+    fit(model, sampler, Training(epochs=50, lr=0.05), 0, compute, Silent())
     with torch.no_grad():
         items = model.eval().tower()
         vectors, bias, _ = items
@@ -104,7 +106,7 @@ def test_who_has_done_nothing_is_told_by_tags_and_else_by_what_sells(kind):
     torch.manual_seed(0)
     config = Interest(user_encoder=kind, dim=16, max_sequence=4, dropout=0.0)
     model = InterestModel(config, np.eye(20, dtype=np.float32), everywhere(20), tags=2)
-    fit(model, sampler, Training(epochs=15, lr=0.01), 0, Compute(torch.device("cpu"), torch.float32), Silent())
+    fit(model, sampler, Training(epochs=5, lr=0.02), 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():
         known = model.eval().tower()
         users = model.user_vectors(known, Ragged.of([[], [], []]), Ragged.of([[0], [1], []]))
@@ -128,15 +130,21 @@ class KilledError(Exception):
     pass
 
 
+@functools.cache
+def undisturbed(kind: str, training: Training) -> tuple[dict[str, torch.Tensor], list[tuple[int, float | None]]]:
+    """What a training ends with that nothing kills: its weights, and the losses."""
+    model, sampler = example(kind)
+    found = fit(model, sampler, training, 1, Compute(torch.device("cpu"), torch.float32), Silent())
+    return model.state_dict(), [(row.epoch, row.loss) for row in found]
+
+
 @pytest.mark.parametrize(("kind", "accumulate"), [("bag", 1), ("hybrid", 3)])
 @pytest.mark.parametrize("steps", [1, 7, 8, 13, 20])
 def test_a_killed_training_ends_as_one_that_was_not(kind, accumulate, steps, tmp_path):
     """Eight steps an epoch: killed in the first, at its end, in the second and in the third."""
-    training = Training(epochs=4, lr=0.03, accumulate=accumulate)
+    training = Training(epochs=3, lr=0.03, accumulate=accumulate)
     compute = Compute(torch.device("cpu"), torch.float32)
-
-    whole, sampler = example(kind)
-    expected = fit(whole, sampler, training, 1, compute, Silent())
+    weights, losses = undisturbed(kind, training)
     taken = []
 
     class Dying(Checkpoint):
@@ -155,9 +163,9 @@ def test_a_killed_training_ends_as_one_that_was_not(kind, accumulate, steps, tmp
     again, sampler = example(kind)
     kept = Checkpoint(tmp_path / "state.safetensors", "5 minutes")
     found = fit(again, sampler, training, 1, compute, Silent(), kept)
-    assert [(row.epoch, row.loss) for row in found] == [(row.epoch, row.loss) for row in expected]
+    assert [(row.epoch, row.loss) for row in found] == losses
     for name, tensor in again.state_dict().items():
-        assert torch.equal(tensor, whole.state_dict()[name]), name
+        assert torch.equal(tensor, weights[name]), name
 
 
 @needs_gpu
@@ -289,7 +297,7 @@ def test_it_learns_what_goes_with_what(kind):
     config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0)
     texts = rng.normal(size=(200, 16)).astype(np.float32)
     model = InterestModel(config, texts, everywhere(200), tags=0)
-    training = Training(epochs=15, lr=0.01, candidates=50)
+    training = Training(epochs=8, lr=0.03, candidates=50)
     fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():
         items = model.eval().tower()
