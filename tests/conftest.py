@@ -45,13 +45,14 @@ STAGE_RUNS = {"preprocess", "shop", "crossrec", "pristine", "trained", "quick"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``browser`` what opens a page, as ``unit`` what runs no stage: the tests of single modules."""
+    """Mark as ``browser`` what opens a page, as ``unit`` what runs no stage and starts no process: single modules."""
     tests = Path(__file__).parent
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "browser" in fixtures:
             item.add_marker("browser")
         whole = STAGE_RUNS & (fixtures | set(vars(item.module))) or item.path.parent == tests
+        whole = whole or {"stage", "subprocess"} & set(item.function.__code__.co_names)
         if not whole and not any(item.get_closest_marker(other) for other in ("docs", "spark", "browser")):
             item.add_marker("unit")
 

@@ -57,19 +57,18 @@ def test_times_in_text():
     check(c.moment, expected)
 
 
-@pytest.mark.parametrize(
-    "cells",
-    [
-        [None, "", " ", "soon", "now", "today", "epoch", "infinity", "05/01/2024", "01-05-2024", "1.5.24"],
-        ["2024-02-30", "2024-13-01", "2024-05-01T25:00", "2024-05-01 12:00:00 sharp", "2024-05-01\0", "32.1.2024"],
-        ["20241301", "20240230"],
-        ["0000-01-01", "0000-00-00", "10000-01-01", "294247-01-10", "9999-12-31T23:59:59-05:00"],
-        ["1e22", "1e300", "-1e300", "1e400", "nan", "inf", "-inf"],
-    ],
-    ids=["words", "no such day", "no such date in a number", "no such year", "too far away"],
-)
-def test_what_is_no_time_is_none(cells):
-    assert read(c.moment, cells) == [None] * len(cells)
+NO_TIMES = [
+    *[None, "", " ", "soon", "now", "today", "epoch", "infinity", "05/01/2024", "01-05-2024", "1.5.24"],
+    *["2024-02-30", "2024-13-01", "2024-05-01T25:00", "2024-05-01 12:00:00 sharp", "2024-05-01\0", "32.1.2024"],
+    *["20241301", "20240230"],
+    *["0000-01-01", "0000-00-00", "10000-01-01", "294247-01-10", "9999-12-31T23:59:59-05:00"],
+    *["1e22", "1e300", "-1e300", "1e400", "nan", "inf", "-inf"],
+]
+"""Words, no such day, no such date in a number, no such year, too far away."""
+
+
+def test_what_is_no_time_is_none():
+    check(c.moment, dict.fromkeys(NO_TIMES))
 
 
 @pytest.mark.parametrize(

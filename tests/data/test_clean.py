@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from facts import fails
-from small import BASE, cleaned, kinds, measured, planned, reasons, table, write
+from small import BASE, cleaned, kinds, measured, planned, reasons, ruled, table, write
 
 from crossrec_cli.errors import InputError
 
@@ -176,10 +176,10 @@ def test_times_with_a_zone_become_utc_wherever_it_runs(tmp_path, zone, monkeypat
     moments = pd.to_datetime(rows["time"])
     zoned = rows.assign(time=moments.dt.tz_localize("UTC").dt.tz_convert(zone))
     shop = write(tmp_path, shop=(zoned, kinds("r0", "b0", "b1")))
-    from_parquet = cleaned(shop)["interactions"]
+    from_parquet = ruled(shop)["interactions"]
     zoned.assign(time=zoned["time"].map(pd.Timestamp.isoformat)).to_csv(tmp_path / "rows.csv", index=False)
     shop.config["data"]["platforms"][0]["interactions"]["path"] = str(tmp_path / "rows.csv")
-    from_csv = cleaned(shop)["interactions"]
+    from_csv = ruled(shop)["interactions"]
     monkeypatch.undo()
     time.tzset()
     assert from_parquet["timestamp"].tolist() == from_csv["timestamp"].tolist() == moments.tolist()

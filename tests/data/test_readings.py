@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from facts import fails, lacking
-from small import BASE, cleaned, kinds, measured, reasons, table, write
+from small import BASE, cleaned, kinds, measured, reasons, ruled, table, write
 
 from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.config.schema import Runtime
@@ -144,14 +144,14 @@ def rejected_as(folder: Path, **columns: list) -> str:
     rows = pd.DataFrame({"user": "u", "item": "b0"} | columns)
     shop = write(folder, shop=(rows, kinds("r0", "b0", "b1")))
     shop.config["data"]["clean"]["max_rejected"] = 0.05
-    with pytest.raises(InputError) as caught:
-        cleaned(shop)
+    with fails(InputError) as caught:
+        ruled(shop)
     return str(caught.value)
 
 
 def test_numbers_that_are_no_times_are_too_early_not_1970(tmp_path):
     early = table("user item time", BASE + "u b0 40148.42\n u b0 2009\n u b0 200912\n u b1 20091201100600")
-    found = cleaned(write(tmp_path, shop=(early, kinds("r0", "b0", "b1"))))
+    found = ruled(write(tmp_path, shop=(early, kinds("r0", "b0", "b1"))))
     assert reasons(found) == dict.fromkeys((4, 5, 6), "too early")
     mine = found["interactions"].query("user_id == 'u'")
     assert mine["timestamp"].tolist() == [pd.Timestamp("2009-12-01 10:06:00")]
@@ -168,5 +168,5 @@ def test_the_format_of_an_interactions_file(tmp_path):
     rows = table("user item time", "u r0 01.12.09\n u b0 02.12.09\n u b1 03.12.09")
     shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
     shop.config["data"]["platforms"][0]["interactions"]["timestamp_format"] = "%d.%m.%y"
-    times = cleaned(shop)["interactions"]["timestamp"]
+    times = ruled(shop)["interactions"]["timestamp"]
     assert times.tolist() == [pd.Timestamp(f"2009-12-0{day}") for day in (1, 2, 3)]

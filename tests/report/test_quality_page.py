@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import re
 
@@ -49,6 +50,11 @@ def table(measures: dict[str, list[tuple[str, str | None, float]]]) -> pa.Table:
     return pa.table(columns, schema=schemas.QUALITY)
 
 
+@functools.cache
+def whole_page() -> str:
+    return quality_page.page(table(MEASURES))
+
+
 def without(*names: str) -> pa.Table:
     return table({name: rows for name, rows in MEASURES.items() if name not in names})
 
@@ -87,7 +93,7 @@ def test_tables_by_hand():
 
 
 def test_the_lead_says_what_is_left_and_how_far_source_and_target_overlap():
-    html = quality_page.page(table(MEASURES))
+    html = whole_page()
     lead = re.sub("<style>.*?</style>|<script.*?</script>", "", html, flags=re.DOTALL).partition("<table")[0]
     kept, removed, shared = ("10,000", "8,797", "88%"), ("too few interactions", "1,200"), ("75%", 30)
     for facts in (kept, removed, shared):
@@ -127,7 +133,7 @@ def test_a_measure_that_is_missing_leaves_its_part_out(name):
     only = quality_page.section(table({name: MEASURES[name]}))
     assert len(less.charts) == len(whole.charts) - len(only.charts)
     assert len(only.tables) + len(only.charts) == 1
-    assert quality_page.page(without(name)) != quality_page.page(table(MEASURES))
+    assert quality_page.page(without(name)) != whole_page()
 
 
 def test_nothing_but_zeros_and_nothing_at_all():
@@ -141,7 +147,7 @@ def test_nothing_but_zeros_and_nothing_at_all():
 
 
 def test_the_same_table_gives_the_same_page():
-    assert quality_page.page(table(MEASURES)) == quality_page.page(table(MEASURES))
+    assert quality_page.page(table(MEASURES)) == whole_page()
 
 
 def test_a_browser_draws_all_of_it(browser):
