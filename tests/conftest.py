@@ -52,9 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "browser" in fixtures:
             item.add_marker("browser")
         whole = STAGE_RUNS & (fixtures | set(vars(item.module))) or item.path.parent == tests
-        whole = whole or {"stage", "subprocess"} & set(item.function.__code__.co_names)
+        whole = whole or {"stage", "subprocess", "FORK"} & set(item.function.__code__.co_names)
         if not whole and not any(item.get_closest_marker(other) for other in ("docs", "spark", "browser")):
             item.add_marker("unit")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the files beside this one none is a unit, so that for units alone they need not be imported."""
+    return True if config.option.markexpr == "unit" and collection_path.match("tests/test_*.py") else None
 
 
 STAGES = ["preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from facts import fails
-from small import BASE, cleaned, kinds, measured, planned, reasons, ruled, table, write
+from small import BASE, catalogue, cleaned, kinds, measured, planned, reasons, ruled, table, write
 
 from crossrec_cli.errors import InputError
 
@@ -217,7 +217,7 @@ RAW_TITLES = ["<b>Tom &amp; ﬁne</b>", "a\x07b  c", "😀 ½ שלום"]
 def test_rules_for_texts_can_be_switched_off(tmp_path):
     shop = write(tmp_path, shop=(table("user item time", BASE), kinds("r0", "b0", "b1").assign(title=RAW_TITLES)))
     shop.config["data"]["clean"] |= {"markup": False, "nfkc": False, "control_characters": False}
-    texts = cleaned(shop)["items"].set_index("item_id")["text"]
+    texts = catalogue(shop).set_index("item_id")["text"]
     assert texts[["r0", "b0", "b1"]].tolist() == RAW_TITLES
 
 

