@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csc_array, csr_array, csr_matrix
 from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.evaluation.ease import ease, ease_cells
+from crossrec_cli.evaluation.ease import Ease, ease_cells
 from crossrec_cli.models.base import TrainingData, purchases
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
+from crossrec_cli.models.vectors import Floats, scaled_columns
 from crossrec_cli.ranking.topk import ScoreFunction
 
 MAX_CELLS = 2**28
@@ -26,6 +28,7 @@ FEW_BUYERS = 10.0
 """Smoothing: within a tag, the popularity among all users counts as much as so many of its users."""
 FACTORS = 64
 IALS_EPOCHS = 15
+NEIGHBOURS = (20, 100, 500)
 
 
 class TooLargeError(Exception):
@@ -68,7 +71,8 @@ class Baseline:
     """A ranking method, with the settings to choose from on validation."""
 
     title: str
-    make: Callable[[BaselineInputs, float], ScoreFunction]
+    make: Callable[[BaselineInputs], Callable[[float], ScoreFunction]]
+    """Learns from the data what all settings share; gives the scorer of each."""
     settings: tuple[float, ...] = (0.0,)
 
     def tuned(self, inputs: BaselineInputs, quality: Callable[[ScoreFunction], float]) -> tuple[ScoreFunction, float]:
@@ -80,9 +84,9 @@ class Baseline:
         """
         setting = self.settings[0]
         if len(self.settings) > 1:
-            earlier = replace(inputs, data=inputs.before)
-            setting = max(self.settings, key=lambda one: quality(self.make(earlier, one)))
-        return self.make(inputs, setting), setting
+            of_setting = self.make(replace(inputs, data=inputs.before))
+            setting = max(self.settings, key=lambda one: quality(of_setting(one)))
+        return self.make(inputs)(setting), setting
 
 
 def popularity_scorer(inputs: BaselineInputs) -> ScoreFunction:
@@ -122,27 +126,36 @@ def tag_popularity_scorer(inputs: BaselineInputs) -> ScoreFunction:
     return score
 
 
-def knn_scorer(inputs: BaselineInputs, neighbours: int) -> ScoreFunction:
+def knn_scorer(inputs: BaselineInputs, most: int) -> Callable[[float], ScoreFunction]:
     """The items bought most often together with those of the history, by the cosine of their buyers.
 
-    Sarwar et al. 2001, https://doi.org/10.1145/371920.372071, with each candidate's nearest items only.
+    Sarwar et al. 2001, https://doi.org/10.1145/371920.372071, with each candidate's nearest items only; by how many
+    these are, ``most`` at most.
     """
     number = np.arange(len(inputs.in_target))
     bought = purchases(inputs.histories.training, number, len(number))
     norm = np.maximum(np.sqrt(bought.sum(axis=0)), 1.0).astype(np.float32)
     unit = csr_array(bought / norm[None, :])
-    similarity = (unit.T @ unit[:, inputs.candidates]).tocoo()
-    is_other = similarity.row != inputs.candidates[similarity.col]
-    rows, columns, values = similarity.row[is_other], similarity.col[is_other], similarity.data[is_other]
+    similarity = csc_array(unit.T @ unit[:, inputs.candidates])
+    lengths = np.diff(similarity.indptr)
+    is_near = similarity.data >= np.repeat(_nth_largest(similarity, most + 1), lengths)  # an item is near itself, too
+    is_near &= similarity.indices != np.repeat(inputs.candidates, lengths)
+    columns = np.repeat(np.arange(len(lengths)), lengths)[is_near]
+    rows, values = similarity.indices[is_near], similarity.data[is_near]
     order = np.lexsort((rows, -values, columns))
-    neighbour_rank = np.arange(len(order)) - np.searchsorted(columns[order], columns[order])
-    kept = order[neighbour_rank < neighbours]
-    weights = csr_array((values[kept], (rows[kept], columns[kept])), shape=(len(number), len(inputs.candidates)))
+    rows, values, columns = rows[order], values[order], columns[order]
+    neighbour_rank = np.arange(len(order)) - np.searchsorted(columns, columns)
 
-    def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return torch.from_numpy((purchases(histories, number, len(number)) @ weights).toarray())
+    def of_setting(neighbours: float) -> ScoreFunction:
+        kept = neighbour_rank < neighbours
+        weights = csr_array((values[kept], (rows[kept], columns[kept])), shape=(len(number), len(inputs.candidates)))
 
-    return score
+        def score(histories: Ragged, tags: Ragged) -> Tensor:
+            return torch.from_numpy((purchases(histories, number, len(number)) @ weights).toarray())
+
+        return score
+
+    return of_setting
 
 
 def ials_scorer(inputs: BaselineInputs, alpha: float) -> ScoreFunction:
@@ -172,34 +185,47 @@ def ials_scorer(inputs: BaselineInputs, alpha: float) -> ScoreFunction:
     return score
 
 
-def ease_scorer(inputs: BaselineInputs, within: Bools, l2: float, source_weight: float = 1.0) -> ScoreFunction:
-    """The linear item-to-item model with a closed form, EASE (Steck 2019, https://arxiv.org/abs/1905.03375).
+def ease_scorer(inputs: BaselineInputs, within: Bools, source_weight: float = 1.0) -> Callable[[float], ScoreFunction]:
+    """The linear item-to-item model with a closed form, EASE (Steck 2019, https://arxiv.org/abs/1905.03375), by its λ.
 
     Args:
         inputs: trained on the training part of their histories, each item once a user.
         within: the items of the model, bool (I,); other items of a history are skipped.
-        l2: the weight λ of its regularisation.
         source_weight: weight of a source item, in histories and in training; a target item has 1.
 
     Raises:
         TooLargeError: if its matrices do not fit in memory.
     """
-    item_count, candidates = int(within.sum()), inputs.candidates
-    cells = ease_cells(inputs.histories.users, item_count, len(candidates))
+    item_count, number = int(within.sum()), numbered(np.flatnonzero(within), len(within))
+    outputs = number[inputs.candidates]
+    is_known = outputs >= 0
+    cells = ease_cells(inputs.histories.users, item_count, int(is_known.sum()))
     if cells > MAX_CELLS:
         raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
-    number = numbered(np.flatnonzero(within), len(within))
     counts = source_counts(inputs.in_target[within], source_weight)
-    bought = csr_array(purchases(inputs.histories.training, number, item_count) * counts[None, :])
-    columns = number[candidates]
-    weights = np.zeros((item_count, len(candidates)), np.float32)
-    is_known = columns >= 0
-    weights[:, is_known] = ease(bought, columns[is_known], l2) * counts[:, None]
 
-    def score(histories: Ragged, tags: Ragged) -> Tensor:
-        return torch.from_numpy(purchases(histories, number, item_count) @ weights)
+    def weighted(histories: Ragged) -> csr_array:
+        return csr_array(scaled_columns(purchases(histories, number, item_count), counts))
 
-    return score
+    model = Ease.of(weighted(inputs.histories.training), outputs[is_known])
+
+    def of_setting(l2: float) -> ScoreFunction:
+        solution = model.solved(l2)
+
+        def score(histories: Ragged, tags: Ragged) -> Tensor:
+            scores = np.zeros((len(histories.lengths), len(outputs)), np.float32)
+            scores[:, is_known] = model.scores(weighted(histories), solution)
+            return torch.from_numpy(scores)
+
+        return score
+
+    return of_setting
+
+
+def _nth_largest(matrix: csc_array, n: int) -> Floats:
+    """The n-th largest value of each column, 0 where it has fewer."""
+    columns = np.split(matrix.data, matrix.indptr[1:-1])
+    return np.array([np.partition(values, -n)[-n] if len(values) >= n else 0 for values in columns], np.float32)
 
 
 def weighted_scorer(inputs: BaselineInputs, scorers: Sequence[str]) -> ScoreFunction:
@@ -209,29 +235,34 @@ def weighted_scorer(inputs: BaselineInputs, scorers: Sequence[str]) -> ScoreFunc
 
 
 BASELINES = {
-    "popularity": Baseline("popularity", lambda inputs, _: popularity_scorer(inputs)),
-    "tag_popularity": Baseline("popularity within tags", lambda inputs, _: tag_popularity_scorer(inputs)),
-    "text": Baseline("text cosine", lambda inputs, _: weighted_scorer(inputs, ["text"])),
-    "words": Baseline("tf-idf of words", lambda inputs, _: weighted_scorer(inputs, ["words"])),
+    "popularity": Baseline("popularity", lambda inputs: _only(popularity_scorer(inputs))),
+    "tag_popularity": Baseline("popularity within tags", lambda inputs: _only(tag_popularity_scorer(inputs))),
+    "text": Baseline("text cosine", lambda inputs: _only(weighted_scorer(inputs, ["text"]))),
+    "words": Baseline("tf-idf of words", lambda inputs: _only(weighted_scorer(inputs, ["words"]))),
     "text_knn": Baseline(
-        "tf-idf of words plus item-kNN", lambda inputs, _: weighted_scorer(inputs, ["words", "neighbours"])
+        "tf-idf of words plus item-kNN", lambda inputs: _only(weighted_scorer(inputs, ["words", "neighbours"]))
     ),
-    "item_knn": Baseline("item-kNN", lambda inputs, neighbours: knn_scorer(inputs, int(neighbours)), (20, 100, 500)),
+    "item_knn": Baseline("item-kNN", lambda inputs: knn_scorer(inputs, max(NEIGHBOURS)), NEIGHBOURS),
     "ease_target": Baseline(
-        "EASE, target alone", lambda inputs, l2: ease_scorer(inputs, inputs.in_target, l2), (100, 300, 1000, 3000)
+        "EASE, target alone", lambda inputs: ease_scorer(inputs, inputs.in_target), (100, 300, 1000, 3000)
     ),
     "ease": Baseline(
-        "EASE, all items", lambda inputs, l2: ease_scorer(inputs, inputs.all_items, l2), (300, 1000, 3000, 10_000)
+        "EASE, all items", lambda inputs: ease_scorer(inputs, inputs.all_items), (300, 1000, 3000, 10_000)
     ),
     "ease_weighted": Baseline(
         f"EASE, source counting {SOURCE_WEIGHT:g}",
-        lambda inputs, l2: ease_scorer(inputs, inputs.all_items, l2, SOURCE_WEIGHT),
+        lambda inputs: ease_scorer(inputs, inputs.all_items, SOURCE_WEIGHT),
         (100, 300, 1000, 3000),
     ),
-    "ease_text": Baseline("EASE with texts", lambda inputs, _: weighted_scorer(inputs, ["linear"])),
-    "ials": Baseline("iALS", ials_scorer, (1, 5, 20)),
+    "ease_text": Baseline("EASE with texts", lambda inputs: _only(weighted_scorer(inputs, ["linear"]))),
+    "ials": Baseline("iALS", lambda inputs: partial(ials_scorer, inputs), (1, 5, 20)),
 }
 """By name in the config. The settings are numbers of neighbours, λ, or the weight of a purchase."""
+
+
+def _only(scorer: ScoreFunction) -> Callable[[float], ScoreFunction]:
+    """A scorer that has no settings."""
+    return lambda _: scorer
 
 
 def _counts(inputs: BaselineInputs) -> npt.NDArray[np.int64]:

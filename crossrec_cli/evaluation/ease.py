@@ -1,6 +1,16 @@
-"""EASE exactly (Steck 2019, https://arxiv.org/abs/1905.03375); ``models.linear`` approximates it at any size."""
+"""EASE exactly (Steck 2019, https://arxiv.org/abs/1905.03375); ``models.linear`` approximates it at any size.
+
+EASE's weight from item h to item i is −P(h, i) / P(i, i) with P = (XᵀX + λ)⁻¹, and 0 from an item to itself. With fewer
+users than items, by Woodbury's identity, P = (1 − Xᵀ(XXᵀ + λ)⁻¹X) / λ: the weights are Xᵀ times a matrix with a row for
+each user, and are never written out.
+
+Shapes: n users or items, whichever are fewer; o outputs, which are the items that get a score; B histories.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -11,34 +21,65 @@ from crossrec_cli.models.vectors import Floats
 
 
 def ease_cells(users: int, items: int, outputs: int) -> int:
-    """Numbers in the largest dense matrix that ``ease`` needs."""
-    return max(min(users, items) ** 2, items * outputs)
+    """Numbers in the largest dense matrix that ``Ease`` needs."""
+    return min(users, items) * max(min(users, items), outputs)
 
 
-def ease(bought: csr_array, outputs: Ints, l2: float) -> Floats:
-    """Weights from every item to some of the items, float32 (items, outputs).
+class EaseWeights(NamedTuple):
+    """The solution for one λ."""
 
-    Only the outputs' columns of (XᵀX + λ)⁻¹ are needed; with fewer users than items, by Woodbury's identity, those of
-    (XXᵀ + λ)⁻¹.
+    weights: Floats
+    """(n, o); from users to outputs, or from items."""
+    own: Floats
+    """What ``weights`` would add to an output's score for the output itself, (o,)."""
 
-    Args:
-        bought: X, (users, items).
-        outputs: item indices, int64 (outputs,).
-        l2: λ.
-    """
-    users, items = bought.shape
-    unit = np.zeros((items, len(outputs)))
-    unit[outputs, np.arange(len(outputs))] = 1.0
-    if users < items:
-        inner = (bought @ bought.T).toarray().astype(np.float64)
-        inner[np.diag_indices(users)] += l2
-        solved = scipy.linalg.solve(inner, bought[:, outputs].toarray(), assume_a="pos", overwrite_a=True)
-        inverse_columns = (unit - bought.T @ solved) / l2
-    else:
-        inner = (bought.T @ bought).toarray().astype(np.float64)
-        inner[np.diag_indices(items)] += l2
-        inverse_columns = scipy.linalg.solve(inner, unit, assume_a="pos", overwrite_a=True)
-    weights = -inverse_columns / inverse_columns[outputs, np.arange(len(outputs))]
-    weights[outputs, np.arange(len(outputs))] = 0.0
-    result: Floats = weights.astype(np.float32)
-    return result
+
+@dataclass(frozen=True)
+class Ease:
+    """EASE of one matrix for any λ: XXᵀ, or XᵀX, is computed once."""
+
+    bought: csr_array
+    """X, (users, items)."""
+    outputs: Ints
+    """Item indices, int64 (o,)."""
+    products: Floats
+    """XXᵀ or XᵀX, (n, n)."""
+
+    @classmethod
+    def of(cls, bought: csr_array, outputs: Ints) -> Ease:
+        """EASE of purchases (users, items), for scores of some items."""
+        by_user = bought.shape[0] < bought.shape[1]
+        products = bought @ bought.T if by_user else bought.T @ bought
+        return cls(bought, outputs, products.toarray())
+
+    @property
+    def by_user(self) -> bool:
+        """Whether n is the number of users."""
+        return self.bought.shape[0] < self.bought.shape[1]
+
+    def solved(self, l2: float) -> EaseWeights:
+        """The weights for one λ."""
+        inner = self.products.astype(np.float64)
+        inner[np.diag_indices(len(inner))] += l2
+        factor = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
+        each = np.arange(len(self.outputs))
+        if not self.by_user:
+            unit = np.zeros((len(inner), len(each)))
+            unit[self.outputs, each] = 1.0
+            inverse = scipy.linalg.cho_solve(factor, unit, overwrite_b=True, check_finite=False)
+            inverse /= -inverse[self.outputs, each]
+            inverse[self.outputs, each] = 0.0
+            return EaseWeights(inverse.astype(np.float32), np.zeros(len(each), np.float32))
+        buyers = self.bought[:, self.outputs].toarray().astype(np.float64)
+        solved = scipy.linalg.cho_solve(factor, buyers, check_finite=False)
+        explained = np.einsum("uo,uo->o", buyers, solved)
+        solved /= 1 - explained
+        return EaseWeights(solved.astype(np.float32), (explained / (1 - explained)).astype(np.float32))
+
+    def scores(self, given: csr_array, solution: EaseWeights) -> Floats:
+        """The scores of the outputs, float32 (B, o), for histories (B, items) that are weighted as X is."""
+        asked = (given @ self.bought.T).toarray() if self.by_user else given
+        scores: Floats = asked @ solution.weights
+        themselves = given[:, self.outputs].tocoo()
+        scores[themselves.row, themselves.col] -= themselves.data * solution.own[themselves.col]
+        return scores

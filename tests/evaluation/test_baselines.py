@@ -22,6 +22,7 @@ from crossrec_cli.evaluation.baselines import (
     popularity_scorer,
     tag_popularity_scorer,
 )
+from crossrec_cli.evaluation.ease import Ease
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
@@ -61,21 +62,22 @@ def closed_form(matrix: np.ndarray, l2: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
-def test_ease_is_the_closed_form_of_the_paper(users, items):
+def test_ease_is_the_closed_form_of_the_paper_for_every_l2_that_is_tried(users, items):
     dataset = histories(users, items)
-    weights = closed_form(bought(dataset), 7)
     candidates = list(range(items // 2))
     given = Ragged.of([[0, 3, 5], [], [items - 1, 1]])
     asked = np.zeros((3, items))
     asked[given.rows, given.values] = 1
-    scores = ease_scorer(shop(dataset, candidates), np.ones(items, bool), l2=7)(given, NOBODY)
-    np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
+    of_setting = ease_scorer(shop(dataset, candidates), np.ones(items, bool))
+    for l2 in (7, 0.5, 300):
+        expected = (asked @ closed_form(bought(dataset), l2))[:, candidates]
+        np.testing.assert_allclose(of_setting(l2)(given, NOBODY), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_ease_within_the_target_knows_the_target_alone():
     dataset = histories(60, 20)
     within = np.arange(20) < 10
-    scorer = ease_scorer(shop(dataset, [2, 4, 15]), within, l2=5)
+    scorer = ease_scorer(shop(dataset, [2, 4, 15]), within)(5)
     scores = scorer(Ragged.of([[0, 3, 17], [0, 3], [18]]), NOBODY)
     assert scores[0].tolist() == scores[1].tolist()
     assert scores[0].abs().max() > 0
@@ -91,7 +93,7 @@ def test_weighted_ease_counts_the_source_less_in_training_and_in_histories(users
     candidates = list(range(items // 2))
     asked = np.zeros((1, items))
     asked[0, [0, 3, items - 1]] = counts[[0, 3, items - 1]]
-    scores = BASELINES["ease_weighted"].make(shop(dataset, candidates), 7)(Ragged.of([[0, 3, items - 1]]), NOBODY)
+    scores = BASELINES["ease_weighted"].make(shop(dataset, candidates))(7)(Ragged.of([[0, 3, items - 1]]), NOBODY)
     np.testing.assert_allclose(scores, (asked @ weights)[:, candidates], atol=1e-5)
 
 
@@ -103,7 +105,7 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
     for cases in (valid, valid.of(np.empty(0, np.int64))):
         dataset = BaselineInputs(data, data, candidates, cases, True, 0)
         given = data.histories.items.take(valid.users, valid.history_lengths)
-        scores = BASELINES[name].make(dataset, 0)(given, Ragged.of([[]] * len(valid.users))).numpy()
+        scores = BASELINES[name].make(dataset)(0)(given, Ragged.of([[]] * len(valid.users))).numpy()
         best = candidates[scores.argmax(axis=1)]
         same = best % shops.GROUPS == given.values[given.starts + given.lengths - 1] % shops.GROUPS
         assert same.mean() > 0.8
@@ -112,8 +114,8 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
 def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):
     monkeypatch.setattr(baselines, "MAX_CELLS", 399)
     with pytest.raises(TooLargeError, match=r"\d GB"):
-        ease_scorer(shop(histories(60, 20), [1]), np.ones(20, bool), l2=5)
-    ease_scorer(shop(histories(60, 19), [1]), np.ones(19, bool), l2=5)
+        ease_scorer(shop(histories(60, 20), [1]), np.ones(20, bool))
+    ease_scorer(shop(histories(60, 19), [1]), np.ones(19, bool))
 
 
 def test_popularity_counts_training_alone():
@@ -145,15 +147,16 @@ def test_item_knn_adds_up_the_cosines_of_the_nearest():
     cosine = matrix.T @ matrix / np.outer(norm, norm)
     np.fill_diagonal(cosine, 0)
     candidates = [1, 4, 7]
-    near = np.zeros((12, 3))
-    for column, item in enumerate(candidates):
-        best = np.argsort(-cosine[:, item], kind="stable")[:4]
-        near[best, column] = cosine[best, item]
     given = Ragged.of([[0, 2, 4], [], [11]])
     asked = np.zeros((3, 12))
     asked[given.rows, given.values] = 1
-    scores = knn_scorer(shop(dataset, candidates), neighbours=4)(given, NOBODY)
-    np.testing.assert_allclose(scores, asked @ near, atol=1e-5)
+    of_setting = knn_scorer(shop(dataset, candidates), most=6)
+    for neighbours in (4, 6, 1):
+        near = np.zeros((12, 3))
+        for column, item in enumerate(candidates):
+            best = np.argsort(-cosine[:, item], kind="stable")[:neighbours]
+            near[best, column] = cosine[best, item]
+        np.testing.assert_allclose(of_setting(neighbours)(given, NOBODY), asked @ near, atol=1e-5)
 
 
 def test_ials_finds_the_half_of_the_shop_that_a_user_buys_in(monkeypatch):
@@ -176,9 +179,10 @@ def test_ials_without_its_library_names_the_extra(monkeypatch):
         ials_scorer(shop(histories(10, 6), [0]), alpha=1)
 
 
-def test_a_setting_is_chosen_by_quality():
+def test_a_setting_is_chosen_by_quality_and_what_settings_share_is_computed_once(monkeypatch):
     dataset = shop(histories(60, 20), [2, 4])
-    asked = []
+    asked, learned, of = [], [], Ease.of
+    monkeypatch.setattr(Ease, "of", lambda *of_what: learned.append(of_what) or of(*of_what))
 
     def quality(scorer) -> float:
         asked.append(scorer(Ragged.of([[0, 3]]), Ragged.of([[]])).abs().sum().item())
@@ -188,3 +192,4 @@ def test_a_setting_is_chosen_by_quality():
     assert len(asked) == len(BASELINES["ease"].settings)
     assert setting == BASELINES["ease"].settings[int(np.argmin(asked))]
     assert scorer(Ragged.of([[0, 3]]), Ragged.of([[]])).abs().sum().item() == min(asked)
+    assert len(learned) == 2, "before validation and after it"
