@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.evaluation.ease import Ease, ease_cells
-from crossrec_cli.models.base import TrainingData, purchases
-from crossrec_cli.models.fused import FusedModel
+from crossrec_cli.models.base import Scorer, TrainingData, purchases
+from crossrec_cli.models.fused import Fitting
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
@@ -49,6 +49,13 @@ class BaselineInputs:
     mask_seen: bool
     """Whether items in the user's history are excluded."""
     seed: int
+    learned: Sequence[Scorer] = ()
+    """Crossrec's scorers, which learned from ``data``; a baseline of the same scorers learns them no second time."""
+
+    @cached_property
+    def fitting(self) -> Fitting:
+        """What the baselines share that are scorers with weights."""
+        return Fitting(self.before, self.valid, self.candidates, self.mask_seen, self.seed, self.learned)
 
     @property
     def histories(self) -> Histories:
@@ -230,8 +237,8 @@ def _nth_largest(matrix: csc_array, n: int) -> Floats:
 
 def weighted_scorer(inputs: BaselineInputs, scorers: Sequence[str]) -> ScoreFunction:
     """Scorers that need no training, with weights and decays fitted on validation."""
-    fused = FusedModel.fitted(scorers, inputs.before, inputs.valid, inputs.candidates, inputs.mask_seen, inputs.seed)
-    return fused.refitted(inputs.data, inputs.seed).candidate_scorer(inputs.candidates)
+    fused = inputs.fitting.model(scorers)
+    return fused.refitted(inputs.data, inputs.seed, inputs.learned).candidate_scorer(inputs.candidates)
 
 
 BASELINES = {

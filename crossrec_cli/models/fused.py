@@ -9,7 +9,7 @@ Shapes: B users, C candidates, H interactions of all their histories, k items li
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -84,11 +84,7 @@ class FusedModel:
             seed: of the sampling, and of the scorers.
             trained: further scorers, as they are.
         """
-        sources = data.histories, valid, candidates, mask_seen, seed
-        small_sample = HeldOut.of(*sources, users=SELECTION_SIZE, sampled_items=SELECTION_SIZE)
-        base = sales(data)
-        scorers = [choose(SCORERS[name](data, seed), small_sample, (base, base.features[0])) for name in names]
-        return cls.weighed([*scorers, *trained], data, HeldOut.of(*sources))
+        return Fitting(data, valid, candidates, mask_seen, seed).model(names, trained)
 
     @classmethod
     def weighed(cls, scorers: Sequence[Scorer], data: TrainingData, held_out: HeldOut) -> FusedModel:
@@ -176,6 +172,48 @@ class FusedModel:
         """``fusion.knot_shares`` of each user, (B, K), with so many fewer purchases in the target."""
         lengths = histories.where(self.is_target[histories.values]).lengths
         return knot_shares(np.maximum(lengths - fewer, 0))
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Chooses scorers and weighs them, for several models alike: what these share is computed once."""
+
+    data: TrainingData
+    """What scorers may learn from."""
+    valid: Cases
+    """Held-out purchases that were used to choose nothing else."""
+    candidates: Ints
+    """Item indices, int64 (C,)."""
+    mask_seen: bool
+    """Whether items in the user's history are excluded."""
+    seed: int
+    """Of the sampling, and of the scorers."""
+    learned: Sequence[Scorer] = ()
+    """Scorers whose decays were chosen by the same purchases, and are not chosen again."""
+    chosen: dict[str, Scorer] = field(default_factory=dict)
+    """By name, so far."""
+
+    def model(self, names: Sequence[str], trained: Sequence[Scorer] = ()) -> FusedModel:
+        """The best variants of the named scorers, and the trained ones, with their weights."""
+        scorers = [self._choice(name) for name in names]
+        return FusedModel.weighed([*scorers, *trained], self.data, self._held_out)
+
+    def _choice(self, name: str) -> Scorer:
+        if name not in self.chosen:
+            base, decided = sales(self.data), {scorer.name: scorer for scorer in self.learned}
+            variants = SCORERS[name](self.data, self.seed)
+            self.chosen[name] = choose(variants, self._selection, (base, base.features[0]), decided.get(name))
+        return self.chosen[name]
+
+    @cached_property
+    def _held_out(self) -> HeldOut:
+        return HeldOut.of(self.data.histories, self.valid, self.candidates, self.mask_seen, self.seed)
+
+    @cached_property
+    def _selection(self) -> HeldOut:
+        """The users, and items, by which variants and decays are chosen."""
+        sources = self.data.histories, self.valid, self.candidates, self.mask_seen, self.seed
+        return HeldOut.of(*sources, users=SELECTION_SIZE, sampled_items=SELECTION_SIZE)
 
 
 @dataclass(frozen=True)

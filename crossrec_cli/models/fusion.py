@@ -105,10 +105,7 @@ class HeldOut:
             hidden[sampled_there.rows, number[sampled_there.values]] = True
         rows, bought = cases.truth.rows, cases.truth.values
         if mask_seen:  # items of the history are not ranked
-            seen_pairs = set(zip(seen.rows.tolist(), seen.values.tolist(), strict=True))
-            is_new = np.array(
-                [pair not in seen_pairs for pair in zip(rows.tolist(), bought.tolist(), strict=True)], bool
-            )
+            is_new = ~np.isin(rows * len(number) + bought, seen.rows * len(number) + seen.values)
             rows, bought = rows[is_new], bought[is_new]
         shift = float(np.log(len(candidates) / len(sampled)))
         return cls(seen, histories.tags.take(cases.users), knots, rows, bought, sampled, hidden, shift)

@@ -53,10 +53,13 @@ def features_of(name: str, vectors: Matrix, is_target: Bools, facts: Sequence[st
     return history_features(name, vectors, is_target)
 
 
-def choose(variants: list[Scorer], held_out: HeldOut, base: tuple[Scorer, Feature]) -> Scorer:
+def choose(
+    variants: list[Scorer], held_out: HeldOut, base: tuple[Scorer, Feature], decided: Scorer | None = None
+) -> Scorer:
     """The variant, and the decay of each of its history features, that with ``base`` makes the purchases likeliest.
 
-    Sales are part of the loss, so that a scorer is chosen for what it adds to them.
+    Sales are part of the loss, so that a scorer is chosen for what it adds to them. ``decided`` has decays that were
+    chosen by the same purchases already.
     """
     base_scores = held_out.scores(*base)
 
@@ -67,9 +70,11 @@ def choose(variants: list[Scorer], held_out: HeldOut, base: tuple[Scorer, Featur
     if len(variants) > 1:
         losses = [min(loss(scorer, feature) for feature in scorer.features) for scorer in variants]
         variant = int(np.argmin(losses))
-    best = variants[variant]
+    best = replace(variants[variant], variant=variant)
+    if decided:
+        return replace(decided.like(best), variant=variant)
     features = [min(_decays(feature), key=lambda candidate: loss(best, candidate)) for feature in best.features]
-    return replace(best, features=features, variant=variant)
+    return replace(best, features=features)
 
 
 def order_matters(data: TrainingData, held_out: HeldOut) -> bool:

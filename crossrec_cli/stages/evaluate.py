@@ -37,7 +37,7 @@ def run(job: Job) -> Summary:
     before = training_data(job.inputs, dataset)
     latest = after_validation(job.inputs, before) if config.finetune.refit else before
     inputs = BaselineInputs(
-        latest, before, dataset.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed
+        latest, before, dataset.target_items, cases[c.VALID], config.evaluate.mask_seen, config.seed, fused.scorers
     )
     scorers, settings = tuned_baselines(job, inputs)
     scorers[c.CROSSREC] = fused.candidate_scorer(inputs.candidates)

@@ -24,8 +24,10 @@ from crossrec_cli.evaluation.baselines import (
 )
 from crossrec_cli.evaluation.ease import Ease
 from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.scorers import SCORERS
 
 NOBODY = Ragged.of([[]] * 3)
 
@@ -109,6 +111,30 @@ def test_text_rivals_find_what_the_texts_tell(name, knows):
         best = candidates[scores.argmax(axis=1)]
         same = best % shops.GROUPS == given.values[given.starts + given.lengths - 1] % shops.GROUPS
         assert same.mean() > 0.8
+
+
+def test_rivals_of_the_same_scorers_share_them_with_each_other_and_with_crossrec(monkeypatch):
+    """They are what each is alone: the same variants, decays and vectors."""
+    data, valid, _ = shops.shop("words")
+    names, candidates = ["text", "words", "neighbours", "linear"], np.flatnonzero(data.is_target)
+    earlier = replace(data, histories=replace(data.histories, train_lengths=data.histories.train_lengths // 2))
+    crossrec = FusedModel.fitted(names, earlier, valid, candidates, True, 0).refitted(data, 0)
+    alone = BaselineInputs(data, earlier, candidates, valid, True, 0)
+    shared = replace(alone, learned=crossrec.scorers)
+    given = data.histories.items.take(valid.users, valid.history_lengths)
+    expected = {
+        name: BASELINES[name].make(replace(alone))(0)(given, Ragged.of([[]] * valid.count))
+        for name in ("text", "words", "text_knn", "ease_text")
+    }
+    made = []
+    for name in names:
+        make = SCORERS[name]
+        monkeypatch.setitem(SCORERS, name, lambda *of, make=make, name=name: made.append(name) or make(*of))
+    for name, scores in expected.items():
+        found = BASELINES[name].make(shared)(0)(given, Ragged.of([[]] * valid.count))
+        assert (found == scores).all(), name
+        assert found.std() > 0
+    assert sorted(made) == sorted(names), "each once, from the data before validation"
 
 
 def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):
