@@ -30,7 +30,7 @@ from crossrec_cli.config.schema import Evaluate
 from crossrec_cli.data.extra_files import read_file
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
-from crossrec_cli.evaluation.significance import resamples
+from crossrec_cli.evaluation.significance import ENDS, RESAMPLES, resamples
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.ragged import Bools, Ints
 
@@ -177,10 +177,11 @@ def _ratio(numerator: Floats, denominator: Floats) -> tuple[float, float, float]
     """Σ above / Σ below, and its 95 % bootstrap interval over users."""
     if not denominator.sum():
         return float("nan"), float("nan"), float("nan")
-    ratios = np.concatenate(
-        [(counts @ numerator) / np.maximum(counts @ denominator, 1e-12) for counts in resamples(len(numerator))]
-    )
-    low, high = np.percentile(ratios, [2.5, 97.5])
+    above, below = np.zeros((2, RESAMPLES))
+    for users, counts in resamples(len(numerator)):
+        above += numerator[users] @ counts
+        below += denominator[users] @ counts
+    low, high = np.percentile(above / np.maximum(below, 1e-12), ENDS)
     return float(numerator.sum() / denominator.sum()), float(low), float(high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,12 @@ import numpy.typing as npt
 from crossrec_cli.evaluation.metrics import Floats
 
 RESAMPLES = 2000
-CHUNK_CELLS = 2**22
-"""Numbers of one chunk of resamples, 32 MB."""
+FEW_USERS = 2048
+"""Below so many users each resample has exactly as many; above, the number varies by Poisson's law."""
+BLOCK = 512
+"""Users whose counts are held at once, 4 MB."""
+ENDS = (2.5, 97.5)
+"""The percentiles between which 95 % of the resamples are."""
 
 
 def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
@@ -33,30 +38,48 @@ def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
 def intervals(values: npt.NDArray[np.float64], seed: int = 0) -> tuple[Floats, Floats]:
     """``interval`` for several figures of the same users, float64 (n, figures), with the same resamples for all."""
     has_value = np.isfinite(values)
-    sums = np.where(has_value, values, 0.0)
-    means = [np.empty((0, values.shape[1]))]
-    for counts in resamples(len(values), seed):
-        with np.errstate(invalid="ignore"):
-            means.append((counts @ sums) / (counts @ has_value))
-    means_drawn = np.concatenate(means)
-    if not len(means_drawn):
-        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    number = has_value.sum(axis=0)
+    mean = np.where(has_value, values, 0.0).sum(axis=0) / np.maximum(number, 1)
+    from_mean = np.where(has_value, values - mean, 0.0).astype(np.float32)  # small numbers, so float32 is enough
+    gaps = number < len(values)
+    sums, drawn = np.zeros((2, values.shape[1], RESAMPLES))
+    for users, counts in resamples(len(values), seed):
+        sums += from_mean[users].T @ counts
+        drawn[~gaps] += counts.sum(axis=0)
+        drawn[gaps] += has_value[users][:, gaps].T.astype(np.float32) @ counts
+    with np.errstate(invalid="ignore"):
+        means = mean[:, None] + sums / drawn
+    undefined = np.isnan(means).any(axis=1)  # not drawn in some resample, or in none
+    ends = np.empty((2, len(means)))
+    ends[:, ~undefined] = np.percentile(means[~undefined], ENDS, axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a figure without users
-        low, high = np.nanpercentile(means_drawn, [2.5, 97.5], axis=0)
-    return low, high
+        ends[:, undefined] = np.nanpercentile(means[undefined], ENDS, axis=1)
+    return ends[0], ends[1]
 
 
-def resamples(users: int, seed: int = 0) -> Iterator[npt.NDArray[np.float64]]:
-    """How often each user is drawn in each resample, (chunk, users), until there are ``RESAMPLES``.
+def resamples(users: int, seed: int = 0) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """How often each user is drawn in each resample, float32 (users of a block, ``RESAMPLES``), block by block.
 
-    Counts and not the draws, so that means are a matrix product instead of a gather.
+    Counts and not the draws, so that means are a matrix product instead of a gather. With many users the counts are
+    independent and Poisson (Hanley & MacGibbon 2006, https://doi.org/10.1016/j.cmpb.2006.04.006), from a table of the
+    law at each of 2¹⁶ random numbers; they can be drawn a block at a time.
     """
-    rng, chunk_size = np.random.default_rng(seed), max(CHUNK_CELLS // max(users, 1), 1)
-    for begin in range(0, RESAMPLES if users else 0, chunk_size):
-        size = min(chunk_size, RESAMPLES - begin)
-        drawn = rng.integers(users, size=(size, users)) + np.arange(size)[:, None] * users
-        yield np.bincount(drawn.ravel(), minlength=size * users).reshape(size, users).astype(np.float64)
+    if not users:
+        return
+    if users < FEW_USERS:
+        drawn = np.random.default_rng(seed).integers(users, size=(RESAMPLES, users))
+        cells = drawn * RESAMPLES + np.arange(RESAMPLES)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=users * RESAMPLES).reshape(users, RESAMPLES)
+        yield slice(0, users), counts.astype(np.float32)
+        return
+    law = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(16)])
+    table = np.searchsorted(law, (np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
+    generator = np.random.PCG64(seed)
+    for begin in range(0, users, BLOCK):
+        size = min(BLOCK, users - begin)
+        random = generator.random_raw(size * RESAMPLES // 4).view(np.uint16)
+        yield slice(begin, begin + size), table[random].reshape(size, RESAMPLES)
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        6,
+        7,
         (*_TABLES, TAG_NAMES, *FUSED),
         ("seed", "encoder", "interest", "search.queries", "recommend.events", "runtime.precision"),
         _language_model_and_queries,

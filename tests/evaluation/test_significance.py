@@ -5,25 +5,49 @@ import pytest
 from scipy import stats
 
 from crossrec_cli.evaluation import significance
-from crossrec_cli.evaluation.significance import Difference, differences, holm, interval, intervals
+from crossrec_cli.evaluation.significance import Difference, differences, holm, interval, intervals, resamples
 
 
-def test_an_interval_is_as_wide_as_theory_says():
-    values = np.random.default_rng(0).normal(2, 1, 400)
+@pytest.mark.parametrize("users", [400, 3000])
+def test_an_interval_is_as_wide_as_theory_says(users):
+    values = np.random.default_rng(0).normal(2, 1, users)
     low, high = interval(values)
-    error = values.std() / np.sqrt(400)
+    error = values.std() / np.sqrt(users)
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.2 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
     assert interval(values, seed=1) != (low, high)
 
 
-def test_several_figures_have_the_intervals_that_each_has_alone(monkeypatch):
-    values = np.random.default_rng(0).random((50, 3))
-    monkeypatch.setattr(significance, "CHUNK_CELLS", 700)
+@pytest.mark.parametrize("users", [50, 2500])
+def test_the_ends_are_percentiles_of_the_means_of_the_users_drawn(users):
+    """Of each figure alone, whatever others there are."""
+    values = np.random.default_rng(0).random((users, 3))
+    values[::5, 1] = np.nan
+    drawn = np.concatenate([counts for _, counts in resamples(users)])
     low, high = intervals(values)
-    monkeypatch.undo()
     for column in range(3):
-        assert (low[column], high[column]) == pytest.approx(interval(values[:, column]))
+        known = np.isfinite(values[:, column])
+        means = values[known, column] @ drawn[known] / drawn[known].sum(axis=0)
+        assert (low[column], high[column]) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=1e-7)
+
+
+def test_few_users_are_drawn_as_often_as_they_are_many():
+    [(users, counts)] = resamples(40)
+    assert users == slice(0, 40)
+    assert counts.shape == (40, 2000)
+    assert (counts.sum(axis=0) == 40).all()
+    assert counts.var() == pytest.approx(1 - 1 / 40, abs=0.02)
+
+
+def test_many_users_are_drawn_by_poissons_law_in_blocks_of_any_size(monkeypatch):
+    counts = np.concatenate([counts for _, counts in resamples(2100)])
+    monkeypatch.setattr(significance, "BLOCK", 600)
+    blocks = list(resamples(2100))
+    assert [users.stop - users.start for users, _ in blocks] == [600, 600, 600, 300]
+    assert (np.concatenate([block for _, block in blocks]) == counts).all()
+    shares = np.bincount(counts.astype(int).ravel(), minlength=6)[:6] / counts.size
+    np.testing.assert_allclose(shares, stats.poisson.pmf(np.arange(6), 1), atol=0.001)
+    assert np.abs(np.corrcoef(counts[:50])[np.triu_indices(50, 1)]).max() < 0.1, "one user's are another's chance"
 
 
 def test_who_has_no_value_counts_for_nothing():
