@@ -26,7 +26,7 @@ from crossrec_cli.models.histories import Cases, load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
-from crossrec_cli.models.ragged import Bools
+from crossrec_cli.models.ragged import Ints
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.text import cache
@@ -159,7 +159,7 @@ def train(control: Control, learner: Learner, control_data: ControlData) -> dict
     )
 
 
-def row(control: Control, segment: str, in_segment: Bools, scores: Scores) -> dict[str, Any]:
+def row(control: Control, segment: str, in_segment: Ints, scores: Scores) -> dict[str, Any]:
     """One line of ``schemas.TRANSFER``: means over seeds, and the gain over the target alone, user by user."""
     hr, ndcg = (np.mean(scores[control][name], axis=0)[in_segment] for name in (HR, NDCG))
     gain = ndcg - np.mean(scores[SCRATCH][NDCG], axis=0)[in_segment]

@@ -32,7 +32,7 @@ from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.evaluation.significance import ENDS, RESAMPLES, resamples
 from crossrec_cli.models.dataset import Dataset
-from crossrec_cli.models.ragged import Bools, Ints
+from crossrec_cli.models.ragged import Ints
 
 PROPENSITY = "propensity"
 REWARDS = ("click", "purchase", "rating")
@@ -116,20 +116,20 @@ class Impressions:
             {reward: column[kept] for reward, column in values.items()},
         )
 
-    def judged(self, rank: Ints, ks: Sequence[int], parts: Mapping[str, Bools]) -> list[Judgement]:
+    def judged(self, rank: Ints, ks: Sequence[int], parts: Mapping[str, Ints]) -> list[Judgement]:
         """Every figure of every reward.
 
         Args:
             rank: of the item in crossrec's list, from 1; 0 where it is not in the list, (n,).
             ks: how long the lists are.
-            parts: segments of the impressions, (n,) each.
+            parts: segments of the impressions, as their indices.
         """
         return [
             Judgement(reward, segment, k, *figure)
             for k in ks
             for reward, values in self.rewards.items()
             for segment, in_segment in parts.items()
-            for figure in self._figures(self._weights(rank, k), values, in_segment & np.isfinite(values))
+            for figure in self._figures(self._weights(rank, k), values, in_segment[np.isfinite(values[in_segment])])
         ]
 
     def _weights(self, rank: Ints, k: int) -> Floats:
@@ -140,7 +140,7 @@ class Impressions:
         return weights
 
     def _figures(
-        self, weight: Floats, reward: Floats, chosen: Bools
+        self, weight: Floats, reward: Floats, chosen: Ints
     ) -> list[tuple[str, float, float, float, float, int]]:
         """Measure, value, interval, effective sample size and number of impressions."""
         weight = weight[chosen]

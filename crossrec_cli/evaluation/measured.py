@@ -173,7 +173,7 @@ class Measured:
         yield c.TARGET, ALL, self.cases, candidates
         for segment, chosen in segments(self.dataset.histories, self.cases).items():
             if segment.startswith("target history"):
-                yield c.TARGET, segment, self.cases.of(np.flatnonzero(chosen)), candidates
+                yield c.TARGET, segment, self.cases.of(chosen), candidates
         unsold = candidates[~item_stats.trained[candidates]]
         if len(unsold):
             truth = self.cases.truth.where(~item_stats.trained[self.cases.truth.values])
@@ -190,7 +190,8 @@ class Measured:
             is_hit = lists == impressions.item[:, None]
             rank = np.where(is_hit.any(axis=1), is_hit.argmax(axis=1) + 1, 0)
             in_target = dataset.histories.target_lengths(impressions.user, history_lengths)
-            parts = {ALL: np.ones(len(history_lengths), bool), "cold user": in_target == 0, "warm": in_target > 0}
+            parts = {ALL: np.arange(len(in_target))}
+            parts |= {"cold user": np.flatnonzero(in_target == 0), "warm": np.flatnonzero(in_target > 0)}
             rows = impressions.judged(rank, chosen.k, parts | described_users(dataset.users, impressions.user))
         _write(self.job.output(FEEDBACK), schemas.FEEDBACK, rows)
 

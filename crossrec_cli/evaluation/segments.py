@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.histories import Cases, Histories
-from crossrec_cli.models.ragged import Bools, Ints
+from crossrec_cli.models.ragged import Ints, numbered
 
 ALL = c.ALL
 TARGET_LENGTHS = (0, 1, 3, 6)
@@ -29,8 +30,8 @@ def length_group(target_lengths: Ints) -> Ints:
     return np.searchsorted(TARGET_LENGTHS, target_lengths, side="right") - 1
 
 
-def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
-    """For each segment that has a case, its cases, bool (cases,); a case is in several.
+def segments(histories: Histories, cases: Cases) -> dict[str, Ints]:
+    """For each segment that has a case, the indices of its cases; a case is in several.
 
     A cold-start user has no target item in the given history; a cold-start item was not bought in training.
     """
@@ -45,11 +46,11 @@ def segments(histories: Histories, cases: Cases) -> dict[str, Bools]:
     }
     group = length_group(in_target)
     all_segments |= {f"target history {label}": group == number for number, label in enumerate(length_labels())}
-    return {name: members for name, members in all_segments.items() if members.any()}
+    return {name: np.flatnonzero(members) for name, members in all_segments.items() if members.any()}
 
 
-def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Bools]:
-    """Segments by the true items' top category and language, and by the users' platform and tags.
+def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Ints]:
+    """Segments by the true items' top category and language, and by the users' platform and tags; indices of cases.
 
     A value that all cases have gives no segment.
 
@@ -58,31 +59,30 @@ def described(items: pa.Table, users: pa.Table, cases: Cases) -> dict[str, Bools
         users: preprocess's table.
         cases: the test cases.
     """
-    rows, items_bought = cases.truth.rows, cases.truth.values
-    paths, languages = (items[name].to_pylist() for name in (c.CATEGORY, c.LANGUAGE))
-    categories = [
-        (int(row), paths[item].partition(c.PATH)[0])
-        for row, item in zip(rows, items_bought, strict=True)
-        if paths[item]
-    ]
-    item_languages = [
-        (int(row), languages[item]) for row, item in zip(rows, items_bought, strict=True) if languages[item]
-    ]
-    item_segments = _parts("category", categories, cases.count) | _parts("language", item_languages, cases.count)
-    return item_segments | described_users(users, cases.users)
+    rows, (category, language) = cases.truth.rows, _taken(items, [c.CATEGORY, c.LANGUAGE], cases.truth.values)
+    top = pc.list_element(pc.split_pattern(category, c.PATH, max_splits=1), 0)
+    of_items = _parts("category", rows, top, cases.count) | _parts("language", rows, language, cases.count)
+    return of_items | described_users(users, cases.users)
 
 
-def described_users(users: pa.Table, indices: Ints) -> dict[str, Bools]:
-    """Segments of users, given by their indices, by platform and tag; bool (indices,)."""
-    platforms, tags = (users[name].to_pylist() for name in (c.PLATFORM, c.TAGS))
-    platform = [(row, platforms[user]) for row, user in enumerate(indices) if platforms[user]]
-    tag = [(row, tag) for row, user in enumerate(indices) for tag in tags[user]]
-    return _parts("platform", platform, len(indices)) | _parts("tag", tag, len(indices))
+def described_users(users: pa.Table, indices: Ints) -> dict[str, Ints]:
+    """Segments of users, given by their indices, by platform and tag; positions in ``indices``."""
+    platform, tags = _taken(users, [c.PLATFORM, c.TAGS], indices)
+    parts = _parts("platform", np.arange(len(indices)), platform, len(indices))
+    return parts | _parts("tag", pc.list_parent_indices(tags).to_numpy(), pc.list_flatten(tags), len(indices))
 
 
-def _parts(kind: str, pairs: Sequence[tuple[int, str]], size: int) -> dict[str, Bools]:
-    """For each value, where it is; from pairs of an index and a value."""
-    members_of = {f"{kind} {value}": np.zeros(size, bool) for value in sorted({value for _, value in pairs})}
-    for index, value in pairs:
-        members_of[f"{kind} {value}"][index] = True
-    return {name: members for name, members in members_of.items() if not members.all()}
+def _taken(table: pa.Table, names: Sequence[str], rows: Ints) -> list[pa.Array]:
+    """Some rows of some columns."""
+    return [column.combine_chunks() for column in table.select(names).take(rows).columns]
+
+
+def _parts(kind: str, rows: Ints, values: pa.Array, size: int) -> dict[str, Ints]:
+    """For each value, the rows that have it, of so many; from one row and value, or none, a pair."""
+    has_value = pc.fill_null(pc.not_equal(values, ""), False)
+    encoded = values.filter(has_value).dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    number = numbered(np.array(sorted(range(len(names)), key=names.__getitem__), np.int64), len(names))
+    pairs = np.unique(number[encoded.indices.to_numpy()] * size + rows[has_value.to_numpy(zero_copy_only=False)])
+    members = np.split(pairs % max(size, 1), np.searchsorted(pairs, np.arange(1, len(names)) * size))
+    return {f"{kind} {name}": some for name, some in zip(sorted(names), members, strict=False) if len(some) < size}

@@ -31,7 +31,7 @@ def shop(seed: int, biased: bool) -> tuple[Impressions, np.ndarray, float]:
 
 def figures(found: Impressions, held: np.ndarray) -> dict[str, object]:
     rank = held * (found.item + 1) if held.dtype == bool else held
-    rows = found.judged(rank, [5], {"all": np.ones(len(held), bool)})
+    rows = found.judged(rank, [5], {"all": np.arange(len(held))})
     return {row.measure: row for row in rows}
 
 
@@ -78,7 +78,7 @@ def test_lists_like_those_that_were_logged_bring_what_was_logged(column):
     value = rank.astype(float) if column == "rank" else np.full(len(rank), 1 / 4)
     clicks = (rng.random(len(rank)) < 0.3).astype(float)
     found = Impressions.of(pa.table({**rows, "click": clicks, column: value}), USERS, ITEMS, "file")
-    told = {row.measure: row.value for row in found.judged(rank, [4], {"all": np.ones(len(rank), bool)})}
+    told = {row.measure: row.value for row in found.judged(rank, [4], {"all": np.arange(len(rank))})}
     assert told["ips"] == told["snips"] == pytest.approx(told["logged"])
 
 
