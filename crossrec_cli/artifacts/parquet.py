@@ -78,3 +78,21 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=columns and list(columns))
     except (OSError, pa.ArrowException) as error:
         raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def read_rows(path: Path, column: str, values: Sequence[str]) -> pa.Table:
+    """The rows that have one of some values in a column; the other columns are read where there are such rows only.
+
+    Raises:
+        ArtifactError: if the file cannot be read.
+    """
+    wanted = pa.array(values, pa.string())
+    try:
+        with pq.ParquetFile(path) as file:
+            groups = range(file.num_row_groups)
+            cells = (file.read_row_group(group, [column])[column] for group in groups)
+            found = [bool(pc.any(pc.is_in(ids, value_set=wanted)).as_py()) for ids in cells]
+            rows = file.read_row_groups([group for group in groups if found[group]])
+    except (OSError, pa.ArrowException) as error:
+        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    return rows.filter(pc.is_in(rows[column], value_set=wanted))

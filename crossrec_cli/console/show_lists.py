@@ -30,9 +30,9 @@ def of_run(console: Console, artifact: Artifact, list_format: Format) -> dict[st
         with pq.ParquetFile(path) as file:
             as_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
         return {}
-    table = parquet.read_table(path)
-    lists = {}
-    for kind, user in artifact.manifest.summary["examples"].items():
+    examples, lists = artifact.manifest.summary["examples"], {}
+    table = parquet.read_rows(path, c.USER_ID, list(examples.values()))
+    for kind, user in examples.items():
         lists[user] = table.filter(pc.equal(table[c.USER_ID], user))
         _print_list(console, user, lists[user], kind)
     console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")

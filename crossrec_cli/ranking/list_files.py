@@ -49,7 +49,7 @@ def write_part(path: Path, recommender: Recommender, lists: Iterator[pa.Table]) 
 
 def join_parts(job: Job, recommender: Recommender, parts: list[Path]) -> Summary:
     """Join the parts to one file, and write the other formats of recommend.also."""
-    other_formats, rows, users_listed = job.config.recommend.also, 0, [np.empty(0, np.int64)]
+    other_formats, rows, ids = job.config.recommend.also, 0, list[pa.Array]()
     with ExitStack() as stack:
         writer = stack.enter_context(
             pq.ParquetWriter(job.output(RECOMMENDATIONS), recommender.schema, compression="zstd")
@@ -68,12 +68,9 @@ def join_parts(job: Job, recommender: Recommender, parts: list[Path]) -> Summary
                 if jsonl:
                     jsonl.write(json_lines(group))
                 rows += group.num_rows
-                users_listed.append(
-                    parquet.row_indices(
-                        pa.chunked_array([pc.unique(group[c.USER_ID])]), recommender.dataset.users[c.USER_ID]
-                    )
-                )
-    summary = {"recommendations": rows, "examples": examples(recommender, np.unique(np.concatenate(users_listed)))}
+                ids.append(pc.unique(group[c.USER_ID]))
+    users = parquet.row_indices(pa.chunked_array(ids, pa.string()), recommender.dataset.users[c.USER_ID])
+    summary = {"recommendations": rows, "examples": examples(recommender, np.unique(users))}
     if recommender.with_rules:
         counts = chain.from_iterable(json.loads(pq.read_metadata(part).metadata[KEPT_OUT]) for part in parts)
         return summary | recommender.pool.summary(counts)

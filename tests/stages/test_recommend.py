@@ -12,6 +12,7 @@ import pytest
 from facts import check_failed, lacking, warns
 from typer.testing import CliRunner
 
+from crossrec_cli.artifacts import parquet
 from crossrec_cli.cli import app
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.ranking.list_text import csv_lines
@@ -102,6 +103,18 @@ def test_a_killed_run_goes_on_after_its_last_whole_part(trained, crossrec, monke
     assert again["summary"] == whole["summary"]
     pd.testing.assert_frame_equal(trained.table("recommend", "recommendations"), before)
     assert not list((trained.run_dir / "recommend").glob(".checkpoint*"))
+
+
+def test_ids_of_all_users_are_looked_up_once_and_not_once_a_part(trained, crossrec, monkeypatch):
+    looked_up, real = [], parquet.row_indices
+    monkeypatch.setattr(stage, "PART", 20)
+    monkeypatch.setattr(parquet, "row_indices", lambda ids, known: looked_up.append(len(ids)) or real(ids, known))
+    done = json.loads(crossrec("recommend", trained.path, "--force", "--json").stdout)["stages"][0]["summary"]
+    assert looked_up == [trained.table("recommend", "recommendations")["user_id"].nunique()]
+    assert looked_up[0] > 100
+    bought = trained.table("preprocess", "interactions")["user_index"].unique()
+    users = trained.table("preprocess", "users")
+    assert done["examples"]["bought nothing yet"] == users[~users.index.isin(bought)]["user_id"].iloc[0]
 
 
 def test_prices_stand_beside_the_names_where_there_are_any(trained, crossrec):
