@@ -21,6 +21,7 @@ from crossrec_cli.models.linear import SOURCE_WEIGHT, source_counts
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.models.vectors import Floats, scaled_columns
 from crossrec_cli.ranking.topk import ScoreFunction
+from crossrec_cli.runtime import distributed
 
 MAX_CELLS = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
@@ -83,7 +84,7 @@ class Baseline:
     settings: tuple[float, ...] = (0.0,)
 
     def tuned(self, inputs: BaselineInputs, quality: Callable[[ScoreFunction], float]) -> tuple[ScoreFunction, float]:
-        """The setting whose scorer is best, and that setting.
+        """The best setting's scorer, and that setting; the processes of a job share out the settings.
 
         Raises:
             TooLargeError: if it does not fit in memory.
@@ -91,8 +92,12 @@ class Baseline:
         """
         setting = self.settings[0]
         if len(self.settings) > 1:
-            of_setting = self.make(replace(inputs, data=inputs.before))
-            setting = max(self.settings, key=lambda one: quality(of_setting(one)))
+            of_setting, shard = self.make(replace(inputs, data=inputs.before)), distributed.strided_shard()
+            qualities = torch.zeros(len(self.settings), dtype=torch.float64)
+            of_shard = [quality(of_setting(one)) for one in self.settings[shard]]
+            qualities[shard] = torch.tensor(of_shard, dtype=torch.float64)
+            distributed.add([qualities])
+            setting = self.settings[int(np.argmax(qualities.numpy()))]
         return self.make(inputs)(setting), setting
 
 

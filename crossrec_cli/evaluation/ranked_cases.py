@@ -49,10 +49,10 @@ def candidates_of(job: Job, dataset: Dataset, cases: Cases) -> Sampled | Listed 
 def rank_all(
     job: Job, inputs: BaselineInputs, scorers: Mapping[str, ScoreFunction], cases: Cases, among: Sampled | Listed | None
 ) -> dict[str, Ranks]:
-    """The ranks of every model's scorer for every case, by the model's name."""
+    """The ranks of every model's scorer for every case, by the model's name; in a job the leader's alone are of use."""
     chosen = job.config.evaluate
     with job.report.progress("ranking", len(scorers) * cases.count, "users") as advance:
-        rank = partial(ranked, k=max(chosen.k), among=among, advance=advance)
+        rank = partial(ranked, k=max(chosen.k), among=among, advance=advance, shared=True)
         return {
             name: rank(scorer, inputs.histories, cases, inputs.candidates, chosen.mask_seen)
             for name, scorer in scorers.items()

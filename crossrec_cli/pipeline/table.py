@@ -219,5 +219,5 @@ STAGES = (
     ),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
-SHARED = (PRETRAIN_ADAPT, FINETUNE, RECOMMEND)
+SHARED = (PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
 """Several processes share their work."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
+from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Advance
 
 CHUNK_CELLS = 2**23
@@ -50,6 +51,7 @@ def chunks(
     candidates: Ints,
     mask_seen: bool,
     advance: Advance | None = None,
+    shared: bool = False,
 ) -> Iterator[Chunk]:
     """Score candidates for users, chunk by chunk.
 
@@ -61,10 +63,13 @@ def chunks(
         candidates: item indices, sorted, int64 (C,).
         mask_seen: whether items in that part of the history get −inf.
         advance: gets the number of users scored since the last call.
+        shared: whether this process scores only its share; the chunks are those of one process, whose scores they have.
     """
     number = numbered(candidates, len(histories.item_stats.is_target))
     size = max(CHUNK_CELLS // max(len(candidates), 1), LEAST_USERS)
-    for begin in range(0, len(users), size):
+    begins = range(0, len(users), size)
+    own = begins[distributed.contiguous_shard(len(begins))] if shared else begins
+    for begin in own:
         chunk_users = users[begin : begin + size]
         history_parts = histories.items.take(chunk_users, lengths[begin : begin + size])
         scores = scorer(history_parts, histories.tags.take(chunk_users))
@@ -74,6 +79,8 @@ def chunks(
         yield Chunk(begin, scores, seen)
         if advance:
             advance(len(chunk_users))
+    if advance and shared:
+        advance(len(users) - sum(len(users[begin : begin + size]) for begin in own))
 
 
 def cells(lists: Ragged, number: Ints) -> tuple[Tensor, Tensor]:
@@ -95,6 +102,17 @@ class Ranks:
     lists: Ints
     """Columns of each case's best candidates, best first, int64 (cases, k); −1 where there are fewer."""
 
+    @classmethod
+    def joined(cls, parts: Iterable[Ranks], k: int) -> Ranks:
+        """The ranks of some cases, followed by those of others, whose lists have the same length k."""
+        case, rank, count, lists = [np.empty(0, np.int64)], [np.empty(0)], 0, [np.empty((0, k), np.int64)]
+        for part in parts:
+            case.append(count + part.case)
+            rank.append(part.rank)
+            lists.append(part.lists)
+            count += part.cases
+        return cls(np.concatenate(case), np.concatenate(rank), count, np.concatenate(lists))
+
 
 def ranked(
     scorer: ScoreFunction,
@@ -105,6 +123,7 @@ def ranked(
     k: int = 0,
     among: Sampled | Listed | None = None,
     advance: Advance | None = None,
+    shared: bool = False,
 ) -> Ranks:
     """Rank all candidates for each case: the mid-ranks of its true items, and the best k.
 
@@ -119,20 +138,26 @@ def ranked(
         k: how long the lists are.
         among: rank the true items among some candidates only; the lists are still of all candidates.
         advance: gets the number of cases ranked since the last call.
+        shared: whether the processes of a job share the cases; the leader alone then gets the ranks.
     """
-    case, rank, lists = [np.empty(0, np.int64)], [np.empty(0)], [np.empty((0, min(k, len(candidates))), np.int64)]
-    for chunk in chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen, advance):
-        truth = cases.truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
-        rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
-        if k:
-            best, columns_of_best = top_k(chunk, k)
-            lists.append(columns_of_best.masked_fill(best == -torch.inf, -1).numpy())
-        if among:
-            among.mask_others(chunk, rows, columns)
-        ranks, rankable = mid_ranks(chunk.scores, rows, columns)
-        case.append(truth.rows[rankable] + chunk.begin)
-        rank.append(ranks[rankable])
-    return Ranks(np.concatenate(case), np.concatenate(rank), cases.count, np.concatenate(lists))
+    all_chunks = chunks(scorer, histories, cases.users, cases.history_lengths, candidates, mask_seen, advance, shared)
+    k = min(k, len(candidates))
+    parts = (_ranked_chunk(chunk, cases, candidates, k, among) for chunk in all_chunks)
+    return Ranks.joined(distributed.in_order(parts) if shared else parts, k)
+
+
+def _ranked_chunk(chunk: Chunk, cases: Cases, candidates: Ints, k: int, among: Sampled | Listed | None) -> Ranks:
+    """``ranked`` for the cases of one chunk."""
+    truth = cases.truth.take(np.arange(chunk.begin, chunk.begin + len(chunk.scores)))
+    rows, columns = torch.from_numpy(truth.rows), torch.from_numpy(np.searchsorted(candidates, truth.values))
+    lists = np.empty((len(chunk.scores), 0), np.int64)
+    if k:
+        best, columns_of_best = top_k(chunk, k)
+        lists = columns_of_best.masked_fill(best == -torch.inf, -1).numpy()
+    if among:
+        among.mask_others(chunk, rows, columns)
+    ranks, rankable = mid_ranks(chunk.scores, rows, columns)
+    return Ranks(truth.rows[rankable], ranks[rankable], len(chunk.scores), lists)
 
 
 def mid_ranks(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[npt.NDArray[np.float64], Bools]:

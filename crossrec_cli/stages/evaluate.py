@@ -20,7 +20,7 @@ from crossrec_cli.evaluation.ranked_cases import (
 )
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_fused, training_data
 from crossrec_cli.models.histories import load_cases
-from crossrec_cli.runtime import device
+from crossrec_cli.runtime import device, distributed
 
 
 def run(job: Job) -> Summary:
@@ -42,6 +42,8 @@ def run(job: Job) -> Summary:
     scorers, settings = tuned_baselines(job, inputs)
     scorers[c.CROSSREC] = fused.candidate_scorer(inputs.candidates)
     ranks = rank_all(job, inputs, scorers, test_cases, candidates)
+    if not distributed.leads():
+        return {}
     if lists is not None:
         ranks[EXTERNAL] = rank_lists(job, lists, dataset, test_cases)
     scores = measure_all(job, catalogue_of(inputs, dataset), dataset.histories, test_cases, ranks)

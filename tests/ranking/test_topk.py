@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from crossrec_cli.models.base import purchases
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.ranking import topk
+from crossrec_cli.runtime import distributed
 
 ITEMS, USERS = 40, 25
 
@@ -169,3 +171,35 @@ def test_among_listed_candidates_the_rank_counts_these_alone(histories, candidat
         assert found.rank[user] == 1 + len(better)
     assert found.lists.tolist() == whole.lists.tolist(), "the lists are those of the whole catalogue"
     assert found.rank[0] == 1 and (found.rank < whole.rank).any()
+
+
+@pytest.mark.parametrize("among", [None, topk.Sampled(5, 3)])
+@pytest.mark.parametrize(("least", "processes"), [(2, 3), (4, 2), (32, 2)])
+def test_processes_that_share_the_cases_rank_them_as_one_does(
+    histories, candidates, among, least, processes, monkeypatch
+):
+    monkeypatch.setattr(topk, "CHUNK_CELLS", 1)
+    monkeypatch.setattr(topk, "LEAST_USERS", least)
+    weights = np.random.default_rng(2).standard_normal((ITEMS, len(candidates))).astype(np.float32)
+
+    def score(given: Ragged, tags: Ragged) -> torch.Tensor:
+        return torch.from_numpy(purchases(given, np.arange(ITEMS), ITEMS) @ weights)
+
+    truth = Ragged(np.random.default_rng(1).choice(candidates, USERS), np.ones(USERS, int))
+    cases = Cases(np.arange(USERS), histories.items.lengths // 2, truth)
+    alone = topk.ranked(score, histories, cases, candidates, True, 4, among)
+    sent, ranked = [], []
+
+    def gather(own: list[topk.Ranks]) -> list[list[topk.Ranks]]:
+        sent.append(own)
+        return sent[::-1] if distributed.leads() else []
+
+    monkeypatch.setattr(distributed, "gather", gather)
+    for rank in reversed(range(processes)):  # the leader is the last
+        monkeypatch.setattr(distributed, "_team", distributed._Team(rank, processes))
+        together = topk.ranked(score, histories, cases, candidates, True, 4, among, ranked.append, shared=True)
+    assert sum(part.cases for own in sent for part in own) == USERS, "nobody twice"
+    for name in ("case", "rank", "lists"):
+        assert (getattr(together, name) == getattr(alone, name)).all(), name
+    assert together.cases == USERS
+    assert sum(ranked) == USERS * processes, "each counts all as done"
