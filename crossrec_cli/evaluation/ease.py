@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.linalg
 from scipy.sparse import csr_array
 
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.models.vectors import Floats
+
+CELLS = 2**24
+"""Products of histories and users that are held at once, 64 MB."""
+Doubles = npt.NDArray[np.float64]
 
 
 def ease_cells(users: int, items: int, outputs: int) -> int:
@@ -61,25 +66,34 @@ class Ease:
         """The weights for one λ."""
         inner = self.products.astype(np.float64)
         inner[np.diag_indices(len(inner))] += l2
-        factor = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
-        each = np.arange(len(self.outputs))
-        if not self.by_user:
-            unit = np.zeros((len(inner), len(each)))
-            unit[self.outputs, each] = 1.0
-            inverse = scipy.linalg.cho_solve(factor, unit, overwrite_b=True, check_finite=False)
-            inverse /= -inverse[self.outputs, each]
-            inverse[self.outputs, each] = 0.0
-            return EaseWeights(inverse.astype(np.float32), np.zeros(len(each), np.float32))
-        buyers = self.bought[:, self.outputs].toarray().astype(np.float64)
+        factor = scipy.linalg.cho_factor(
+            inner.T, overwrite_a=True, check_finite=False
+        )  # as LAPACK has it, without a copy
+        return self._of_users(factor) if self.by_user else self._of_items(factor)
+
+    def _of_users(self, factor: tuple[Doubles, bool]) -> EaseWeights:
+        buyers = self.bought[:, self.outputs].toarray(order="F").astype(np.float64)
         solved = scipy.linalg.cho_solve(factor, buyers, check_finite=False)
         explained = np.einsum("uo,uo->o", buyers, solved)
         solved /= 1 - explained
         return EaseWeights(solved.astype(np.float32), (explained / (1 - explained)).astype(np.float32))
 
+    def _of_items(self, factor: tuple[Doubles, bool]) -> EaseWeights:
+        each = np.arange(len(self.outputs))
+        unit = np.zeros((len(self.products), len(each)), order="F")
+        unit[self.outputs, each] = 1.0
+        inverse = scipy.linalg.cho_solve(factor, unit, overwrite_b=True, check_finite=False)
+        inverse /= -inverse[self.outputs, each]
+        inverse[self.outputs, each] = 0.0
+        return EaseWeights(inverse.astype(np.float32), np.zeros(len(each), np.float32))
+
     def scores(self, given: csr_array, solution: EaseWeights) -> Floats:
         """The scores of the outputs, float32 (B, o), for histories (B, items) that are weighted as X is."""
-        asked = (given @ self.bought.T).toarray() if self.by_user else given
-        scores: Floats = asked @ solution.weights
+        scores = np.empty((given.shape[0], len(self.outputs)), np.float32)
+        size = max(CELLS // max(len(self.products), 1), 1)
+        for rows in (slice(begin, begin + size) for begin in range(0, len(scores), size)):
+            asked = (given[rows] @ self.bought.T).toarray() if self.by_user else given[rows]
+            scores[rows] = asked @ solution.weights
         themselves = given[:, self.outputs].tocoo()
         scores[themselves.row, themselves.col] -= themselves.data * solution.own[themselves.col]
         return scores

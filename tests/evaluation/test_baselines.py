@@ -11,7 +11,7 @@ from facts import fails
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.evaluation import baselines
+from crossrec_cli.evaluation import baselines, ease
 from crossrec_cli.evaluation.baselines import (
     BASELINES,
     BaselineInputs,
@@ -64,12 +64,13 @@ def closed_form(matrix: np.ndarray, l2: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("users", "items"), [(15, 40), (60, 12)])
-def test_ease_is_the_closed_form_of_the_paper_for_every_l2_that_is_tried(users, items):
+def test_ease_is_the_closed_form_of_the_paper_for_every_l2_that_is_tried(users, items, monkeypatch):
     dataset = histories(users, items)
     candidates = list(range(items // 2))
     given = Ragged.of([[0, 3, 5], [], [items - 1, 1]])
     asked = np.zeros((3, items))
     asked[given.rows, given.values] = 1
+    monkeypatch.setattr(ease, "CELLS", 2 * users)  # two histories at once
     of_setting = ease_scorer(shop(dataset, candidates), np.ones(items, bool))
     for l2 in (7, 0.5, 300):
         expected = (asked @ closed_form(bought(dataset), l2))[:, candidates]
