@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import entropy, mannwhitneyu
+from scipy.stats import entropy
 
 from crossrec_cli.evaluation.metrics import Floats
 from crossrec_cli.models.histories import Cases, Histories
-from crossrec_cli.models.ragged import Ints
+from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.ranking.topk import ScoreFunction, chunks
 
 PAIRS = 2_000_000
@@ -103,17 +103,24 @@ class Accuracy:
     bought: int
 
     @classmethod
-    def of(cls, probability: Floats, bought: Floats) -> Accuracy:
+    def of(cls, probability: Floats, bought: Floats, reliability: Reliability) -> Accuracy:
         """From each pair's probability and whether it was bought; float64 (n,), both kinds at least once."""
         probability_of_outcome = np.where(bought > 0, probability, 1 - probability)
-        rank_test = mannwhitneyu(probability[bought > 0], probability[bought == 0])
         bought_count = int(bought.sum())
         return cls(
-            auc=float(rank_test.statistic) / (bought_count * (len(bought) - bought_count)),
+            auc=_auc(probability, bought > 0),
             log_loss=float(-np.log(np.maximum(probability_of_outcome, np.finfo(np.float64).tiny)).mean()),
             base_log_loss=float(entropy([bought_count / len(bought), 1 - bought_count / len(bought)])),
             brier=float(((bought - probability) ** 2).mean()),
-            expected_calibration_error=Reliability.of(probability, bought).error,
+            expected_calibration_error=reliability.error,
             pairs=len(bought),
             bought=bought_count,
         )
+
+
+def _auc(probability: Floats, bought: Bools) -> float:
+    """From how many pairs are below each that was bought; a tie is half a win. The sort is faster than a rank test."""
+    ordered, hits = np.sort(probability), np.sort(probability[bought])
+    below, not_above = (np.searchsorted(ordered, hits, side) for side in ("left", "right"))
+    wins = (below + not_above).sum() / 2 - len(hits) ** 2 / 2  # without the comparisons among those that were bought
+    return float(wins / (len(hits) * (len(ordered) - len(hits))))

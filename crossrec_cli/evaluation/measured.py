@@ -92,15 +92,19 @@ class Measured:
     def write_metrics(self) -> None:
         """One row for each model, segment and measure; coverage is measured over all cases."""
         flat = [(model, measure) for model, values in self.scores.items() for measure in values]
-        table = np.column_stack([self.scores[model][measure] for model, measure in flat])
+        table = np.stack([self.scores[model][measure] for model, measure in flat])
         parts = segments(self.dataset.histories, self.cases)
         parts |= described(self.dataset.items, self.dataset.users, self.cases)
         rows: list[tuple[Any, ...]] = []
         for segment, in_segment in parts.items():
-            part = table[in_segment]
-            for (model, measure), values, low, high in zip(flat, part.T, *intervals(part), strict=True):
-                number = int(np.isfinite(values).sum())
-                rows.append((model, segment, *_metric_and_k(measure), metrics.mean(values), low, high, number))
+            part = table[:, in_segment]
+            number = np.isfinite(part).sum(axis=1)
+            means = np.where(np.isfinite(part), part, 0).sum(axis=1) / np.maximum(number, 1)
+            figures = (column.tolist() for column in (means, *intervals(part.T), number))
+            rows += [
+                (model, segment, *_metric_and_k(measure), *of_measure)
+                for (model, measure), *of_measure in zip(flat, *figures, strict=True)
+            ]
         for model, ranks in self.ranks.items():
             for k in self.job.config.evaluate.k:
                 share = coverage(ranks.lists, k, len(self.dataset.target_items))
@@ -158,10 +162,11 @@ class Measured:
             if not 0 < bought.sum() < len(bought):
                 continue
             probability = expit(logits)
-            figures = asdict(Accuracy.of(probability, bought))
+            reliability = Reliability.of(probability, bought)
+            figures = asdict(Accuracy.of(probability, bought, reliability))
             rows.append((domain, segment, *figures.values()))
             if (domain, segment) == (c.TARGET, ALL):
-                bins = asdict(Reliability.of(probability, bought))
+                bins = asdict(reliability)
                 summary = {name: figures[name] for name in summary}
         parquet.write_table(self.job.output(CALIBRATION), schemas.CALIBRATION, bins)
         _write(self.job.output(ACCURACY), schemas.ACCURACY, rows)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from crossrec_cli.evaluation.calibration import BINS, Accuracy, Reliability
 
@@ -42,7 +43,8 @@ def test_one_pair():
 
 
 def test_accuracy_by_hand():
-    found = Accuracy.of(np.array([0.9, 0.2, 0.4, 0.4]), np.array([1.0, 0.0, 1.0, 0.0]))
+    pairs = np.array([0.9, 0.2, 0.4, 0.4]), np.array([1.0, 0.0, 1.0, 0.0])
+    found = Accuracy.of(*pairs, Reliability.of(*pairs))
     assert found.auc == pytest.approx((1 + 1 + 1 + 0.5) / 4), "a tie is half a win"
     assert found.log_loss == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.6]).mean())
     assert found.base_log_loss == pytest.approx(np.log(2)), "half were bought"
@@ -53,3 +55,11 @@ def test_accuracy_by_hand():
 def test_probabilities_too_small_for_a_float_are_one_bin():
     found = Reliability.of(np.zeros(5), np.array([0.0, 1, 0, 0, 0]))
     assert (found.predicted.tolist(), found.observed.tolist(), found.pairs.tolist()) == ([0], [0.2], [5])
+
+
+def test_the_chance_of_the_higher_score_is_that_of_the_rank_test():
+    rng = np.random.default_rng(0)
+    probability, bought = rng.integers(1, 60, 500) / 100, (rng.random(500) < 0.1).astype(float)
+    found = Accuracy.of(probability, bought, Reliability.of(probability, bought))
+    statistic = stats.mannwhitneyu(probability[bought > 0], probability[bought == 0]).statistic
+    assert found.auc == pytest.approx(statistic / (bought.sum() * (500 - bought.sum())), abs=1e-12)
