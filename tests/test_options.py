@@ -24,6 +24,7 @@ Value = tuple[str, Any]
 RUNS: dict[str, dict[str, Any]] = {
     "bag": {
         "interest": {"user_encoder": "bag"},
+        "encoder": {"kind": "auto"},
         "split": {"strategy": "given", "column": "split", "ties": "order"},
         "data.clean": {"items_without_text": "keep", "markup": False, "duplicates": "keep", "returns": "drop"},
         "data.repeats": "keep",
@@ -56,7 +57,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "everything": {
         "domains": {"target": {"category": "*"}},
         "split": {"strategy": "cold_items", "share": 0.2},
-        "encoder": {"pooling": "last"},
+        "encoder": {"pooling": "last", "kind": "static"},
         "evaluate": {"baselines": [*BASELINES]},
     },
     "without training": {"interest": {"scorers": ["words", "popularity"]}},
@@ -76,7 +77,7 @@ ELSEWHERE: dict[Value, str] = {
         False,
     ): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("data.repeats", "sum"): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
-    ("encoder.trust_remote_code", True): "text/test_encode.py::test_a_model_that_brings_its_own_code_is_asked_for",
+    ("encoder.trust_remote_code", True): "text/test_transformer.py::test_a_model_that_brings_its_own_code_is_asked_for",
     ("encoder.allow_pickle_weights", True): "text/test_find.py::test_pickled_weights_are_read_only_where",
     ("split.strategy", "leave_last_out"): "data/test_split.py::test_leave_last_out_against_a_plain_loop",
     ("runtime.precision", "fp16"): "pipeline/test_reruns.py::test_an_unavailable_device_or_model_has_its_code",
