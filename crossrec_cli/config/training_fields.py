@@ -72,7 +72,7 @@ class Training(Section):
     """Batches whose gradients are summed for one step of the optimizer: the memory of one batch, the steps of a larger
     one."""
     rates: Rates = Rates()
-    candidates: Count = 4096
+    candidates: Count = 1024
     """Items of a domain that are scored in a step. If the domain has more, these are the true items of the step and a
     random sample of the others, each weighted by how many it represents."""
 
