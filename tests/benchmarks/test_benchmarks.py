@@ -1,8 +1,9 @@
 """Every benchmark runs at toy size to its end and prints figures.
 
 They run in this process, as do the commands that they start: a process each would spend the time on imports. Sizes
-that are no options of a script are set to less. Two exceptions: ``rivals.py`` needs an environment of its own, so only
-what it reads of a run is tested; ``preprocess_in_pandas.py`` and ``preprocess_data.py`` are run by ``preprocess.py``.
+that are no options of a script are set to less. Three exceptions: ``rivals.py`` needs an environment of its own, so
+only what it reads of a run is tested; ``preprocess_in_pandas.py`` and ``preprocess_data.py`` are run by
+``preprocess.py``; ``spark.py`` needs Java, and so has a test of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
 from typer.testing import CliRunner
@@ -52,7 +54,7 @@ TOY = {
     "softmax_loss": ([], {"USERS": 30, "ITEMS": 40, "ROUNDS": 2}),
 }
 """A script, its arguments, and its constants that are set to less."""
-ELSEWHERE = {"preprocess_data", "preprocess_in_pandas", "rivals"}
+ELSEWHERE = {"preprocess_data", "preprocess_in_pandas", "rivals", "spark"}
 
 
 def test_every_script_is_here():
@@ -88,6 +90,31 @@ def test_a_benchmark_prints_figures(name, trained, tiny_bert, tmp_path, monkeypa
     printed = capsys.readouterr().out
     assert re.search(r"\d", printed)
     assert "nan" not in printed
+
+
+@pytest.mark.spark
+@pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java for Spark")
+def test_both_engines_are_measured_and_their_tables_compared(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyspark")
+    monkeypatch.syspath_prepend(FOLDER)
+    script = importlib.import_module("spark")
+    monkeypatch.setattr(script, "apart", lambda function, *given: function(*given))
+    few_rows = ("shuffle.partitions=1", "codegen.wholeStage=false", "codegen.factoryMode=NO_CODEGEN")
+    settings = [f"--conf spark.sql.{setting}" for setting in (*few_rows, "adaptive.enabled=false")]
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", " ".join([*settings, "pyspark-shell"]))
+    arguments = ["spark", "--rows", "2e3", "--memory-limit", "1GB", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    script.main()
+    *_, line = capsys.readouterr().out.splitlines()
+    *_, slower, larger = line.strip("| ").split(" | ")
+    assert float(slower) > 1 < float(larger)  # so few rows that Java alone costs more
+
+    ours, theirs = (tmp_path / "2000" / engine / "preprocess/current" for engine in ("duckdb", "spark"))
+    cases = pq.read_table(theirs / "cases.parquet")
+    for damaged in (cases.slice(1), cases.take(np.arange(len(cases))[::-1]), cases.drop(["split"])):
+        pq.write_table(damaged, theirs / "cases.parquet")
+        with pytest.raises(SystemExit, match=r"cases\.parquet"):
+            script.check(2000, ours, theirs)
 
 
 def in_this_process(command, check=False, text=False, **_):
