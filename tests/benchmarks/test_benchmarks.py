@@ -41,6 +41,10 @@ TOY = {
     "encoders": (["{config}", "--texts", "10"], {}),
     "evaluate_scale": (["--items", "200", "--users", "30", "--baselines", "popularity", "text"], {"WORDS": 50}),
     "gate": (["{config}", "--trials", "1", "--runs", "{folder}/gate", *SMALL], {}),
+    "gpu": (
+        ["--model", "{bert}", "--texts", "20", "--users", "30", "--items", "200"],
+        {"ROUNDS": 1, "CATALOGUE": 100, "devices": lambda: ["cpu", "cpu"]},  # the second stands in for a GPU
+    ),
     "growth": (["--rows", "2e3"], {}),
     "kills": (["{config}", "--kills", "1", *SMALL], {}),
     "preprocess": (["--rows", "2e3"], {}),
@@ -84,7 +88,7 @@ def test_a_benchmark_prints_figures(name, trained, tiny_bert, tmp_path, monkeypa
         monkeypatch.setattr(module.subprocess, "Popen", lambda *_, **__: Server(trained.path))
     if script == "seeds":  # all but evaluate is there for this seed
         trained.run_dir.rename(f"{trained.run_dir}-7")
-    texts = {"config": trained.path, "run": trained.run_dir, "folder": tmp_path}
+    texts = {"config": trained.path, "run": trained.run_dir, "folder": tmp_path, "bert": tiny_bert}
     monkeypatch.setattr(sys, "argv", [script, *(argument.format_map(texts) for argument in arguments)])
     module.main()
     printed = capsys.readouterr().out
