@@ -115,7 +115,7 @@ def distill(encoder: TransformerEncoder, report: Reporter) -> Floats:
     before, after = special_tokens(encoder)
     words = encoder.model.get_input_embeddings()
     assert isinstance(words, nn.Embedding)
-    size = min(len(encoder.tokenizer), words.num_embeddings)
+    size = min(max(encoder.tokenizer.get_vocab().values()) + 1, words.num_embeddings)  # some vocabularies have gaps
     vectors = np.empty((size, encoder.width), np.float32)
     with report.progress("distilling the language model", size, "tokens") as advance:
         for begin in range(0, size, TOKENS_TOGETHER):
