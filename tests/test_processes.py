@@ -68,19 +68,24 @@ def test_a_job_that_loses_a_process_ends_with_its_name_and_the_next_ends_with_wh
     assert (lists[0]["score"] - lists[1]["score"]).abs().max() < 1e-3, "fusion enlarges how rounding differs"
 
 
-def test_an_evaluation_that_is_shared_leaves_the_same_bytes(trained):
+def test_an_evaluation_that_is_shared_leaves_the_same_bytes(trained, crossrec):
     """One thread each, so that nothing is added up in another order; the settings of two baselines are shared out."""
     trained.config["evaluate"]["baselines"] = ["text", "item_knn", "ease"]
     trained.config["runtime"]["num_threads"] = 1
-    command = [*COMMAND, "run", str(trained.path), "--from", "evaluate", "--to", "evaluate", "--force", "--quiet"]
-    left = []
-    for processes in ("1", "2"):
-        done = subprocess.run([*command, "--nproc", processes], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    options = ("--from", "evaluate", "--to", "evaluate", "--force", "--quiet")
+
+    def left() -> dict[str, bytes]:
         folder = trained.run_dir / "evaluate" / "current"
-        left.append({file.name: file.read_bytes() for file in folder.iterdir() if file.name != "manifest.json"})
-    assert left[0].keys() == left[1].keys()
-    assert [name for name in left[0] if left[0][name] != left[1][name]] == []
+        return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "manifest.json"}
+
+    assert crossrec("run", trained.path, *options).exit_code == 0
+    alone = left()
+    command = [*COMMAND, "run", str(trained.path), *options, "--nproc", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shared = left()
+    assert alone.keys() == shared.keys()
+    assert [name for name in alone if alone[name] != shared[name]] == []
 
 
 def test_what_stops_all_of_them_is_told_once_with_its_code(trained):
