@@ -13,7 +13,7 @@ from scipy.sparse import csc_array, csr_array, csr_matrix
 from torch import Tensor
 
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.evaluation.ease import Ease, ease_cells
+from crossrec_cli.evaluation.ease import Ease, ease_cells, ease_work
 from crossrec_cli.models.base import Scorer, TrainingData, purchases
 from crossrec_cli.models.fused import Fitting
 from crossrec_cli.models.histories import Cases, Histories
@@ -25,6 +25,8 @@ from crossrec_cli.runtime import distributed
 
 MAX_CELLS = 2**28
 """Cells of the largest dense matrix that a baseline may need, 2 GB in float64."""
+MAX_WORK = 5 * 10**10
+"""Multiplications that a setting of a baseline may take, some seconds on two cores; up to five are solved."""
 FEW_BUYERS = 10.0
 """Smoothing: within a tag, the popularity among all users counts as much as so many of its users."""
 FACTORS = 64
@@ -33,7 +35,7 @@ NEIGHBOURS = (20, 100, 500)
 
 
 class TooLargeError(Exception):
-    """A baseline would need more memory than ``MAX_CELLS``; the message has how much."""
+    """A baseline would need more than ``MAX_CELLS`` or ``MAX_WORK``; the message has how much."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +208,16 @@ def ease_scorer(inputs: BaselineInputs, within: Bools, source_weight: float = 1.
         source_weight: weight of a source item, in histories and in training; a target item has 1.
 
     Raises:
-        TooLargeError: if its matrices do not fit in memory.
+        TooLargeError: if its matrices do not fit in memory, or take too long to solve.
     """
     item_count, number = int(within.sum()), numbered(np.flatnonzero(within), len(within))
     outputs = number[inputs.candidates]
     is_known = outputs >= 0
-    cells = ease_cells(inputs.histories.users, item_count, int(is_known.sum()))
-    if cells > MAX_CELLS:
+    size = inputs.histories.users, item_count, int(is_known.sum())
+    if (cells := ease_cells(*size)) > MAX_CELLS:
         raise TooLargeError(f"a matrix of {8 * cells / 1e9:,.0f} GB")
+    if (work := ease_work(*size)) > MAX_WORK:
+        raise TooLargeError(f"{work / 1e9:,.0f} billion multiplications for each λ")
     counts = source_counts(inputs.in_target[within], source_weight)
 
     def weighted(histories: Ragged) -> csr_array:

@@ -30,6 +30,12 @@ def ease_cells(users: int, items: int, outputs: int) -> int:
     return min(users, items) * max(min(users, items), outputs)
 
 
+def ease_work(users: int, items: int, outputs: int) -> int:
+    """Multiplications for the solution of one λ: Cholesky's factors, and two triangular solves for each output."""
+    size = min(users, items)
+    return size**2 * (size // 6 + outputs)
+
+
 class EaseWeights(NamedTuple):
     """The solution for one λ."""
 

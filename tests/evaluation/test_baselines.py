@@ -145,6 +145,13 @@ def test_what_does_not_fit_in_memory_says_how_much_it_needs(monkeypatch):
     ease_scorer(shop(histories(60, 19), [1]), np.ones(19, bool))
 
 
+def test_what_would_take_minutes_to_solve_says_how_much_it_is(monkeypatch):
+    monkeypatch.setattr(baselines, "MAX_WORK", 20**2 * (20 // 6 + 1) - 1)
+    with pytest.raises(TooLargeError, match="billion"):
+        ease_scorer(shop(histories(60, 20), [1]), np.ones(20, bool))
+    ease_scorer(shop(histories(60, 19), [1]), np.ones(19, bool))
+
+
 def test_popularity_counts_training_alone():
     dataset = histories(60, 12)
     scores = popularity_scorer(shop(dataset, [1, 3, 5]))(NOBODY, NOBODY)
