@@ -40,8 +40,7 @@ class Checkpoint:
         """Replace the saved state. A kill at any moment leaves the old or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(contiguous, draft, {FACTS: json.dumps(facts)})
+        save_tensors(draft, tensors, {FACTS: json.dumps(facts)})
         sync(draft)
         draft.replace(self.path)
         self._since, self._steps = time.monotonic(), 0
@@ -55,6 +54,12 @@ class Checkpoint:
                 return {name: file.get_tensor(name).clone() for name in file.keys()}, facts  # noqa: SIM118  no mapping
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: dict[str, str] | None = None) -> None:
+    """Write tensors by name as safetensors, wherever they are and however they lie, with facts in the file's header."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(contiguous, path, facts)
 
 
 def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

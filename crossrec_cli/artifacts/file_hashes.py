@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_cache_path
 from pydantic import StringConstraints, TypeAdapter
 
+from crossrec_cli.artifacts import user_cache
 from crossrec_cli.errors import InputError
 
 LARGE = 2**24
@@ -81,12 +81,5 @@ def _known() -> Known:
 
 def _remember(known: Known) -> None:
     """Write the cache. What another process remembers at the same time may be lost: it is hashed again."""
-    path = _cache()
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(_CONTENT.dump_json(dict(list(known.items())[-KEPT:])))
-        draft.replace(path)
-    except OSError:  # a cache that cannot be written is no reason to fail
-        with suppress(OSError):
-            draft.unlink()
+    content = _CONTENT.dump_json(dict(list(known.items())[-KEPT:]))
+    user_cache.keep(_cache(), lambda draft: draft.write_bytes(content))

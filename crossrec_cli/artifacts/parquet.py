@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,12 @@ def embedding_parts(path: Path) -> Iterator[npt.NDArray[np.float32]]:
     Raises:
         ArtifactError: if it cannot be read.
     """
-    try:
+    with _readable(path):
         with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would keep everything that was read
             for batch in file.iter_batches(columns=[EMBEDDING]):
                 column = batch[EMBEDDING]
                 yield column.flatten().to_numpy().reshape(len(column), column.type.list_size)
         pa.default_memory_pool().release_unused()  # hundreds of megabytes after a large file
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
@@ -74,10 +73,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         ArtifactError: if it cannot be read or lacks a column.
     """
-    try:
+    with _readable(path):
         return pq.read_table(path, columns=columns and list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def read_rows(path: Path, column: str, values: Sequence[str]) -> pa.Table:
@@ -87,12 +84,18 @@ def read_rows(path: Path, column: str, values: Sequence[str]) -> pa.Table:
         ArtifactError: if the file cannot be read.
     """
     wanted = pa.array(values, pa.string())
-    try:
-        with pq.ParquetFile(path) as file:
-            groups = range(file.num_row_groups)
-            cells = (file.read_row_group(group, [column])[column] for group in groups)
-            found = [bool(pc.any(pc.is_in(ids, value_set=wanted)).as_py()) for ids in cells]
-            rows = file.read_row_groups([group for group in groups if found[group]])
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    with _readable(path), pq.ParquetFile(path) as file:
+        groups = range(file.num_row_groups)
+        cells = (file.read_row_group(group, [column])[column] for group in groups)
+        has_some = [bool(pc.any(pc.is_in(ids, value_set=wanted)).as_py()) for ids in cells]
+        rows = file.read_row_groups([group for group in groups if has_some[group]])
     return rows.filter(pc.is_in(rows[column], value_set=wanted))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the file in errors of reading it."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None

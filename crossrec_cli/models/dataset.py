@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import safetensors.torch
 from safetensors import SafetensorError
-from torch.nn import Module
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
@@ -117,9 +116,3 @@ def load_model(inputs: Mapping[str, Path], weights: str, interest: Interest, dat
 def load_fused(inputs: Mapping[str, Path], interest: Interest) -> FusedModel:
     """The model that finetune left, with the items that were added since."""
     return load(ModelFiles(*(inputs[file] for file in FUSED)), inputs.get(ADDED), interest)
-
-
-def save_model(path: Path, model: Module) -> None:
-    """Write a model's weights as safetensors."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    safetensors.torch.save_file(weights, path)

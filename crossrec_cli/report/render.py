@@ -11,18 +11,17 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.metadata import version
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import altair as alt
 import vl_convert
 from platformdirs import user_cache_path
+
+from crossrec_cli.artifacts import user_cache
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -196,11 +195,7 @@ def _script() -> str:
     if cached.is_file():
         return cached.read_text(encoding="utf-8")
     script: str = vl_convert.javascript_bundle(_SCRIPT)
-    with suppress(OSError):  # a cache that cannot be written is no reason to fail
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=cached.parent, delete=False) as file:
-            file.write(script)
-        Path(file.name).replace(cached)
+    user_cache.keep(cached, lambda draft: draft.write_text(script, encoding="utf-8"))
     return script
 
 

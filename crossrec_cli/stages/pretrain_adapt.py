@@ -8,12 +8,13 @@ import torch
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
+from crossrec_cli.artifacts.checkpoint import save_tensors
 from crossrec_cli.artifacts.files import ADAPT_LEARNING, ADAPTED, CASES, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.text_adaptation import Floats, adapted_if_better
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import Dataset, load_dataset, save_model, texts_of
+from crossrec_cli.models.dataset import Dataset, load_dataset, texts_of
 from crossrec_cli.models.histories import load_cases, tag_vocabulary
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
@@ -45,7 +46,7 @@ def run(job: Job) -> Summary:
         epochs = learner.from_both(model.to(compute.device), dataset.histories)
     if not distributed.leads():
         return {}
-    save_model(job.output(ADAPTED), model)
+    save_tensors(job.output(ADAPTED), model.state_dict())
     parquet.write_table(job.output(TAG_NAMES), schemas.TAG_NAMES, {c.TAG: pa.array(tags, pa.string())})
     parquet.write_table(job.output(ADAPT_LEARNING), schemas.LEARNING, learning_columns(epochs))
     return {

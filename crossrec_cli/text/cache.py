@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import fingerprint
+from crossrec_cli.text.find import fingerprint, hash_settings
 from crossrec_cli.text.transformer import TransformerEncoder
 
 VERSION = 1
@@ -63,9 +62,13 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
 
 def _key(encoder: TransformerEncoder) -> str:
     """A hash of everything that an embedding depends on, except the text."""
-    config = encoder.config
-    settings = [VERSION, fingerprint(encoder.folder), config.max_tokens, encoder.pooling, str(encoder.compute.dtype)]
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_settings(
+        VERSION,
+        fingerprint(encoder.folder),
+        encoder.config.max_tokens,
+        encoder.pooling,
+        str(encoder.compute.dtype),
+    )
 
 
 def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.float32]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
+from crossrec_cli.artifacts.checkpoint import save_tensors
 from crossrec_cli.artifacts.files import LANGUAGE_MODEL
 from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ArtifactError
@@ -15,7 +16,7 @@ from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder
 from crossrec_cli.text.find import locate
-from crossrec_cli.text.static import StaticEncoder
+from crossrec_cli.text.static import VECTORS, StaticEncoder
 from crossrec_cli.text.transformer import TransformerEncoder, load_tokenizer
 
 TOKENS_A_TEXT = 4
@@ -43,8 +44,7 @@ def open_encoder(config: Encoder, texts: Sequence[str], compute: Compute, report
 
 def save_encoder(path: Path, encoder: TextEncoder, adapted: str) -> None:
     """Write an encoder's weights as safetensors; ``adapted`` says how they were trained."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
-    safetensors.torch.save_file(weights, path, {"kind": encoder.KIND, "adapted": adapted})
+    save_tensors(path, encoder.model.state_dict(), {"kind": encoder.KIND, "adapted": adapted})
 
 
 def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) -> TextEncoder:
@@ -59,7 +59,7 @@ def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) 
     try:
         weights = safetensors.torch.load_file(path)
         if facts(path)["kind"] == StaticEncoder.KIND:
-            return StaticEncoder(locate(config), config, compute, weights["weight"])
+            return StaticEncoder(locate(config), config, compute, weights[VECTORS])
         encoder = TransformerEncoder(locate(config), config, compute)
         encoder.model.load_state_dict(weights)
     except (SafetensorError, RuntimeError, OSError, KeyError) as error:
@@ -73,6 +73,6 @@ def was_adapted(inputs: Mapping[str, Path]) -> bool:
 
 
 def facts(path: Path) -> dict[str, str]:
-    """What ``save_encoder`` wrote of an encoder beside its weights."""
+    """What ``save_encoder`` wrote of an encoder in addition to its weights."""
     with safe_open(path, "pt") as file:
         return dict(file.metadata())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -88,6 +90,11 @@ def fingerprint(folder: Path) -> dict[str, str]:
     patterns = [*MODEL_FILES, CODE, *([PICKLED] if pickled(folder) else [])]
     files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
+
+
+def hash_settings(*settings: object) -> str:
+    """A short name for what was made with these settings, JSON values."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _packaged(name: str, package: Package) -> Path:

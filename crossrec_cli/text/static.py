@@ -7,9 +7,6 @@ catalogue, the more it counts (Arora et al. 2017, https://openreview.net/forum?i
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +19,13 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from crossrec_cli.artifacts import user_cache
 from crossrec_cli.config.training_fields import Encoder, TextTraining
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import fingerprint
+from crossrec_cli.text.find import fingerprint, hash_settings
 from crossrec_cli.text.transformer import TransformerEncoder, load_tokenizer
 
 VERSION = 1
@@ -141,25 +139,15 @@ def _token_vectors(folder: Path, config: Encoder, compute: Compute, report: Repo
         vectors: Floats = safetensors.torch.load_file(path)[VECTORS].numpy()
         return vectors
     vectors = distill(TransformerEncoder(folder, config, compute), report)
-    _keep(path, vectors)
+    user_cache.keep(path, lambda draft: safetensors.torch.save_file({VECTORS: torch.from_numpy(vectors)}, draft))
+    with suppress(OSError):
+        for old in sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+            old.unlink()
     return vectors
 
 
 def _key(folder: Path, config: Encoder, compute: Compute) -> str:
     """A hash of everything on which the vectors depend, to the last bit."""
-    machine = [compute.device.type, str(compute.dtype), torch.get_num_threads()]
-    settings = [VERSION, fingerprint(folder), config.pooling, *machine]
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _keep(path: Path, vectors: Floats) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_file({VECTORS: torch.from_numpy(vectors)}, draft)
-        draft.replace(path)
-        for old in sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
-            old.unlink()
-    except OSError:  # a cache that cannot be written is no reason to fail
-        with suppress(OSError):
-            draft.unlink()
+    return hash_settings(
+        VERSION, fingerprint(folder), config.pooling, compute.device.type, str(compute.dtype), torch.get_num_threads()
+    )
