@@ -273,10 +273,10 @@ class NeuralUsers(nn.Module):
         if encoder.sequence is not None:
             filled = history.filled.sum(dim=1, keepdim=True)
             read = filled.clamp(max=encoder.max_sequence)
-            latest = torch.arange(encoder.max_sequence) + filled - read  # padding after the last item does no harm:
-            positions = torch.minimum(latest, filled - 1).clamp(min=0)  # no state depends on later positions
-            states = encoder.sequence(prefix, _at(vectors, positions), history.in_target.gather(1, positions))
-            parts.append(_at(states, read).squeeze(1))
+            latest = torch.arange(encoder.max_sequence) + filled - read
+            positions = torch.minimum(latest, filled - 1).clamp(min=0)
+            items_read, in_target = _at(vectors, positions), history.in_target.gather(1, positions)
+            parts.append(encoder.sequence.last(prefix, items_read, in_target, read.squeeze(1)))
         users = torch.stack(parts).sum(dim=0)
         return weights * torch.cat([users, torch.ones_like(weights)], dim=1)
 

@@ -124,16 +124,15 @@ class _Layer(nn.Module):
 
     def at(self, states: Tensor, positions: Tensor) -> Tensor:
         """``forward`` outside training, at one position of each row: (B, d) from (B, n, d)."""
-        rows = torch.arange(len(states), device=states.device)
-        normed = self.before_attention(states)
-        dim = normed.shape[2]
+        normed, dim = self.before_attention(states), states.shape[2]
+        position = positions[:, None, None].expand(-1, 1, dim)
         weight, bias = self.attended.weight, self.attended.bias
-        query = F.linear(normed[rows, positions].unsqueeze(1), weight[:dim], bias[:dim])
+        query = F.linear(normed.gather(1, position), weight[:dim], bias[:dim])
         key, value = F.linear(normed, weight[dim:], bias[dim:]).chunk(2, dim=2)
         query, key, value = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in (query, key, value))
         seen = torch.arange(states.shape[1], device=states.device) <= positions.unsqueeze(1)
         mean = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
-        return self.dense(states[rows, positions] + self.merged(mean.flatten(1)), None)
+        return self.dense(states.gather(1, position).squeeze(1) + self.merged(mean.flatten(1)), None)
 
     def dense(self, states: Tensor, rows: Tensor | None) -> Tensor:
         """The dense layers, for each position by itself, (..., d)."""
