@@ -25,6 +25,7 @@ import preprocess_data
 import pyarrow.parquet as pq
 import torch
 from evaluate_scale import CONFIG, WIDTH, generate
+from recommend import bare_product, load
 
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Runtime
@@ -47,9 +48,6 @@ CATALOGUE = 20_000
 """Items of the trainings."""
 MOST_SCORES = 2 * 10**9
 """Users times items of a round of lists."""
-BATCH_CELLS = 2**26
-"""Scores of the bare product at once."""
-
 Work = Callable[[], object]
 
 
@@ -82,7 +80,8 @@ def compare_lists(items: int, users: int, runtimes: list[Runtime]) -> None:
     """Print the two lines of a catalogue."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder), CONFIG, items, users)
-        recommenders = [recommender(Path(folder), runtime) for runtime in runtimes]
+        config = load_config(Path(folder) / "config.yaml")
+        recommenders = [load(config.model_copy(update={"runtime": runtime}), Path(folder)) for runtime in runtimes]
     line(f"lists, {items:,} items", users, [listing(made) for made in recommenders])
     width = recommenders[0].scorer.vectors[0].shape[1]
     line(f"bare product, {items:,} items", users, [product(users, items, width, runtime) for runtime in runtimes])
@@ -149,12 +148,6 @@ def training(kind: Kind, users: int, batch_size: int, runtime: Runtime) -> Work:
     return lambda: fit(model, sampler, settings, SEED, compute, Silent())
 
 
-def recommender(folder: Path, runtime: Runtime) -> Recommender:
-    """The model of evaluate_scale.py, with the runtime."""
-    config = load_config(folder / "config.yaml").model_copy(update={"runtime": runtime})
-    return Recommender(config, {str(path.relative_to(folder)): path for path in folder.glob("*/*")}, Silent())
-
-
 def listing(made: Recommender) -> Work:
     """Everybody's list."""
     users = np.arange(made.dataset.users.num_rows)
@@ -165,8 +158,7 @@ def product(users: int, items: int, width: int, runtime: Runtime) -> Work:
     """The ten highest products of each user, in float32 as lists are."""
     target = device.prepare(runtime, SEED).device
     user_vectors, item_vectors = (torch.randn(size, width).to(target) for size in (users, items))
-    batches = torch.split(user_vectors, max(BATCH_CELLS // items, 1))
-    return lambda: [torch.topk(batch @ item_vectors.T, 10, dim=1) for batch in batches]
+    return lambda: bare_product(user_vectors, item_vectors)
 
 
 if __name__ == "__main__":

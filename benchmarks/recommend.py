@@ -66,16 +66,14 @@ def main() -> None:
 
 def speed(config: Config, folder: Path) -> str:
     """Users a second of both, and their ratio."""
-    inputs = {str(path.relative_to(folder)): path for path in folder.glob("*/*")}
-    recommender = Recommender(config, inputs, Silent())
+    recommender = load(config, folder)
     users = np.arange(recommender.dataset.users.num_rows)
     items, width = recommender.scorer.vectors[0].shape
     vectors, ready = torch.randn(items, width), torch.randn(len(users), width)
     bare, lists = [], []
     for number in range(ROUNDS + 1):
         started = time.perf_counter()
-        for batch in torch.split(ready, max(BATCH_CELLS // len(vectors), 1)):
-            torch.topk(batch @ vectors.T, 10, dim=1)
+        bare_product(ready, vectors)
         between = time.perf_counter()
         for _ in recommender.lists(users):
             pass
@@ -85,6 +83,17 @@ def speed(config: Config, folder: Path) -> str:
             lists.append(len(users) / (ended - between))
     ratio = statistics.median(ours / plain for ours, plain in zip(lists, bare, strict=True))
     return f"bare {statistics.median(bare):,.0f} users/s, lists {statistics.median(lists):,.0f}, ratio {ratio:.2f}"
+
+
+def load(config: Config, folder: Path) -> Recommender:
+    """The model of evaluate_scale.py."""
+    return Recommender(config, {str(path.relative_to(folder)): path for path in folder.glob("*/*")}, Silent())
+
+
+def bare_product(users: torch.Tensor, items: torch.Tensor) -> None:
+    """The ten highest products of each user."""
+    for batch in torch.split(users, max(BATCH_CELLS // len(items), 1)):
+        torch.topk(batch @ items.T, 10, dim=1)
 
 
 if __name__ == "__main__":
