@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Of the files beside this one none is a unit, so that for units alone they need not be imported."""
+    """Of the files next to this one none is a unit, so that for units alone they need not be imported."""
     return True if config.option.markexpr == "unit" and collection_path.match("tests/test_*.py") else None
 
 

@@ -214,6 +214,12 @@ def planned(folder, more, **clean):
     return shop
 
 
+def with_base(folder, columns, more, **of_base):
+    """The base's rows with further columns, alike in all of them, then more rows."""
+    base, rows = table("user item time", BASE).assign(**of_base), table(f"user item time {columns}", more)
+    return write(folder, shop=(pd.concat([base, rows]), kinds("r0", "b0", "b1")))
+
+
 def days_of(found, user):
     """Day of February and weight of each of a user's interactions."""
     rows = found["interactions"]

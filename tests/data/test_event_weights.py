@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from conftest import preprocess
-from small import BASE, days_of, kinds, reasons, ruled, table, write
+from small import BASE, days_of, kinds, reasons, ruled, table, with_base, write
 
 EVENTS = {"view": {"weight": 0.25}, "buy": {"weight": 2.0}, "stars": {"weight": 0.5, "at_least": 4}}
 FIVE_EVENTS = """
@@ -98,9 +98,8 @@ HALVED = {
 
 @pytest.mark.parametrize("repeats", HALVED)
 def test_weights_halve_with_age_down_from_the_newest_interaction(tmp_path, repeats):
-    base = table("user item time", BASE).assign(event="view")
     more = "ann r0 2024-02-01 view\n ann r0 2024-02-11 buy\n ann r0 2024-02-16 buy\n bob r0 2024-02-21 view"
-    shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
+    shop = with_base(tmp_path, "event", more, event="view")
     shop.config["data"]["platforms"][0]["interactions"]["events"] = {"view": {"weight": 2.0}, "buy": {"weight": 4.0}}
     shop.config["data"] |= {"repeats": repeats, "half_life_days": 10}
     found = ruled(shop)

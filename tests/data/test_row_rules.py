@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from small import BASE, days_of, kinds, planned, reasons, ruled, table, write
+from small import days_of, kinds, planned, reasons, ruled, table, with_base, write
 
 RETURNS = """
     base  r0  2024-01-01  buy     1
@@ -50,9 +50,8 @@ def test_a_return_takes_its_purchase_along_or_goes_alone_or_stays(tmp_path, retu
 
 def test_strongest_of_what_is_left_when_returns_are_cancelled_is_no_return(tmp_path):
     """A return that weighs the most must not stand for the purchase."""
-    base = table("user item time", BASE).assign(event="buy")
     more = "ann r0 2024-02-01 buy\n ann r0 2024-02-02 buy\n ann r0 2024-02-03 refund"
-    shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
+    shop = with_base(tmp_path, "event", more, event="buy")
     events = {"buy": {}, "refund": {"weight": 5.0, "returns": True}}
     shop.config["data"]["platforms"][0]["interactions"]["events"] = events
     found = ruled(shop)
@@ -82,10 +81,8 @@ def test_a_double_click_is_what_follows_within_so_many_seconds_the_last_one_coun
 
 def test_lines_of_an_order_with_other_quantities_are_no_double_clicks(tmp_path):
     """One piece and six at one minute, of which one comes back: six were bought."""
-    base = table("user item time", BASE).assign(quantity="1")
     lines = "ann r0 2024-02-01T10:00:00 1\n ann r0 2024-02-01T10:00:00 6\n ann r0 2024-02-02T10:00:00 -1"
-    rows = pd.concat([base, table("user item time quantity", lines)])
-    shop = write(tmp_path, shop=(rows, kinds("r0", "b0", "b1")))
+    shop = with_base(tmp_path, "quantity", lines, quantity="1")
     shop.config["data"]["repeats"] = "keep"
     shop.config["data"]["clean"]["near_duplicates"] = 5
     assert reasons(ruled(shop)) == {6: "a return"}
@@ -93,16 +90,13 @@ def test_lines_of_an_order_with_other_quantities_are_no_double_clicks(tmp_path):
 
 def test_a_double_click_is_one_whatever_else_happened_between(tmp_path):
     """A view, a purchase and the view again: two events of which one is twice there."""
-    base = table("user item time", BASE).assign(event="view")
     more = "ann r0 2024-02-01T10:00:00 view\n ann r0 2024-02-01T10:00:01 buy\n ann r0 2024-02-01T10:00:02 view"
-    shop = write(tmp_path, shop=(pd.concat([base, table("user item time event", more)]), kinds("r0", "b0", "b1")))
+    shop = with_base(tmp_path, "event", more, event="view")
     shop.config["data"]["repeats"] = "keep"
     assert reasons(ruled(shop)) == {6: "near duplicate"}
 
 
 def test_rows_alike_in_all_are_one_unless_they_are_to_stay(tmp_path):
-    columns = "user item time event quantity rating"
-    base = table("user item time", BASE).assign(event="buy", quantity="1", rating="5")
     more = """
         ann  r0  2024-02-01  buy   1  5
         ann  r0  2024-02-01  buy   1  5
@@ -113,7 +107,7 @@ def test_rows_alike_in_all_are_one_unless_they_are_to_stay(tmp_path):
         ann  r0  2024-02-01  buy   -  5
         bob  r0  2024-02-01  buy   1  5
     """
-    shop = write(tmp_path, shop=(pd.concat([base, table(columns, more)]), kinds("r0", "b0", "b1")))
+    shop = with_base(tmp_path, "event quantity rating", more, event="buy", quantity="1", rating="5")
     shop.config["data"]["repeats"] = "keep"
     shop.config["data"]["clean"]["near_duplicates"] = 0
     assert reasons(ruled(shop)) == {5: "duplicate", 10: "duplicate"}
