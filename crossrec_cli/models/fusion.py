@@ -45,6 +45,8 @@ ROUNDING = 1e-6
 """Relative rounding error of float32 scores; a spread that is only rounding would make weights far too large."""
 SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
 """Features whose weights may be negative."""
+LARGEST_LOGIT = np.float32(30)
+"""Of an item that was not bought, while probabilities are fitted; its exponential is far below the limit of float32."""
 TOLERANCE = 1e-7
 """An optimisation ends where a step makes the loss smaller by less than this share."""
 TO_PRIOR, TO_COMMON = 10.0, 100.0
@@ -275,22 +277,26 @@ def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) ->
         start: where the search starts, (2 + K,).
     """
     knots, items_each, shown = held_out.knots.astype(np.float64), np.exp(held_out.shift), np.isfinite(others)
-    not_bought, score = np.where(shown, others, 0).astype(np.float64), bought.astype(np.float64)
+    score = bought.astype(np.float64)
+    not_bought = np.where(shown, others, 0)
 
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
         scale, of_knots = parameters[0], parameters[2:]
         of_users = parameters[1] + knots @ of_knots
-        not_bought_logits, bought_logits = (
-            scale * not_bought + of_users[:, None],
-            scale * score + of_users[held_out.rows],
-        )
-        total = items_each * np.logaddexp(0, not_bought_logits)[shown].sum() + np.logaddexp(0, -bought_logits).sum()
-        up, down = items_each * _expit(not_bought_logits) * shown, _expit(-bought_logits)
-        by_user = up.sum(axis=1) - np.bincount(held_out.rows, down, len(knots))
-        gradient = np.concatenate([[(up * not_bought).sum() - down @ score, by_user.sum()], by_user @ knots])
+        odds = np.float32(scale) * not_bought
+        odds += of_users.astype(np.float32)[:, None]
+        odds = np.exp(np.minimum(odds, LARGEST_LOGIT, out=odds), out=odds)
+        odds *= shown
+        bought_logits = scale * score + of_users[held_out.rows]
+        down = _expit(-bought_logits)
+        total = items_each * np.log(1 + odds).sum(dtype=np.float64) + np.logaddexp(0, -bought_logits).sum()
+        missed = np.divide(odds, 1 + odds, out=odds)
+        by_user = items_each * missed.sum(axis=1, dtype=np.float64) - np.bincount(held_out.rows, down, len(knots))
+        along = items_each * np.einsum("bn,bn->b", missed, not_bought).sum(dtype=np.float64)
+        gradient = np.concatenate([[along - down @ score, by_user.sum()], by_user @ knots])
         gradient[2:] += TO_PRIOR * of_knots
         return float(total + TO_PRIOR * (of_knots**2).sum() / 2), gradient
 
     bounds = [(0, None)] + [(None, None)] * (1 + len(KNOTS))
-    optimum, _ = _minimum(loss, start, bounds)
+    optimum, _ = _minimum(loss, start, bounds, TOLERANCE)
     return optimum
