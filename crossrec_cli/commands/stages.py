@@ -208,7 +208,11 @@ def evaluate(
     png: Annotated[bool, typer.Option("--png", help="Also write the page's charts as PNG files.")] = False,
     against: Annotated[
         Path | None,
-        typer.Option("--against", metavar="RUN_DIR", help="An earlier run; exit with 7 if this one ranks worse."),
+        typer.Option(
+            "--against",
+            metavar="RUN_DIR",
+            help="An earlier run; exit with 7 if this one ranks worse by more than evaluate.tolerance.",
+        ),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     force: Force = False,

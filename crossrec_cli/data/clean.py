@@ -39,7 +39,7 @@ ROW_RULES = [
     Reason.FUTURE,
     Reason.UNKNOWN_EVENT,
     Reason.LOW_RATING,
-    Reason.NOTHING,
+    Reason.ZERO_QUANTITY,
     Reason.EXCLUDED,
     Reason.UNKNOWN_ITEM,
     Reason.NO_TEXT,

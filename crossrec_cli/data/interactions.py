@@ -28,7 +28,7 @@ MARK = "mark"
 FOR_TRAINING, FOR_VALIDATION, FOR_TEST = range(3)
 MARKS = {c.TRAIN: FOR_TRAINING, c.VALID: FOR_VALIDATION, "validation": FOR_VALIDATION, c.TEST: FOR_TEST}
 WRITTEN_QUANTITY, WRITTEN_RATING = "written_quantity", "written_rating"
-"""Whether the cell is not empty, readable or not."""
+"""Whether the cell has any text, also such that cannot be read."""
 
 
 _KINDS: dict[str, Kind] = {
@@ -92,7 +92,7 @@ def read_interactions(
     }
     ledger.trace(raw, {reason: (names[name], what) for reason, (name, what) in advice.items() if name in names})
     part = part.view()  # otherwise Ibis repeats the expression that reads a time wherever the time is used
-    part = part.mutate(**_worth(part, spec), **{c.REASON: _unusable(part, spec, data)})
+    part = part.mutate(**_weight_and_return(part, spec), **{c.REASON: _unusable(part, spec, data)})
     return engine.read_once(part.drop(WRITTEN_QUANTITY, WRITTEN_RATING), spec)
 
 
@@ -140,10 +140,10 @@ def may_return(data: Data) -> bool:
     return any(spec.columns.quantity or any(event.returns for event in spec.events.values()) for spec in specs)
 
 
-def _worth(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
+def _weight_and_return(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
     """How much each row counts, and whether it takes a purchase back."""
-    event, back = part[c.EVENT], [name for name, worth in spec.events.items() if worth.returns]
-    weights = [(event == name, worth.weight) for name, worth in spec.events.items()]
+    event, back = part[c.EVENT], [name for name, kind in spec.events.items() if kind.returns]
+    weights = [(event == name, kind.weight) for name, kind in spec.events.items()]
     is_return = (part[c.QUANTITY] < 0).fill_null(False)
     return {
         # Ibis drops a cast to float64, and for an engine 2.0 is a decimal with one digit after the point.
@@ -173,7 +173,7 @@ def _unusable(part: ir.Table, spec: Interactions, data: Data) -> ir.IntegerValue
         if event.at_least is not None:
             enough = (part[c.RATING] >= event.at_least).fill_null(False)
             rules.append(((part[c.EVENT] == name) & ~enough, Reason.LOW_RATING))
-    rules.append((part[c.QUANTITY] == 0, Reason.NOTHING))
+    rules.append((part[c.QUANTITY] == 0, Reason.ZERO_QUANTITY))
     return Reason.first(*rules)
 
 

@@ -43,7 +43,7 @@ class Reason(StrEnum):
     UNKNOWN_ITEM = "unknown item"
     EXCLUDED = "excluded item"
     LOW_RATING = "rating too low"
-    NOTHING = "quantity zero"
+    ZERO_QUANTITY = "quantity zero"
     NO_TEXT = "item without text"
     OUTSIDE = "outside the domains"
     DUPLICATE = "duplicate"
@@ -72,7 +72,19 @@ class Reason(StrEnum):
 REASONS = list(Reason)
 Hints = Mapping[Reason, Callable[[], str]]
 """For a reason, what to look at if too many rows have it; worked out only for the message."""
-UNUSABLE = frozenset(REASONS[:9])
+UNUSABLE = frozenset(
+    {
+        Reason.NO_USER,
+        Reason.NO_ITEM,
+        Reason.NO_TIME,
+        Reason.NO_QUANTITY,
+        Reason.NO_RATING,
+        Reason.TOO_EARLY,
+        Reason.FUTURE,
+        Reason.UNKNOWN_EVENT,
+        Reason.UNKNOWN_ITEM,
+    }
+)
 """The reasons that count towards ``clean.max_rejected``: faults of the file, not choices of the config."""
 
 

@@ -1,4 +1,7 @@
-"""Rules for usable rows: duplicates, bots, returns, repeats, and users and items with too few rows."""
+"""Rules that compare rows with each other: duplicates, bots, returns, repeats, users and items with too few rows.
+
+``interactions`` has the rules for a row by itself.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ SMALLEST_WEIGHT = 1e-6
 
 
 def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
-    """Mark duplicates and double clicks, and repeats if the first of all rows stays in any case."""
+    """Mark duplicates and double clicks, and repeats where the earliest row always stays."""
     usable = rows[c.REASON].isnull()
     pair = [rows[c.USER_KEY], rows[c.ITEM_KEY], usable]
     order = [*tie_break_order(rows), SOURCE_ROW]
@@ -85,7 +88,7 @@ def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
 def _given_back(rows: ir.Table) -> ir.Table:
     """Mark returns, and all rows of a user and an item if the user gave back as many as they bought.
 
-    A view and a purchase are one purchase: of the rows of a pair, those with the largest weight count as purchases.
+    Only the rows of a pair with the largest weight count as bought, so that a view is no second purchase.
     """
     pair = ibis.window(group_by=[c.USER_KEY, c.ITEM_KEY])
     if c.WEIGHT in rows.columns:
@@ -114,9 +117,9 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     marked = {c.REASON: Reason.first((nth > 0, Reason.REPEAT))}
     if data.repeats == "sum":
         weight = rows[c.WEIGHT] if c.WEIGHT in rows.columns else ibis.literal(1.0)
-        worth = weight * _units(rows)
-        many = rows.count() if isinstance(worth, ir.Scalar) else worth.sum()  # of rows that each are worth 1
-        marked[c.WEIGHT] = many.over(group_by=pair).cast("float32")
+        weight = weight * _units(rows)
+        summed = rows.count() if isinstance(weight, ir.Scalar) else weight.sum()  # a scalar: each row counts 1
+        marked[c.WEIGHT] = summed.over(group_by=pair).cast("float32")
     repeated = engine.keep(rows.mutate(**marked), "interactions")
     engine.drop(rows)
     return ledger.remove_flagged(repeated, [Reason.REPEAT], "interactions")

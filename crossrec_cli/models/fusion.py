@@ -40,7 +40,8 @@ PRIOR = {
     "linear": 0.3,
     "neural": 0.3,
 }
-"""A feature's weight before any held-out purchase is seen, per standard deviation of its scores; others 0."""
+"""A feature's weight before any held-out purchase is seen, per standard deviation of its scores; of those not
+listed, 0."""
 ROUNDING = 1e-6
 """Relative rounding error of float32 scores; a spread that is only rounding would make weights far too large."""
 SIGNED = frozenset({"sales", "recent_sales", "unsold", "tag_sales"})
@@ -50,8 +51,8 @@ LARGEST_LOGIT = np.float32(30)
 TOLERANCE = 1e-7
 """An optimisation ends where a step makes the loss smaller by less than this share."""
 TO_PRIOR, TO_COMMON = 10.0, 100.0
-"""Strength of the pull of the mean weights to their prior, and of each knot's weights to the mean: what it costs, in
-nats, that a weight is 1.4 away."""
+"""Strength of the pull of the mean weights to their prior, and of each knot's weights to the mean: half of it times the
+squared distance is added to the loss, in nats."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,8 @@ class _Likelihood:
     def penalised(self, flat: Doubles, prior: Doubles) -> tuple[float, Doubles]:
         """The loss of flattened weights (K, F) with penalties for the distance to prior and mean, and its gradient."""
         weights, knots = flat.reshape(len(KNOTS), -1), self.held_out.knots
-        loss, of_users = self.loss(knots @ weights.astype(np.float32))
-        gradient = knots.T.astype(np.float64) @ of_users
+        loss, user_gradient = self.loss(knots @ weights.astype(np.float32))
+        gradient = knots.T.astype(np.float64) @ user_gradient
         mean = weights.mean(axis=0)
         from_mean, from_prior = weights - mean, mean - prior
         loss += (TO_COMMON * (from_mean**2).sum() + TO_PRIOR * (from_prior**2).sum()) / 2
@@ -282,12 +283,12 @@ def _platt(others: Floats, bought: Floats, held_out: HeldOut, start: Doubles) ->
 
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
         scale, of_knots = parameters[0], parameters[2:]
-        of_users = parameters[1] + knots @ of_knots
+        user_shift = parameters[1] + knots @ of_knots
         odds = np.float32(scale) * not_bought
-        odds += of_users.astype(np.float32)[:, None]
+        odds += user_shift.astype(np.float32)[:, None]
         odds = np.exp(np.minimum(odds, LARGEST_LOGIT, out=odds), out=odds)
         odds *= shown
-        bought_logits = scale * score + of_users[held_out.rows]
+        bought_logits = scale * score + user_shift[held_out.rows]
         down = _expit(-bought_logits)
         total = items_each * np.log(1 + odds).sum(dtype=np.float64) + np.logaddexp(0, -bought_logits).sum()
         missed = np.divide(odds, 1 + odds, out=odds)

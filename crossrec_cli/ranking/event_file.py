@@ -31,11 +31,11 @@ from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.events"
 KEYS = {c.USER_KEY: c.PLATFORM_USER_ID, c.ITEM_KEY: c.PLATFORM_ITEM_ID}
-"""The file's ids are those of lists, so they serve as keys as they are."""
+"""Here the keys are the ids of lists, which are text, and not numbers."""
 CARRIED = (*KEYS, CLOCK, c.EVENT, c.QUANTITY, c.RATING, c.WEIGHT, IS_RETURN, SOURCE_ROW, c.REASON)
 
-BEFORE = 2**40
-"""A row of the data has its number minus this as ``SOURCE_ROW``, which is below 0, so that it comes first."""
+DATA_ROW_OFFSET = 2**40
+"""``SOURCE_ROW`` of a row of the data is its number minus this: below 0, so that it comes before the events."""
 
 
 def clean_events(
@@ -122,7 +122,7 @@ def _data_rows(affected: Ints, dataset: Dataset, inputs: Mapping[str, Path], sch
         CLOCK: pc.fill_null(facts[c.TIMESTAMP], datetime(1, 1, 1)) if timed else np.full(len(affected), -1.0),
         c.WEIGHT: weight,
         IS_RETURN: np.zeros(len(affected), bool),
-        SOURCE_ROW: affected - BEFORE,
+        SOURCE_ROW: affected - DATA_ROW_OFFSET,
         c.REASON: pa.nulls(len(affected)),
     }
     return ibis.memtable(pa.table(columns).select(schema.names).cast(schema))

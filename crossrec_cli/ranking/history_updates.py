@@ -40,15 +40,15 @@ class UpdatedDataset:
         """
         if config.recommend.events is None:
             return cls(earlier, np.ones(len(earlier.histories.items.values), bool), earlier)
-        from crossrec_cli.ranking.event_file import BEFORE, KEY, clean_events  # noqa: PLC0415  Ibis takes a moment
+        from crossrec_cli.ranking.event_file import DATA_ROW_OFFSET, KEY, clean_events  # noqa: PLC0415  Ibis takes a moment
 
         affected, events = clean_events(config, Path(config.recommend.events), inputs, earlier, report)
         row, weight = (events[name].to_numpy() for name in (SOURCE_ROW, c.WEIGHT))
         histories_before = earlier.histories.items
         kept, weights = np.ones(len(histories_before.values), bool), histories_before.weights_or_ones.copy()
         kept[affected] = False
-        kept[row[row < 0] + BEFORE] = True
-        weights[row[row < 0] + BEFORE] = weight[row < 0]
+        kept[row[row < 0] + DATA_ROW_OFFSET] = True
+        weights[row[row < 0] + DATA_ROW_OFFSET] = weight[row < 0]
         position = np.arange(len(histories_before.values)) - histories_before.starts[histories_before.rows]
         trains = kept & (position < earlier.histories.train_lengths[histories_before.rows])
         scattered = earlier.histories.scattered

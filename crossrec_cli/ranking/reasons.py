@@ -145,12 +145,12 @@ def _other_parts(score_parts: ScoreParts, user: int, column: int, from_history: 
 
 
 class _Named(NamedTuple):
-    """The purchases of one user's history that the reasons of k entries name, at most m each: shapes (m, k), (k,)."""
+    """For each of k entries of a list, the at most m purchases that its reasons name: shapes (m, k), (k,)."""
 
     positions: Ints
     """Those without which the score falls most, the first the most, (m, k)."""
     is_named: Bools
-    """Whether the score falls without it, and gains from it, (m, k); others are not named."""
+    """Whether it adds to the score, and the score falls without it, (m, k); others are not named."""
     facts: tuple[Bools, Ints, Floats, Floats]
     """Of each: whether it is in the target, the scorer with its largest part, the part, and its share; (m, k)."""
     from_source: Floats
@@ -172,13 +172,13 @@ class _Named(NamedTuple):
         return cls(positions, is_named, facts, part[~in_target].sum(axis=0), part[in_target].sum(axis=0))
 
 
-def sentence(names: Sequence[str], named: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:
+def sentence(names: Sequence[str], reasons: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:
     """Why an item is listed, in one sentence: the history items by kind of reason, the strongest first."""
     if not names:
         return "It sells well; nothing in the history speaks for it."
     kinds: dict[str, list[str]] = {}
-    for name, reason in zip(names, named, strict=True):
+    for name, reason in zip(names, reasons, strict=True):
         kinds.setdefault(KINDS[reason[c.SCORER]], []).append(f"{name} ({reason[c.SHARE]:.0%}, {reason[c.DOMAIN]})")
-    reasons = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
+    text = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
     in_common = f"; in common: {', '.join(shared)}" if shared else ""
-    return f"{reasons[0].upper()}{reasons[1:]}{in_common}."
+    return f"{text[0].upper()}{text[1:]}{in_common}."
