@@ -15,6 +15,7 @@ USER_INDEX: Final = "user_index"  # int32, from 0 without gaps: the row of array
 ITEM_INDEX: Final = "item_index"
 USER_ID: Final = "user_id"  # text, as lists have it; unique over all platforms
 ITEM_ID: Final = "item_id"
+SIMILAR_ITEM_ID: Final = "similar_item_id"
 
 PLATFORM: Final = "platform"
 POSITION: Final = "position"
@@ -82,6 +83,7 @@ MODEL: Final = "model"
 METRIC: Final = "metric"
 K: Final = "k"
 EPOCH: Final = "epoch"
+KIND: Final = "kind"
 QUERY: Final = "query"
 RELEVANCE: Final = "relevance"
 INTEREST: Final = "interest"

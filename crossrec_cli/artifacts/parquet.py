@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,6 +65,17 @@ def row_indices(column: pa.ChunkedArray, values: pa.ChunkedArray) -> npt.NDArray
 def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, object]) -> None:
     """Write columns (arrays or lists, all of one length) as one Parquet file."""
     pq.write_table(pa.table(dict(columns)).select(schema.names).cast(schema), path, compression="zstd")
+
+
+def write_parts(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> int:
+    """Write tables one after another as one Parquet file, which is complete or does not exist; returns the rows."""
+    draft, written = path.with_suffix(".draft"), 0
+    with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
+            written += part.num_rows
+    draft.replace(path)
+    return written
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -222,6 +222,25 @@ FOUND = pa.schema(  # results of searches, one row an item of a query's list
         c.TEXT: pa.string(),
     }
 )
+SIMILAR = pa.schema(  # one row an item of another item's list
+    {
+        c.ITEM_ID: pa.string(),
+        c.RANK: pa.int32(),
+        c.SIMILAR_ITEM_ID: pa.string(),
+        c.SCORE: pa.float32(),  # the probability that somebody who has only item_id buys it
+        c.KIND: pa.string(),  # bought together | in addition | reads alike | instead
+        c.TEXT: pa.string(),  # of the similar item
+    }
+)
+AUDIENCE = pa.schema(  # one row a user, the likeliest buyer first
+    {
+        c.USER_ID: pa.string(),
+        c.RANK: pa.int32(),
+        c.SCORE: pa.float32(),  # the probability that the user buys one of the items
+        c.ITEM_ID: pa.string(),  # the one that the user is likeliest to buy; null: a text
+        c.BECAUSE: pa.string(),  # why, if recommend.reasons is above 0
+    }
+)
 BLEND = pa.schema(  # weights of the parts of a search's score, and how well each choice ranks the purchases
     {
         "blend": pa.string(),  # tuned | without interest | default | only meaning, words or interest

@@ -125,9 +125,9 @@ def _search_results(console: Console, config: Config, index: Artifact, request: 
     Returns:
         The same for ``--json``.
     """
+    from crossrec_cli.artifacts import parquet, schemas  # noqa: PLC0415
     from crossrec_cli.console import show_search  # noqa: PLC0415
     from crossrec_cli.pipeline.current import inputs_of  # noqa: PLC0415
-    from crossrec_cli.ranking.search_request import write_found  # noqa: PLC0415
 
     if not request:
         return {}
@@ -135,7 +135,7 @@ def _search_results(console: Console, config: Config, index: Artifact, request: 
     if request.query is not None:
         return show_search.results(console, request.query, request.user, table)
     path = config.run_path / FOUND
-    write_found(path, table)
+    parquet.write_parts(path, schemas.FOUND, [table])
     return show_search.written(console, path, queries)
 
 

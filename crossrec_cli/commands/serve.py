@@ -35,7 +35,7 @@ def serve(
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
-    """Serve /recommend, /search, /explain and /events over HTTP. If CROSSREC_TOKEN is set, clients must send it."""
+    """Serve lists, similar items, searches, reasons and events over HTTP. If CROSSREC_TOKEN is set, clients must send it."""
     console = Console(quiet)
     with ending(console):
         for package in ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client"):

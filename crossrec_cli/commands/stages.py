@@ -57,6 +57,14 @@ UsersFile = Annotated[
 ListFormat = Annotated[
     Format, typer.Option("--format", help="Format of printed lists; csv without users prints all lists.")
 ]
+History = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--history",
+        metavar="ITEM",
+        help="Print the list of somebody without an id who bought this, or of the one --user since. Repeatable.",
+    ),
+]
 WhyNot = Annotated[
     str | None,
     typer.Option("--why-not", metavar="ITEM", help="Show why this item is not in the list of the one --user."),
@@ -167,6 +175,7 @@ def recommend(
     overrides: Overrides = None,
     user: UserIds = None,
     users: UsersFile = None,
+    history: History = None,
     why_not: WhyNot = None,
     events: Events = None,
     list_format: ListFormat = Format.TABLE,
@@ -183,7 +192,7 @@ def recommend(
         with defer_interrupts():
             from crossrec_cli.ranking.list_request import ListRequest  # noqa: PLC0415  pyarrow takes a moment to import
 
-        if request := ListRequest(user or (), users, why_not):
+        if request := ListRequest(user or (), users, history or (), why_not):
             settings, export = config_and_export(config, exported, overrides)
             document = show_requested_lists(console, settings, export, request, list_format)
             console.document({"run_dir": settings.run_dir} | document)

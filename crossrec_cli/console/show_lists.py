@@ -77,7 +77,8 @@ def _print_list(console: Console, user: str, rows: pa.Table, kind: str | None = 
     """Print a user's list; ``kind`` is set for an example user, such as ``bought nothing yet``."""
     if kind:
         console.remark(f"Example of a user who {kind}:")
-    console.result(Text(f"User {visible(user)}:", style="bold"), always=kind is None)
+    title = f"User {visible(user)}:" if user else "Somebody without an id:"
+    console.result(Text(title, style="bold"), always=kind is None)
     priced = rows[c.PRICE].null_count < rows.num_rows
     width = max(map(cell_len, map(visible, rows[c.ITEM_ID].to_pylist())), default=0)
     for row in rows.to_pylist():

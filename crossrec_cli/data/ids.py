@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts.parquet import row_indices
 from crossrec_cli.errors import InputError
 
 SPACE = r"[\s\p{Z}\x{feff}]"
@@ -73,6 +76,19 @@ def as_ids(values: Iterable[str], where: str) -> pa.Array:
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     return ids
+
+
+def known_indices(named: Iterable[str], ids: pa.ChunkedArray, where: str) -> npt.NDArray[np.int64]:
+    """The indices of ids in the data's column of ids, in their order.
+
+    Raises:
+        InputError: if one of them is not there; its message begins with ``where``.
+    """
+    asked = as_ids(named, where)
+    indices = row_indices(pa.chunked_array([asked]), ids)
+    if (indices < 0).any():
+        raise InputError(f"{where} '{asked[int((indices < 0).argmax())]}': not in the data")
+    return indices
 
 
 def _stripped(texts: pa.Array) -> pa.Array:

@@ -125,7 +125,11 @@ class FusedModel:
 
     def candidate_scorer(self, candidates: Ints) -> CandidateScorer:
         """Scores some items for any user; ``candidates`` is int64 (C,)."""
-        return CandidateScorer(self, _concatenated([scorer.item_vectors[candidates] for scorer in self.scorers]))
+        return self.scorer_of({scorer.name: scorer.item_vectors[candidates] for scorer in self.scorers})
+
+    def scorer_of(self, vectors: Mapping[str, Matrix]) -> CandidateScorer:
+        """Scores items for any user, by their vectors as each scorer has them, (C, d)."""
+        return CandidateScorer(self, _concatenated([vectors[scorer.name] for scorer in self.scorers]))
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """Weighted, for each scorer (B, d)."""

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS
+from crossrec_cli.artifacts.files import AUDIENCE, EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS, SIMILAR
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError, LockedError
 from crossrec_cli.pipeline.table import BY_NAME
@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # SciPy takes a moment to import, and a list of runs does not
     from crossrec_cli.evaluation.significance import Difference
 
 LOCK = {".lock", ".holder"}
-RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl", FOUND}
-RUN_FILES |= {".report.html", str(Path(FOUND).with_suffix(".draft"))}  # of a killed command
+RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
+RUN_FILES |= {FOUND, SIMILAR, AUDIENCE}
+RUN_FILES |= {".report.html", *(str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE))}  # killed
 """What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2

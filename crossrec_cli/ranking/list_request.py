@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.data.extra_files import read_file
-from crossrec_cli.data.ids import as_ids
+from crossrec_cli.data.ids import as_ids, known_indices
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.runtime.progress import Reporter
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # torch takes a moment to import
     from crossrec_cli.ranking.recommender import Recommender
 
 STDIN = Path("-")
+NOBODY = ""
+"""The id of somebody who has none."""
+FIRST = np.zeros(1, np.int64)
 USERS = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
 
 
@@ -33,6 +36,8 @@ class ListRequest:
     users: Sequence[str] = ()
     file: Path | None = None
     """More users: Parquet or CSV with user_id; ``-``: an id a line from standard input."""
+    history: Sequence[str] = ()
+    """Items that the one user named, or else somebody without an id, has bought since the data, oldest first."""
     why_not: str | None = None
     """An item that is missing from the list of the one user named."""
 
@@ -44,9 +49,11 @@ class ListRequest:
         """
         if self.why_not is not None and (len(self.users) != 1 or self.file):
             raise ConfigError(["--why-not needs one --user"])
+        if self.history and (len(self.users) > 1 or self.file or self.why_not is not None):
+            raise ConfigError(["--history goes with one --user or with none, and with neither --users nor --why-not"])
 
     def __bool__(self) -> bool:
-        return bool(self.users or self.file)
+        return bool(self.users or self.file or self.history)
 
     def ids_of_file(self, stdin: Iterable[str]) -> pa.Array:
         """The users named by ``--users``."""
@@ -66,6 +73,8 @@ class RequestedLists:
     """The ids that ``--user`` names."""
     users: Ints
     """Indices of all users, int64."""
+    history: Ints
+    """Indices of the items of ``ListRequest.history``, int64."""
 
     @classmethod
     def of(cls, recommender: Recommender, request: ListRequest, file_ids: pa.Array, report: Reporter) -> RequestedLists:
@@ -78,17 +87,23 @@ class RequestedLists:
             report: gets the warning.
 
         Raises:
-            InputError: if a user that ``--user`` names is not in the data.
+            InputError: if a user that ``--user`` names, or an item of ``--history``, is not in the data.
         """
+        history = known_indices(request.history, recommender.dataset.items[c.ITEM_ID], "--history")
         named, known_ids = recommender.users(request.users, "--user"), recommender.dataset.users[c.USER_ID]
         indices = parquet.row_indices(pa.chunked_array([file_ids]), known_ids)
         if unknown := int((indices < 0).sum()):
             report.warn(f"--users {request.file}: {unknown:,} of {len(file_ids):,} users are not in the data")
         users = np.concatenate([named, indices[indices >= 0]])
-        return cls(recommender, pc.take(known_ids, named).to_pylist(), users)
+        return cls(recommender, pc.take(known_ids, named).to_pylist(), users, history)
 
     def parts(self, report: Reporter) -> Iterator[pa.Table]:
         """Rows of ``schemas.RECOMMENDATIONS``, complete lists, some users at a time."""
+        if len(self.history):
+            user, at = (self.named[0], int(self.users[0])) if self.named else (NOBODY, -1)
+            no_tags, k = np.empty(0, np.int64), self.recommender.config.recommend.k
+            yield from self.recommender.lists_of(self.recommender.one(user, at, self.history, no_tags, k), FIRST)
+            return
         with report.progress("ranking", len(self.users), "users") as advance:
             yield from self.recommender.lists(self.users, advance)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime.progress import Reporter
@@ -64,10 +63,3 @@ class SearchRequest:
             report.warn(f"--queries: {len(unknown):,} users are not in the data; each is answered as an unknown user")
         with report.progress("searching", len(queries), "queries") as advance:
             return searcher.search_all(queries, users, config.search.k, advance), len(queries)
-
-
-def write_found(path: Path, table: pa.Table) -> None:
-    """Write results; the file is complete or does not exist."""
-    draft = path.with_suffix(".draft")
-    pq.write_table(table, draft, compression="zstd")
-    draft.replace(path)

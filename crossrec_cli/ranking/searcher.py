@@ -18,7 +18,7 @@ from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import BLEND
 from crossrec_cli.config.schema import Config
 from crossrec_cli.data.extra_files import read_file
-from crossrec_cli.data.ids import as_ids
+from crossrec_cli.data.ids import known_indices
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import load_dataset, load_fused
 from crossrec_cli.models.fused import FusedModel
@@ -105,8 +105,8 @@ class Searcher:
         """
         if not query.strip():
             raise InputError("the query is empty")
-        user_indices = np.array([-1]) if user is None else _indices(self.dataset.users[c.USER_ID], [user], "user")
-        bought_since = _indices(self.dataset.items[c.ITEM_ID], history, "item")
+        user_indices = np.array([-1]) if user is None else known_indices([user], self.dataset.users[c.USER_ID], "user")
+        bought_since = known_indices(history, self.dataset.items[c.ITEM_ID], "item")
         history_before = self.histories(user_indices)
         values = np.concatenate([history_before.values, bought_since])
         weights = np.concatenate([history_before.weights_or_ones, np.ones(len(bought_since), np.float32)])
@@ -227,16 +227,3 @@ def read_queries(path: Path) -> tuple[list[str], list[str | None]]:
     if empty := [row for row, query in enumerate(queries, 1) if not query.strip()]:
         raise InputError(f"--queries: {path}, row {empty[0]}: no {c.QUERY}")
     return queries, table[c.USER_ID].to_pylist() if c.USER_ID in table.column_names else [None] * len(queries)
-
-
-def _indices(ids_of_data: pa.ChunkedArray, given: Sequence[str], what: str) -> Ints:
-    """Indices of ids in the data's column of ids.
-
-    Raises:
-        InputError: if one of them is not there.
-    """
-    ids = as_ids(given, what)
-    indices = parquet.row_indices(pa.chunked_array([ids]), ids_of_data)
-    if (indices < 0).any():
-        raise InputError(f"{what} '{ids[int((indices < 0).argmax())]}': not in the data")
-    return indices

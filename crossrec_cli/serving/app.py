@@ -17,13 +17,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from crossrec_cli import __version__
 from crossrec_cli.data.ids import as_id
 from crossrec_cli.errors import InputError
+from crossrec_cli.ranking.list_request import NOBODY
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.limits import Limits
 from crossrec_cli.serving.live import Live, Service
 from crossrec_cli.serving.prometheus import CONTENT_TYPE, Metrics
 
-ANONYMOUS = ""
-"""Stands for a missing user id; no event has it."""
 MAX_BYTES = 2**20
 """Bytes of a request's body."""
 MAX_LISTED = 100
@@ -101,6 +100,13 @@ class ReasonQuery(User):
     """The request to explain why an item is, or is not, in a list."""
 
     item_id: Id
+
+
+class ItemQuery(Body):
+    """The request for similar items."""
+
+    item_id: Id
+    k: Length | None = Field(default=None, description="How many items; default: recommend.k.")
 
 
 class Query(Body):
@@ -199,33 +205,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     app.add_middleware(Limits, max_bytes=MAX_BYTES, observe=metrics.observe)
     app.add_exception_handler(RequestValidationError, _invalid)
 
-    @app.post("/recommend", responses=problems)
-    def recommend(query: ListQuery) -> ListAnswer:
-        """The target items that a user is most likely to buy next, under the shop's rules."""
-        live, k = service.live, query.k or service.config.recommend.k
-        rows = live.recommend(query.user_id or ANONYMOUS, since(query, events), query.tags, k)
-        is_in_data = query.user_id in live.users
-        return ListAnswer(items=rows, model=live.model_id, known=is_in_data, **understood(query, live))
-
-    @app.post("/search", responses=problems | _problems(503))
-    def search(query: Query) -> Answer:
-        """The items that fit the query and the user's interest best; a blank query has no results."""
-        live, newest = service.live, events.of(query.user_id or ANONYMOUS)
-        try:
-            rows = live.search(query.query, query.user_id, newest, query.k or service.config.search.k)
-        except LookupError:
-            raise HTTPException(503, "no search index of this model; run 'crossrec search' to make one") from None
-        return Answer(items=rows, model=live.model_id)
-
-    @app.post("/explain", responses=problems | _problems(404))
-    def explain(query: ReasonQuery) -> ReasonAnswer:
-        """Why an item fits a user, and its rank in the user's list or what keeps it out."""
-        live, k, user = service.live, service.config.recommend.k, query.user_id or ANONYMOUS
-        try:
-            row = live.explain(user, since(query, events), query.tags, k, query.item_id)
-        except InputError as error:
-            raise HTTPException(404, str(error)) from None
-        return ReasonAnswer(item_id=query.item_id, model=live.model_id, **understood(query, live), **row)
+    _add_answers(app, service, problems)
 
     @app.post("/events", responses=problems)
     def add(new: NewEvents) -> Taken:
@@ -254,9 +234,52 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     return app
 
 
+def _add_answers(app: FastAPI, service: Service, problems: dict[int | str, dict[str, Any]]) -> None:
+    """The endpoints that the model answers."""
+    events = service.events
+
+    @app.post("/recommend", responses=problems)
+    def recommend(query: ListQuery) -> ListAnswer:
+        """The target items that a user is most likely to buy next, under the shop's rules."""
+        live, k = service.live, query.k or service.config.recommend.k
+        rows = live.recommend(query.user_id or NOBODY, since(query, events), query.tags, k)
+        is_in_data = query.user_id in live.users
+        return ListAnswer(items=rows, model=live.model_id, known=is_in_data, **understood(query, live))
+
+    @app.post("/similar", responses=problems | _problems(404))
+    def similar(query: ItemQuery) -> Answer:
+        """The target items that the buyers of an item are likely to buy, and how they are related to it."""
+        live = service.live
+        try:
+            rows = live.similar(query.item_id, query.k or service.config.recommend.k)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from None
+        return Answer(items=rows, model=live.model_id)
+
+    @app.post("/search", responses=problems | _problems(503))
+    def search(query: Query) -> Answer:
+        """The items that fit the query and the user's interest best; a blank query has no results."""
+        live, newest = service.live, events.of(query.user_id or NOBODY)
+        try:
+            rows = live.search(query.query, query.user_id, newest, query.k or service.config.search.k)
+        except LookupError:
+            raise HTTPException(503, "no search index of this model; run 'crossrec search' to make one") from None
+        return Answer(items=rows, model=live.model_id)
+
+    @app.post("/explain", responses=problems | _problems(404))
+    def explain(query: ReasonQuery) -> ReasonAnswer:
+        """Why an item fits a user, and its rank in the user's list or what keeps it out."""
+        live, k, user = service.live, service.config.recommend.k, query.user_id or NOBODY
+        try:
+            row = live.explain(user, since(query, events), query.tags, k, query.item_id)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from None
+        return ReasonAnswer(item_id=query.item_id, model=live.model_id, **understood(query, live), **row)
+
+
 def since(query: User, events: Events) -> list[str]:
     """The user's items since the data were read, oldest first."""
-    return [*events.of(query.user_id or ANONYMOUS), *query.history]
+    return [*events.of(query.user_id or NOBODY), *query.history]
 
 
 def understood(query: User, live: Live) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from crossrec_cli.models.ragged import Ints
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.ranking.recommender import Recommender, RequestBatch
+from crossrec_cli.ranking.similar_items import SimilarItems
 from crossrec_cli.ranking.why_not import kept_out
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.serving.event_store import Events
@@ -51,6 +52,7 @@ class Live:
         """
         inputs = inputs_of(config, RECOMMEND, report, exported)
         self.recommender = Recommender(config, inputs, report)
+        self.similar_items = SimilarItems(self.recommender)
         self.model_id = read_manifest(inputs[FUSION].parent / MANIFEST).id
         folder = inputs[INTERACTIONS].parent
         self.data_sha256 = Artifact(folder, read_manifest(folder / MANIFEST)).sha256(INTERACTIONS)
@@ -85,6 +87,18 @@ class Live:
         users_list, index = self._list(request_batch), self.users.get(user, -1)
         rank_or_rule = kept_out(self.recommender, request_batch, 0, index, users_list, item)
         return {c.SCORE: float(torch.sigmoid(torch.tensor(total))), "place": rank_or_rule} | row
+
+    def similar(self, item: str, k: int) -> list[Row]:
+        """The items that an item's buyers are likely to buy, best first: rows of ``schemas.SIMILAR``.
+
+        Raises:
+            InputError: if there is no such item.
+        """
+        if item not in self.items:
+            raise InputError(f"no item '{item}' in the data")
+        (table,) = self.similar_items.lists(np.array([self.items[item]]), k)
+        rows: list[Row] = table.drop_columns([c.ITEM_ID]).to_pylist()
+        return rows
 
     def search(self, query: str, user: str | None, since: Sequence[str], k: int) -> list[Row]:
         """A query's results, best first: rows of ``schemas.FOUND``.
