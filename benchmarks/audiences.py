@@ -37,7 +37,7 @@ def main() -> None:
     benchmark = Benchmark(arguments.config, arguments.overrides)
     bought, count = np.unique(benchmark.test.truth.values, return_counts=True)
     items = bought[count >= LEAST_BUYERS]
-    lifts = {"crossrec audience": [], "bought in its category": [], "bought in the target": []}
+    lifts: dict[str, list[Floats]] = {"crossrec audience": [], "bought in its category": [], "bought in the target": []}
     orders = (ours(benchmark, items), *past(benchmark, items))
     for number, item in enumerate(items.tolist()):
         buyers, others = users_of(benchmark, item)
@@ -95,7 +95,8 @@ def lift(order: Floats, buyers: Ints, others: Ints) -> Floats:
     places = SHARE * len(everybody)
     above = (everybody[None, :] > order[buyers, None]).sum(axis=1)
     equal = (everybody[None, :] == order[buyers, None]).sum(axis=1)
-    return np.clip((places - above) / equal, 0, 1) / SHARE
+    found: Floats = np.clip((places - above) / equal, 0, 1) / SHARE
+    return found
 
 
 if __name__ == "__main__":

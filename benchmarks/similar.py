@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scorers import NDCG, Benchmark, Ranking
+from scorers import NDCG, Benchmark
 
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.base import HistoryFeature
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ragged
-from crossrec_cli.ranking.topk import ranked
+from crossrec_cli.ranking.topk import ScoreFunction, ranked
 
 RIVALS = {"neighbours": "item-kNN", "text": "texts"}
 
@@ -45,7 +45,7 @@ def main() -> None:
                 print(f"| {RIVALS[feature.name]} | {theirs.mean():.4f} | {gain} |", flush=True)
 
 
-def of_latest(benchmark: Benchmark, scorer: Ranking) -> metrics.Floats:
+def of_latest(benchmark: Benchmark, scorer: ScoreFunction) -> metrics.Floats:
     """NDCG@10 of each test user who has a history, by its latest item alone."""
     histories, cases = benchmark.data.histories, benchmark.test
     cases = cases.of(np.flatnonzero(cases.history_lengths > 0))

@@ -207,6 +207,8 @@ ROWS = {
     files.BLEND: "one choice of weights for the parts of a search score",
     files.TRIALS: "a trial, the best first",
     files.FOUND: "an item that a query of `search --queries` found",
+    files.SIMILAR: "an item of another item's list, by `similar --all`",
+    files.AUDIENCE: "a user of an audience, the likeliest buyer first",
 }
 """What a row of each file is."""
 OTHER_SCHEMAS = {

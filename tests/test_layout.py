@@ -26,6 +26,7 @@ ORDER = [
     "stages",
     "pipeline",
     "export",
+    "api",
     "serving",
     "console",
     "commands",

@@ -68,6 +68,32 @@ def test_a_list_is_the_one_that_recommend_makes(trained, crossrec, rules):
         assert [row["score"] for row in answer["items"]] == pytest.approx([row["score"] for row in theirs], rel=1e-4)
 
 
+def test_similar_items_are_those_of_the_command(client, trained, crossrec):
+    answer = client.post("/similar", json={"item_id": "jazz-record-3", "k": 4})
+    assert answer.status_code == 200, answer.text
+    done = crossrec("similar", trained.path, "jazz-record-3", "--k", "4", "--json")
+    theirs = json.loads(done.stdout)["similar"]["jazz-record-3"]
+    assert [row.pop("score") for row in answer.json()["items"]] == pytest.approx(
+        [row["score"] for row in theirs], rel=1e-4
+    )
+    assert [row["similar_item_id"] for row in answer.json()["items"]] == [row["similar_item_id"] for row in theirs]
+    assert client.post("/similar", json={"item_id": "gone"}).status_code == 404
+
+
+def test_a_history_on_the_command_line_is_one_of_a_request(client, trained, crossrec):
+    history = ["metal-record-1", "metal-record-2"]
+    options = [word for item in history for word in ("--history", item)]
+    for user, who, key in (([], {}, ""), (["--user", "jazz3"], {"user_id": "jazz3"}, "jazz3")):
+        done = crossrec("recommend", trained.path, *user, *options, "--json")
+        assert done.exit_code == 0, done.output
+        theirs = json.loads(done.stdout)["lists"][key]
+        answer = client.post("/recommend", json={**who, "history": history}).json()["items"]
+        assert [row["item_id"] for row in theirs] == [row["item_id"] for row in answer]
+    check_failed(crossrec("recommend", trained.path, "--history", "gone"), ExitCode.INPUT, "gone")
+    both = crossrec("recommend", trained.path, "--user", "jazz3", "--user", "jazz4", *options)
+    check_failed(both, ExitCode.CONFIG, "--history")
+
+
 def test_events_change_the_next_list_and_what_was_bought_is_gone(trained, client, crossrec):
     first = listed(client, "jazz3")[0]
     news = [{"user_id": "jazz3", "item_id": first}] + [
@@ -295,7 +321,7 @@ def test_schemathesis_finds_nothing(trained, crossrec):
             seen[case.path] += 1
 
         check()
-    assert set(seen) == {"/recommend", "/search", "/explain", "/events", "/healthz", "/metrics"}
+    assert set(seen) == {"/recommend", "/similar", "/search", "/explain", "/events", "/healthz", "/metrics"}
 
 
 def test_from_the_shell_it_answers_and_ends_quietly(trained):

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crossrec_cli.artifacts.files import EVALUATE, FOUND, RECOMMEND, SEARCH, TRANSFER, TUNE
+from crossrec_cli.artifacts.files import EVALUATE, FOUND, RECOMMEND, RUN_CONFIG, SEARCH, TRANSFER, TUNE
 from crossrec_cli.commands.shared import config_and_export, ending
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError, RegressionError, UnavailableError
@@ -68,6 +68,7 @@ def execute(
             return
         with Store(config.run_path).lock(lock_timeout, console):
             console.open_log(config.run_path)
+            _keep_config(config)
             earlier = earlier_evaluation(page.against) if page and page.against else None
             outcomes = []
             needed = run_stages(config, needs, console)
@@ -117,6 +118,16 @@ def show_requested_lists(
     document, users = show_lists.listed(console, lists.parts(console))
     lists.check_complete(users)
     return {"lists": document}
+
+
+def _keep_config(config: Config) -> None:
+    """Write the config without passwords into the run directory, which can then be opened by itself."""
+    from crossrec_cli.config.document import masked  # noqa: PLC0415
+    from crossrec_cli.config.load import dump_config  # noqa: PLC0415
+
+    draft = config.run_path / f".{RUN_CONFIG}"
+    draft.write_text(dump_config(masked(config)), encoding="utf-8")
+    draft.replace(config.run_path / RUN_CONFIG)
 
 
 def _search_results(console: Console, config: Config, index: Artifact, request: SearchRequest) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def serve(
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
-    """Serve lists, similar items, searches, reasons and events over HTTP. If CROSSREC_TOKEN is set, clients must send it."""
+    """Serve lists, similar items, searches, reasons and events over HTTP; clients send CROSSREC_TOKEN if it is set."""
     console = Console(quiet)
     with ending(console):
         for package in ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client"):

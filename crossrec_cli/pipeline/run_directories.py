@@ -16,7 +16,17 @@ import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import AUDIENCE, EVALUATE, FOUND, METRICS, PER_USER, PIPELINE, PREPROCESS, SIMILAR
+from crossrec_cli.artifacts.files import (
+    AUDIENCE,
+    EVALUATE,
+    FOUND,
+    METRICS,
+    PER_USER,
+    PIPELINE,
+    PREPROCESS,
+    RUN_CONFIG,
+    SIMILAR,
+)
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError, LockedError
 from crossrec_cli.pipeline.table import BY_NAME
@@ -27,8 +37,12 @@ if TYPE_CHECKING:  # SciPy takes a moment to import, and a list of runs does not
 
 LOCK = {".lock", ".holder"}
 RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
-RUN_FILES |= {FOUND, SIMILAR, AUDIENCE}
-RUN_FILES |= {".report.html", *(str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE))}  # killed
+RUN_FILES |= {RUN_CONFIG, FOUND, SIMILAR, AUDIENCE}
+RUN_FILES |= {
+    ".report.html",
+    f".{RUN_CONFIG}",
+    *(str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE)),
+}  # killed
 """What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +66,12 @@ class Recommender:
         self.scorer = self.fused.candidate_scorer(self.pool.items)
         self.why = Why.of(self.fused, self.dataset, chosen.reasons)
         self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
+
+    def with_pool(self, pool: CandidatePool) -> Recommender:
+        """The same, with other rules."""
+        other = copy(self)
+        other.pool = pool
+        return other
 
     def users(self, named: Sequence[str], option: str) -> Ints:
         """The indices of users, int64, in the order of the ids.

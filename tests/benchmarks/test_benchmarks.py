@@ -35,6 +35,7 @@ from crossrec_cli.serving.live import Service
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--set", "interest.scorers=[text, popularity]", "--set", "evaluate.baselines=[popularity]"]
 TOY = {
+    "audiences": (["{config}"], {"LEAST_BUYERS": 1}),
     "cold_users": (["{config}", "--seeds", "1", *SMALL], {}),
     "controls": (["{config}", "--into", "{folder}/controls", "--seeds", "1", "--set", "finetune.epochs=1"], {}),
     "dropout": ([], {"USERS": 2, "ROUNDS": 1}),
@@ -55,6 +56,7 @@ TOY = {
     "search": (["{config}", "{run}"], {}),
     "seeds": (["{config}", "--seeds", "7", "--set", "evaluate.k=[10]", "--set", "evaluate.baselines=[popularity]"], {}),
     "serve": (["{config}", "--rate", "10", "--seconds", "1"], {}),
+    "similar": (["{config}"], {}),
     "softmax_loss": ([], {"USERS": 30, "ITEMS": 40, "ROUNDS": 2}),
 }
 """A script, its arguments, and its constants that are set to less."""
