@@ -38,11 +38,8 @@ if TYPE_CHECKING:  # SciPy takes a moment to import, and a list of runs does not
 LOCK = {".lock", ".holder"}
 RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
 RUN_FILES |= {RUN_CONFIG, FOUND, SIMILAR, AUDIENCE}
-RUN_FILES |= {
-    ".report.html",
-    f".{RUN_CONFIG}",
-    *(str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE)),
-}  # killed
+RUN_FILES |= {".report.html", f".{RUN_CONFIG}"}  # of a killed command, as the next ones
+RUN_FILES |= {str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE)}
 """What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2

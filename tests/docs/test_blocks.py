@@ -6,6 +6,7 @@ A comment ``<!-- not run: why -->`` before a block of shell code says why it is 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -117,3 +118,14 @@ def test_commands_end_well(page, demo, tmp_path):
     folder = tmp_path / "repository"
     shutil.copytree(demo, folder, symlinks=True)
     bash(folder, "\n".join(block.text for block in shell_blocks(page) if block.reason is None))
+
+
+@pytest.mark.docs
+def test_the_notebook_runs_and_shows_what_it_gives(demo, tmp_path):
+    folder = tmp_path / "repository"
+    shutil.copytree(demo, folder, symlinks=True)
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] for cell in code if not "".join(cell["source"]).startswith("import"))
+    (folder / "cells.py").write_text("\n".join("".join(cell["source"]) for cell in code))
+    bash(folder, "crossrec search configs/demo.yaml --quiet; python cells.py")
