@@ -31,7 +31,7 @@ _MEANINGS = {
     ExitCode.INPUT: "the input data is missing or unusable",
     ExitCode.ARTIFACT: "an artifact of an earlier stage is missing or damaged",
     ExitCode.LOCKED: "another crossrec is using this run directory",
-    ExitCode.UNAVAILABLE: "the device or the language model is not available",
+    ExitCode.UNAVAILABLE: "the device, the language model, a package or a database is not available",
     ExitCode.REGRESSION: "it ranks significantly worse than the run given with --against",
     ExitCode.INTERRUPTED: "interrupted",
 }

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crossrec_cli.artifacts.files import EVALUATE, FOUND, RECOMMEND, RUN_CONFIG, SEARCH, TRANSFER, TUNE
+from crossrec_cli.artifacts.files import EVALUATE, FOUND, RECOMMEND, RECOMMENDATIONS, RUN_CONFIG, SEARCH, TRANSFER, TUNE
 from crossrec_cli.commands.shared import config_and_export, ending
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError, RegressionError, UnavailableError
@@ -55,11 +55,14 @@ def execute(
             from crossrec_cli.console import show_lists, show_stages  # noqa: PLC0415
             from crossrec_cli.pipeline.evaluated import earlier_evaluation  # noqa: PLC0415
             from crossrec_cli.pipeline.run import follow, run_stages  # noqa: PLC0415
+            from crossrec_cli.ranking.list_database import check_driver, publish  # noqa: PLC0415
             from crossrec_cli.ranking.search_request import SearchRequest  # noqa: PLC0415
 
         request = SearchRequest(*search) if search else None
         config, export = config_and_export(config_path, exported, overrides)
         _check_tracking(config)
+        if RECOMMEND in stages and config.recommend.to:
+            check_driver(config.recommend.to)
         if TUNE in stages:
             _check_tune(config)
         distributed.join()
@@ -84,6 +87,9 @@ def execute(
                 document["found"] = _search_results(console, config, outcomes[-1].artifact, request)
             if {EVALUATE, TRANSFER} & set(stages):
                 document |= _page(console, config, page or PageOptions())
+            if RECOMMEND in stages and config.recommend.to:
+                rows = publish(recommended.file(RECOMMENDATIONS), config.recommend.to)
+                document["published"] = show_lists.published(console, config.recommend.to, rows)
             if page and page.against and earlier:
                 document["against"] = _against(console, config, outcomes[-1].artifact, earlier, page.against)
             console.document(document)

@@ -57,6 +57,16 @@ class Rules(Section):
     """A list has at least so many items that nobody bought in training, as far as there are any."""
 
 
+class Database(Section):
+    """A table of a database that has an ADBC driver."""
+
+    uri: Annotated[str, Field(pattern=r"^[a-z]+://.")]
+    """``postgresql://user@host/database``, ``sqlite:///file.db``, or another database's whose driver is installed as
+    the package ``adbc-driver-NAME``. Passwords are better left to the driver: ``PGPASSWORD``, ``~/.pgpass``."""
+    table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "recommendations"
+    """Its rows are replaced in one transaction. If there is none of this name, it is made."""
+
+
 class Recommend(Section):
     """The users who get lists, and what the lists have."""
 
@@ -70,6 +80,8 @@ class Recommend(Section):
     exclude_seen: bool = True
     also: tuple[Literal["csv", "jsonl"], ...] = ()
     """Write the lists also as CSV or JSON lines, next to Parquet."""
+    to: Database | None = None
+    """A table that gets the lists after each ``recommend`` and ``run``; needs the extra ``database``."""
     reasons: Annotated[int, Field(ge=0, le=100)] = 0
     """The number of history items named for each entry of a list, those that raise its score most; 0: no reasons. For
     the scorer ``neural`` with a sequence, the history is read again without each of its items, which takes longer than

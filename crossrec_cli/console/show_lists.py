@@ -15,6 +15,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import RECOMMENDATIONS
 from crossrec_cli.artifacts.store import CURRENT, Artifact
+from crossrec_cli.config.list_fields import Database
 from crossrec_cli.console.terminal import Console, Format, visible
 from crossrec_cli.ranking.list_text import csv_lines
 
@@ -37,6 +38,16 @@ def of_run(console: Console, artifact: Artifact, list_format: Format) -> dict[st
         _print_list(console, user, lists[user], kind)
     console.remark(f"All lists: {path.parent.parent / CURRENT / path.name}")
     return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in lists.items()}
+
+
+def published(console: Console, database: Database, rows: int) -> dict[str, Any]:
+    """Print which table of a database has the lists.
+
+    Returns:
+        The same for ``--json``.
+    """
+    console.say(f"{rows:,} rows are in the table {database.table} of {database.uri}")
+    return {"table": database.table, "rows": rows}
 
 
 def listed(console: Console, parts: Iterable[pa.Table]) -> tuple[dict[str, Any], set[str]]:

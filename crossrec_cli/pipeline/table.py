@@ -37,6 +37,7 @@ from crossrec_cli.artifacts.files import (
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.config.declared import covers, only
+from crossrec_cli.config.list_fields import Recommend
 from crossrec_cli.config.schema import Config, Evaluate
 from crossrec_cli.errors import InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
@@ -154,6 +155,8 @@ _WITH_DATA = ("run_dir", "runtime", "data")
 """A file of newer events is read as the data's interactions are; a change of ``data`` shows in preprocess's tables."""
 _MEASURED = tuple(f"evaluate.{name}" for name in Evaluate.model_fields if name != "tolerance")
 """The tolerance judges a finished evaluation."""
+_LISTED = tuple(f"recommend.{name}" for name in Recommend.model_fields if name != "to")
+"""A database gets finished lists."""
 STAGES = (
     Stage(PREPROCESS, 5, (), ("data", "domains", "split"), _data_files),
     Stage(
@@ -188,7 +191,7 @@ STAGES = (
         RECOMMEND,
         9,
         (*_TABLES, TAG_NAMES, *FUSED),
-        ("recommend", "interest"),
+        (*_LISTED, "interest"),
         _events_and_rules,
         sees=_WITH_DATA,
         reads_if_there=(ADDED, UPDATED),

@@ -1,0 +1,84 @@
+"""Lists in a database, by its ADBC driver. One transaction replaces all rows: readers see the old ones or the new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crossrec_cli.config.list_fields import Database
+from crossrec_cli.config.secrets import mask
+from crossrec_cli.errors import UnavailableError
+
+ALIASES = {"postgres": "postgresql"}
+SQLITE = "sqlite"
+
+
+def publish(lists: Path, database: Database) -> int:
+    """Replace the rows of a table by those of a recommendations.parquet, without the columns that hold lists.
+
+    A table that exists keeps its rights and indices, and must have the same columns; else it is made.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UnavailableError: if the database cannot be reached, or refuses; it is then as before.
+    """
+    with _connection(database) as connection, connection.cursor() as cursor, pq.ParquetFile(lists) as file:
+        exists = _has_table(connection, database.table)
+        if exists:
+            cursor.execute(f'DELETE FROM "{database.table}"')
+        flat = pa.schema([field for field in file.schema_arrow if not pa.types.is_list(field.type)])
+        batches = file.iter_batches(columns=flat.names)
+        rows = pa.RecordBatchReader.from_batches(
+            flat, (pa.record_batch(batch.columns, schema=flat) for batch in batches)
+        )
+        cursor.adbc_ingest(database.table, rows, mode="append" if exists else "create")
+        connection.commit()
+        return int(file.metadata.num_rows)
+
+
+def check_driver(database: Database) -> None:
+    """Find a missing driver before a long training, not after it.
+
+    Raises:
+        UnavailableError: if it is missing.
+    """
+    if not find_spec(driver := _driver(database)):
+        package = driver.replace("_", "-")
+        raise UnavailableError(f"recommend.to needs the package {package}; pip install 'crossrec[database]' {package}")
+
+
+def _driver(database: Database) -> str:
+    scheme = database.uri.partition("://")[0]
+    return f"adbc_driver_{ALIASES.get(scheme, scheme)}"
+
+
+@contextmanager
+def _connection(database: Database) -> Iterator[Any]:
+    """A connection in a transaction, which ends without effect unless it is committed."""
+    check_driver(database)
+    driver = import_module(f"{_driver(database)}.dbapi")
+    scheme, _, rest = database.uri.partition("://")
+    try:
+        with driver.connect(rest.removeprefix("/") if scheme == SQLITE else database.uri) as connection:
+            yield connection
+    except driver.Error as error:
+        raise UnavailableError(f"recommend.to: {mask(database.uri)}: {mask(str(error).splitlines()[0])}") from None
+
+
+def _has_table(connection: Any, table: str) -> bool:
+    found = connection.adbc_get_objects(depth="tables", table_name_filter=table).read_all().to_pylist()
+    return any(
+        listed["table_name"] == table
+        for catalog in found
+        for schema in catalog["catalog_db_schemas"] or ()
+        for listed in schema["db_schema_tables"] or ()
+    )
