@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crossrec_cli.artifacts.files import SERVED_EVENTS
 from crossrec_cli.commands.shared import EXIT_CODES, Exported, Overrides, Quiet, config_and_export, ending
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, UnavailableError
@@ -32,6 +33,14 @@ def serve(
     exported: Exported = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0: any free port.")] = 8000,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            "--events",
+            metavar="FILE",
+            help="Where events are kept; servers may share it. Default: in the run directory, with --from in memory.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
@@ -44,7 +53,9 @@ def serve(
         settings, export = config_and_export(config, exported, overrides or ())
         console.begin("serve")
         with _listening(host, port) as listening:
-            _serve(console, settings, export, host, listening)
+            kept_there = not export and settings.run_path.is_dir()
+            file = events or (settings.run_path / SERVED_EVENTS if kept_there else None)
+            _serve(console, settings, export, host, listening, file)
 
 
 @contextmanager
@@ -59,7 +70,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listening
 
 
-def _serve(console: Console, config: Config, export: Artifact | None, host: str, listening: socket.socket) -> None:
+def _serve(
+    console: Console, config: Config, export: Artifact | None, host: str, listening: socket.socket, events: Path | None
+) -> None:
     """Load the model, and serve until a signal ends it."""
     with defer_interrupts():
         import uvicorn  # noqa: PLC0415  an extra
@@ -68,7 +81,7 @@ def _serve(console: Console, config: Config, export: Artifact | None, host: str,
         from crossrec_cli.serving.event_store import Events  # noqa: PLC0415
         from crossrec_cli.serving.live import Service  # noqa: PLC0415
 
-    service = Service(config, export, console, Events(MAX_EVENTS))
+    service = Service(config, export, console, Events(MAX_EVENTS, events))
     token = os.environ.get("CROSSREC_TOKEN") or None
     if not token and not _is_local(host):
         console.warn(f"anyone who can reach {host} can send requests; set CROSSREC_TOKEN to require a token")

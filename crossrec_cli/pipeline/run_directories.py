@@ -25,6 +25,7 @@ from crossrec_cli.artifacts.files import (
     PIPELINE,
     PREPROCESS,
     RUN_CONFIG,
+    SERVED_EVENTS,
     SIMILAR,
 )
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, Manifest, Store, read_manifest
@@ -40,6 +41,7 @@ RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "ru
 RUN_FILES |= {RUN_CONFIG, FOUND, SIMILAR, AUDIENCE}
 RUN_FILES |= {".report.html", f".{RUN_CONFIG}"}  # of a killed command, as the next ones
 RUN_FILES |= {str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE)}
+RUN_FILES |= {f"{SERVED_EVENTS}{end}" for end in ("", "-wal", "-shm")}
 """What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]
 DEPTH = 2

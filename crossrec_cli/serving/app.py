@@ -209,7 +209,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
 
     @app.post("/events", responses=problems)
     def add(new: NewEvents) -> Taken:
-        """Add events since the data were read. The next answer counts them; they are lost when the process ends."""
+        """Add events since the data were read. The next answer counts them; they are kept until the data have them."""
         events.add([(event.user_id, event.item_id) for event in new.events])
         unknown = sum(event.item_id not in service.live.items for event in new.events)
         return Taken(taken=len(new.events), unknown_items=unknown)

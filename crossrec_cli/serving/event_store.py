@@ -1,63 +1,105 @@
-"""Users' events since the data were read, kept in memory."""
+"""Users' events since the data were read, in SQLite: they outlive the process, and several processes share them."""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from crossrec_cli.errors import ArtifactError
+
+MAX_BYTES = 2**28
+WAIT_SECONDS = 10
+"""How long another process may be writing."""
+DROPPED = 10
+"""Where the file is too large, the oldest one in so many events is dropped."""
+TABLES = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, item TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_of_user ON events (user, number);
+CREATE TABLE IF NOT EXISTS data (hash TEXT NOT NULL);
+"""
 
 
 class Events:
-    """The newest events, up to a maximum number; older ones are dropped. Safe to use from several threads."""
+    """The newest events; older ones are dropped. Safe to use from several threads and processes."""
 
-    def __init__(self, maximum: int) -> None:
-        self.maximum = maximum
+    def __init__(self, maximum: int, path: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
+        """Open or make the file.
+
+        Args:
+            maximum: how many events are kept.
+            path: of the file; None: they are kept in memory.
+            max_bytes: how large the file may become.
+
+        Raises:
+            ArtifactError: if the file cannot be used.
+        """
+        self.maximum, self.max_bytes = maximum, max_bytes
         self._lock = threading.Lock()
-        self._count = 0
-        """Number of all events so far, which is the number of the next one."""
-        self._user_of: OrderedDict[int, str] = OrderedDict()
-        """The user of each stored event, by its number, oldest first."""
-        self._items_of: dict[str, dict[int, str]] = {}
-        """Each user's items by the number of the event, oldest first."""
+        try:
+            self._database = sqlite3.connect(
+                path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._database.executescript(TABLES)
+        except sqlite3.Error as error:
+            raise ArtifactError(f"{path}: cannot keep events: {error}") from None
 
     def add(self, events: Sequence[tuple[str, str]]) -> None:
-        """Add pairs of a user and an item, oldest first."""
-        with self._lock:
-            for user, item in events:
-                self._user_of[self._count] = user
-                self._items_of.setdefault(user, {})[self._count] = item
-                self._count += 1
-            while len(self._user_of) > self.maximum:
-                self._remove(next(iter(self._user_of)))
+        """Add pairs of a user and an item, oldest first, all or none.
+
+        Raises:
+            sqlite3.Error: if they cannot be stored.
+        """
+        with self._lock, self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany("INSERT INTO events (user, item) VALUES (?, ?)", events)
+            newest = self._database.execute("SELECT max(number) FROM events").fetchone()[0] or 0
+            self._database.execute("DELETE FROM events WHERE number <= ?", (newest - self.maximum,))
+            if self._bytes() > self.max_bytes:
+                oldest = self._database.execute("SELECT coalesce(min(number), 0) FROM events").fetchone()[0]
+                last = oldest + (newest - oldest) // DROPPED
+                self._database.execute("DELETE FROM events WHERE number <= ?", (last,))
 
     def of(self, user: str) -> list[str]:
         """A user's items, oldest first."""
         with self._lock:
-            return list(self._items_of.get(user, {}).values())
+            found = self._database.execute("SELECT item FROM events WHERE user = ? ORDER BY number", (user,))
+            return [item for (item,) in found]
 
-    def forget(self, is_known: Callable[[str, Sequence[str]], Sequence[bool]]) -> None:
-        """Drop some events. The others keep their order, and so do events that are added meanwhile.
+    def follow(self, data: str, is_known: Callable[[str, Sequence[str]], Sequence[bool]]) -> None:
+        """Drop the events that the data have, when the data are new. The others keep their order.
 
         Args:
+            data: the hash of the data.
             is_known: from a user and the user's items, which of the items' events to drop. It may be slow: it is called
                 without the lock.
         """
         with self._lock:
-            users = list(self._items_of)
+            known_data = self._database.execute("SELECT hash FROM data").fetchall()
+            users = [user for (user,) in self._database.execute("SELECT DISTINCT user FROM events")]
+        if known_data == [(data,)]:
+            return
         for user in users:
             with self._lock:
-                stored = list(self._items_of.get(user, {}).items())
+                stored = self._database.execute("SELECT number, item FROM events WHERE user = ?", (user,)).fetchall()
             known = is_known(user, [item for _, item in stored])
-            with self._lock:
-                for (number, _), drop in zip(stored, known, strict=True):
-                    if drop and number in self._user_of:  # newer events may have replaced it
-                        self._remove(number)
+            dropped = [(number,) for (number, _), drop in zip(stored, known, strict=True) if drop]
+            with self._lock, self._database:
+                self._database.executemany("DELETE FROM events WHERE number = ?", dropped)
+        with self._lock, self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute("DELETE FROM data")
+            self._database.execute("INSERT INTO data VALUES (?)", (data,))
 
-    def _remove(self, number: int) -> None:
-        user = self._user_of.pop(number)
-        del self._items_of[user][number]
-        if not self._items_of[user]:
-            del self._items_of[user]
+    def _bytes(self) -> int:
+        """Of the file's pages that are in use."""
+        sizes = (f"PRAGMA {name}" for name in ("page_count", "freelist_count", "page_size"))
+        pages, free, size = (self._database.execute(pragma).fetchone()[0] for pragma in sizes)
+        return int((pages - free) * size)
 
     def __len__(self) -> int:
-        return len(self._user_of)
+        with self._lock:
+            return int(self._database.execute("SELECT count(*) FROM events").fetchone()[0])

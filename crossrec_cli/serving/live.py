@@ -158,6 +158,7 @@ class Service:
         self.config, self.exported, self.report, self.events = config, exported, report, events
         self._loaded = self._identity()
         self.live = Live(config, exported, report)
+        self.events.follow(self.live.data_sha256, self.live.has_interactions)
         self.swaps = {"done": 0, "failed": 0}
         self._problem = ""
         """Why the last check failed; empty if it did not."""
@@ -185,10 +186,9 @@ class Service:
                 self.report.warn(f"newer artifacts cannot be loaded yet: {error}")
             self._problem = str(error)
             return False
-        previous, self.live = self.live, live
+        self.live = live
         self._loaded, self._problem = identity, ""
-        if live.data_sha256 != previous.data_sha256:
-            self.events.forget(live.has_interactions)
+        self.events.follow(live.data_sha256, live.has_interactions)
         self.swaps["done"] += 1
         self.report.say(f"now serving {live.model_id}")
         return True

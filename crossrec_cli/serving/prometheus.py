@@ -46,7 +46,7 @@ class _Served(Collector):
         self.service = service
 
     def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily("crossrec_events", "Events stored in memory.", value=len(self.service.events))
+        yield GaugeMetricFamily("crossrec_events", "Events that are kept.", value=len(self.service.events))
         yield InfoMetricFamily("crossrec_model", "The served model.", value={"id": self.service.live.model_id})
         swaps = CounterMetricFamily("crossrec_swaps", "Attempts to load newer artifacts.", labels=["outcome"])
         for outcome, count in self.service.swaps.items():

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
+import pytest
+from facts import fails
+
+from crossrec_cli.errors import ArtifactError
 from crossrec_cli.serving.event_store import Events
 
 
@@ -11,7 +16,7 @@ def test_of_too_many_events_the_oldest_are_forgotten():
     events = Events(3)
     events.add([("a", "1"), ("b", "2"), ("a", "3"), ("b", "4"), ("a", "5")])
     assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], ["4"], 3)
-    events.forget(lambda user, items: [item == "4" for item in items])
+    events.follow("new data", lambda user, items: [item == "4" for item in items])
     assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], [], 2)
 
 
@@ -28,7 +33,7 @@ def test_events_that_come_while_others_are_forgotten_find_the_way_free_and_stay_
             came.append(not request.is_alive())
         return [item == "1" for item in items]
 
-    events.forget(which)
+    events.follow("new data", which)
     assert came == [True], "the lock is not held while it is decided what to forget"
     assert events.of("a") == ["2", "9"]
     assert (events.of("b"), events.of("c"), len(events)) == (["3"], ["10"], 4)
@@ -42,5 +47,47 @@ def test_what_newer_events_have_displaced_meanwhile_is_forgotten_once():
         events.add([("b", "3")])
         return [True] * len(items)
 
-    events.forget(which)
+    events.follow("new data", which)
     assert (events.of("a"), events.of("b"), len(events)) == ([], ["3"], 1)
+
+
+def test_events_outlive_the_process_and_are_shared_by_two(tmp_path):
+    first, second = (Events(10, tmp_path / "events.db") for _ in range(2))
+    first.add([("a", "1")])
+    second.add([("a", "2"), ("b", "3")])
+    first.add([("a", "4")])
+    assert first.of("a") == second.of("a") == ["1", "2", "4"]
+    assert Events(10, tmp_path / "events.db").of("b") == ["3"]
+
+
+def test_new_data_are_compared_once_by_whoever_comes_first(tmp_path):
+    first, second = (Events(10, tmp_path / "events.db") for _ in range(2))
+    first.follow("monday", lambda user, items: [])
+    first.add([("a", "1"), ("a", "2")])
+    second.follow("monday", lambda user, items: [True] * len(items))
+    assert len(second) == 2, "the data are the same"
+    second.follow("tuesday", lambda user, items: [item == "1" for item in items])
+    first.follow("tuesday", lambda user, items: [True] * len(items))
+    assert first.of("a") == ["2"]
+
+
+def test_a_file_that_grows_too_large_loses_its_oldest_events(tmp_path):
+    events = Events(10**6, tmp_path / "events.db", max_bytes=200_000)
+    for part in range(200):
+        events.add([(f"user{number % 7}", f"item{part * 100 + number}") for number in range(100)])
+    assert 100 < len(events) < 10_000
+    assert events.of("user3")[-1] == f"item{199 * 100 + 94}"
+    assert (tmp_path / "events.db").stat().st_size < 400_000
+
+
+def test_what_is_no_file_of_events_is_told(tmp_path):
+    (tmp_path / "events.db").write_text("these are no events, but a text that is longer than a header")
+    with fails(ArtifactError, tmp_path / "events.db"):
+        Events(10, tmp_path / "events.db")
+
+
+def test_all_events_of_a_request_are_stored_or_none(tmp_path):
+    events = Events(10, tmp_path / "events.db")
+    with pytest.raises(sqlite3.Error):
+        events.add([("a", "1"), ("b", None)])
+    assert len(events) == 0

@@ -23,7 +23,7 @@ def service(tmp_path, monkeypatch) -> live.Service:
         text = manifest.read_text()
         if text == "broken":
             raise OSError("a file is damaged")
-        return SimpleNamespace(model_id=text, data_sha256="")
+        return SimpleNamespace(model_id=text, data_sha256="", has_interactions=None)
 
     monkeypatch.setattr(live, "Live", load)
     monkeypatch.setattr(live, "checked", lambda path: path)
@@ -36,7 +36,9 @@ def test_what_could_not_be_loaded_is_tried_again_and_told_once(service, monkeypa
     assert [service.refresh(), service.refresh()] == [False, False]
     assert (service.live.model_id, len(service.report.warnings)) == ("first", 1)
     assert service.swaps == {"done": 0, "failed": 2}
-    monkeypatch.setattr(live, "Live", lambda *_: SimpleNamespace(model_id="mended", data_sha256=""))
+    monkeypatch.setattr(
+        live, "Live", lambda *_: SimpleNamespace(model_id="mended", data_sha256="", has_interactions=None)
+    )
     assert service.refresh(), "the manifest is the same, and what was wrong is not"
     assert service.live.model_id == "mended"
 
