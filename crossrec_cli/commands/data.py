@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from crossrec_cli.artifacts.files import PREPROCESS, RECOMMEND
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending, loaded
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ArtifactError, InputError, RegressionError
 from crossrec_cli.runtime.interrupts import defer_interrupts
 
-app = typer.Typer(help="Check the raw data.", no_args_is_help=True, epilog=EXIT_CODES)
+app = typer.Typer(help="Check the data.", no_args_is_help=True, epilog=EXIT_CODES)
 
 
 @app.command("check", epilog=EXIT_CODES)
@@ -25,4 +29,41 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
         document = show_check.check(console, result)
         if result.problem:
             raise InputError(result.problem, document)
+        console.document(document)
+
+
+@app.command("drift", epilog=EXIT_CODES)
+def data_drift(
+    config: ConfigPath,
+    against: Annotated[Path, typer.Option("--against", metavar="RUN_DIR", help="The earlier run.", show_default=False)],
+    limit: Annotated[
+        float | None,
+        typer.Option("--limit", min=0, help="Exit with 7 if a stability index is above this, such as 0.25."),
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run's data and scores are from an earlier run's."""
+    console = Console(quiet, as_json)
+    with ending(console):
+        with defer_interrupts():
+            from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
+            from crossrec_cli.console import show_drift  # noqa: PLC0415
+            from crossrec_cli.evaluation.drift import Drift, Snapshot  # noqa: PLC0415
+
+        snapshots = []
+        for option, run_dir in (("CONFIG", loaded(config, overrides).run_path), ("--against", against)):
+            preprocess = Store(run_dir).current(PREPROCESS)
+            if preprocess is None:
+                raise ArtifactError(
+                    f"{option}: {run_dir}: no preprocess artifact; run 'crossrec preprocess' there first"
+                )
+            snapshots.append(Snapshot(preprocess, Store(run_dir).current(RECOMMEND)))
+        drift = Drift.of(*snapshots)
+        document = show_drift.drift(console, drift)
+        if limit is not None and (names := drift.above(limit)):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            problem = f"drift: {names[0]}{more}: the stability index {drift.indices[names[0]]:.2f} is above {limit:g}"
+            raise RegressionError(problem, document)
         console.document(document)
