@@ -92,11 +92,11 @@ def users_of(benchmark: Benchmark, item: int) -> tuple[Ints, Ints]:
 def lift(order: Floats, buyers: Ints, others: Ints) -> Floats:
     """For each buyer, how likely a tenth of all has the buyer, by descending order with ties broken at random, × 10."""
     everybody = np.concatenate([order[buyers], order[others]])
-    places = SHARE * len(everybody)
+    size = SHARE * len(everybody)
     above = (everybody[None, :] > order[buyers, None]).sum(axis=1)
     equal = (everybody[None, :] == order[buyers, None]).sum(axis=1)
-    found: Floats = np.clip((places - above) / equal, 0, 1) / SHARE
-    return found
+    lifts: Floats = np.clip((size - above) / equal, 0, 1) / SHARE
+    return lifts
 
 
 if __name__ == "__main__":

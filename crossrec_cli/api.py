@@ -119,8 +119,8 @@ class TrainedRun:
         if bool(len(items)) == bool(text and text.strip()):
             raise ConfigError(["name items, or give a text"])
         maker = AudienceMaker(self._recommender)
-        found = maker.of_text(text, self._inputs(SEARCH), size) if text else maker.of_items(items, size)
-        return pa.concat_tables([schemas.AUDIENCE.empty_table(), *maker.rows(found)]).to_pandas()
+        audience = maker.of_text(text, self._inputs(SEARCH), size) if text else maker.of_items(items, size)
+        return pa.concat_tables([schemas.AUDIENCE.empty_table(), *maker.rows(audience)]).to_pandas()
 
     def search(self, query: str, user: str | None = None, k: int | None = None) -> pd.DataFrame:
         """The items that fit a query and the user's interest best: as found.parquet.

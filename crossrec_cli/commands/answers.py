@@ -105,10 +105,10 @@ def audience(
         users = recommender.dataset.users[c.USER_ID]
         with console.progress("scoring", len(users), "users") as advance:
             if text is None:
-                found = maker.of_items(items or (), size, advance)
+                chosen = maker.of_items(items or (), size, advance)
             else:
-                found = maker.of_text(text, inputs_of(settings, SEARCH, console), size, advance)
+                chosen = maker.of_text(text, inputs_of(settings, SEARCH, console), size, advance)
         path = out or settings.run_path / AUDIENCE
-        with console.progress("writing", len(found.users), "users") as advance:
-            parquet.write_parts(path, schemas.AUDIENCE, maker.rows(found, advance))
-        console.document({"run_dir": settings.run_dir} | show_answers.audience(console, path, found))
+        with console.progress("writing", len(chosen.users), "users") as advance:
+            parquet.write_parts(path, schemas.AUDIENCE, maker.rows(chosen, advance))
+        console.document({"run_dir": settings.run_dir} | show_answers.audience(console, path, chosen))

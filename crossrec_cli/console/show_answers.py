@@ -62,7 +62,7 @@ def all_similar(console: Console, path: Path, rows: int) -> dict[str, Any]:
     return {"path": str(path), "rows": rows}
 
 
-def audience(console: Console, path: Path, found: Audience) -> dict[str, Any]:
+def audience(console: Console, path: Path, likeliest: Audience) -> dict[str, Any]:
     """Print the first users of an audience, how many of all are expected to buy, and where they are.
 
     Returns:
@@ -72,25 +72,25 @@ def audience(console: Console, path: Path, found: Audience) -> dict[str, Any]:
         first = next(file.iter_batches(SHOWN), None)
     shown = first.to_pylist() if first else []
     for row in shown:
-        item = f"  {visible(row[c.ITEM_ID])}" if len(found.items) > 1 else ""
+        item = f"  {visible(row[c.ITEM_ID])}" if len(likeliest.items) > 1 else ""
         line = f"{row[c.RANK]:>4}. {row[c.SCORE]:.4f}  {visible(row[c.USER_ID])}{item}"
         console.result(console.fit(Text(line)), always=True)
         if row[c.BECAUSE]:
             console.result(console.fit(Text(f"      {visible(row[c.BECAUSE])}", style="dim")), always=True)
     console.result(
         Text(
-            f"{len(found.users):,} users, {figure(found.expected_buyers, 1)} of them expected to buy: "
-            f"{figure(found.expected_lift, 1)} times as many as of random ones; "
-            f"{found.owners:,} who have it already are left out"
+            f"{len(likeliest.users):,} users, {figure(likeliest.expected_buyers, 1)} of them expected to buy: "
+            f"{figure(likeliest.expected_lift, 1)} times as many as of random ones; "
+            f"{likeliest.owners:,} who have it already are left out"
         ),
         always=True,
     )
     console.remark(f"All users: {path}")
     return {
         "path": str(path),
-        "users": len(found.users),
-        "expected_buyers": found.expected_buyers,
-        "expected_lift": found.expected_lift,
-        "owners_left_out": found.owners,
+        "users": len(likeliest.users),
+        "expected_buyers": likeliest.expected_buyers,
+        "expected_lift": likeliest.expected_lift,
+        "owners_left_out": likeliest.owners,
         "first": shown,
     }

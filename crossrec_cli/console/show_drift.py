@@ -8,16 +8,16 @@ from crossrec_cli.console.terminal import Console
 from crossrec_cli.evaluation.drift import LARGE, MODERATE, Drift
 
 
-def drift(console: Console, found: Drift) -> dict[str, Any]:
+def drift(console: Console, measured: Drift) -> dict[str, Any]:
     """Print both kinds of measures.
 
     Returns:
         The same for ``--json``.
     """
-    console.table("New and gone", ["", "share"], [(name, f"{share:.1%}") for name, share in found.shares.items()])
-    rows = [(name, f"{index:.3f}", level(index)) for name, index in found.indices.items()]
+    console.table("New and gone", ["", "share"], [(name, f"{share:.1%}") for name, share in measured.shares.items()])
+    rows = [(name, f"{index:.3f}", level(index)) for name, index in measured.indices.items()]
     console.table("Distributions", ["", "stability index", "drift"], rows)
-    return {"shares": found.shares, "stability_indices": found.indices}
+    return {"shares": measured.shares, "stability_indices": measured.indices}
 
 
 def level(index: float) -> str:

@@ -75,10 +75,10 @@ def _connection(database: Database) -> Iterator[Any]:
 
 
 def _has_table(connection: Any, table: str) -> bool:
-    found = connection.adbc_get_objects(depth="tables", table_name_filter=table).read_all().to_pylist()
+    catalogs = connection.adbc_get_objects(depth="tables", table_name_filter=table).read_all().to_pylist()
     return any(
         listed["table_name"] == table
-        for catalog in found
+        for catalog in catalogs
         for schema in catalog["catalog_db_schemas"] or ()
         for listed in schema["db_schema_tables"] or ()
     )

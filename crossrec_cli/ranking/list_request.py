@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch takes a moment to import
     from crossrec_cli.ranking.recommender import Recommender
 
 STDIN = Path("-")
-NOBODY = ""
+ANONYMOUS = ""
 """The id of somebody who has none."""
 FIRST = np.zeros(1, np.int64)
 USERS = pa.schema([pa.field(c.USER_ID, pa.string(), nullable=False)])
@@ -100,7 +100,7 @@ class RequestedLists:
     def parts(self, report: Reporter) -> Iterator[pa.Table]:
         """Rows of ``schemas.RECOMMENDATIONS``, complete lists, some users at a time."""
         if len(self.history):
-            user, at = (self.named[0], int(self.users[0])) if self.named else (NOBODY, -1)
+            user, at = (self.named[0], int(self.users[0])) if self.named else (ANONYMOUS, -1)
             no_tags, k = np.empty(0, np.int64), self.recommender.config.recommend.k
             yield from self.recommender.lists_of(self.recommender.one(user, at, self.history, no_tags, k), FIRST)
             return

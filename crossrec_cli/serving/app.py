@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from crossrec_cli import __version__
 from crossrec_cli.data.ids import as_id
 from crossrec_cli.errors import InputError
-from crossrec_cli.ranking.list_request import NOBODY
+from crossrec_cli.ranking.list_request import ANONYMOUS
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.limits import Limits
 from crossrec_cli.serving.live import Live, Service
@@ -242,7 +242,7 @@ def _add_answers(app: FastAPI, service: Service, problems: dict[int | str, dict[
     def recommend(query: ListQuery) -> ListAnswer:
         """The target items that a user is most likely to buy next, under the shop's rules."""
         live, k = service.live, query.k or service.config.recommend.k
-        rows = live.recommend(query.user_id or NOBODY, since(query, events), query.tags, k)
+        rows = live.recommend(query.user_id or ANONYMOUS, since(query, events), query.tags, k)
         is_in_data = query.user_id in live.users
         return ListAnswer(items=rows, model=live.model_id, known=is_in_data, **understood(query, live))
 
@@ -259,7 +259,7 @@ def _add_answers(app: FastAPI, service: Service, problems: dict[int | str, dict[
     @app.post("/search", responses=problems | _problems(503))
     def search(query: Query) -> Answer:
         """The items that fit the query and the user's interest best; a blank query has no results."""
-        live, newest = service.live, events.of(query.user_id or NOBODY)
+        live, newest = service.live, events.of(query.user_id or ANONYMOUS)
         try:
             rows = live.search(query.query, query.user_id, newest, query.k or service.config.search.k)
         except LookupError:
@@ -269,7 +269,7 @@ def _add_answers(app: FastAPI, service: Service, problems: dict[int | str, dict[
     @app.post("/explain", responses=problems | _problems(404))
     def explain(query: ReasonQuery) -> ReasonAnswer:
         """Why an item fits a user, and its rank in the user's list or what keeps it out."""
-        live, k, user = service.live, service.config.recommend.k, query.user_id or NOBODY
+        live, k, user = service.live, service.config.recommend.k, query.user_id or ANONYMOUS
         try:
             row = live.explain(user, since(query, events), query.tags, k, query.item_id)
         except InputError as error:
@@ -279,7 +279,7 @@ def _add_answers(app: FastAPI, service: Service, problems: dict[int | str, dict[
 
 def since(query: User, events: Events) -> list[str]:
     """The user's items since the data were read, oldest first."""
-    return [*events.of(query.user_id or NOBODY), *query.history]
+    return [*events.of(query.user_id or ANONYMOUS), *query.history]
 
 
 def understood(query: User, live: Live) -> dict[str, Any]:

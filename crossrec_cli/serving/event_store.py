@@ -66,8 +66,8 @@ class Events:
     def of(self, user: str) -> list[str]:
         """A user's items, oldest first."""
         with self._lock:
-            found = self._database.execute("SELECT item FROM events WHERE user = ? ORDER BY number", (user,))
-            return [item for (item,) in found]
+            rows = self._database.execute("SELECT item FROM events WHERE user = ? ORDER BY number", (user,))
+            return [item for (item,) in rows]
 
     def follow(self, data: str, is_known: Callable[[str, Sequence[str]], Sequence[bool]]) -> None:
         """Drop the events that the data have, when the data are new. The others keep their order.
