@@ -41,12 +41,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [str(BINARIES / str(words[0])), *map(str, words[1:])], check=True, user=user, capture_output=True
         )
 
-    run("initdb", "-D", folder / "data", "-U", "shop", "--auth=trust")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "-D", folder / "data", "-w", "-o", options, "-l", folder / "log", "start")
-    yield f"postgresql://shop@127.0.0.1:{port}/postgres"
-    run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    control = ("pg_ctl", "-D", folder / "data", "-w", "-t", 300)
+    run("initdb", "-D", folder / "data", "-U", "shop", "--auth=trust", "--no-sync")
+    try:
+        run(*control, "-o", options, "-l", folder / "log", "start")
+        yield f"postgresql://shop@127.0.0.1:{port}/postgres"
+    finally:
+        run(*control, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 def rows_in(uri: str, query: str) -> pd.DataFrame:
