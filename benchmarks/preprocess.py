@@ -1,15 +1,17 @@
-"""Time `crossrec preprocess` and a pandas script that does the same: seconds and peak memory, as Markdown.
+"""Time `crossrec preprocess`, and pandas and Polars scripts that do the same: seconds and peak memory, as Markdown.
 
     python benchmarks/preprocess.py
     python benchmarks/preprocess.py --rows 1e6 3e6 10e6 --repeats 3 --memory-limit 2GB
     python benchmarks/preprocess.py --rows 30e6 --only crossrec --folder /data/benchmark
 
-Each runs in a process of its own, in turns. Different results are an error.
+Each runs in a process of its own, in turns. Different results are an error. Polars is measured where it is installed
+(`pip install polars`).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -28,7 +30,7 @@ import duckdb
 import yaml
 from preprocess_data import SEED, TARGET_CATEGORIES, generate
 
-CROSSREC, PANDAS, CATEGORIES = "crossrec", "pandas", "pandas, categorical ids"
+CROSSREC, PANDAS, CATEGORIES, POLARS = "crossrec", "pandas", "pandas, categorical ids", "polars"
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 FIGURES = """
 SELECT
@@ -56,19 +58,29 @@ class Cost:
 
 def main() -> None:
     """Read the command line, measure every size, print the table."""
-    parser = argparse.ArgumentParser(description="Time crossrec preprocess and pandas.")
+    parser = argparse.ArgumentParser(description="Time crossrec preprocess, pandas and Polars.")
     parser.add_argument("--rows", type=lambda text: int(float(text)), nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--repeats", type=int, default=1, help="print the median of so many runs")
     parser.add_argument("--memory-limit", default="2GB", help="crossrec's runtime.memory_limit")
-    parser.add_argument("--only", choices=[CROSSREC, PANDAS, CATEGORIES], help="run this one alone, compare nothing")
+    parser.add_argument(
+        "--only", choices=[CROSSREC, PANDAS, CATEGORIES, POLARS], help="run this one alone, compare nothing"
+    )
     parser.add_argument("--folder", type=Path, help="for data and results, which stay there; default: a temporary one")
     arguments = parser.parse_args()
-    names = [arguments.only] if arguments.only else [CROSSREC, PANDAS, CATEGORIES]
+    names = [arguments.only] if arguments.only else all_installed()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         print_header(names)
         for rows in arguments.rows:
             print_row(rows, measure(rows, names, folder / str(rows), arguments.repeats, arguments.memory_limit))
+
+
+def all_installed() -> list[str]:
+    """All contestants; Polars only where it can be imported."""
+    if importlib.util.find_spec("polars"):
+        return [CROSSREC, PANDAS, CATEGORIES, POLARS]
+    print("polars is left out, as it is not installed: pip install polars\n")
+    return [CROSSREC, PANDAS, CATEGORIES]
 
 
 def print_header(names: list[str]) -> None:
@@ -94,11 +106,12 @@ def measure(rows: int, names: list[str], folder: Path, repeats: int, memory_limi
     apart(generate, folder, rows)
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(crossrec_config(folder, memory_limit)))
-    script = Path(__file__).with_name("preprocess_in_pandas.py")
+    in_pandas, in_polars = (Path(__file__).with_name(f"preprocess_in_{name}.py") for name in (PANDAS, POLARS))
     commands = {
         CROSSREC: ["-m", "crossrec_cli", "preprocess", str(config), "--quiet", "--json"],
-        PANDAS: [str(script), str(folder), str(folder / PANDAS)],
-        CATEGORIES: [str(script), str(folder), str(folder / CATEGORIES), "categories"],
+        PANDAS: [str(in_pandas), str(folder), str(folder / PANDAS)],
+        CATEGORIES: [str(in_pandas), str(folder), str(folder / CATEGORIES), "categories"],
+        POLARS: [str(in_polars), str(folder), str(folder / POLARS)],
     }
     costs: dict[str, list[Cost]] = {name: [] for name in names}
     for _ in range(repeats):

@@ -2,8 +2,9 @@
 
 They run in this process, as do the commands that they start: a process each would spend the time on imports. Sizes
 that are no options of a script are set to less. Three exceptions: ``rivals.py`` needs an environment of its own, so
-only what it reads of a run is tested; ``preprocess_in_pandas.py`` and ``preprocess_data.py`` are run by
-``preprocess.py``; ``spark.py`` needs Java, and so has a test of its own.
+only what it reads of a run is tested; ``preprocess_data.py``, ``preprocess_in_pandas.py`` and, where Polars is
+installed, ``preprocess_in_polars.py`` are run by ``preprocess.py``; ``spark.py`` needs Java, and so has a test of its
+own.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ TOY = {
     "softmax_loss": ([], {"USERS": 30, "ITEMS": 40, "ROUNDS": 2}),
 }
 """A script, its arguments, and its constants that are set to less."""
-ELSEWHERE = {"preprocess_data", "preprocess_in_pandas", "rivals", "spark"}
+ELSEWHERE = {"preprocess_data", "preprocess_in_pandas", "preprocess_in_polars", "rivals", "spark"}
 
 
 def test_every_script_is_here():
