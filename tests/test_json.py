@@ -72,6 +72,9 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
         "items add": [trained.path, new],
         "export": [trained.path, tmp_path / "out"],
         "search": [trained.path, "jazz book"],
+        "similar": [trained.path, "jazz-book-1"],
+        "audience": [trained.path, "jazz-book-1"],
+        "data drift": [trained.path, "--against", trained.run_dir],
         "compare": [trained.run_dir, trained.run_dir],
         "ls": [trained.folder],
         "clean": [trained.folder, "--keep", "1"],
@@ -94,7 +97,14 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
 
 @pytest.mark.parametrize("name", sorted(SPEAKS - {"doctor", "ls", "clean"}))
 def test_what_goes_wrong_is_told_as_json_too(name, tmp_path, crossrec):
-    given = {"items add": ["new.csv"], "export": ["out"], "search": ["jazz"], "compare": ["no/run"]}
+    given = {
+        "items add": ["new.csv"],
+        "export": ["out"],
+        "search": ["jazz"],
+        "compare": ["no/run"],
+        "similar": ["jazz"],
+    }
+    given |= {"audience": ["jazz"], "data drift": ["--against", "no/run"]}
     done = crossrec(*name.split(), tmp_path / "missing", *given.get(name, []), "--json")
     assert done.exit_code in {ExitCode.CONFIG, ExitCode.INPUT, ExitCode.ARTIFACT}, done.stderr
     assert json.loads(done.stdout)["error"]

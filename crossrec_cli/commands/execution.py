@@ -71,7 +71,6 @@ def execute(
             return
         with Store(config.run_path).lock(lock_timeout, console):
             console.open_log(config.run_path)
-            _keep_config(config)
             earlier = earlier_evaluation(page.against) if page and page.against else None
             outcomes = []
             needed = run_stages(config, needs, console)
@@ -79,6 +78,7 @@ def execute(
                 show_stages.outcome(console, outcome)
                 outcomes.append(outcome)
             distributed.shutdown()
+            _keep_config(config, export)
             document = _document(config, outcomes)
             if RECOMMEND in stages:
                 recommended = next(each.artifact for each in outcomes if each.stage == RECOMMEND)
@@ -126,8 +126,10 @@ def show_requested_lists(
     return {"lists": document}
 
 
-def _keep_config(config: Config) -> None:
+def _keep_config(config: Config, export: Artifact | None) -> None:
     """Write the config without passwords into the run directory, which can then be opened by itself."""
+    if export:
+        return
     from crossrec_cli.config.document import masked  # noqa: PLC0415
     from crossrec_cli.config.load import dump_config  # noqa: PLC0415
 
