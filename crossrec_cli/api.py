@@ -22,8 +22,8 @@ from crossrec_cli.artifacts.files import EVALUATE, METRICS, RECOMMEND, RUN_CONFI
 from crossrec_cli.artifacts.store import MANIFEST, Artifact
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
-from crossrec_cli.data.ids import known_indices
-from crossrec_cli.errors import ArtifactError, ConfigError
+from crossrec_cli.data.ids import as_id, known_indices
+from crossrec_cli.errors import ArtifactError, ConfigError, InputError
 from crossrec_cli.export.folder import open_export
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.ranking.list_request import ListRequest, RequestedLists
@@ -45,7 +45,7 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> TrainedRun:
         ArtifactError: if there is none of these.
         ConfigError: if the config or an override is wrong.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     if path.is_file():
         return TrainedRun(load_config(path, overrides), None)
     if (path / MANIFEST).is_file():
@@ -79,7 +79,8 @@ class TrainedRun:
             ConfigError: if there is neither a user nor a history, or several users and a history.
             InputError: if a user or an item is not in the data.
         """
-        request = ListRequest(list(users), history=list(history))
+        _check_length("k", k)
+        request = ListRequest(_ids(users), history=_ids(history))
         if not request:
             raise ConfigError(["name users, or give a history"])
         recommender = self._recommender
@@ -100,7 +101,8 @@ class TrainedRun:
         """
         from crossrec_cli.ranking.similar_items import SimilarItems  # noqa: PLC0415
 
-        asked = known_indices(items, self._recommender.dataset.items[c.ITEM_ID], "item")
+        _check_length("k", k)
+        asked = known_indices(dict.fromkeys(_ids(items)), self._recommender.dataset.items[c.ITEM_ID], "item")
         parts = SimilarItems(self._recommender).lists(asked, k)
         return pa.concat_tables([schemas.SIMILAR.empty_table(), *parts]).to_pandas()
 
@@ -116,10 +118,12 @@ class TrainedRun:
         """
         from crossrec_cli.ranking.audience import AudienceMaker  # noqa: PLC0415
 
-        if bool(len(items)) == bool(text and text.strip()):
+        items = _ids(items)
+        if bool(items) == (text is not None) or (text is not None and not text.strip()):
             raise ConfigError(["name items, or give a text"])
+        _check_length("size", size)
         maker = AudienceMaker(self._recommender)
-        audience = maker.of_text(text, self._inputs(SEARCH), size) if text else maker.of_items(items, size)
+        audience = maker.of_text(text, self._inputs(SEARCH), size) if text is not None else maker.of_items(items, size)
         return pa.concat_tables([schemas.AUDIENCE.empty_table(), *maker.rows(audience)]).to_pandas()
 
     def search(self, query: str, user: str | None = None, k: int | None = None) -> pd.DataFrame:
@@ -129,6 +133,7 @@ class TrainedRun:
             ArtifactError: if ``crossrec search`` has not made an index yet.
             InputError: if there is no such user, or the query is empty.
         """
+        _check_length("k", k)
         return self._searcher.search(query, user, k=k or self.config.search.k).to_pandas()
 
     @property
@@ -168,3 +173,17 @@ class TrainedRun:
         ]
         rows = "".join(f"<tr><td>{name}</td><td>{count:,}</td></tr>" for name, count in counts)
         return f"<b>crossrec</b> {escape(self.config.run_dir)}<table>{rows}</table>"
+
+
+def _ids(given: Sequence[str] | str) -> list[str]:
+    """Ids as text; one alone may stand for itself."""
+    values = [given] if isinstance(given, str | int) else given
+    try:
+        return [as_id(value) for value in values]
+    except ValueError as error:
+        raise InputError(f"an id {error}") from None
+
+
+def _check_length(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError([f"{name} is {value}; it must be at least 1"])

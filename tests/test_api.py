@@ -11,6 +11,7 @@ from facts import fails
 
 import crossrec_cli
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError
+from crossrec_cli.export import write
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def test_a_history_stands_for_somebody_without_an_id(run):
     lists = run.recommend(history=["metal-record-1", "metal-record-2"])
     assert lists["item_id"].str.startswith("metal").all()
     assert (lists["user_id"] == "").all()
+    assert len(run.recommend(history=["metal-record-1"], k=2)) == 2
 
 
 def test_similar_items_audiences_and_searches_are_those_of_the_commands(run, shop, crossrec):
@@ -72,7 +74,8 @@ def test_a_notebook_shows_what_there_is(run):
     assert "36" in html  # books
 
 
-def test_a_config_file_and_an_export_open_too(shop, crossrec, tmp_path):
+def test_a_config_file_and_an_export_open_too(shop, crossrec, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "write_graph", lambda path, *_: path.touch())  # test_export.py has one
     wanted = crossrec_cli.open(shop.run_dir).recommend(["jazz3"])["item_id"].tolist()
     assert crossrec_cli.open(shop.path).recommend(["jazz3"])["item_id"].tolist() == wanted
     assert len(crossrec_cli.open(str(shop.path), ["recommend.k=3"]).recommend(["jazz3"])) == 3
@@ -89,5 +92,13 @@ def test_what_is_wrong_is_told_in_one_line(run, tmp_path):
         run.recommend()
     with fails(InputError, "gone"):
         run.similar(["gone"])
-    with fails(ConfigError, "text"):
-        run.audience()
+    for wrong in ({}, {"text": " "}, {"items": ["jazz-book-2"], "text": ""}, {"items": ["jazz-book-2"], "size": 0}):
+        with fails(ConfigError):
+            run.audience(**wrong)
+    with fails(ConfigError, "k"):
+        run.recommend(["jazz3"], k=0)
+
+
+def test_one_id_may_stand_for_itself_and_one_named_twice_counts_once(run):
+    assert run.recommend("jazz3")["user_id"].unique().tolist() == ["jazz3"]
+    assert len(run.similar(["jazz-book-2", "jazz-book-2"], k=3)) == 3

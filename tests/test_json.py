@@ -74,12 +74,14 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
         "search": [trained.path, "jazz book"],
         "similar": [trained.path, "jazz-book-1"],
         "audience": [trained.path, "jazz-book-1"],
-        "data drift": [trained.path, "--against", trained.run_dir],
+        "data drift": [trained.path, "--against", tmp_path / "earlier"],
         "compare": [trained.run_dir, trained.run_dir],
         "ls": [trained.folder],
         "clean": [trained.folder, "--keep", "1"],
         "doctor": [],
     }
+    if name == "data drift":
+        shutil.copytree(trained.run_dir, tmp_path / "earlier", symlinks=True)
     if name == "export":  # with its graph in test_export.py
         pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
         monkeypatch.setattr(write, "write_graph", lambda path, *_: path.write_bytes(b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,13 +69,16 @@ def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, object]) ->
 
 
 def write_parts(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> int:
-    """Write tables one after another as one Parquet file, which is complete or does not exist; returns the rows."""
-    draft, written = path.with_suffix(".draft"), 0
-    with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        for part in parts:
-            writer.write_table(part)
-            written += part.num_rows
-    draft.replace(path)
+    """Write tables one after another as one Parquet file, which is complete or as it was; returns the rows."""
+    draft, written = path.with_name(f".{path.name}.{os.getpid()}"), 0
+    try:
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(part)
+                written += part.num_rows
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return written
 
 

@@ -116,6 +116,19 @@ class Store:
             return None
         return checked(link.parent / link.readlink().name)
 
+    def previous(self, stage: str) -> Artifact | None:
+        """The artifact before the newest one, checked; None if there is none.
+
+        Raises:
+            ArtifactError: if it is damaged.
+        """
+        link = self.run_dir / stage / CURRENT
+        if not link.is_symlink():
+            return None
+        newest = link.readlink().name
+        earlier = [path for path in link.parent.iterdir() if _ID.fullmatch(path.name) and path.name < newest]
+        return checked(max(earlier)) if earlier else None  # ids sort by time
+
     @contextmanager
     def draft(self, stage: str) -> Iterator[Path]:
         """A hidden directory for a stage's files; deleted afterwards unless it was committed."""

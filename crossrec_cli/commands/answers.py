@@ -20,6 +20,11 @@ Out = Annotated[
 ]
 
 
+def _check_out(out: Path | None) -> None:
+    if out and (out.is_dir() or not out.parent.is_dir() or out.suffix != ".parquet"):
+        raise ConfigError([f"--out {out}: name a .parquet file in a folder that exists"])
+
+
 @app.command(epilog=EXIT_CODES)
 def similar(
     config: ConfigPath,
@@ -40,6 +45,7 @@ def similar(
             raise ConfigError(["name items, or give --all"])
         if out and not every:
             raise ConfigError(["--out goes with --all; the lists of named items are printed"])
+        _check_out(out)
         with defer_interrupts():
             import numpy as np  # noqa: PLC0415  torch takes a moment to import
 
@@ -63,7 +69,7 @@ def similar(
                 rows = parquet.write_parts(path, schemas.SIMILAR, similar_items.lists(asked, k, advance))
             document = show_answers.all_similar(console, path, rows)
         else:
-            asked = known_indices(items or (), catalogue[c.ITEM_ID], "item")
+            asked = known_indices(dict.fromkeys(items or ()), catalogue[c.ITEM_ID], "item")
             document = show_answers.similar(console, similar_items.lists(asked, k), catalogue)
         console.document({"run_dir": settings.run_dir} | document)
 
@@ -88,8 +94,9 @@ def audience(
     with ending(console):
         if bool(items) == (text is not None):
             raise ConfigError(["name items, or give --text"])
-        if text is not None and not text.strip():
+        if text is not None and not text.encode(errors="ignore").strip():
             raise ConfigError(["--text is empty"])
+        _check_out(out)
         with defer_interrupts():
             from crossrec_cli.artifacts import columns as c  # noqa: PLC0415
             from crossrec_cli.artifacts import parquet, schemas  # noqa: PLC0415  torch takes a moment to import
@@ -107,7 +114,9 @@ def audience(
             if text is None:
                 chosen = maker.of_items(items or (), size, advance)
             else:
-                chosen = maker.of_text(text, inputs_of(settings, SEARCH, console), size, advance)
+                chosen = maker.of_text(
+                    text.encode(errors="ignore").decode(), inputs_of(settings, SEARCH, console), size, advance
+                )
         path = out or settings.run_path / AUDIENCE
         with console.progress("writing", len(chosen.users), "users") as advance:
             parquet.write_parts(path, schemas.AUDIENCE, maker.rows(chosen, advance))

@@ -35,7 +35,15 @@ def data_check(config: ConfigPath, overrides: Overrides = None, quiet: Quiet = F
 @app.command("drift", epilog=EXIT_CODES)
 def data_drift(
     config: ConfigPath,
-    against: Annotated[Path, typer.Option("--against", metavar="RUN_DIR", help="The earlier run.", show_default=False)],
+    against: Annotated[
+        Path,
+        typer.Option(
+            "--against",
+            metavar="RUN_DIR",
+            help="An earlier run; or this one: its artifacts before.",
+            show_default=False,
+        ),
+    ],
     limit: Annotated[
         float | None,
         typer.Option("--limit", min=0, help="Exit with 7 if a stability index is above this, such as 0.25."),
@@ -52,14 +60,19 @@ def data_drift(
             from crossrec_cli.console import show_drift  # noqa: PLC0415
             from crossrec_cli.evaluation.drift import Drift, Snapshot  # noqa: PLC0415
 
-        snapshots = []
-        for option, run_dir in (("CONFIG", loaded(config, overrides).run_path), ("--against", against)):
-            preprocess = Store(run_dir).current(PREPROCESS)
+        run_path, snapshots = loaded(config, overrides).run_path, []
+        itself = against.resolve() == run_path.resolve()
+        for option, run_dir in (("CONFIG", run_path), ("--against", against)):
+            store = Store(run_dir)
+            read = store.previous if itself and option == "--against" else store.current
+            preprocess = read(PREPROCESS)
+            if preprocess is None and read == store.previous:
+                raise ArtifactError(f"{option}: {run_dir}: is this run, which has no earlier preprocess artifact")
             if preprocess is None:
                 raise ArtifactError(
                     f"{option}: {run_dir}: no preprocess artifact; run 'crossrec preprocess' there first"
                 )
-            snapshots.append(Snapshot(preprocess, Store(run_dir).current(RECOMMEND)))
+            snapshots.append(Snapshot(preprocess, read(RECOMMEND)))
         drift = Drift.of(*snapshots)
         document = show_drift.drift(console, drift)
         if limit is not None and (names := drift.above(limit)):

@@ -22,6 +22,7 @@ from crossrec_cli.runtime.interrupts import INTERRUPTED, defer_interrupts
 if TYPE_CHECKING:
     from crossrec_cli.artifacts.store import Artifact
     from crossrec_cli.config.schema import Config
+    from crossrec_cli.serving.event_store import Events
 
 app = typer.Typer()
 MAX_EVENTS = 1_000_000
@@ -53,9 +54,7 @@ def serve(
         settings, export = config_and_export(config, exported, overrides or ())
         console.begin("serve")
         with _listening(host, port) as listening:
-            kept_there = not export and settings.run_path.is_dir()
-            file = events or (settings.run_path / SERVED_EVENTS if kept_there else None)
-            _serve(console, settings, export, host, listening, file)
+            _serve(console, settings, export, host, listening, events)
 
 
 @contextmanager
@@ -71,17 +70,22 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _serve(
-    console: Console, config: Config, export: Artifact | None, host: str, listening: socket.socket, events: Path | None
+    console: Console,
+    config: Config,
+    export: Artifact | None,
+    host: str,
+    listening: socket.socket,
+    events: Path | None,
 ) -> None:
     """Load the model, and serve until a signal ends it."""
     with defer_interrupts():
         import uvicorn  # noqa: PLC0415  an extra
 
         from crossrec_cli.serving.app import create_app  # noqa: PLC0415  torch takes a moment to import
-        from crossrec_cli.serving.event_store import Events  # noqa: PLC0415
         from crossrec_cli.serving.live import Service  # noqa: PLC0415
 
-    service = Service(config, export, console, Events(MAX_EVENTS, events))
+    in_run = config.run_path / SERVED_EVENTS if not export and config.run_path.is_dir() else None
+    service = Service(config, export, console, _kept_events(console, events, in_run))
     token = os.environ.get("CROSSREC_TOKEN") or None
     if not token and not _is_local(host):
         console.warn(f"anyone who can reach {host} can send requests; set CROSSREC_TOKEN to require a token")
@@ -95,6 +99,19 @@ def _serve(
         uvicorn.Server(config_of_server).run([listening])
     except KeyboardInterrupt:  # the usual end of a server
         INTERRUPTED.clear()
+
+
+def _kept_events(console: Console, chosen: Path | None, in_run: Path | None) -> Events:
+    """The events in the file that was chosen, else in the run directory, or in memory where that cannot be written."""
+    from crossrec_cli.serving.event_store import Events  # noqa: PLC0415
+
+    try:
+        return Events(MAX_EVENTS, chosen or in_run)
+    except UnavailableError as error:
+        if chosen:
+            raise
+        console.warn(f"{error}; they are in memory, and lost when the server ends")
+        return Events(MAX_EVENTS)
 
 
 def _is_local(host: str) -> bool:

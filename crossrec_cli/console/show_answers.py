@@ -77,14 +77,10 @@ def audience(console: Console, path: Path, likeliest: Audience) -> dict[str, Any
         console.result(console.fit(Text(line)), always=True)
         if row[c.BECAUSE]:
             console.result(console.fit(Text(f"      {visible(row[c.BECAUSE])}", style="dim")), always=True)
-    console.result(
-        Text(
-            f"{len(likeliest.users):,} users, {figure(likeliest.expected_buyers, 1)} of them expected to buy: "
-            f"{figure(likeliest.expected_lift, 1)} times as many as of random ones; "
-            f"{likeliest.owners:,} who have it already are left out"
-        ),
-        always=True,
-    )
+    lift = figure(likeliest.expected_lift, 1)
+    buyers = f"{figure(likeliest.expected_buyers, 1)} expected to buy, {lift} times as many as of random ones"
+    console.result(Text(f"{len(likeliest.users):,} users: {buyers}"), always=True)
+    console.remark(f"Left out, as they have it already: {likeliest.owners:,}")
     console.remark(f"All users: {path}")
     return {
         "path": str(path),

@@ -39,8 +39,7 @@ if TYPE_CHECKING:  # SciPy takes a moment to import, and a list of runs does not
 LOCK = {".lock", ".holder"}
 RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
 RUN_FILES |= {RUN_CONFIG, FOUND, SIMILAR, AUDIENCE}
-RUN_FILES |= {".report.html", f".{RUN_CONFIG}"}  # of a killed command, as the next ones
-RUN_FILES |= {str(Path(file).with_suffix(".draft")) for file in (FOUND, SIMILAR, AUDIENCE)}
+RUN_FILES |= {".report.html", f".{RUN_CONFIG}"}  # of a killed command
 RUN_FILES |= {f"{SERVED_EVENTS}{end}" for end in ("", "-wal", "-shm")}
 """What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]

@@ -31,8 +31,12 @@ def publish(lists: Path, database: Database) -> int:
     Raises:
         UnavailableError: if the database cannot be reached, or refuses; it is then as before.
     """
-    with _connection(database) as connection, connection.cursor() as cursor, pq.ParquetFile(lists) as file:
-        exists = _has_table(connection, database.table)
+    with (
+        _connection(database) as (connection, driver_error),
+        connection.cursor() as cursor,
+        pq.ParquetFile(lists) as file,
+    ):
+        exists = _has_table(connection, driver_error, database.table)
         if exists:
             cursor.execute(f'DELETE FROM "{database.table}"')
         flat = pa.schema([field for field in file.schema_arrow if not pa.types.is_list(field.type)])
@@ -62,23 +66,23 @@ def _driver(database: Database) -> str:
 
 
 @contextmanager
-def _connection(database: Database) -> Iterator[Any]:
-    """A connection in a transaction, which ends without effect unless it is committed."""
+def _connection(database: Database) -> Iterator[tuple[Any, type[Exception]]]:
+    """A connection in a transaction, which ends without effect unless it is committed, and the driver's errors."""
     check_driver(database)
     driver = import_module(f"{_driver(database)}.dbapi")
     scheme, _, rest = database.uri.partition("://")
     try:
         with driver.connect(rest.removeprefix("/") if scheme == SQLITE else database.uri) as connection:
-            yield connection
+            yield connection, driver.Error
     except driver.Error as error:
         raise UnavailableError(f"recommend.to: {mask(database.uri)}: {mask(str(error).splitlines()[0])}") from None
 
 
-def _has_table(connection: Any, table: str) -> bool:
-    catalogs = connection.adbc_get_objects(depth="tables", table_name_filter=table).read_all().to_pylist()
-    return any(
-        listed["table_name"] == table
-        for catalog in catalogs
-        for schema in catalog["catalog_db_schemas"] or ()
-        for listed in schema["db_schema_tables"] or ()
-    )
+def _has_table(connection: Any, driver_error: type[Exception], table: str) -> bool:
+    """Whether a plain name finds a table, in whatever schema."""
+    try:
+        connection.adbc_get_table_schema(table)
+    except driver_error:
+        connection.rollback()
+        return False
+    return True

@@ -101,7 +101,7 @@ class RequestedLists:
         """Rows of ``schemas.RECOMMENDATIONS``, complete lists, some users at a time."""
         if len(self.history):
             user, at = (self.named[0], int(self.users[0])) if self.named else (ANONYMOUS, -1)
-            no_tags, k = np.empty(0, np.int64), self.recommender.config.recommend.k
+            no_tags, k = np.empty(0, np.int64), self.recommender.pool.rules.k
             yield from self.recommender.lists_of(self.recommender.one(user, at, self.history, no_tags, k), FIRST)
             return
         with report.progress("ranking", len(self.users), "users") as advance:

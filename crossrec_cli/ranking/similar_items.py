@@ -26,15 +26,17 @@ from crossrec_cli.ranking.topk import chunks, top_k
 from crossrec_cli.runtime.progress import Advance
 
 BOUGHT: Final = "bought together"
-"""The two have buyers in common, and are of one category."""
+"""Purchases speak for the two, which are of one category."""
 ADDITION: Final = "in addition"
-"""The two have buyers in common, and are of different categories."""
+"""Purchases speak for the two, which are of different categories."""
 ALIKE: Final = "reads alike"
-"""The texts have much in common."""
+"""Texts, brands and categories speak for the two."""
 INSTEAD: Final = "instead"
 """The two are of one category, at prices that are near."""
 OF_TEXTS = ("text", "words", "attributes")
 OF_PURCHASES = ("neighbours", "linear", "neural")
+ITEMS_AT_ONCE = 256
+"""Whose lists are taken apart together."""
 NEAR = 1.5
 """Two prices are near if the higher is at most so many times the lower."""
 
@@ -53,12 +55,15 @@ class SimilarItems:
             k: how long a list is.
             advance: gets the number of items done since the last call.
         """
-        alone, candidates, scorer = _alone(items), self.recommender.pool.items, self.recommender.scorer
+        candidates, scorer = self.recommender.pool.items, self.recommender.scorer
         item_stats = self.recommender.dataset.histories.item_stats
-        histories, everything = Histories(alone, alone.lengths, _nothing(len(items)), item_stats), np.arange(len(items))
-        for chunk in chunks(scorer, histories, everything, alone.lengths, candidates, True, advance):
-            scores, columns = top_k(chunk, k)
-            yield self._rows(items[chunk.begin :][: len(scores)], scores, candidates[columns.numpy()])
+        for begin in range(0, len(items), ITEMS_AT_ONCE):
+            asked = items[begin : begin + ITEMS_AT_ONCE]
+            alone, everything = _alone(asked), np.arange(len(asked))
+            histories = Histories(alone, alone.lengths, _nothing(len(asked)), item_stats)
+            for chunk in chunks(scorer, histories, everything, alone.lengths, candidates, True, advance):
+                scores, columns = top_k(chunk, k)
+                yield self._rows(asked[chunk.begin :][: len(scores)], scores, candidates[columns.numpy()])
 
     def _rows(self, items: Ints, scores: Tensor, listed: Ints) -> pa.Table:
         """The lists (B, k) of some items as rows."""

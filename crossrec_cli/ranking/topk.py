@@ -20,6 +20,8 @@ CHUNK_CELLS = 2**23
 """Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""
 LEAST_USERS = 32
 """The least number of users in a chunk: reading a million items' vectors takes longer than multiplying a few users'."""
+MOST_USERS = 4_096
+"""The most: their vectors take memory too, however few the candidates are."""
 SPAN = 64
 """Neighbouring candidates whose maximum is computed first."""
 
@@ -66,7 +68,7 @@ def chunks(
         shared: whether this process scores only its share; the chunks are those of one process, whose scores they have.
     """
     number = numbered(candidates, len(histories.item_stats.is_target))
-    size = max(CHUNK_CELLS // max(len(candidates), 1), LEAST_USERS)
+    size = min(max(CHUNK_CELLS // max(len(candidates), 1), LEAST_USERS), MOST_USERS)
     begins = range(0, len(users), size)
     own = begins[distributed.contiguous_shard(len(begins))] if shared else begins
     for begin in own:

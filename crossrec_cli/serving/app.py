@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from crossrec_cli import __version__
 from crossrec_cli.data.ids import as_id
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import InputError, UnavailableError
 from crossrec_cli.ranking.list_request import ANONYMOUS
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.limits import Limits
@@ -193,7 +193,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
         yield
         service.stop()
 
-    problems = _problems(400, 413, 422, *([401] if token else []))
+    problems = _problems(400, 413, 422, 503, *([401] if token else []))
     app = FastAPIOffline(  # its page's scripts are in the package; FastAPI's own come from a CDN
         redoc_url=None,
         swagger_ui_parameters={"validatorUrl": None},
@@ -204,6 +204,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     )
     app.add_middleware(Limits, max_bytes=MAX_BYTES, observe=metrics.observe)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(UnavailableError, _unavailable)
 
     _add_answers(app, service, problems)
 
@@ -308,6 +309,11 @@ def _gate(token: str) -> Callable[..., None]:
             raise HTTPException(401, problem, {"WWW-Authenticate": "Bearer"})
 
     return gate
+
+
+async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    """What cannot be done now, in one line."""
+    return JSONResponse({"detail": str(error)}, 503)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from crossrec_cli.errors import ArtifactError
+from crossrec_cli.errors import UnavailableError
 
 MAX_BYTES = 2**28
-WAIT_SECONDS = 10
+WAIT_SECONDS = 2
 """How long another process may be writing."""
 DROPPED = 10
 """Where the file is too large, the oldest one in so many events is dropped."""
@@ -35,25 +37,23 @@ class Events:
             max_bytes: how large the file may become.
 
         Raises:
-            ArtifactError: if the file cannot be used.
+            UnavailableError: if the file cannot be used.
         """
-        self.maximum, self.max_bytes = maximum, max_bytes
-        self._lock = threading.Lock()
-        try:
-            self._database = sqlite3.connect(
-                path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
+        self.path, self.maximum, self.max_bytes = path, maximum, max_bytes
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        with self._named():
+            self._database = self._reader = self._connected()
             self._database.executescript(TABLES)
-        except sqlite3.Error as error:
-            raise ArtifactError(f"{path}: cannot keep events: {error}") from None
+            if path:  # what is read does not wait for what is written
+                self._reader = self._connected()
 
     def add(self, events: Sequence[tuple[str, str]]) -> None:
         """Add pairs of a user and an item, oldest first, all or none.
 
         Raises:
-            sqlite3.Error: if they cannot be stored.
+            UnavailableError: if they cannot be stored.
         """
-        with self._lock, self._database:
+        with self._named(), self._lock, self._database:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany("INSERT INTO events (user, item) VALUES (?, ?)", events)
             newest = self._database.execute("SELECT max(number) FROM events").fetchone()[0] or 0
@@ -65,9 +65,7 @@ class Events:
 
     def of(self, user: str) -> list[str]:
         """A user's items, oldest first."""
-        with self._lock:
-            rows = self._database.execute("SELECT item FROM events WHERE user = ? ORDER BY number", (user,))
-            return [item for (item,) in rows]
+        return [item for (item,) in self._read("SELECT item FROM events WHERE user = ? ORDER BY number", user)]
 
     def follow(self, data: str, is_known: Callable[[str, Sequence[str]], Sequence[bool]]) -> None:
         """Drop the events that the data have, when the data are new. The others keep their order.
@@ -76,23 +74,38 @@ class Events:
             data: the hash of the data.
             is_known: from a user and the user's items, which of the items' events to drop. It may be slow: it is called
                 without the lock.
+
+        Raises:
+            UnavailableError: if the file cannot be written.
         """
-        with self._lock:
-            known_data = self._database.execute("SELECT hash FROM data").fetchall()
-            users = [user for (user,) in self._database.execute("SELECT DISTINCT user FROM events")]
-        if known_data == [(data,)]:
+        if self._read("SELECT hash FROM data") == [(data,)]:
             return
-        for user in users:
-            with self._lock:
-                stored = self._database.execute("SELECT number, item FROM events WHERE user = ?", (user,)).fetchall()
+        for (user,) in self._read("SELECT DISTINCT user FROM events"):
+            stored = self._read("SELECT number, item FROM events WHERE user = ?", user)
             known = is_known(user, [item for _, item in stored])
             dropped = [(number,) for (number, _), drop in zip(stored, known, strict=True) if drop]
-            with self._lock, self._database:
+            with self._named(), self._lock, self._database:
                 self._database.executemany("DELETE FROM events WHERE number = ?", dropped)
-        with self._lock, self._database:
+        with self._named(), self._lock, self._database:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute("DELETE FROM data")
             self._database.execute("INSERT INTO data VALUES (?)", (data,))
+
+    def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        with self._named(), self._reading if self.path else self._lock:
+            return self._reader.execute(query, values).fetchall()
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise UnavailableError(f"{self.path}: cannot keep events: {error}") from None
 
     def _bytes(self) -> int:
         """Of the file's pages that are in use."""
@@ -101,5 +114,4 @@ class Events:
         return int((pages - free) * size)
 
     def __len__(self) -> int:
-        with self._lock:
-            return int(self._database.execute("SELECT count(*) FROM events").fetchone()[0])
+        return int(self._read("SELECT count(*) FROM events")[0][0])

@@ -180,6 +180,7 @@ class Service:
                 return True
             exported = checked(self.exported.path) if self.exported else None
             live = Live(self.config, exported, self.report)
+            self.events.follow(live.data_sha256, live.has_interactions)
         except Exception as error:
             self.swaps["failed"] += 1
             if str(error) != self._problem:
@@ -188,7 +189,6 @@ class Service:
             return False
         self.live = live
         self._loaded, self._problem = identity, ""
-        self.events.follow(live.data_sha256, live.has_interactions)
         self.swaps["done"] += 1
         self.report.say(f"now serving {live.model_id}")
         return True

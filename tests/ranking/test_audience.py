@@ -68,6 +68,23 @@ def test_a_text_finds_those_who_like_what_reads_alike(trained, crossrec):
     assert document["owners_left_out"] == 0
 
 
+def test_a_text_is_read_after_items_were_added(trained, crossrec):
+    new = trained.folder / "new.parquet"
+    pd.DataFrame({"item": ["n"], "kind": ["book"], "title": ["blues book new"]}).to_parquet(new)
+    assert crossrec("items", "add", trained.path, new).exit_code == 0
+    for what in (["--text", "blues book"], ["n"]):
+        _, table = audience(crossrec, trained, *what, "--size", "30")
+        assert table["user_id"].str.startswith("blues").mean() > 0.7
+
+
+def test_where_it_cannot_be_written_nothing_is_left(trained, crossrec):
+    (trained.folder / "folder.parquet").mkdir()
+    for out in ("folder.parquet", "none/x.parquet", "x.csv"):
+        failed = crossrec("audience", trained.path, "jazz-book-3", "--out", trained.folder / out)
+        check_failed(failed, ExitCode.CONFIG, "--out")
+    assert not [path for path in trained.folder.iterdir() if path.name[0] == "."]
+
+
 @pytest.mark.parametrize("wrong", [[], ["jazz-book-3", "--text", "x"], ["--text", " "], ["jazz-book-3", "--size", "0"]])
 def test_wrong_options_end_it(trained, crossrec, wrong):
     assert crossrec("audience", trained.path, *wrong).exit_code == ExitCode.CONFIG

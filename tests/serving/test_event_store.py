@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from contextlib import closing
 
 import pytest
 from facts import fails
 
-from crossrec_cli.errors import ArtifactError
-from crossrec_cli.serving.event_store import Events
+from crossrec_cli.errors import UnavailableError
+from crossrec_cli.serving.event_store import WAIT_SECONDS, Events
 
 
 def test_of_too_many_events_the_oldest_are_forgotten():
@@ -82,12 +84,31 @@ def test_a_file_that_grows_too_large_loses_its_oldest_events(tmp_path):
 
 def test_what_is_no_file_of_events_is_told(tmp_path):
     (tmp_path / "events.db").write_text("these are no events, but a text that is longer than a header")
-    with fails(ArtifactError, tmp_path / "events.db"):
+    with fails(UnavailableError, tmp_path / "events.db"):
         Events(10, tmp_path / "events.db")
 
 
 def test_all_events_of_a_request_are_stored_or_none(tmp_path):
     events = Events(10, tmp_path / "events.db")
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(UnavailableError):
         events.add([("a", "1"), ("b", None)])
     assert len(events) == 0
+
+
+def test_reading_does_not_wait_for_who_writes(tmp_path):
+    events = Events(10, tmp_path / "events.db")
+    events.add([("a", "1")])
+    with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def write() -> None:
+            with fails(UnavailableError, "locked"):
+                events.add([("a", "2")])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        started = time.monotonic()
+        assert events.of("a") == ["1"]
+        assert time.monotonic() - started < WAIT_SECONDS / 2
+        writer.join()
+    assert events.of("a") == ["1"], "the other one has not let it write"

@@ -89,9 +89,10 @@ def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
     vectors = np.concatenate([texts, np.zeros((len(texts), 1), np.float32)], axis=1)
     if new.trained is None:
         return vectors
+    trained = scorer.state[TRAINED]  # items that were added before come after these
     for is_target in (True, False):
         in_domain = new.is_target == is_target
-        warm = np.flatnonzero(scorer.state[TRAINED] & (new.trained.is_target == is_target))
+        warm = np.flatnonzero(trained & (new.trained.is_target[: len(trained)] == is_target))
         warm_vectors = np.asarray(scorer.item_vectors)[warm]
         vectors[in_domain] = interpolate(
             new.texts[in_domain], new.trained.texts[warm], warm_vectors, vectors[in_domain]
