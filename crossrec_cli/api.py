@@ -6,6 +6,7 @@ Errors are those of the commands, ``crossrec_cli.errors.CrossrecError``, each in
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -162,6 +163,9 @@ class TrainedRun:
         """The files that a stage reads, by stage/name."""
         return inputs_of(self.config, stage, exported=self.exported)
 
+    def __repr__(self) -> str:
+        return f"crossrec_cli.open({os.path.relpath(self.config.run_dir)!r})"
+
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
         dataset = self._recommender.dataset
@@ -172,7 +176,7 @@ class TrainedRun:
             ("interactions", len(dataset.histories.items.values)),
         ]
         rows = "".join(f"<tr><td>{name}</td><td>{count:,}</td></tr>" for name, count in counts)
-        return f"<b>crossrec</b> {escape(self.config.run_dir)}<table>{rows}</table>"
+        return f"<b>crossrec</b> {escape(os.path.relpath(self.config.run_dir))}<table>{rows}</table>"
 
 
 def _ids(given: Sequence[str] | str) -> list[str]:
