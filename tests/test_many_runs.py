@@ -118,7 +118,11 @@ def test_only_the_newest_runs_stay_and_nothing_else_goes(runs, crossrec):
     planned = document(crossrec, "clean", runs, "--keep", "1", "--dry-run")
     assert (runs / "first").exists()
     (runs / "first" / "thesis.txt").write_text("years")
-    for name in ("found.parquet", "found.draft", ".report.html"):  # of 'search --queries', and of killed commands
+    for name in (
+        "found.parquet",
+        ".found.parquet.123",
+        ".report.html",
+    ):  # of 'search --queries', and of killed commands
         (runs / "deep" / "second" / name).write_text("")
     done = crossrec("clean", runs, "--keep", "1")
     assert done.exit_code == 0

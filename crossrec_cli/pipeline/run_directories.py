@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -239,7 +240,8 @@ def remove(run: Run) -> bool:
         LockedError: if another process uses the run.
     """
     with Store(run.path).lock():
-        for path in [run.path / name for name in sorted(RUN_FILES)]:
+        drafts = (run.path.glob(f".{file}.*") for file in (FOUND, SIMILAR, AUDIENCE))  # of killed commands
+        for path in [*(run.path / name for name in sorted(RUN_FILES)), *chain.from_iterable(drafts)]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
