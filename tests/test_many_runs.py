@@ -122,7 +122,7 @@ def test_only_the_newest_runs_stay_and_nothing_else_goes(runs, crossrec):
         "found.parquet",
         ".found.parquet.123",
         ".report.html",
-    ):  # of 'search --queries', and of killed commands
+    ):  # of a search, and killed
         (runs / "deep" / "second" / name).write_text("")
     done = crossrec("clean", runs, "--keep", "1")
     assert done.exit_code == 0
