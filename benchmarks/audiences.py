@@ -10,9 +10,6 @@ did before the test. Printed as Markdown: the mean lift over the purchases; rand
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -30,17 +27,13 @@ Floats = npt.NDArray[np.float64]
 
 def main() -> None:
     """Read the command line, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    arguments = parser.parse_args()
-    benchmark = Benchmark(arguments.config, arguments.overrides)
+    benchmark = Benchmark.of_command_line(__doc__)
     bought, count = np.unique(benchmark.test.truth.values, return_counts=True)
     items = bought[count >= LEAST_BUYERS]
     lifts: dict[str, list[Floats]] = {"crossrec audience": [], "bought in its category": [], "bought in the target": []}
-    orders = (ours(benchmark, items), *past(benchmark, items))
+    history, orders = given(benchmark), (ours(benchmark, items), *past(benchmark, items))
     for number, item in enumerate(items.tolist()):
-        buyers, others = users_of(benchmark, item)
+        buyers, others = users_of(benchmark.test.truth, history, item)
         for name, order in zip(lifts, orders, strict=True):
             lifts[name].append(lift(order[:, number], buyers, others))
     print(f"{len(items):,} items, {benchmark.test.count:,} test users\n\n| users by | lift | crossrec's gain (95 %) |")
@@ -80,10 +73,9 @@ def past(benchmark: Benchmark, items: Ints) -> tuple[Floats, Floats]:
     return of_category[:, codes[items]].astype(float), np.repeat(in_target[:, None], len(items), axis=1).astype(float)
 
 
-def users_of(benchmark: Benchmark, item: int) -> tuple[Ints, Ints]:
+def users_of(truth: Ragged, history: Ragged, item: int) -> tuple[Ints, Ints]:
     """The test users who bought an item in the test, and those who neither did nor had it; positions."""
-    truth, history = benchmark.test.truth, given(benchmark)
-    state = np.zeros(benchmark.test.count, np.int64)
+    state = np.zeros(len(truth.lengths), np.int64)
     state[history.rows[history.values == item]] = 1
     state[truth.rows[truth.values == item]] = 2
     return np.flatnonzero(state == 2), np.flatnonzero(state == 0)

@@ -55,6 +55,15 @@ class Benchmark:
         self.group = length_group(lengths)
         self.sold = dataset.histories.item_stats.trained
 
+    @classmethod
+    def of_command_line(cls, description: str | None) -> Benchmark:
+        """Of the config and the overrides that the command line names."""
+        parser = argparse.ArgumentParser(description=description)
+        parser.add_argument("config", type=Path)
+        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+        arguments = parser.parse_args()
+        return cls(arguments.config, arguments.overrides)
+
     def among(self, names: Sequence[str]) -> Ranking:
         """Some of the scorers, with weights fitted on validation."""
         scorers = [scorer for scorer in self.fused.scorers if scorer.name in names]
@@ -97,11 +106,7 @@ def unsold(cases: Cases, sold: np.ndarray) -> Ints:
 
 def main() -> None:
     """Read the command line, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    arguments = parser.parse_args()
-    benchmark = Benchmark(arguments.config, arguments.overrides)
+    benchmark = Benchmark.of_command_line(__doc__)
     fused, names = benchmark.fused, benchmark.fused.names
     print(f"{len(benchmark.candidates):,} candidates, {benchmark.test.count:,} test users\n")
     labels = length_labels()

@@ -9,9 +9,7 @@ item-kNN (the cosine of two items' buyers) and of the texts (the cosine of the w
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scorers import NDCG, Benchmark
@@ -28,11 +26,7 @@ RIVALS = {"neighbours": "item-kNN", "text": "texts"}
 
 def main() -> None:
     """Read the command line, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    arguments = parser.parse_args()
-    benchmark = Benchmark(arguments.config, arguments.overrides)
+    benchmark = Benchmark.of_command_line(__doc__)
     ours = of_latest(benchmark, benchmark.fused.candidate_scorer(benchmark.candidates))
     print(f"{len(ours):,} test users\n\n| list | NDCG@10 | crossrec's gain (95 %) |\n|---|---|---|")
     print(f"| crossrec similar | {ours.mean():.4f} | |")

@@ -106,7 +106,7 @@ def or_refused(file) -> None:
             assert problem.isprintable()
 
 
-FEW = settings(max_examples=35, deadline=None, derandomize=True, database=None)
+FEW = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 words = st.sampled_from(sorted({str(key) for path in LEAVES for key in path}))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | words
 values = st.recursive(

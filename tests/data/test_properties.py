@@ -176,7 +176,7 @@ def rows_with_reasons(made: Tables, found: dict[str, pd.DataFrame], files: int =
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(max_examples=2, **FEW)
+@settings(max_examples=3, **FEW)
 @given(made=tables())
 def test_every_row_is_kept_or_left_out_once_with_its_reason_and_nothing_leaks(strategy, made):
     found = run(made, files=2, strategy=strategy)
@@ -241,7 +241,7 @@ def check_leaks(found: dict[str, pd.DataFrame], strategy: str) -> None:
         assert cases["cold_item"].all()
 
 
-@settings(max_examples=2, **FEW)
+@settings(max_examples=3, **FEW)
 @given(made=tables(), seed=st.integers(0, 99), files=st.integers(1, 4))
 def test_neither_the_order_of_the_rows_nor_the_number_of_files_matters(made, seed, files):
     once = run(made)

@@ -87,7 +87,7 @@ def test_neither_order_nor_company_matters(scorer: Scorer, data: TrainingData) -
     whole = scores(scorer, data.histories.items, data.histories.tags)
     some = np.random.default_rng(1).permutation(data.histories.users)[:17]
     found = scores(scorer, data.histories.items.take(some), data.histories.tags.take(some))
-    np.testing.assert_allclose(found, whole[some], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, whole[some], atol=1e-5)
 
 
 def test_a_user_without_history_or_tags_is_scored(scorer: Scorer, data: TrainingData) -> None:
@@ -125,7 +125,7 @@ def test_the_parts_of_a_history_add_up_to_its_score(scorer: Scorer, data: Traini
         summed = np.stack([np.bincount(histories.rows, column, 9) for column in parts.T], axis=1)
         whole = products(chosen.user_vectors(histories, tags), scorer.item_vectors)[:, 60:75]
         if isinstance(feature, HistoryFeature):
-            np.testing.assert_allclose(summed, whole, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(summed, whole, atol=1e-5)
         elif scorer.name == "popularity":
             assert not summed.any()
         exact = (
@@ -169,7 +169,7 @@ def test_the_score_falls_as_told_without_a_purchase_that_counts_for_nearly_all(
         for place, user in enumerate(histories.rows):
             rest = histories.where(np.arange(4) != place)
             without = products(feature.user_vectors(rest, Ragged.of([[], []])), scorer.item_vectors)[user, everything]
-            np.testing.assert_allclose(told[place], whole[user] - without, atol=1e-2)  # float32 of a small difference
+            np.testing.assert_allclose(told[place], whole[user] - without, atol=5e-3)  # float32 of a small difference
 
 
 def test_what_is_saved_scores_the_same(scorer: Scorer, data: TrainingData, tmp_path: Path) -> None:
