@@ -22,8 +22,8 @@ INTERACTIONS = pa.schema(
         c.EVENT: pa.string(),
         c.QUANTITY: pa.float64(),
         c.RATING: pa.float64(),
-        c.WEIGHT: pa.float32(),  # how much it counts, above 0
-        c.SPLIT: pa.string(),  # train | valid: held out for validation alone | held_out; each history is in this order
+        c.WEIGHT: pa.float32(),  # how much it counts; below 0: a dislike
+        c.SPLIT: pa.string(),  # train | valid: held out for validation alone | held_out | disliked
     }
 )
 ITEMS = pa.schema(

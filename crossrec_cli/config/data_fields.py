@@ -55,9 +55,9 @@ class Clean(Section):
     """Rows with the same user, item, time, event, quantity and rating."""
     near_duplicates: Annotated[int, Field(ge=0, lt=2**31)] = 5
     """Seconds in which the same event on the same item counts as a double click, and is dropped; 0: off."""
-    returns: Literal["cancel", "drop", "keep"] = "cancel"
-    """``cancel``: a user who gave back as many as they bought never bought; ``drop``: only the return is dropped;
-    ``keep``: a return is an interaction like others."""
+    returns: Literal["cancel", "dislike", "drop", "keep"] = "cancel"
+    """``cancel``: a user who gave back as many as they bought never bought; ``dislike``: the same, and the return is a
+    dislike; ``drop``: only the return is dropped; ``keep``: a return is an interaction like others."""
     bots: Count | None = 1000
     """Users with more interactions than this on one day are removed; null: off."""
     markup: bool = True

@@ -78,6 +78,8 @@ class Recommend(Section):
     it has no ``timestamp``. It changes the lists at once, and new users in it get lists too. ``event``, ``quantity``
     and ``rating`` count as in the interactions."""
     exclude_seen: bool = True
+    exclude_disliked: bool = True
+    """Items that the user disliked are not recommended either; see ``events`` of the interactions."""
     also: tuple[Literal["csv", "jsonl"], ...] = ()
     """Write the lists also as CSV or JSON lines, next to Parquet."""
     to: Database | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from crossrec_cli.config.field_types import (
     FilePath,
@@ -81,12 +81,35 @@ class Source(Section):
 class Event(Section):
     """How one word of the event column counts."""
 
-    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """How much it counts in a user's history and in training, relative to the others."""
+    weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
+    """How much it counts in a user's history and in training, relative to the others. Below 0: a dislike. The item is
+    not recommended to the user again, and what resembles it less; nothing is trained on it."""
     at_least: float | None = None
     """Rows with a lower rating are removed."""
+    disliked_up_to: float | None = None
+    """Rows with this rating or a lower one are dislikes, with the same weight below 0."""
     returns: bool = False
     """It takes an earlier purchase back."""
+
+    @field_validator("weight")
+    @classmethod
+    def _counts(cls, weight: float) -> float:
+        if not weight:
+            raise ValueError("must not be 0; leave the event out, and its rows are removed")
+        return weight
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Event:
+        if self.returns and (self.weight < 0 or self.disliked_up_to is not None):
+            raise ValueError("returns: data.clean.returns says what a return is; give no weight below 0 with it")
+        if self.weight < 0 and self.disliked_up_to is not None:
+            raise ValueError("disliked_up_to: all rows are dislikes already, as the weight is below 0")
+        return self
+
+    @property
+    def dislikes(self) -> bool:
+        """Whether its rows can be dislikes."""
+        return self.weight < 0 or self.disliked_up_to is not None
 
 
 class Interactions(Source):
@@ -111,8 +134,9 @@ class Interactions(Source):
         only = "rating" if self.columns.rating else "purchase"
         if self.columns.event is None and (unused := set(self.events) - {only}):
             raise ValueError(f"events: without columns.event every row is a {only!r}, so {sorted(unused)} never occurs")
-        if self.columns.rating is None and any(event.at_least is not None for event in self.events.values()):
-            raise ValueError("events: at_least needs columns.rating")
+        for name in ("at_least", "disliked_up_to"):
+            if self.columns.rating is None and any(getattr(event, name) is not None for event in self.events.values()):
+                raise ValueError(f"events: {name} needs columns.rating")
         return self
 
 

@@ -22,7 +22,15 @@ from crossrec_cli.data.ids import ITEM_FORMS, USER_FORMS
 from crossrec_cli.data.interactions import CLOCK, MARK, columns_to_carry, read_interactions
 from crossrec_cli.data.ledger import COLUMNS, FILE_BITS, Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW
-from crossrec_cli.data.row_rules import decayed, duplicates, enough_interactions, no_bots, no_repeats, no_returns
+from crossrec_cli.data.row_rules import (
+    decayed,
+    duplicates,
+    enough_interactions,
+    no_bots,
+    no_overruled,
+    no_repeats,
+    no_returns,
+)
 from crossrec_cli.errors import InputError
 
 LISTED = "listed"
@@ -109,7 +117,7 @@ def clean(engine: Engine, config: Config, ledger: Ledger, limit: int | None = No
     for part in parts:
         engine.drop(part)
     _note_times(engine, rows, first_files, data, ledger)
-    for rule in (no_returns, no_repeats, no_bots):
+    for rule in (no_returns, no_overruled, no_repeats, no_bots):
         rows = rule(engine, rows, data, ledger)
     ledger.note_left("clean", rows, "no interaction is left; look at data.clean")
     ledger.note(c.REACH, c.IN_CATALOGUE, engine.count(items.filter(items[c.DOMAIN] == c.TARGET)))

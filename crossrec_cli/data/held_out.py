@@ -23,6 +23,7 @@ from crossrec_cli.data.interactions import (
 from crossrec_cli.errors import InputError
 
 IN_TARGET = "in_target"
+"""Whether a row is in the target, and no dislike."""
 PRIME = 2**31 - 1
 
 

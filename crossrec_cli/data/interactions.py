@@ -125,7 +125,7 @@ def columns_to_carry(data: Data) -> list[str]:
         c.EVENT: any(spec.columns.event for spec in specs) or len({bool(spec.columns.rating) for spec in specs}) > 1,
         c.QUANTITY: any(spec.columns.quantity for spec in specs),
         c.RATING: any(spec.columns.rating for spec in specs),
-        c.WEIGHT: len(weights) > 1,
+        c.WEIGHT: len(weights) > 1 or may_dislike(data),
         c.ORDER: any(spec.columns.orders_ties for spec in specs),
         IS_RETURN: may_return(data),
         c.USER_NUMBER: bool(data.identity.users),
@@ -140,10 +140,26 @@ def may_return(data: Data) -> bool:
     return any(spec.columns.quantity or any(event.returns for event in spec.events.values()) for spec in specs)
 
 
+def may_dislike(data: Data) -> bool:
+    """Whether a row can be a dislike."""
+    events = [event for platform in data.platforms for event in platform.interactions.events.values()]
+    return any(event.dislikes for event in events) or (data.clean.returns == "dislike" and may_return(data))
+
+
+def likes(rows: ir.Table) -> ir.BooleanValue:
+    """Which rows are no dislikes."""
+    return rows[c.WEIGHT] > 0 if c.WEIGHT in rows.columns else ibis.literal(True)
+
+
 def _weight_and_return(part: ir.Table, spec: Interactions) -> dict[str, ir.Value]:
     """How much each row counts, and whether it takes a purchase back."""
     event, back = part[c.EVENT], [name for name, kind in spec.events.items() if kind.returns]
-    weights = [(event == name, kind.weight) for name, kind in spec.events.items()]
+    weights: list[tuple[ir.BooleanValue, float]] = []
+    for name, kind in spec.events.items():
+        if kind.disliked_up_to is not None:
+            low = (part[c.RATING] <= kind.disliked_up_to).fill_null(False)
+            weights.append(((event == name) & low, -kind.weight))
+        weights.append((event == name, kind.weight))
     is_return = (part[c.QUANTITY] < 0).fill_null(False)
     return {
         # Ibis drops a cast to float64, and for an engine 2.0 is a decimal with one digit after the point.

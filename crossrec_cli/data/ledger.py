@@ -50,6 +50,7 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near duplicate"
     RETURN = "a return"
     RETURNED = "returned"
+    OVERRULED = "a later opinion differs"
     BOT = "by a bot"
     REPEAT = "repeat of user and item"
     FEW_OF_USER = "user with too few interactions"

@@ -13,7 +13,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.config.data_fields import Data
 from crossrec_cli.data.engine import Engine
-from crossrec_cli.data.interactions import CLOCK
+from crossrec_cli.data.interactions import CLOCK, likes, may_dislike
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import Tables
 
@@ -26,7 +26,9 @@ YEARS_BY_MONTH = 6
 
 def measure(engine: Engine, tables: Tables, data: Data, ledger: Ledger) -> pa.Table:
     """All measures, as ``schemas.QUALITY``: first those that the ledger noted, then those of the rows that are left."""
-    rows = tables.rows
+    rows = tables.rows.filter(likes(tables.rows))
+    if may_dislike(data):
+        ledger.note("dislikes", "dislikes", engine.count(tables.rows) - engine.count(rows))
     widest = tables.items.select(c.ITEM_INDEX, c.DOMAIN, name=_widest(tables.items))
     group = ibis.dense_rank().over(order_by=["name", c.DOMAIN]).cast("int32")  # numbers are compared faster than names
     widest = engine.keep(widest.mutate(group=group), "items")

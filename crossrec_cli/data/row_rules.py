@@ -17,6 +17,8 @@ from crossrec_cli.data.interactions import (
     CLOCK,
     IS_RETURN,
     columns_to_carry,
+    likes,
+    may_dislike,
     may_return,
     tie_break_order,
 )
@@ -53,7 +55,8 @@ def duplicates(rows: ir.Table, data: Data) -> tuple[ir.Table, list[Reason]]:
 def _first_stays(data: Data) -> bool:
     """Whether ``data.repeats`` keeps a user's first interaction with an item, and no return can change that."""
     by_weight = data.repeats == "strongest" and c.WEIGHT in columns_to_carry(data)
-    return data.repeats in ("first", "strongest") and not by_weight and not may_return(data)
+    can_change = by_weight or may_return(data) or may_dislike(data)
+    return data.repeats in ("first", "strongest") and not can_change
 
 
 def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
@@ -73,11 +76,11 @@ def no_bots(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Ta
 
 
 def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
-    """Remove returns, and with ``cancel`` the purchases that they take back."""
+    """Remove returns, and with ``cancel`` the purchases that they take back; with ``dislike`` the last return stays."""
     if not may_return(data) or data.clean.returns == "keep":
         return rows
-    if data.clean.returns == "cancel":
-        marked = _given_back(rows)
+    if data.clean.returns in ("cancel", "dislike"):
+        marked = _given_back(rows, data.clean.returns == "dislike")
     else:
         marked = rows.mutate(**{c.REASON: Reason.first((rows[IS_RETURN], Reason.RETURN))})
     marked = engine.keep(marked, "interactions")
@@ -85,10 +88,11 @@ def no_returns(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     return ledger.remove_flagged(marked, [Reason.RETURN, Reason.RETURNED], "interactions")
 
 
-def _given_back(rows: ir.Table) -> ir.Table:
+def _given_back(rows: ir.Table, disliked: bool) -> ir.Table:
     """Mark returns, and all rows of a user and an item if the user gave back as many as they bought.
 
-    Only the rows of a pair with the largest weight count as bought, so that a view is no second purchase.
+    Only the rows of a pair with the largest weight count as bought, so that a view is no second purchase. With
+    ``disliked`` the returns of those who gave all back are not marked, and become dislikes.
     """
     pair = ibis.window(group_by=[c.USER_KEY, c.ITEM_KEY])
     if c.WEIGHT in rows.columns:
@@ -99,8 +103,23 @@ def _given_back(rows: ir.Table) -> ir.Table:
     units = _units(rows)
     back = rows[IS_RETURN].ifelse(units, 0.0).sum().over(pair)
     bought = (rows["bought"] & ~rows[IS_RETURN]).ifelse(units, 0.0).sum().over(pair)
-    why = Reason.first((rows[IS_RETURN], Reason.RETURN), (back >= bought, Reason.RETURNED))
-    return rows.mutate(**{c.REASON: why}).drop("bought")
+    all_back, marked = back >= bought, rows[IS_RETURN]
+    if disliked:
+        marked = marked & ~all_back
+        rows = rows.mutate(**{c.WEIGHT: (rows[IS_RETURN] & all_back).ifelse(-rows[c.WEIGHT].abs(), rows[c.WEIGHT])})
+        all_back = all_back & ~rows[IS_RETURN]
+    return rows.mutate(**{c.REASON: Reason.first((marked, Reason.RETURN), (all_back, Reason.RETURNED))}).drop("bought")
+
+
+def no_overruled(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
+    """Keep only dislikes of an item where the user's newest row is a dislike, and none where it is not."""
+    if not may_dislike(data):
+        return rows
+    newest = ibis.window(group_by=[c.USER_KEY, c.ITEM_KEY], order_by=[ibis.desc(CLOCK), ibis.desc(SOURCE_ROW)])
+    overruled = likes(rows) != likes(rows).first().over(newest)
+    marked = engine.keep(rows.mutate(**{c.REASON: Reason.first((overruled, Reason.OVERRULED))}), "interactions")
+    engine.drop(rows)
+    return ledger.remove_flagged(marked, [Reason.OVERRULED], "interactions")
 
 
 def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir.Table:
@@ -110,7 +129,7 @@ def no_repeats(engine: Engine, rows: ir.Table, data: Data, ledger: Ledger) -> ir
     pair = [c.USER_KEY, c.ITEM_KEY]
     order = [*tie_break_order(rows), SOURCE_ROW]
     if data.repeats == "strongest" and c.WEIGHT in rows.columns:
-        order = [ibis.desc(c.WEIGHT), *order]
+        order = [ibis.desc(rows[c.WEIGHT].abs()), *order]  # of a pair all are dislikes, or none
     if data.repeats == "last":
         order = [ibis.desc(CLOCK), *order[1:]]
     nth = ibis.row_number().over(group_by=pair, order_by=order)
@@ -139,7 +158,7 @@ def decayed(engine: Engine, rows: ir.Table, data: Data) -> ir.Table:
     weight = ibis.literal(0.5) ** halvings
     if c.WEIGHT in rows.columns:
         weight = rows[c.WEIGHT] * weight
-    return rows.mutate(**{c.WEIGHT: ibis.greatest(weight, SMALLEST_WEIGHT)})
+    return rows.mutate(**{c.WEIGHT: weight.sign() * ibis.greatest(weight.abs(), SMALLEST_WEIGHT)})
 
 
 def enough_interactions(

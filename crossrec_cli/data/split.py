@@ -25,6 +25,7 @@ from crossrec_cli.data.interactions import (
     FOR_TRAINING,
     MARK,
     PURCHASE,
+    likes,
     tie_break_order,
 )
 from crossrec_cli.data.ledger import Ledger, Reason
@@ -41,7 +42,8 @@ class Tables:
     items: ir.Table
     users: ir.Table
     rows: ir.Table
-    """The interactions with fewer columns, kept: user and item index, whether in the target, position, clock."""
+    """The interactions with fewer columns, kept: user and item index, whether a purchase in the target, position,
+    clock."""
     user_ids: ir.Table
     """The platforms' user ids: user_index, user_number, platform, platform's id."""
 
@@ -134,14 +136,14 @@ def _numbered_and_held_out(engine: Engine, cleaned: Cleaned, config: Config) -> 
             "items that training does not have unless item is 0"
         )
     if lengths is None:
-        rows = rows.mutate(trains=rows[MARK] == FOR_TRAINING, untested=rows[MARK] != FOR_TEST)
+        rows = rows.mutate(trains=likes(rows) & (rows[MARK] == FOR_TRAINING), untested=rows[MARK] != FOR_TEST)
         return _HeldOut(items, users, kept, rows, cases)
     rows, untouched = (
         rows.left_join(engine.keep(lengths, "interactions"), c.USER_INDEX),
         train_length_without_cases(rows, config.split),
     )
     rows = rows.mutate(
-        trains=rows[c.POSITION] < rows["train_length"].coalesce(untouched),
+        trains=likes(rows) & (rows[c.POSITION] < rows["train_length"].coalesce(untouched)),
         untested=rows[c.POSITION] < rows["untested_length"].coalesce(untouched),
     )
     return _HeldOut(items, users, kept, rows, cases)
@@ -161,6 +163,8 @@ def _ordered(cleaned: Cleaned, items: ir.Table, users: ir.Table, config: Split) 
     users = users.semi_join(cleaned.left_users, user).select(user, c.USER_INDEX, of_user)
     rows = cleaned.rows.inner_join(items, item).inner_join(users, user).drop(item, user)
     rows = rows.mutate(lot=rows["of_user"] * rows["of_item"] % PRIME).drop("of_user", "of_item")
+    if c.WEIGHT in rows.columns:
+        rows = rows.mutate(**{IN_TARGET: rows[IN_TARGET] & likes(rows)})
     if config.ties == "order":
         ties = [*(name for name in (c.ORDER,) if name in rows.columns), SOURCE_ROW]
     else:
@@ -197,7 +201,8 @@ def _interactions(rows: ir.Table, cleaned: Cleaned, users: ir.Table, items: ir.T
     # As a view, since Ibis would otherwise merge both steps and sort the constants too.
     rows = rows.select(columns).order_by(c.USER_INDEX, c.POSITION).view()
     missing = {name: value for name, value in constants.items() if name not in rows.columns}
-    missing[c.SPLIT] = rows["trains"].ifelse(c.TRAIN, rows["untested"].ifelse(c.VALID, c.HELD_OUT))
+    held_out = rows["untested"].ifelse(c.VALID, c.HELD_OUT)
+    missing[c.SPLIT] = ibis.cases((rows["trains"], c.TRAIN), (~likes(rows), c.DISLIKED), else_=held_out)
     return rows.mutate(**missing, **{c.TIMESTAMP: _time(rows, data)})
 
 

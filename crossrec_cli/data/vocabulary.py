@@ -63,6 +63,9 @@ TEXT = """
 """
 """Columns with text about an item for people."""
 EVENTS: Mapping[str, dict[str, object]] = {
+    r"dislike|not.?interest|not.?for.?me|thumbs?.?down|downvote|gefällt.?nicht|kein.?interesse|不喜欢|不感兴趣": {
+        "weight": -1.0
+    },
     r"refund|return|cancel|retoure|storno|rückgabe|退": {"returns": True},
     r"view|click|impress|visit|pv|ansicht|klick|浏览|点击": {"weight": 0.1},
     r"cart|wish|fav|save|basket|warenkorb|merk|加购|收藏": {"weight": 0.5},

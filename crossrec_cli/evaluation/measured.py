@@ -77,7 +77,7 @@ class Measured:
     def write_per_user(self) -> None:
         """One row for each model and case."""
         cases, models = self.cases, list(self.scores)
-        in_target = self.dataset.histories.target_lengths(cases.users, cases.history_lengths)
+        in_target = self.dataset.histories.target_purchases(cases.users, cases.history_lengths)
         names = list(self.scores[c.CROSSREC])
         columns: dict[str, object] = {
             c.MODEL: pa.array(np.repeat(models, cases.count), pa.string()),
@@ -194,7 +194,7 @@ class Measured:
             lists, history_lengths = self._lists_before_the_test(scorer, impressions.user)
             is_hit = lists == impressions.item[:, None]
             rank = np.where(is_hit.any(axis=1), is_hit.argmax(axis=1) + 1, 0)
-            in_target = dataset.histories.target_lengths(impressions.user, history_lengths)
+            in_target = dataset.histories.target_purchases(impressions.user, history_lengths)
             parts = {ALL: np.arange(len(in_target))}
             parts |= {"cold user": np.flatnonzero(in_target == 0), "warm": np.flatnonzero(in_target > 0)}
             rows = impressions.judged(rank, chosen.k, parts | described_users(dataset.users, impressions.user))
@@ -223,7 +223,7 @@ def _source_cases(dataset: Dataset, seed: int) -> tuple[Cases, Ints]:
     candidates = np.sort(np.random.default_rng(seed).choice(pool, size, replace=False))
     is_candidate = np.zeros(len(item_stats.is_target), bool)
     is_candidate[candidates] = True
-    not_trained = histories.items.where(~histories.trains)
+    not_trained = histories.items.where(~histories.trains & histories.items.liked)
     held_out = not_trained.where(is_candidate[not_trained.values])
     users = np.flatnonzero(not_trained.lengths)
     return Cases(users, histories.train_lengths[users], held_out.take(users)), candidates

@@ -94,7 +94,7 @@ def measure_all(
     """Every measure of every model's lists for every case."""
     number = numbered(catalogue.items, len(histories.item_stats.is_target))
     histories_given = histories.items.take(cases.users, cases.history_lengths).renamed(number)
-    owned: Ragged = histories_given.where(histories_given.values >= 0)
+    owned: Ragged = histories_given.where((histories_given.values >= 0) & histories_given.liked)
     scores = {}
     for name, ranks in ranks_by_model.items():
         values = metrics.per_case(ranks, job.config.evaluate.k)

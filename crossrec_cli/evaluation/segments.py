@@ -36,7 +36,7 @@ def segments(histories: Histories, cases: Cases) -> dict[str, Ints]:
     A cold-start user has no target item in the given history; a cold-start item was not bought in training.
     """
     item_stats = histories.item_stats
-    in_target = histories.target_lengths(cases.users, cases.history_lengths)
+    in_target = histories.target_purchases(cases.users, cases.history_lengths)
     cold = np.bincount(cases.truth.rows[~item_stats.trained[cases.truth.values]], minlength=cases.count) > 0
     all_segments = {
         ALL: np.ones(cases.count, bool),

@@ -133,7 +133,7 @@ It gives the list of `crossrec recommend` without `recommend.rules`. `{GRAPH}` h
 | | shape | type | meaning |
 |---|---|---|---|
 | `items` | users, positions | int64 | each history, oldest first, padded on the right with -1 |
-| `weights` | users, positions | float32 | how much each purchase counts, usually 1; 0 where padded |
+| `weights` | users, positions | float32 | how much each counts, usually 1; below 0: a dislike; 0 where padded |
 | `tags` | users, {tags} | float32 | 1 for each tag of the user, in the order of `tags.parquet`, else 0 |
 | `candidates` | items | int64 | the items to score |
 | output `scores` | users, items | float32 | the probabilities |

@@ -96,7 +96,7 @@ class FusedGraph(nn.Module):
 
         Args:
             items: item indices of each history, oldest first, padded on the right with -1; int64 (B, n).
-            weights: how much each counts, (B, n); not read where padded.
+            weights: how much each counts, (B, n), below 0 for a dislike; not read where padded.
             tags: 1.0 for each of a user's tags, else 0.0; (B, tags).
             candidates: item indices, int64 (C,).
         """
@@ -104,7 +104,7 @@ class FusedGraph(nn.Module):
         filled, indices = items >= 0, items.clamp(min=0)
         in_target = filled * F.embedding(indices, self.is_target.unsqueeze(1)).squeeze(2)
         history = History(indices, filled, weights, in_target, tags)
-        shares = self._knot_shares(in_target.sum(dim=1, keepdim=True))
+        shares = self._knot_shares((in_target * (weights > 0)).sum(dim=1, keepdim=True))
         weighted = torch.split(shares @ self.feature_weights, self.sizes, dim=1)
         logits = (shares @ self.shift).unsqueeze(1)
         for scorer, feature_weights in zip(self.scorers, weighted, strict=True):
@@ -230,10 +230,10 @@ class HistoryUsers(nn.Module):
         """How much each interaction counts for each feature, (B, F, n)."""
         in_target = history.in_target.unsqueeze(1) > 0
         counted = history.filled.unsqueeze(1) & (in_target | (self.of_source > 0))
-        until = counted.float().cumsum(dim=2)
+        until = (counted & (history.weights > 0).unsqueeze(1)).float().cumsum(dim=2)
         later = until[:, :, -1:] - until
         counts = history.weights.unsqueeze(1) * self.decay**later * torch.where(in_target, 1.0, self.source_weight)
-        return torch.where(counted & (counts >= SMALLEST_WEIGHT), counts, 0.0)
+        return torch.where(counted & (counts.abs() >= SMALLEST_WEIGHT), counts, 0.0)
 
 
 class PopularityUsers(nn.Module):
@@ -271,10 +271,13 @@ class NeuralUsers(nn.Module):
             counts = history.filled * history.weights * encoder.bag.counts(history.in_target)
             parts.append(encoder.bag(prefix + (counts.unsqueeze(1) @ vectors).squeeze(1)))
         if encoder.sequence is not None:
-            filled = history.filled.sum(dim=1, keepdim=True)
-            read = filled.clamp(max=encoder.max_sequence)
-            latest = torch.arange(encoder.max_sequence) + filled - read
-            positions = torch.minimum(latest, filled - 1).clamp(min=0)
+            bought = history.filled & (history.weights > 0)
+            purchases = bought.sum(dim=1, keepdim=True)
+            read = purchases.clamp(max=encoder.max_sequence)
+            latest = torch.arange(encoder.max_sequence) + purchases - read
+            number = torch.arange(bought.shape[1])
+            in_order = torch.where(bought, number, number + bought.shape[1]).argsort(dim=1)  # purchases come first
+            positions = in_order.gather(1, torch.minimum(latest, purchases - 1).clamp(min=0))
             items_read, in_target = _at(vectors, positions), history.in_target.gather(1, positions)
             parts.append(encoder.sequence.last(prefix, items_read, in_target, read.squeeze(1)))
         users = torch.stack(parts).sum(dim=0)

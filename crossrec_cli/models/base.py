@@ -165,7 +165,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class HistoryFeature:
-    """A weighted sum over the history, of length 1; later purchases count more."""
+    """A weighted sum over the history, of length 1; later purchases count more, and dislikes are subtracted."""
 
     name: str
     item_vectors: Matrix
@@ -195,17 +195,17 @@ class HistoryFeature:
     def weights(self, histories: Ragged) -> Floats:
         """The weight of each interaction, (H,); 0 for those that are not summed."""
         counted = self.is_target[histories.values] if self.part == "target" else np.ones(len(histories.values), bool)
-        cumulative = np.append(np.cumsum(counted), 0)
+        cumulative = np.append(np.cumsum(counted & histories.liked), 0)
         later = cumulative[histories.starts + histories.lengths - 1][histories.rows] - cumulative[:-1]
         weight = histories.weights_or_ones * np.float32(self.decay) ** later
         if self.source_weight != 1:
             weight = np.where(self.is_target[histories.values], weight, self.source_weight * weight)
-        return np.where(counted & (weight >= SMALLEST_WEIGHT), weight, 0).astype(np.float32)
+        return np.where(counted & (abs(weight) >= SMALLEST_WEIGHT), weight, 0).astype(np.float32)
 
     def sums(self, histories: Ragged) -> Matrix:
         """``user_vectors`` before they get the length 1."""
         weights = self.weights(histories)
-        kept = weights > 0
+        kept = weights != 0
         cells = (self.scaled(histories)[kept], (histories.rows[kept], histories.values[kept]))
         return csr_array(cells, shape=(len(histories.lengths), len(self.is_target))) @ self.item_vectors
 
@@ -276,7 +276,7 @@ def sum_parts(vectors: Matrix, histories: Ragged, listed: Matrix, sums: Sequence
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array:
     """Purchase matrix, float32 (lists, items), each item once; ``number`` is an item's column, −1 for none."""
-    of_items = histories.where(number[histories.values] >= 0)
+    of_items = histories.where((number[histories.values] >= 0) & histories.liked)
     ones = np.ones(len(of_items.values), np.float32)
     matrix = csr_array((ones, (of_items.rows, number[of_items.values])), shape=(len(of_items.lengths), items))
     matrix.data[:] = 1  # repeated purchases were summed

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from crossrec_cli.models.base import NewItems, Scorer, TrainedTexts, TrainingData
 from crossrec_cli.models.fusion import Fusion, HeldOut, fit, knot_shares
-from crossrec_cli.models.histories import Cases
+from crossrec_cli.models.histories import Cases, purchases_in
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import NEW_VECTORS, SCORERS, choose
@@ -151,9 +151,9 @@ class FusedModel:
 
         A fall counts that with one target purchase fewer other weights and another shift apply.
         """
-        in_target, rows = self.is_target[histories.values][:, None], histories.rows
+        bought, rows = (self.is_target[histories.values] & histories.liked)[:, None], histories.rows
         knots, shorter = self._knots(histories), self._knots(histories, fewer=1)
-        without, fewer = np.where(in_target, shorter[rows], knots[rows]), knots - shorter
+        without, fewer = np.where(bought, shorter[rows], knots[rows]), knots - shorter
         history, total, falls = {}, {}, np.zeros((len(rows), listed.shape[1]), np.float32)
         change = np.repeat(fewer @ self.fusion.shift, listed.shape[1]).reshape(listed.shape)
         for scorer, weights in self._weights():
@@ -162,7 +162,7 @@ class FusedModel:
             change += np.einsum("bkf,bf->bk", scores, fewer @ weights)
             history[scorer.name], own_falls = scorer.parts(of_users, without @ weights, histories, tags, listed)
             falls += own_falls
-        falls += np.where(in_target, change[rows], np.float32(0))
+        falls += np.where(bought, change[rows], np.float32(0))
         return ScoreParts(history, falls, total, knots @ self.fusion.shift)
 
     def _weights(self) -> Iterator[tuple[Scorer, Floats]]:
@@ -174,8 +174,7 @@ class FusedModel:
 
     def _knots(self, histories: Ragged, fewer: int = 0) -> Floats:
         """``fusion.knot_shares`` of each user, (B, K), with so many fewer purchases in the target."""
-        lengths = histories.where(self.is_target[histories.values]).lengths
-        return knot_shares(np.maximum(lengths - fewer, 0))
+        return knot_shares(np.maximum(purchases_in(histories, self.is_target) - fewer, 0))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossrec_cli.models.base import Feature, Scorer
-from crossrec_cli.models.histories import Cases, Histories
+from crossrec_cli.models.histories import Cases, Histories, purchases_in
 from crossrec_cli.models.ragged import Bools, Ints, Ragged, numbered
 from crossrec_cli.models.vectors import Floats, products, row_products
 
@@ -96,11 +96,11 @@ class HeldOut:
             no_truth = Ragged(np.empty(0, np.int64), np.zeros(histories.users, np.int64))
             cases = Cases(np.arange(histories.users), histories.train_lengths, no_truth)
         cases = cases.of(np.sort(rng.permutation(cases.count)[:users]))
-        knots = knot_shares(histories.target_lengths(cases.users, cases.history_lengths))
         sampled = candidates
         if len(candidates) > sampled_items:
             sampled = np.sort(rng.choice(candidates, sampled_items, replace=False))
         seen = histories.items.take(cases.users, cases.history_lengths)
+        knots = knot_shares(purchases_in(seen, histories.item_stats.is_target))
         number = numbered(sampled, len(histories.item_stats.is_target))
         hidden = np.zeros((cases.count, len(sampled)), bool)
         for lists in [seen, cases.truth] if mask_seen else [cases.truth]:

@@ -38,15 +38,15 @@ class Histories:
     """All users' interactions, oldest first, and which of them may be trained on."""
 
     items: Ragged
-    """Each user's item indices, with how much each interaction counts."""
+    """Each user's item indices, with how much each interaction counts; dislikes are among them."""
     train_lengths: Ints
-    """How many of them, from the first, may be trained on; shape (users,)."""
+    """How many of them, from the first, may be trained on but for dislikes; shape (users,)."""
     tags: Ragged
     """Each user's tag indices."""
     item_stats: ItemStats
     scattered: Bools | None = None
-    """Which of them may be trained on, where these are not only the first ones, as in a split that came with the data;
-    ``train_lengths`` then ends before the first that may not. Shape (interactions,)."""
+    """Which of them may be trained on, where these are not just the first ones, as in a split that came with the data,
+    whose ``train_lengths`` end before the first held-out one, or beside dislikes. Shape (interactions,)."""
 
     @property
     def users(self) -> int:
@@ -85,8 +85,12 @@ class Histories:
         """The same cases, for the histories of ``of_target``."""
         return replace(cases, history_lengths=self.target_lengths(cases.users, cases.history_lengths))
 
+    def target_purchases(self, users: Ints, lengths: Ints) -> Ints:
+        """How many of these users' first ``lengths`` interactions are purchases in the target."""
+        return purchases_in(self.items.take(users, lengths), self.item_stats.is_target)
+
     def target_lengths(self, users: Ints, lengths: Ints) -> Ints:
-        """How many of these users' first ``lengths`` interactions are in the target."""
+        """How many of these users' first ``lengths`` interactions are in the target, dislikes among them."""
         history_parts = self.items.take(users, lengths)
         return history_parts.where(self.item_stats.is_target[history_parts.values]).lengths
 
@@ -110,6 +114,11 @@ class Cases:
         return Cases(self.users[cases], self.history_lengths[cases], self.truth.take(cases))
 
 
+def purchases_in(histories: Ragged, is_target: Bools) -> Ints:
+    """How many of each user's interactions are purchases in the target, (B,)."""
+    return histories.where(is_target[histories.values] & histories.liked).lengths
+
+
 def load_histories(
     interactions: pa.Table, items: pa.Table, users: pa.Table, tag_names: list[str], validated: bool = False
 ) -> Histories:
@@ -129,8 +138,9 @@ def load_histories(
     is_target = pc.equal(items[c.DOMAIN], c.TARGET).to_numpy()
     popularity = np.bincount(item[trains], minlength=items.num_rows)
     histories = Ragged(item, np.bincount(user, minlength=users.num_rows), weight)
-    train_lengths = histories.lengths.copy()  # before the first that may not be trained on
-    np.minimum.at(train_lengths, user[~trains], (np.arange(len(user)) - histories.starts[user])[~trains])
+    train_lengths = histories.lengths.copy()  # before the first that is held out
+    ends = ~trains & histories.liked
+    np.minimum.at(train_lengths, user[ends], (np.arange(len(user)) - histories.starts[user])[ends])
     return Histories(
         items=histories,
         train_lengths=train_lengths,

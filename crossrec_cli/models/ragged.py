@@ -25,7 +25,7 @@ class Ragged:
     values: Ints
     lengths: Ints
     weights: Weights | None = None
-    """How much each value counts, above 0; None: 1 each."""
+    """How much each value counts, not 0; below 0: a dislike. None: 1 each."""
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
@@ -47,6 +47,11 @@ class Ragged:
     def weights_or_ones(self) -> Weights:
         """How much each value counts, float32 (sum of lengths,)."""
         return np.ones(len(self.values), np.float32) if self.weights is None else self.weights
+
+    @property
+    def liked(self) -> Bools:
+        """Which values are no dislikes, (sum of lengths,)."""
+        return np.ones(len(self.values), np.bool_) if self.weights is None else self.weights > 0
 
     def take(self, lists: Ints, first: Ints | None = None) -> Ragged:
         """Some of the lists, each cut to its ``first`` values where that is given."""

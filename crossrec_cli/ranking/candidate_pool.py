@@ -124,7 +124,7 @@ def load_candidate_pool(
 
 
 def bought_lately(histories: Ragged, earlier: Ragged, times: pa.ChunkedArray, days: float) -> Ragged:
-    """Interactions of the last so many days before the newest time in the data, and all later ones.
+    """Interactions of the last so many days before the newest time in the data, all later ones, and dislikes.
 
     Args:
         histories: of all users; each begins with the same user's ``earlier``.
@@ -139,7 +139,7 @@ def bought_lately(histories: Ragged, earlier: Ragged, times: pa.ChunkedArray, da
     earlier_lengths[: len(earlier.lengths)] = earlier.lengths
     age_days = np.zeros(len(histories.values))
     age_days[position < np.repeat(earlier_lengths, histories.lengths)] = earlier_ages
-    return histories.where(~(age_days > days))
+    return histories.where(~(age_days > days) | ~histories.liked)
 
 
 def _filters(config: Recommend, dataset: Dataset, target: Ints, report: Reporter) -> dict[str, Bools]:

@@ -23,7 +23,7 @@ from crossrec_cli.data.extra_files import IDS, opened, require
 from crossrec_cli.data.interactions import CLOCK, IS_RETURN, read_interactions
 from crossrec_cli.data.ledger import UNUSABLE, Ledger
 from crossrec_cli.data.raw_files import SOURCE_ROW
-from crossrec_cli.data.row_rules import duplicates, no_repeats, no_returns
+from crossrec_cli.data.row_rules import duplicates, no_overruled, no_repeats, no_returns
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.ragged import Ints
@@ -61,8 +61,9 @@ def clean_events(
         rows = ledger.remove_flagged(
             tables.keep(rows, KEY), [*ROW_RULES, *repeats], "interactions", first=True, hints=hints
         )
-        for rule in (no_returns, no_repeats):
-            rows = rule(tables, rows, data, ledger)
+        rows = no_returns(tables, rows, data, ledger)
+        rows = no_overruled(tables, rows, config.data, ledger)  # the file may lack the events that are dislikes
+        rows = no_repeats(tables, rows, data, ledger)
         kept = rows.select(CLOCK, SOURCE_ROW, c.WEIGHT, **{c.USER_ID: rows[c.USER_KEY], c.ITEM_ID: rows[c.ITEM_KEY]})
         cleaned = tables.fetch(kept.order_by(CLOCK, SOURCE_ROW))
     for measure, reason, _, count in ledger.measures:

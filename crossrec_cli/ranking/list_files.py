@@ -86,7 +86,8 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 def examples(recommender: Recommender, users: Ints) -> dict[str, str]:
     """The id of the first user of each kind, as an example."""
     dataset = recommender.dataset
-    bought = dataset.histories.items.take(users)
+    histories = dataset.histories.items.take(users)
+    bought = histories.where(histories.liked)
     is_target = dataset.histories.item_stats.is_target
     in_target = bought.where(is_target[bought.values]).lengths
     kinds = {

@@ -98,10 +98,11 @@ class Why:
         score_parts = self.fused.score_parts(histories, self.histories.tags.take(users), listed)
         parts = np.stack(list(score_parts.history.values()))
         in_target = self.catalogue.is_target[histories.values]
+        falls = np.where(histories.liked[:, None], score_parts.falls, 0)  # a dislike is no reason
         rows = []
         for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
             span = slice(begin, begin + length)
-            named = _Named.of(parts[:, span], score_parts.falls[span], in_target[span], self.most)
+            named = _Named.of(parts[:, span], falls[span], in_target[span], self.most)
             for column in np.flatnonzero(shown[user]).tolist():
                 row = self._row(histories.values[span], named, column, int(listed[user, column]))
                 rows.append(row | _other_parts(score_parts, user, column, row[c.FROM_SOURCE] + row[c.FROM_TARGET]))

@@ -62,7 +62,7 @@ class Recommender:
         self.earlier, self.dataset = self.updated.earlier, self.updated.dataset
         self.fused = load_fused(inputs, config.interest)
         self.pool = candidate_pool_of(config, inputs, self.updated, self.fused, report)
-        self.with_rules = chosen.rules != Rules()
+        self.with_rules = chosen.rules != Rules() or not self._bars_all_seen
         self.scorer = self.fused.candidate_scorer(self.pool.items)
         self.why = Why.of(self.fused, self.dataset, chosen.reasons)
         self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
@@ -72,6 +72,12 @@ class Recommender:
         other = copy(self)
         other.pool = pool
         return other
+
+    @property
+    def _bars_all_seen(self) -> bool:
+        """Whether exactly what is in a history, or nothing, may not be shown."""
+        chosen, liked = self.config.recommend, self.dataset.histories.items.liked
+        return chosen.exclude_seen == chosen.exclude_disliked or bool(liked.all())
 
     def users(self, named: Sequence[str], option: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
@@ -175,9 +181,8 @@ def candidate_pool_of(
 ) -> CandidatePool:
     """The items that may be recommended, and those that may not be shown to each user."""
     chosen, barred = config.recommend, updated.dataset.histories.items
-    if not chosen.exclude_seen:
-        barred = Ragged(np.empty(0, np.int64), np.zeros_like(barred.lengths))
-    elif chosen.rules.rebuy_after_days is not None:
+    if chosen.exclude_seen and chosen.rules.rebuy_after_days is not None:
         days = chosen.rules.rebuy_after_days
         barred = bought_lately(barred, updated.earlier.histories.items, updated.times(inputs), days)
+    barred = barred.where(np.where(barred.liked, chosen.exclude_seen, chosen.exclude_disliked))
     return load_candidate_pool(chosen, updated.dataset, barred, fused, report)

@@ -101,19 +101,20 @@ class _Case:
         )
 
     def _bought(self) -> str:
-        """When the user last bought it."""
+        """When the user last bought it, or disliked it."""
         history, days = (
             self.recommender.earlier.histories.items,
             self.recommender.config.recommend.rules.rebuy_after_days,
         )
         since = "" if days is None else f"; {KEY}.rebuy_after_days is {days:g}"
-        items_now = self.dataset.histories.items.take(np.array([self.user])).values
+        whole = self.dataset.histories.items.take(np.array([self.user]))
+        items_now, did = whole.values, "already bought" if whole.liked[whole.values == self.item].all() else "disliked"
         begin, length = (int(part[self.at]) if self.at >= 0 else 0 for part in (history.starts, history.lengths))
         if self.item in items_now[length:]:
-            return f"already bought since the data were read{since}"
+            return f"{did} since the data were read{since}"
         times = self.recommender.updated.times(self.recommender.inputs)
         latest = times[begin + int(np.flatnonzero(items_now[:length] == self.item)[-1])].as_py()
-        return f"already bought{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
+        return f"{did}{f' on {latest:%Y-%m-%d}' if latest else ''}{since}"
 
     def _outranked(self, ruled: RuledLists, column: int) -> str:
         """The item may be shown, but others filled the list."""

@@ -84,7 +84,8 @@ def fused(data: TrainingData, *more: Scorer) -> FusedModel:
 
 
 def people(is_target: Bools, tags: int) -> tuple[Ragged, Ragged]:
-    """Users without a history, with one of each group, with a very long one and of the source alone; and their tags."""
+    """Users without a history, with one of each group, with a very long one and of the
+    source alone, with some dislikes; and their tags."""
     rng = np.random.default_rng(1)
     source, target = np.flatnonzero(~is_target), np.flatnonzero(is_target)
     lists = [
@@ -95,9 +96,9 @@ def people(is_target: Bools, tags: int) -> tuple[Ragged, Ragged]:
         rng.choice(source, 40).tolist(),
     ]
     histories = Ragged.of([list(map(int, items)) for items in lists])
-    weights = rng.uniform(0.001, 2, len(histories.values)).astype(np.float32)
+    weights = rng.uniform(0.001, 2, len(histories.values)) * rng.choice([1, 1, 1, -1], len(histories.values))
     borne = [list(range(number % (tags + 1))) for number in range(1, len(lists) + 1)]
-    return Ragged(histories.values, histories.lengths, weights), Ragged.of(borne)
+    return Ragged(histories.values, histories.lengths, weights.astype(np.float32)), Ragged.of(borne)
 
 
 def given(histories: Ragged, borne: Ragged, tags: int, candidates: Ints) -> dict[str, np.ndarray]:

@@ -229,3 +229,26 @@ def test_later_purchases_count_more_and_the_target_part_apart(data: TrainingData
     histories = Ragged.of([[0, 61, 1, 62], [62]])
     np.testing.assert_allclose(whole.with_decay(0.5).weights(histories), [1 / 8, 1 / 4, 1 / 2, 1, 1])
     np.testing.assert_allclose(target.with_decay(0.5).weights(histories), [0, 1 / 2, 0, 1, 1])
+
+
+def test_a_dislike_pushes_its_item_away_and_what_reads_only_order_skips_it(scorer: Scorer, data: TrainingData) -> None:
+    bought, tags = [5, 20, 65, 72], Ragged.of([[], []])
+    disliked = Ragged.of([bought, [*bought, 66]])
+    weights = np.array([1] * len(bought) + [1] * len(bought) + [-1], np.float32)
+    histories = Ragged(disliked.values, disliked.lengths, weights)
+    before, after = scores(scorer, histories, tags)
+    changes = (after - before).reshape(len(scorer.features), -1)
+    for feature, change in zip(scorer.features, changes, strict=True):
+        encoder = feature.encoder if isinstance(feature, NeuralFeature) else None
+        if isinstance(feature, HistoryFeature) or (encoder and encoder.bag):
+            assert change[66] < 0
+        else:
+            np.testing.assert_allclose(change, 0, atol=1e-5)
+    parts = scorer.parts(
+        np.ones((2, len(scorer.features)), np.float32),
+        np.ones((len(weights), len(scorer.features)), np.float32),
+        histories,
+        tags,
+        np.array([[66, 67]] * 2),
+    )
+    assert parts.falls[-1, 0] == pytest.approx(changes[:, 66].sum(), abs=1e-4)

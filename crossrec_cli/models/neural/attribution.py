@@ -55,12 +55,13 @@ def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged,
 
 def _sequence_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
     """The fall of the sequence's part of the score without each of the latest interactions, (H, k)."""
+    falls, liked = torch.zeros(len(histories.values), vectors.shape[1], device=vectors.device), histories.liked
+    histories = histories.where(liked)
     lengths = np.minimum(histories.lengths, encoder.max_sequence)
     full = encoder.sequence_vectors(items, histories, tags)
-    falls = torch.zeros(len(histories.values), vectors.shape[1], device=vectors.device)
     latest = histories.slice(np.arange(len(lengths)), histories.lengths - lengths, histories.lengths)
     skipped = histories.starts + histories.lengths - lengths - latest.starts
-    position = np.arange(len(latest.values)) + skipped[latest.rows]
+    position = np.flatnonzero(liked)[np.arange(len(latest.values)) + skipped[latest.rows]]
     chunk_size = max(CHUNK_CELLS // (encoder.max_sequence * vectors.shape[2]), 1)
     for begin in range(0, len(position), chunk_size):
         chunk = np.arange(begin, min(begin + chunk_size, len(position)))

@@ -129,9 +129,10 @@ class UserEncoder(nn.Module):
     def sequence_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """Only the sequence's part of ``user_vectors``, from each history's latest interactions, (B, d).
 
-        Users with histories of similar length share a pass, which saves padding.
+        Users with histories of similar length share a pass, which saves padding. Dislikes are skipped.
         """
         assert self.sequence is not None
+        histories = histories.where(histories.liked)
         prefix, vectors = self._prefix(tags), items.vectors
         lengths = np.minimum(histories.lengths, self.max_sequence)
         order = np.argsort(lengths, kind="stable")
