@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossrec_cli.artifacts.store import Artifact
 from crossrec_cli.runtime.progress import Reporter
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Job:
     """The file from which a killed training continues; deleted once the stage is done."""
     code: str = ""
     """The versions of crossrec and of the stage: a run of other code is not continued."""
+    earlier: Artifact | None = None
+    """What this stage made before, by the same version: the artifact that this one replaces."""
 
     def output(self, file: str) -> Path:
         """The path for one of its files, given as stage/name."""

@@ -35,7 +35,7 @@ def embedding_parts(path: Path) -> Iterator[npt.NDArray[np.float32]]:
     Raises:
         ArtifactError: if it cannot be read.
     """
-    with _readable(path):
+    with readable(path):
         with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would keep everything that was read
             for batch in file.iter_batches(columns=[EMBEDDING]):
                 column = batch[EMBEDDING]
@@ -88,7 +88,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         ArtifactError: if it cannot be read or lacks a column.
     """
-    with _readable(path):
+    with readable(path):
         return pq.read_table(path, columns=columns and list(columns))
 
 
@@ -99,7 +99,7 @@ def read_rows(path: Path, column: str, values: Sequence[str]) -> pa.Table:
         ArtifactError: if the file cannot be read.
     """
     wanted = pa.array(values, pa.string())
-    with _readable(path), pq.ParquetFile(path) as file:
+    with readable(path), pq.ParquetFile(path) as file:
         groups = range(file.num_row_groups)
         cells = (file.read_row_group(group, [column])[column] for group in groups)
         has_some = [bool(pc.any(pc.is_in(ids, value_set=wanted)).as_py()) for ids in cells]
@@ -108,8 +108,12 @@ def read_rows(path: Path, column: str, values: Sequence[str]) -> pa.Table:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Name the file in errors of reading it."""
+def readable(path: Path) -> Iterator[None]:
+    """Name the file in errors of reading it.
+
+    Raises:
+        ArtifactError: instead of what the reader raises.
+    """
     try:
         yield
     except (OSError, pa.ArrowException, KeyError) as error:

@@ -10,7 +10,7 @@ import typer
 from crossrec_cli.artifacts.files import PREPROCESS, RECOMMEND
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending, loaded
 from crossrec_cli.console.terminal import Console
-from crossrec_cli.errors import ArtifactError, InputError, RegressionError
+from crossrec_cli.errors import ArtifactError, InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer(help="Check the data.", no_args_is_help=True, epilog=EXIT_CODES)
@@ -72,11 +72,9 @@ def data_drift(
                 raise ArtifactError(
                     f"{option}: {run_dir}: no preprocess artifact; run 'crossrec preprocess' there first"
                 )
-            snapshots.append(Snapshot(preprocess, read(RECOMMEND)))
+            snapshots.append(Snapshot.of(preprocess, read(RECOMMEND)))
         drift = Drift.of(*snapshots)
         document = show_drift.drift(console, drift)
-        if limit is not None and (names := drift.above(limit)):
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            problem = f"drift: {names[0]}{more}: the stability index {drift.indices[names[0]]:.2f} is above {limit:g}"
-            raise RegressionError(problem, document)
+        if limit is not None:
+            drift.check(limit, "--limit")
         console.document(document)

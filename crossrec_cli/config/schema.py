@@ -65,6 +65,15 @@ class Evaluate(Section):
         return self
 
 
+class DriftLimits(Section):
+    """``preprocess`` and ``recommend`` compare their files with those that they replace, as ``crossrec data drift``."""
+
+    warn: Annotated[float, Field(ge=0)] | None = 0.25
+    """A warning where a population stability index is above this: 0.1 is moderate, 0.25 large; null: none."""
+    fail: Annotated[float, Field(ge=0)] | None = None
+    """Where one is above this, the stage ends with exit code 7 and the earlier files stay; null: never."""
+
+
 class Transfer(Section):
     """Measures whether the source helps: the same training with and without it."""
 
@@ -182,6 +191,7 @@ class Config(Section):
     finetune: Finetune = Finetune()
     interest: Interest = Interest()
     evaluate: Evaluate = Evaluate()
+    drift: DriftLimits = DriftLimits()
     transfer: Transfer = Transfer()
     recommend: Recommend = Recommend()
     search: Search = Search()

@@ -115,7 +115,9 @@ def _bring_up_to_date(
         return Outcome(stage.name, artifact, False, "config and inputs unchanged")
     reason = reason or "--force"
     report.log(f"{stage.name} runs: {reason}")
-    return Outcome(stage.name, _make(store, stage, config, stage.inputs(current), basis, report), True, reason)
+    earlier = artifact if artifact and artifact.manifest.stage_version == stage.version else None
+    made = _make(store, stage, config, stage.inputs(current), basis, report, earlier)
+    return Outcome(stage.name, made, True, reason)
 
 
 def _make(
@@ -125,15 +127,16 @@ def _make(
     inputs: Mapping[str, Artifact],
     basis: Basis,
     report: Reporter,
+    earlier: Artifact | None = None,
     **more: Any,
 ) -> Artifact:
-    """Run a stage and commit its files."""
+    """Run a stage and commit its files; ``earlier`` is the artifact that they replace."""
     work = Work()
     with store.draft(stage.name) as draft:
         paths = {file: made.file(file) for file, made in inputs.items()}
         checkpoint = store.checkpoint(stage.name, basis.digest)
         with distributed.together(_Task(stage.name, paths, checkpoint)) if stage.name in SHARED else nullcontext():
-            summary = stage.run(Job(config, paths, draft, report, checkpoint, basis.code), **more)
+            summary = stage.run(Job(config, paths, draft, report, checkpoint, basis.code, earlier), **more)
         files = describe_files(draft)
         manifest = work.manifest(
             stage.name, stage.version, basis.digest, basis.config, basis.inputs, files, summary, config.seed

@@ -158,7 +158,7 @@ _MEASURED = tuple(f"evaluate.{name}" for name in Evaluate.model_fields if name !
 _LISTED = tuple(f"recommend.{name}" for name in Recommend.model_fields if name != "to")
 """A database gets finished lists."""
 STAGES = (
-    Stage(PREPROCESS, 6, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 6, (), ("data", "domains", "split"), _data_files, sees=("run_dir", "runtime", "drift")),
     Stage(
         PRETRAIN_ADAPT,
         14,
@@ -193,7 +193,7 @@ STAGES = (
         (*_TABLES, TAG_NAMES, *FUSED),
         (*_LISTED, "interest"),
         _events_and_rules,
-        sees=_WITH_DATA,
+        sees=(*_WITH_DATA, "drift"),
         reads_if_there=(ADDED, UPDATED),
     ),
     Stage(

@@ -34,6 +34,7 @@ from crossrec_cli.artifacts.files import (
 )
 from crossrec_cli.artifacts.store import Artifact, Manifest
 from crossrec_cli.config.schema import Report
+from crossrec_cli.evaluation.drift import Drift
 
 CROSSREC = c.CROSSREC
 SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
@@ -76,6 +77,11 @@ class Facts:
         """Whether the target is the whole catalogue, so that source and target are the same items."""
         preprocessed = next(manifest for manifest in self.manifests if manifest.stage == PREPROCESS)
         return list(preprocessed.config["domains.target.category"]) == ["*"]
+
+    @cached_property
+    def drifts(self) -> list[Drift]:
+        """How far preprocess's and recommend's files are from those that they replaced, where they replaced some."""
+        return [drift for manifest in self.manifests if (drift := Drift.of_summary(manifest.summary))]
 
     @cached_property
     def k(self) -> int:

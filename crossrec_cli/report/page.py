@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.report import appendix, charts, quality_page
+from crossrec_cli.report import appendix, charts, drift_section, quality_page
 from crossrec_cli.report.facts import CROSSREC, Facts
 from crossrec_cli.report.formatting import NONE, SMALL, figure, gain, join_names, measure
 from crossrec_cli.report.render import Chart, PageSection, PageTable, render
@@ -38,6 +38,7 @@ def sections(facts: Facts) -> list[PageSection]:
         appendix.learning(facts),
         appendix.lists(facts),
         quality_page.section(facts.quality),
+        *([drift_section.section(facts.drifts)] if facts.drifts else []),
         appendix.cost(facts),
         appendix.user_feedback(facts),
         *([appendix.example_users(facts)] if facts.shown.examples else []),

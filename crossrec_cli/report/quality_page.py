@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
+from crossrec_cli.evaluation.drift import Drift
+from crossrec_cli.report import drift_section
 from crossrec_cli.report.render import Chart, PageSection, PageTable, render
 
 _TEXT = (
@@ -34,9 +36,10 @@ class _Row(NamedTuple):
 _Measures = dict[str, list[_Row]]
 
 
-def page(quality: pa.Table) -> str:
-    """The measures as HTML."""
-    return render("Data quality", _lead(_measures(quality)), [section(quality)])
+def page(quality: pa.Table, drift: Drift | None = None) -> str:
+    """The measures as HTML, with the drift from the data before, if there were any."""
+    changes = [] if drift is None else [drift_section.section([drift])]
+    return render("Data quality", _lead(_measures(quality)), [section(quality), *changes])
 
 
 def section(quality: pa.Table) -> PageSection:

@@ -24,6 +24,7 @@ from crossrec_cli.data import engine, leaks, quality_measures
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.data.split import split
+from crossrec_cli.evaluation.drift import Drift, Snapshot, judged
 from crossrec_cli.report.quality_page import page
 
 
@@ -56,8 +57,13 @@ def run(job: Job) -> Summary:
             job.report.warn(warning)
         measured = quality_measures.measure(tables, done, data, ledger)
     parquet.write_table(job.output(QUALITY), schemas.QUALITY, measured.to_pydict())
-    job.output(QUALITY_PAGE).write_text(page(measured), encoding="utf-8")
-    return _summary(measured, parquet.read_table(job.output(CASES), [c.SPLIT, c.USER_INDEX]))
+    drift = None
+    if job.earlier:
+        files = Snapshot(interactions, items, job.output(USERS))
+        drift = Drift.of(files, Snapshot.of(job.earlier))
+    job.output(QUALITY_PAGE).write_text(page(measured, drift), encoding="utf-8")
+    summary = _summary(measured, parquet.read_table(job.output(CASES), [c.SPLIT, c.USER_INDEX]))
+    return summary | (judged(drift, job.config.drift, job.report) if drift else {})
 
 
 def _summary(measured: pa.Table, cases: pa.Table) -> Summary:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from crossrec_cli.artifacts.files import RECOMMENDATIONS
 from crossrec_cli.artifacts.job import Job, Summary
+from crossrec_cli.evaluation.drift import Drift, judged
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.ranking.list_files import join_parts, write_part
 from crossrec_cli.ranking.recommender import ALL_USERS, Recommender
@@ -31,7 +33,11 @@ def run(job: Job) -> Summary:
             advance(len(users_of_part) if exists[number] else len(users_of_part) - len(shard))
     if not distributed.leads():
         return {}
-    return {"users": len(users)} | join_parts(job, recommender, parts)
+    summary = {"users": len(users)} | join_parts(job, recommender, parts)
+    if not job.earlier:
+        return summary
+    drift = Drift.of_lists(job.output(RECOMMENDATIONS), job.earlier.file(RECOMMENDATIONS))
+    return summary | judged(drift, job.config.drift, job.report)
 
 
 def _chosen_users(recommender: Recommender, named: tuple[str, ...]) -> Ints:

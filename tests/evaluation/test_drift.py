@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from facts import check_failed
+from facts import check_failed, lacking, warns
 
+from crossrec_cli.artifacts.store import Store
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.evaluation.drift import of_numbers, of_words
 
@@ -67,7 +68,8 @@ def test_a_run_has_not_drifted_from_itself(trained, crossrec):
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert set(document["shares"].values()) == {0.0}
-    assert set(document["stability_indices"].values()) == {0.0}
+    assert {change["stability_index"] for change in document["distributions"].values()} == {0.0}
+    assert all(before == now > 0 for before, now in document["sizes"].values())
 
 
 def test_new_people_and_another_taste_are_seen(trained, crossrec):
@@ -90,12 +92,76 @@ def test_new_people_and_another_taste_are_seen(trained, crossrec):
     )
     p, q = kinds.mean(), (before["category"] == "book").mean()
     expected = (p - q) * np.log(p / q) + (q - p) * np.log((1 - p) / (1 - q)) - 1 / len(rows) - 1 / len(before)
-    assert document["stability_indices"]["categories of interactions"] == pytest.approx(expected, rel=1e-6)
-    assert document["stability_indices"]["interactions of a user"] > 0.1
+    categories = document["distributions"]["categories of interactions"]
+    assert categories["stability_index"] == pytest.approx(expected, rel=1e-6)
+    share = {"share of book": (q, p), "share of record": (1 - q, 1 - p)}[categories["figure"]]
+    assert (categories["before"], categories["now"]) == pytest.approx(share)
+    activity = document["distributions"]["interactions of a user"]
+    assert activity["stability_index"] > 0.1
+    assert activity["before"] == pytest.approx(len(before) / before["user_index"].nunique())
+    assert activity["now"] == pytest.approx(len(rows) / rows["user"].nunique())
+    assert document["sizes"]["interactions"] == [len(before), len(rows)]
     failed = crossrec("data", "drift", trained.path, "--against", earlier, "--limit", "0.01")
     check_failed(failed, ExitCode.REGRESSION, "0.01")
     own = json.loads(crossrec("data", "drift", trained.path, "--against", trained.run_dir, "--json").stdout)
     assert own["shares"] == document["shares"], "against itself: its artifact before"
+
+
+def shop_without_jazz(trained) -> None:
+    """Without those who buy jazz: fewer users, and other shares of the categories."""
+    rows = pd.read_parquet(trained.folder / "interactions.parquet")
+    rows[~rows["user"].str.fullmatch(r"jazz\d+")].to_parquet(trained.folder / "interactions.parquet")
+
+
+def test_preprocess_compares_its_files_with_those_that_they_replace(trained, crossrec):
+    first = Store(trained.run_dir).current("preprocess")
+    assert "drift" not in first.manifest.summary
+    assert "Drift" not in (first.path / "quality.html").read_text()
+    shop_without_jazz(trained)
+    done = crossrec("preprocess", trained.path, "--json", "--set", "drift.warn=0.01")
+    assert done.exit_code == 0, done.output
+    drift = json.loads(done.stdout)["stages"][0]["summary"]["drift"]
+    own = json.loads(crossrec("data", "drift", trained.path, "--against", trained.run_dir, "--json").stdout)
+    assert drift == own
+    assert drift["sizes"]["users"] == [180, 140]
+    name, change = max(drift["distributions"].items(), key=lambda pair: pair[1]["stability_index"])
+    assert warns(done, name, "drift.warn", f"{change['before']:.4g}", f"{change['now']:.4g}")
+    page = (trained.run_dir / "preprocess" / "current" / "quality.html").read_text()
+    assert not lacking(page, name, f"{change['stability_index']:.3f}", 180, 140)
+
+
+def test_files_that_differ_too_much_do_not_take_the_place_of_those_before(trained, crossrec):
+    store = Store(trained.run_dir)
+    before = store.current("preprocess").path
+    shop_without_jazz(trained)
+    failed = crossrec("run", trained.path, "--json", "--set", "drift.fail=0.01")
+    check_failed(failed, ExitCode.REGRESSION, "drift.fail", 0.01)
+    assert json.loads(failed.stdout)["against"]["sizes"]["users"] == [180, 140]
+    assert store.current("preprocess").path == before
+    assert [path.name for path in before.parent.iterdir() if path.name.startswith(".")] == []
+    accepted = crossrec("preprocess", trained.path, "--set", "drift.fail=null", "--set", "drift.warn=null")
+    assert accepted.exit_code == 0
+    assert not warns(accepted, "drift")
+    assert store.current("preprocess").path != before
+
+
+def test_recommend_compares_scores_and_the_page_shows_them(trained, crossrec):
+    again = ("--set", "recommend.exclude_seen=false")
+    done = crossrec("recommend", trained.path, "--json", *again)
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)["stages"][0]["summary"]["drift"]
+    now, before = (
+        pd.read_parquet(store.file("recommend/recommendations.parquet")).query("rank == 1")["score"]
+        for store in (Store(trained.run_dir).current("recommend"), Store(trained.run_dir).previous("recommend"))
+    )
+    change = summary["distributions"]["scores of the first entry"]
+    assert change["stability_index"] == pytest.approx(of_numbers(*(one.to_numpy(np.float64) for one in (now, before))))
+    assert (change["before"], change["now"]) == pytest.approx((before.mean(), now.mean()))
+    assert crossrec("evaluate", trained.path).exit_code == 0
+    page = (trained.run_dir / "report.html").read_text()
+    assert not lacking(page, "scores of the first entry", f"{change['stability_index']:.3f}", f"{change['now']:.4g}")
+    failed = crossrec("recommend", trained.path, "--set", "drift.fail=0")
+    check_failed(failed, ExitCode.REGRESSION, "drift.fail")
 
 
 def test_a_run_that_is_not_there_is_told(trained, crossrec, tmp_path):
