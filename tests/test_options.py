@@ -76,6 +76,7 @@ ELSEWHERE: dict[Value, str] = {
         "data.platforms.interactions.events.returns",
         False,
     ): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
+    ("finetune.init", "previous"): "pipeline/test_nightly.py::test_a_night_goes_on_with_new_users_items_and_tags",
     ("data.repeats", "sum"): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("encoder.trust_remote_code", True): "text/test_transformer.py::test_a_model_that_brings_its_own_code_is_asked_for",
     ("encoder.allow_pickle_weights", True): "text/test_find.py::test_pickled_weights_are_read_only_where",

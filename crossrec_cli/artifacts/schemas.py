@@ -89,6 +89,7 @@ TAG_NAMES = pa.schema({c.TAG: pa.string()})  # in the order of the model's tag v
 FUSION = pa.schema(  # one row a feature and length of target history; in log-odds for each unit of the feature's score
     {
         c.SCORER: pa.string(),  # null: the shift, which is added to all scores of a user
+        c.VARIANT: pa.int32(),  # of the scorer: which of those that were tried was the best, from 0
         c.FEATURE: pa.string(),
         c.DECAY: pa.float32(),  # how much a purchase counts compared with the next one, if the feature has a decay
         c.TARGET_HISTORY_LENGTH: pa.int32(),  # between two of them, weights are interpolated by log(1 + length)

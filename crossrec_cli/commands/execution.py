@@ -47,8 +47,12 @@ def execute(
     search: tuple[str | None, str | None, Path | None] | None = None,
     exported: Path | None = None,
     needs: tuple[str, ...] = (),
+    guarded: bool = False,
 ) -> None:
-    """Load the config, run ``needs`` and then ``stages`` under the run directory's lock, and print their results."""
+    """Load the config, run ``needs`` and then ``stages`` under the run directory's lock, and print their results.
+
+    With ``guarded`` the lists stay as they are where the evaluation is significantly worse than the one before.
+    """
     with ending(console):
         with defer_interrupts():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
@@ -72,14 +76,16 @@ def execute(
         with Store(config.run_path).lock(lock_timeout, console):
             console.open_log(config.run_path)
             earlier = earlier_evaluation(page.against) if page and page.against else None
-            outcomes = []
+            before = Store(config.run_path).current(EVALUATE) if guarded else None
+            outcomes, against = [], dict[str, Any]()
             needed = run_stages(config, needs, console)
             for outcome in chain(needed, run_stages(config, stages, console, force, export)):
                 show_stages.outcome(console, outcome)
                 outcomes.append(outcome)
+                against |= _guard(console, config, outcome, before)
             distributed.shutdown()
             _keep_config(config, export)
-            document = _document(config, outcomes)
+            document = _document(config, outcomes) | against
             if RECOMMEND in stages:
                 recommended = next(each.artifact for each in outcomes if each.stage == RECOMMEND)
                 document["lists"] = show_lists.of_run(console, recommended, list_format)
@@ -93,6 +99,20 @@ def execute(
             if page and page.against and earlier:
                 document["against"] = _against(console, config, outcomes[-1].artifact, earlier, page.against)
             console.document(document)
+
+
+def _guard(console: Console, config: Config, outcome: Outcome, before: Artifact | None) -> dict[str, Any]:
+    """Compare a new evaluation with the one before, ahead of the lists.
+
+    Returns:
+        The comparison, for ``--json``; empty where there is nothing to compare.
+
+    Raises:
+        RegressionError: if the new one is significantly worse.
+    """
+    if before is None or outcome.stage != EVALUATE or not outcome.ran:
+        return {}
+    return {"against": _against(console, config, outcome.artifact, before, config.run_path)}
 
 
 def show_requested_lists(

@@ -115,6 +115,14 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="Skip the scorer neural, which is trained by gradients.")
     ] = False,
+    nightly: Annotated[
+        bool,
+        typer.Option(
+            "--nightly",
+            help="Go on from the model before, with all its choices, instead of training anew; lists of a model that "
+            "ranks significantly worse are not written, and the exit code is 7.",
+        ),
+    ] = False,
     overrides: Overrides = None,
     force: Force = False,
     lock_timeout: LockTimeout = 0.0,
@@ -124,7 +132,8 @@ def run(
     """Run all five stages; those that are up to date are skipped."""
     console = Console(quiet, as_json)
     with ending(console):
-        overrides = [*(overrides or ()), *(_without_neural(config, overrides) if quick else ())]
+        overrides = [*(_going_on(config, overrides, console) if nightly else ()), *(overrides or ())]
+        overrides += _without_neural(config, overrides) if quick else ()
         begin = PIPELINE.index(first) if first else 0
         end = PIPELINE.index(last) if last else len(PIPELINE) - 1
         if begin > end:
@@ -146,7 +155,21 @@ def run(
                 {"run_dir": settings.run_dir} | show_stages.planned(console, plan(settings, stages, force))
             )
             return
-        execute(stages, config, overrides, force, console, lock_timeout)
+        execute(stages, config, overrides, force, console, lock_timeout, guarded=nightly)
+
+
+NIGHTLY = ("finetune.init=previous", "finetune.epochs=1", "adapt.epochs=0", "evaluate.baselines=[popularity]")
+"""What ``run --nightly`` overrides: one epoch of the model before, and only the guard's part of the evaluation."""
+
+
+def _going_on(config: Path, overrides: Sequence[str] | None, console: Console) -> tuple[str, ...]:
+    """The overrides of a nightly run; none the first time, when there is no model to go on from."""
+    from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
+
+    if Store(loaded(config, overrides).run_path).current(FINETUNE):
+        return NIGHTLY
+    console.say("there is no model to go on from: everything is trained")
+    return ()
 
 
 def _without_neural(config: Path, overrides: Sequence[str] | None) -> list[str]:

@@ -109,8 +109,9 @@ class Adapt(Training):
 class Finetune(Training):
     """finetune: train the neural scorer on both domains with equal weight, then fit the weights of all scorers."""
 
-    init: Literal["adapted", "scratch"] = "adapted"
-    """Start from the result of pretrain-adapt, or untrained."""
+    init: Literal["adapted", "scratch", "previous"] = "adapted"
+    """Start from the result of pretrain-adapt, or untrained. ``previous``: go on from the model that this one replaces,
+    whose choices and weights of the scorers stay; new items and tags start untrained."""
     epochs: Annotated[int, Field(ge=0, lt=2**31)] = 10
     refit: bool = True
     """After the weights are fitted, all scorers also learn from the validation purchases, the newest of a shop. The

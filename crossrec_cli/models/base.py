@@ -41,6 +41,9 @@ class TrainingData:
     times: Ints | None = None
     """Time of each interaction of ``histories.items``, in microseconds; None where only the order is known."""
 
+    earlier_whitening: Whitening | None = None
+    """The whitening of an earlier model, whose text map goes on to be used; None: one is fitted."""
+
     @property
     def is_target(self) -> Bools:
         """The items to recommend, (I,)."""
@@ -48,8 +51,8 @@ class TrainingData:
 
     @cached_property
     def whitening(self) -> Whitening:
-        """The whitening that is fitted to all texts."""
-        return Whitening.of(self.embeddings)
+        """The earlier whitening, or one that is fitted to all texts."""
+        return self.earlier_whitening or Whitening.of(self.embeddings)
 
     @cached_property
     def texts(self) -> Floats:

@@ -99,7 +99,7 @@ class FusedModel:
             learned.get(scorer.name) or scorer.like(SCORERS[scorer.name](data, seed)[scorer.variant])
             for scorer in self.scorers
         ]
-        return replace(self, scorers=scorers)
+        return replace(self, scorers=scorers, is_target=data.is_target)
 
     @property
     def names(self) -> list[str]:

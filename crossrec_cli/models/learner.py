@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.config.training_fields import Training
 from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.dataset import target_of
+from crossrec_cli.models.earlier import EarlierModel
 from crossrec_cli.models.fused import SELECTION_SIZE, FusedModel
 from crossrec_cli.models.fusion import HeldOut
 from crossrec_cli.models.histories import Cases, Histories
@@ -64,6 +66,20 @@ class Learner:
     def refitted(self, fused: FusedModel, adapted: InterestModel | None, latest: TrainingData) -> FusedModel:
         """The same scorers with the same weights, learned again with the held-out purchases of validation."""
         return fused.refitted(latest, self.seed, self._finetuned(adapted, latest, "refit")[0])
+
+    def continued(
+        self, earlier: EarlierModel, data: TrainingData, tags: Sequence[str]
+    ) -> tuple[FusedModel, list[Epoch]]:
+        """An earlier model with scorers that learned from newer data, and the epochs of the neural one, which goes on.
+
+        Args:
+            earlier: the model that is replaced.
+            data: the newer data, with the whitening of the earlier model.
+            tags: the user tags, in the order of the data's.
+        """
+        start = earlier.network(self.config.interest, data, tags)
+        trained, epochs = self._finetuned(start and start.to(self.compute.device), data, c.TARGET)
+        return earlier.fused.refitted(data, self.seed, trained), epochs
 
     def _finetuned(
         self, adapted: InterestModel | None, data: TrainingData, name: str

@@ -5,13 +5,15 @@ A sparse vector is two lists, its terms' indices and their values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors
 import safetensors.numpy
 from safetensors import SafetensorError
 from scipy.sparse import csr_array
@@ -29,6 +31,8 @@ from crossrec_cli.models.scorers import features_of
 from crossrec_cli.models.vectors import Floats, Matrix, rows_after
 from crossrec_cli.models.whitening import Whitening
 
+TAGS = "tags"
+"""In the metadata of the weights: the user tags, in the order of the tag vectors."""
 WIDTH = b"width"
 """In a sparse column's metadata: how many terms there are."""
 
@@ -43,14 +47,15 @@ class ModelFiles:
     terms: Path
 
 
-def save(fused: FusedModel, items: pa.Table, files: ModelFiles) -> None:
-    """Write a model of these items, rows of ``schemas.ITEMS``."""
+def save(fused: FusedModel, items: pa.Table, files: ModelFiles, tags: Sequence[str] = ()) -> None:
+    """Write a model of these items, rows of ``schemas.ITEMS``, and of these user tags."""
     vectors = {scorer.name: scorer.item_vectors for scorer in fused.scorers}
     write_vectors(files.vectors, items.select([c.ITEM_INDEX, c.ITEM_ID, c.DOMAIN]), vectors)
     parquet.write_table(files.fusion, schemas.FUSION, _fusion_columns(fused))
     state = {f"{one.name}/{name}": array for one in fused.scorers for name, array in one.state.items()}
     state |= {"whitening/mean": fused.whitening.mean, "whitening/matrix": fused.whitening.matrix}
-    safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, files.weights)
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    safetensors.numpy.save_file(arrays, files.weights, {TAGS: json.dumps(list(tags))})
     terms = [(one.name, term) for one in fused.scorers for term in one.terms]
     parquet.write_table(
         files.terms, schemas.TERMS, {c.SCORER: [name for name, _ in terms], c.TERM: [term for _, term in terms]}
@@ -79,10 +84,24 @@ def load(files: ModelFiles, added: Path | None, interest: Interest) -> FusedMode
             scorer_terms = terms[c.TERM].filter(pa.compute.equal(terms[c.SCORER], name)).to_pylist()
             rows = table.filter(pa.compute.equal(table[c.SCORER], name)).to_pylist()
             features = _features(name, vectors[name], scorer_state, is_target, rows, interest)
-            scorers.append(Scorer(name, vectors[name], features, scorer_state, scorer_terms))
+            scorers.append(Scorer(name, vectors[name], features, scorer_state, scorer_terms, rows[0][c.VARIANT]))
     except (SafetensorError, RuntimeError, KeyError, OSError, ValueError) as error:
         raise ArtifactError(f"{files.weights}: not this model's weights: {str(error).splitlines()[0]}") from None
     return FusedModel(scorers, _fusion(table), is_target, whitening)
+
+
+def read_tags(weights: Path) -> list[str]:
+    """The user tags of a model, in the order of its tag vectors, from the file of its weights.
+
+    Raises:
+        ArtifactError: if it cannot be read.
+    """
+    try:
+        with safetensors.safe_open(weights, "numpy") as file:
+            tags: list[str] = json.loads(file.metadata()[TAGS])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{weights}: has no list of tags: {str(error).splitlines()[0]}") from None
+    return tags
 
 
 def write_vectors(path: Path, items: pa.Table, vectors: Mapping[str, Matrix]) -> None:
@@ -123,15 +142,18 @@ def read_vectors(path: Path, names: list[str]) -> tuple[np.ndarray, dict[str, Ma
 def _fusion_columns(fused: FusedModel) -> dict[str, list[object]]:
     """One row a feature and knot, and one a knot for the shift."""
     rows: list[tuple[object, ...]] = []
-    features = [(scorer.name, feature) for scorer in fused.scorers for feature in scorer.features]
+    features = [(scorer, feature) for scorer in fused.scorers for feature in scorer.features]
     for number, (scorer, feature) in enumerate(features):
         decay = feature.decay if isinstance(feature, HistoryFeature) else None
         spread = fused.fusion.spread[number]
         weights = fused.fusion.weights[:, number]
         rows += [
-            (scorer, feature.name, decay, knot, weight, spread) for knot, weight in zip(KNOTS, weights, strict=True)
+            (scorer.name, scorer.variant, feature.name, decay, knot, weight, spread)
+            for knot, weight in zip(KNOTS, weights, strict=True)
         ]
-    rows += [(None, c.SHIFT, None, knot, shift, None) for knot, shift in zip(KNOTS, fused.fusion.shift, strict=True)]
+    rows += [
+        (None, None, c.SHIFT, None, knot, shift, None) for knot, shift in zip(KNOTS, fused.fusion.shift, strict=True)
+    ]
     return dict(zip(schemas.FUSION.names, map(list, zip(*rows, strict=True)), strict=True))
 
 

@@ -73,12 +73,15 @@ class _Task:
     stage: str
     inputs: Mapping[str, Path]
     checkpoint: Path
+    earlier: Artifact | None
 
 
 def follow(config: Config) -> None:
     """In a process other than the leader: do a share of each stage that the leader sends, until it sends no more."""
     for task in distributed.tasks():
-        BY_NAME[task.stage].run(Job(config, task.inputs, Path(os.devnull), Silent(), task.checkpoint))
+        BY_NAME[task.stage].run(
+            Job(config, task.inputs, Path(os.devnull), Silent(), task.checkpoint, earlier=task.earlier)
+        )
 
 
 def add_items(config: Config, file: Path, platform: str | None, report: Reporter) -> Artifact:
@@ -135,7 +138,11 @@ def _make(
     with store.draft(stage.name) as draft:
         paths = {file: made.file(file) for file, made in inputs.items()}
         checkpoint = store.checkpoint(stage.name, basis.digest)
-        with distributed.together(_Task(stage.name, paths, checkpoint)) if stage.name in SHARED else nullcontext():
+        with (
+            distributed.together(_Task(stage.name, paths, checkpoint, earlier))
+            if stage.name in SHARED
+            else nullcontext()
+        ):
             summary = stage.run(Job(config, paths, draft, report, checkpoint, basis.code, earlier), **more)
         files = describe_files(draft)
         manifest = work.manifest(

@@ -168,7 +168,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        21,
+        22,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import ADAPTED, CASES, FINETUNE_LEARNING, FUSED, TAG_NAMES
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.config.schema import Config
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation.validation import STOP_ON, ndcg
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_model, training_data
+from crossrec_cli.models.earlier import EarlierModel
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.neural.tower import InterestModel
-from crossrec_cli.models.neural.train import learning_columns
+from crossrec_cli.models.neural.train import Epoch, learning_columns
 from crossrec_cli.models.saved import ModelFiles, save
 from crossrec_cli.runtime import device, distributed
 
@@ -27,6 +31,8 @@ def run(job: Job) -> Summary:
     dataset = load_dataset(job.inputs)
     data = training_data(job.inputs, dataset)
     valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
+    if config.finetune.init == "previous":
+        return _continued(job, compute, data)
     config = with_user_encoder(config, data, valid, config.seed)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
@@ -39,19 +45,42 @@ def run(job: Job) -> Summary:
     valid_ndcg = ndcg(fused.candidate_scorer(dataset.target_items), data.histories, valid, config.evaluate.mask_seen)
     if config.finetune.refit:
         fused = learner.refitted(fused, adapted, after_validation(job.inputs, data))
+    return _written(job, data, fused, epochs) | {f"valid_{STOP_ON}": valid_ndcg}
+
+
+def _continued(job: Job, compute: device.Compute, data: TrainingData) -> Summary:
+    """Go on from the model that this one replaces; validation has no say, so it is only learned from."""
+    config = job.config
+    if job.earlier is None:
+        raise ConfigError(["finetune.init: previous: there is no model of this version to go on from; train one first"])
+    earlier = EarlierModel.load(job.earlier, config.interest)
+    if config.finetune.refit:
+        data = after_validation(job.inputs, data)
+    data = replace(data, earlier_whitening=earlier.fused.whitening)
+    if reason := earlier.unfit(config.interest, data):
+        raise ConfigError([f"finetune.init: previous: {reason}; run without it once"])
+    learner = Learner(earlier.with_user_encoder(config), config.seed, compute, job.report, job.checkpoint)
+    return _written(job, data, *learner.continued(earlier, data, _tags(job)))
+
+
+def _written(job: Job, data: TrainingData, fused: FusedModel, epochs: list[Epoch]) -> Summary:
     if not distributed.leads():
         return {}
-    save(fused, dataset.items, ModelFiles(*(job.output(file) for file in FUSED)))
+    save(fused, data.items, ModelFiles(*(job.output(file) for file in FUSED)), _tags(job))
     parquet.write_table(job.output(FINETUNE_LEARNING), schemas.LEARNING, learning_columns(epochs))
-    return {f"valid_{STOP_ON}": valid_ndcg, "epochs": len(epochs), "scorers": scorer_shares(fused)}
+    return {"epochs": len(epochs), "scorers": scorer_shares(fused)}
 
 
 def _start(job: Job, config: Config, data: TrainingData) -> InterestModel:
     """The model from pretrain-adapt, or an untrained one with the same texts."""
     if config.finetune.init == "adapted":
         return load_model(job.inputs, ADAPTED, config.interest, data)
-    tags = parquet.read_table(job.inputs[TAG_NAMES]).num_rows
-    return InterestModel(config.interest, data.texts, data.histories.item_stats, tags)
+    return InterestModel(config.interest, data.texts, data.histories.item_stats, len(_tags(job)))
+
+
+def _tags(job: Job) -> list[str]:
+    names: list[str] = parquet.read_table(job.inputs[TAG_NAMES])[c.TAG].to_pylist()
+    return names
 
 
 def scorer_shares(fused: FusedModel) -> dict[str, float]:

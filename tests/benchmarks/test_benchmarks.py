@@ -49,6 +49,7 @@ TOY = {
     ),
     "growth": (["--rows", "2e3"], {}),
     "kills": (["{config}", "--kills", "1", *SMALL], {}),
+    "nightly": (["{config}", "--days", "1", "--every", "2", "--set", "evaluate.k=[10]", *SMALL], {}),
     "preprocess": (["--rows", "2e3"], {}),
     "reasons": (["{config}", "--users", "20"], {}),
     "recommend memory": (["memory", "--items", "200", "--users", "30"], {}),

@@ -76,11 +76,15 @@ def restored(vectors: Floats, state: Mapping[str, Floats], is_target: Bools, int
         for name, weight in state.items()
         if name.startswith(ENCODER)
     }
-    bag, sequence = (any(name.startswith(f"{part}.") for name in weights) for part in ("bag", "sequence"))
-    kind = "hybrid" if bag and sequence else "bag" if bag else "sequence"
-    encoder = UserEncoder(interest.model_copy(update={"user_encoder": kind}), len(weights["tags.weight"]))
+    encoder = UserEncoder(interest.model_copy(update={"user_encoder": kind_of(state)}), len(weights["tags.weight"]))
     encoder.load_state_dict(weights)
     return NeuralFeature(NAME, encoder, _items(vectors, is_target, torch.device("cpu")))
+
+
+def kind_of(state: Mapping[str, Floats]) -> str:
+    """The kind of user encoder, from a scorer's state."""
+    bag, sequence = (any(name.startswith(f"{ENCODER}{part}.") for name in state) for part in ("bag", "sequence"))
+    return "hybrid" if bag and sequence else "bag" if bag else "sequence"
 
 
 def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
