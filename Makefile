@@ -12,8 +12,8 @@ demo: $(VENV)/.runs          ## run all five stages on sample_data/
 test: install                ## run the test suite
 	$(BIN)/pytest -n auto --dist worksteal
 
-test-more: install           ## the tests that need Java or Chromium, and the commands that the README and docs/ show
-	$(BIN)/pytest -m "docs or spark or browser" -n auto --dist worksteal
+test-more: install           ## slow tests, those that need Java or Chromium, and the commands that docs/ show
+	$(BIN)/pytest -m "docs or spark or browser or slow" -n auto --dist worksteal
 
 docs: $(VENV)/.documents     ## build the site of docs/ in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

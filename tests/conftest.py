@@ -45,15 +45,20 @@ STAGE_RUNS = {"preprocess", "shop", "crossrec", "pristine", "trained", "quick"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``browser`` what opens a page, as ``unit`` what runs no stage and starts no process: single modules."""
+    """Mark as ``browser`` what opens a page, as ``slow`` what needs a traced graph.
+
+    As ``unit`` what runs no stage and starts no process: single modules.
+    """
     tests = Path(__file__).parent
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "browser" in fixtures:
             item.add_marker("browser")
+        if "of_the_shop" in fixtures:
+            item.add_marker("slow")
         whole = STAGE_RUNS & (fixtures | set(vars(item.module))) or item.path.parent == tests
         whole = whole or {"stage", "subprocess", "FORK"} & set(item.function.__code__.co_names)
-        if not whole and not any(item.get_closest_marker(other) for other in ("docs", "spark", "browser")):
+        if not whole and not any(item.get_closest_marker(other) for other in ("docs", "spark", "browser", "slow")):
             item.add_marker("unit")
 
 

@@ -148,6 +148,7 @@ def weights(shop, stage: str) -> list[bytes]:
     return [made.file(f"{stage}/{name}").read_bytes() for name in WEIGHTS[stage]]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_and_then_interrupted_goes_on_and_ends_with_the_same_weights(trained, crossrec):
     """From the last checkpoint that was due, and then from the one that the interrupt left: none is due for minutes."""
     expected = {stage: weights(trained, stage) for stage in WEIGHTS}

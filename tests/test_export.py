@@ -201,6 +201,7 @@ def give_one_score(served: Served) -> None:
         np.testing.assert_allclose(by_http[theirs.index], theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_http_and_onnx_give_one_score_where_nothing_is_trained(trained, crossrec):
     trained.config["interest"]["scorers"] = ["words", "popularity"]
     folder = trained.folder / "export"

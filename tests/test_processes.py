@@ -31,6 +31,7 @@ def exact(trained):
     return trained
 
 
+@pytest.mark.slow
 def test_a_job_that_loses_a_process_ends_with_its_name_and_the_next_ends_with_what_one_process_learns(exact, crossrec):
     alone = exact.folder / "alone"
     shutil.copytree(exact.run_dir, alone, symlinks=True)
@@ -68,6 +69,7 @@ def test_a_job_that_loses_a_process_ends_with_its_name_and_the_next_ends_with_wh
     assert (lists[0]["score"] - lists[1]["score"]).abs().max() < 1e-3, "fusion enlarges how rounding differs"
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_shared_leaves_the_same_bytes(trained, crossrec):
     """One thread each, so that nothing is added up in another order; the settings of two baselines are shared out."""
     trained.config["evaluate"]["baselines"] = ["text", "item_knn", "ease"]

@@ -313,6 +313,7 @@ def test_metrics_count_by_route(client):
     assert "crossrec_events 0.0" in text
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing(trained, crossrec):
     import schemathesis  # noqa: PLC0415  it takes seconds to import
     from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415

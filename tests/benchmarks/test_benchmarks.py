@@ -33,6 +33,8 @@ from crossrec_cli.serving.app import create_app
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--set", "interest.scorers=[text, popularity]", "--set", "evaluate.baselines=[popularity]"]
 TOY = {

@@ -241,6 +241,7 @@ def check_leaks(found: dict[str, pd.DataFrame], strategy: str) -> None:
         assert cases["cold_item"].all()
 
 
+@pytest.mark.slow
 @settings(max_examples=3, **FEW)
 @given(made=tables(), seed=st.integers(0, 99), files=st.integers(1, 4))
 def test_neither_the_order_of_the_rows_nor_the_number_of_files_matters(made, seed, files):
@@ -256,6 +257,7 @@ def test_neither_the_order_of_the_rows_nor_the_number_of_files_matters(made, see
     check_same(once, again, but="rejected")
 
 
+@pytest.mark.slow
 @settings(max_examples=2, **FEW)
 @given(made=tables())
 def test_csv_json_lines_and_parquet_give_the_same(made):

@@ -23,6 +23,8 @@ from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import SCORERS
 
+pytestmark = pytest.mark.slow
+
 DECAYS = (1.0, 0.9, 0.6)
 
 

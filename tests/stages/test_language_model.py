@@ -14,6 +14,7 @@ from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.searcher import Searcher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transformer", "static"])
 def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop, crossrec, kind):
     """Sixty numbers drown the one word of a text that says who buys it; only who buys what tells which word counts."""

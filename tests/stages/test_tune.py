@@ -27,6 +27,7 @@ def tuned(trained):
     return trained
 
 
+@pytest.mark.slow
 def test_the_best_by_validation_is_found_and_its_config_gives_it_again(tuned, crossrec):
     done = crossrec("tune", tuned.path)
     assert done.exit_code == 0, done.stderr
