@@ -160,14 +160,17 @@ def run(
 
 NIGHTLY = ("finetune.init=previous", "finetune.epochs=1", "adapt.epochs=0", "evaluate.baselines=[popularity]")
 """What ``run --nightly`` overrides: one epoch of the model before, and only the guard's part of the evaluation."""
+GENTLER = 0.1
+"""The learning rate of that epoch, relative to a whole training's, in which it decreases to zero."""
 
 
 def _going_on(config: Path, overrides: Sequence[str] | None, console: Console) -> tuple[str, ...]:
     """The overrides of a nightly run; none the first time, when there is no model to go on from."""
     from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
 
-    if Store(loaded(config, overrides).run_path).current(FINETUNE):
-        return NIGHTLY
+    settings = loaded(config, overrides)
+    if Store(settings.run_path).current(FINETUNE):
+        return (*NIGHTLY, f"finetune.lr={GENTLER * settings.finetune.lr}")
     console.say("there is no model to go on from: everything is trained")
     return ()
 
