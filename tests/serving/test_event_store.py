@@ -11,7 +11,8 @@ import pytest
 from facts import fails
 
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.serving.event_store import WAIT_SECONDS, Events
+from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.sqlite_file import WAIT_SECONDS
 
 
 def test_of_too_many_events_the_oldest_are_forgotten():
