@@ -241,7 +241,7 @@ AUDIENCE = pa.schema(  # one row a user, the likeliest buyer first
         c.BECAUSE: pa.string(),  # why, if recommend.reasons is above 0
     }
 )
-IMPRESSIONS = pa.schema(  # one row an item shown; for a list without items one row without an item
+IMPRESSIONS = pa.schema(
     {
         c.IMPRESSION: pa.string(),  # the list, `shown_as` in the server's answer
         c.TIMESTAMP: _time,  # in UTC

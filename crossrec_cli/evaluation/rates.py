@@ -6,6 +6,7 @@ over users, by the delta method (Deng, Knoblich & Lu 2018, https://doi.org/10.11
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,7 +61,9 @@ class ValueDifference:
         mean = float(b.mean() - a.mean())
         if min(len(a), len(b)) < 2 or not np.isfinite(mean) or not standard_error(a, b) > 1e-12:  # rounding
             return cls(mean, undefined, undefined, 1.0)
-        test = ttest_ind(b, a, equal_var=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the values of one group may be equal
+            test = ttest_ind(b, a, equal_var=False)
         low, high = test.confidence_interval(1 - LEVEL)
         return cls(mean, float(low), float(high), float(test.pvalue))
 

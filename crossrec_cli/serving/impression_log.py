@@ -178,7 +178,7 @@ class ImpressionLog(SqliteFile):
                     unknown_impressions += 1
                 elif item in listed:
                     rewards.append((_number(impression), item, kind))
-            database.executemany("INSERT OR IGNORE INTO feedback VALUES (?, ?, ?)", rewards)
+            database.executemany("INSERT INTO feedback VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rewards)
         return FeedbackCounts(len(rewards), unknown_impressions, len(feedback) - len(rewards) - unknown_impressions)
 
     def counts(self) -> LogCounts:
