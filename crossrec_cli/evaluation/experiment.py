@@ -19,7 +19,7 @@ from crossrec_cli.models.ragged import Bools
 MISMATCH = 0.001
 """Below this p value, numbers of users are not as planned; the level is low, as every look is a test."""
 MOST_DAYS = 28
-"""Experiments of more days are told by week."""
+"""Rates of longer experiments are by week."""
 NAMED = 5
 """Variants that a message names."""
 
