@@ -32,7 +32,7 @@ _MEANINGS = {
     ExitCode.ARTIFACT: "an artifact of an earlier stage is missing or damaged",
     ExitCode.LOCKED: "another crossrec is using this run directory",
     ExitCode.UNAVAILABLE: "the device, the language model, a package or a database is not available",
-    ExitCode.REGRESSION: "it ranks significantly worse than the run given with --against, or its data differ too much",
+    ExitCode.REGRESSION: "significantly worse than what it is compared with, or its data differ too much",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

@@ -209,6 +209,7 @@ ROWS = {
     files.FOUND: "an item that a query of `search --queries` found",
     files.SIMILAR: "an item of another item's list, by `similar --all`",
     files.AUDIENCE: "a user of an audience, the likeliest buyer first",
+    files.IMPRESSIONS: "an item of a list that `serve` showed, by `feedback`; of an empty list, the list",
 }
 """What a row of each file is."""
 OTHER_SCHEMAS = {

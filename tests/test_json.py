@@ -13,9 +13,12 @@ import pytest
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.cli import app
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.export import write
+from crossrec_cli.serving.exploration import ShownItem
+from crossrec_cli.serving.impression_log import ImpressionLog
 
 
 def commands(group=None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, TyperCommand]]:
@@ -75,11 +78,18 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
         "similar": [trained.path, "jazz-book-1"],
         "audience": [trained.path, "jazz-book-1"],
         "data drift": [trained.path, "--against", tmp_path / "earlier"],
+        "feedback": [tmp_path / "log"],
+        "ab": [tmp_path / "log" / "impressions.parquet"],
         "compare": [trained.run_dir, trained.run_dir],
         "ls": [trained.folder],
         "clean": [trained.folder, "--keep", "1"],
         "doctor": [],
     }
+    if name in ("feedback", "ab"):
+        log = ImpressionLog(tmp_path / "log")
+        for variant in "ab":
+            log.add(f"user of {variant}", variant, 1, [ShownItem({"item_id": "i"}, 1.0)])
+        parquet.write_parts(tmp_path / "log" / "impressions.parquet", schemas.IMPRESSIONS, log.tables())
     if name == "data drift":
         shutil.copytree(trained.run_dir, tmp_path / "earlier", symlinks=True)
     if name == "export":  # with its graph in test_export.py

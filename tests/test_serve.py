@@ -13,6 +13,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -24,11 +25,14 @@ from crossrec_cli.errors import ExitCode
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.app import MAX_BYTES, create_app
 from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.impression_log import ImpressionLog
 from crossrec_cli.serving.live import Service
 
 
 def service_of(shop, *overrides: str, most: int = 1000) -> Service:
-    return Service(load_config(shop.path, overrides), None, Silent(), Events(most))
+    config = load_config(shop.path, overrides)
+    log = ImpressionLog(Path(config.serve.log)) if config.serve.log else None
+    return Service(config, None, Silent(), Events(most), log, seed=1)
 
 
 @pytest.fixture
@@ -175,6 +179,96 @@ def test_the_page_of_the_docs_needs_no_network(stateless):
     assert stateless.get("/redoc").status_code == 404
 
 
+def test_lists_are_logged_explored_and_judged_by_their_feedback(trained, crossrec):
+    """Two variants, of which only the second one's lists are clicked; the log is what evaluate and ab read."""
+    log = trained.folder / "log"
+    before = listed(TestClient(create_app(service_of(trained), None)), "jazz3")
+    shown = []
+    for variant, explore in (("plain", 0), ("bold", 1)):
+        overrides = (f"serve.log={log}", f"serve.explore={explore}", f"serve.variant={variant}")
+        client = TestClient(create_app(service_of(trained, *overrides), None))
+        for number in range(20):
+            user = f"{'jazz' if explore else 'metal'}{number}"
+            answer = client.post("/recommend", json={"user_id": user}).json()
+            assert [row["rank"] for row in answer["items"]] == [1, 2, 3, 4, 5]
+            feedback = [
+                {"impression": answer["shown_as"], "item_id": answer["items"][0]["item_id"], "kind": kind}
+                for kind in (("click", "purchase") if explore else ())
+            ]
+            taken = client.post("/feedback", json={"feedback": feedback}).json()
+            assert taken == {"taken": len(feedback), "unknown_impressions": 0, "unknown_items": 0}
+            shown.append([row["item_id"] for row in answer["items"]])
+        client.post("/recommend", json={"history": ["jazz-record-1"], "k": 3})
+    explored = shown[23]
+    assert (explored[0], sorted(explored)) == (before[0], sorted(before))
+    assert explored != before
+    unknown = [{"impression": "77-x", "item_id": "a", "kind": "click"}]
+    unknown.append({"impression": answer["shown_as"], "item_id": "jazz-record-1", "kind": "click"})
+    taken = client.post("/feedback", json={"feedback": unknown}).json()
+    assert taken == {"taken": 0, "unknown_impressions": 1, "unknown_items": 1}
+
+    done = crossrec("feedback", log, "--json")
+    assert done.exit_code == 0, done.output
+    written = json.loads(done.stdout)
+    assert (written["lists"], written["clicks"], written["purchases"], written["rows"]) == (42, 20, 20, 206)
+    rows = pd.read_parquet(written["path"])
+    assert rows.groupby("impression", sort=False)["item_id"].agg(list).tolist()[:20] == shown[:20]
+    plain, bold = (rows[(rows["variant"] == name) & rows["user_id"].notna()] for name in ("plain", "bold"))
+    assert (plain["propensity"] == 1).all()
+    assert set(bold["propensity"]) == {1, 1 / 4}
+    assert (bold["click"] == (bold["rank"] == 1)).all()
+
+    done = crossrec("ab", written["path"], "--a", "plain", "--json")
+    rates = json.loads(done.stdout)["rewards"]["click"]
+    assert (rates["a"], rates["b"]) == (0, 1)
+    done = crossrec("evaluate", trained.path, "--set", f"evaluate.feedback={written['path']}")
+    assert done.exit_code == 0, done.output
+    judged = trained.table("evaluate", "feedback").query("segment == 'all' and reward == 'click'").set_index("measure")
+    assert judged.loc["logged", "impressions"] == 200
+    assert judged.loc["logged", "value"] == pytest.approx(20 / 200)
+
+
+def test_the_answer_does_not_need_the_log(trained, stateless):
+    assert stateless.post("/recommend", json={"user_id": "jazz3"}).json()["shown_as"] is None
+    assert stateless.post("/feedback", json={"feedback": []}).status_code == 503
+    service = service_of(trained, f"serve.log={trained.folder / 'log'}")
+    client = TestClient(create_app(service, None))
+    assert client.post("/recommend", json={"user_id": "jazz3"}).json()["shown_as"]
+    service.impressions._database.close()
+    for _ in range(2):
+        answer = client.post("/recommend", json={"user_id": "jazz3"})
+        assert (answer.status_code, answer.json()["shown_as"], len(answer.json()["items"])) == (200, None, 5)
+    assert "crossrec_lists_not_logged_total 2.0" in client.get("/metrics").text
+
+
+def test_old_events_of_a_session_count_less_if_asked(trained):
+    """An hour ago it was metal, now it is jazz: with a half-life of minutes jazz counts, and all is still owned."""
+    an_hour_ago = (pd.Timestamp.now("UTC") - pd.Timedelta(hours=1)).isoformat()
+    old = [{"item_id": f"metal-record-{number}", "timestamp": an_hour_ago} for number in range(8)]
+    owned = {"item_id": "metal-book-1", "timestamp": an_hour_ago}
+    new = [f"jazz-record-{number}" for number in range(3)]
+
+    def metal(client: TestClient, body: dict) -> int:
+        rows = client.post("/recommend", json=body).json()["items"]
+        assert "metal-book-1" not in {row["item_id"] for row in rows}
+        return sum(row["item_id"].startswith("metal") for row in rows)
+
+    plain, fading = (
+        TestClient(create_app(service_of(trained, *overrides), None))
+        for overrides in ((), ("serve.session_half_life_minutes=5",))
+    )
+    request = {"history": [*old, owned, *new]}
+    assert metal(plain, request) >= 3
+    assert metal(fading, request) == 0
+    assert metal(fading, {"history": [entry["item_id"] for entry in (*old, owned)] + new}) >= 3, "without a time: now"
+    for client in (plain, fading):
+        events = [{"user_id": "guest", **entry} for entry in (*old, owned)]
+        events += [{"user_id": "guest", "item_id": item} for item in new]
+        assert client.post("/events", json={"events": events}).json()["taken"] == 12
+    assert metal(plain, {"user_id": "guest"}) >= 3
+    assert metal(fading, {"user_id": "guest"}) == 0
+
+
 def test_what_may_be_bought_again_stays(trained):
     client = TestClient(create_app(service_of(trained, "recommend.exclude_seen=false"), None))
     history = [f"metal-book-{number}" for number in range(3)]
@@ -271,10 +365,13 @@ def test_a_token_is_asked_for_where_one_is_set(trained):
         ("/recommend", {"user_id": True}, "body.user_id"),
         ("/recommend", {"user_id": 1.5}, "body.user_id"),
         ("/recommend", {"user_id": " "}, "body.user_id"),
-        ("/recommend", {"history": ["a\x01b"]}, "body.history.0"),
+        ("/recommend", {"history": ["a\x01b"]}, "body.history.0.item_id"),
+        ("/recommend", {"history": [{"item_id": "a", "timestamp": "soon"}]}, "body.history.0.timestamp"),
         ("/recommend", {"user_id": "a", "history": ["x"] * 1001}, "body.history"),
         ("/events", {"events": [{"user_id": "a"}]}, "body.events.0.item_id"),
         ("/search", {"query": ""}, "body.query"),
+        ("/feedback", {"feedback": [{"impression": "1-a", "item_id": "a", "kind": "look"}]}, "body.feedback.0.kind"),
+        ("/feedback", {"feedback": [{"item_id": "a", "kind": "click"}]}, "body.feedback.0.impression"),
     ],
 )
 def test_wrong_requests_are_told_in_one_line(stateless, path, body, where):
@@ -319,7 +416,8 @@ def test_schemathesis_finds_nothing(trained, crossrec):
     from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415
 
     assert crossrec("search", trained.path).exit_code == 0
-    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(service_of(trained), None))
+    app = create_app(service_of(trained, f"serve.log={trained.folder / 'log'}"), None)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     seen = Counter[str]()
     chosen = settings(
         max_examples=25,
@@ -337,7 +435,8 @@ def test_schemathesis_finds_nothing(trained, crossrec):
             seen[case.path] += 1
 
         check()
-    assert set(seen) == {"/recommend", "/similar", "/search", "/explain", "/events", "/healthz", "/metrics"}
+    answers = {"/recommend", "/similar", "/search", "/explain"}
+    assert set(seen) == {*answers, "/events", "/feedback", "/healthz", "/metrics"}
 
 
 def test_from_the_shell_it_answers_and_ends_quietly(trained):

@@ -242,6 +242,20 @@ AUDIENCE = pa.schema(  # one row a user, the likeliest buyer first
         c.BECAUSE: pa.string(),  # why, if recommend.reasons is above 0
     }
 )
+IMPRESSIONS = pa.schema(
+    {
+        c.IMPRESSION: pa.string(),  # the list, `shown_as` in the server's answer
+        c.TIMESTAMP: _time,  # in UTC
+        c.VARIANT: pa.string(),  # `serve.variant`, or the id of the model
+        c.USER_ID: pa.string(),  # null: anonymous
+        c.K: pa.int32(),  # how many items were asked for
+        c.RANK: pa.int32(),  # as shown, from 1
+        c.ITEM_ID: pa.string(),
+        c.PROPENSITY: pa.float64(),  # the probability that this item is shown at this rank, above 0
+        c.CLICK: pa.int8(),  # 0 | 1
+        c.PURCHASE: pa.int8(),  # 0 | 1
+    }
+)
 BLEND = pa.schema(  # weights of the parts of a search's score, and how well each choice ranks the purchases
     {
         "blend": pa.string(),  # tuned | without interest | default | only meaning, words or interest

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crossrec_cli.artifacts.files import AUDIENCE, RECOMMEND, SEARCH, SIMILAR
-from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, ending, loaded
+from crossrec_cli.commands.shared import EXIT_CODES, AsJson, ConfigPath, Overrides, Quiet, check_out, ending, loaded
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime.interrupts import defer_interrupts
@@ -18,11 +18,6 @@ app = typer.Typer()
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The Parquet file to write; default: in the run directory.")
 ]
-
-
-def _check_out(out: Path | None) -> None:
-    if out and (out.is_dir() or not out.parent.is_dir() or out.suffix != ".parquet"):
-        raise ConfigError([f"--out {out}: name a .parquet file in a folder that exists"])
 
 
 @app.command(epilog=EXIT_CODES)
@@ -45,7 +40,7 @@ def similar(
             raise ConfigError(["name items, or give --all"])
         if out and not every:
             raise ConfigError(["--out goes with --all; the lists of named items are printed"])
-        _check_out(out)
+        check_out(out)
         with defer_interrupts():
             import numpy as np  # noqa: PLC0415  torch takes a moment to import
 
@@ -96,7 +91,7 @@ def audience(
             raise ConfigError(["name items, or give --text"])
         if text is not None and not text.encode(errors="ignore").strip():
             raise ConfigError(["--text is empty"])
-        _check_out(out)
+        check_out(out)
         with defer_interrupts():
             from crossrec_cli.artifacts import columns as c  # noqa: PLC0415
             from crossrec_cli.artifacts import parquet, schemas  # noqa: PLC0415  torch takes a moment to import

@@ -82,10 +82,12 @@ def _serve(
         import uvicorn  # noqa: PLC0415  an extra
 
         from crossrec_cli.serving.app import create_app  # noqa: PLC0415  torch takes a moment to import
+        from crossrec_cli.serving.impression_log import ImpressionLog  # noqa: PLC0415
         from crossrec_cli.serving.live import Service  # noqa: PLC0415
 
     in_run = config.run_path / SERVED_EVENTS if not export and config.run_path.is_dir() else None
-    service = Service(config, export, console, _kept_events(console, events, in_run))
+    impressions = ImpressionLog(Path(config.serve.log)) if config.serve.log else None
+    service = Service(config, export, console, _kept_events(console, events, in_run), impressions)
     token = os.environ.get("CROSSREC_TOKEN") or None
     if not token and not _is_local(host):
         console.warn(f"anyone who can reach {host} can send requests; set CROSSREC_TOKEN to require a token")

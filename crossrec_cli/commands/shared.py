@@ -50,6 +50,16 @@ def loaded(path: Path, overrides: Sequence[str] | None = None) -> Config:
     return load_config(path, overrides or ())
 
 
+def check_out(out: Path | None) -> None:
+    """Check the option ``--out`` of a command that writes a Parquet file.
+
+    Raises:
+        ConfigError: if it cannot be such a file.
+    """
+    if out and (out.is_dir() or not out.parent.is_dir() or out.suffix != ".parquet"):
+        raise ConfigError([f"--out {out}: name a .parquet file in a folder that exists"])
+
+
 def config_and_export(
     path: Path | None, exported: Path | None, overrides: Sequence[str]
 ) -> tuple[Config, Artifact | None]:

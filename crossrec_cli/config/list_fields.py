@@ -1,4 +1,4 @@
-"""Config fields of lists and searches: meaning, unit, bound, default."""
+"""Config fields of lists, searches and the server: meaning, unit, bound, default."""
 
 from __future__ import annotations
 
@@ -108,3 +108,25 @@ class Search(Section):
     queries: FilePath | None = None
     """A Parquet or CSV file of ``query``, ``item_id`` bought after it, and optionally ``user_id``: the weights of text
     and interest are tuned on it. Training should not have these purchases."""
+
+
+class Serve(Section):
+    """The server: experiments with its lists, and sessions. It changes no artifact."""
+
+    log: FilePath | None = None
+    """A directory where ``crossrec serve`` logs every list that it answers ``/recommend`` with, and what ``/feedback``
+    says of it; servers may share it. ``crossrec feedback`` writes it as Parquet. At most 1 GiB, of the newest."""
+    explore: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The probability that a list is shuffled below its first item; all orders of the others are then equally likely.
+    The log has each item's propensity, so that other rankings can be estimated from it."""
+    variant: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """What the log calls the lists of this server, for ``crossrec ab``; null: the model's id."""
+    session_half_life_minutes: Annotated[float, Field(gt=0)] | None = None
+    """After so many minutes an event, stored or in the ``history`` of a request, counts half; null: events count the
+    same until newer data have them. Those without a time count as of now. The data's own interactions do not change."""
+
+    @model_validator(mode="after")
+    def _exploration_is_logged(self) -> Serve:
+        if self.explore and not self.log:
+            raise ValueError("explore shuffles lists to learn from them, so it needs 'log', a directory")
+        return self

@@ -22,7 +22,7 @@ from crossrec_cli.config.field_types import (
     at_least_one,
     distinct,
 )
-from crossrec_cli.config.list_fields import Recommend, Search
+from crossrec_cli.config.list_fields import Recommend, Search, Serve
 from crossrec_cli.config.training_fields import TUNED, Adapt, Encoder, Finetune, Interest
 
 
@@ -41,8 +41,9 @@ class Evaluate(Section):
     """A Parquet or CSV file with ``user_id``, ``item_id`` and ``rank`` from 1: another system's lists, scored by the
     same rules."""
     feedback: FilePath | None = None
-    """A Parquet or CSV file of impressions: ``user_id`` and ``item_id``, at least one of ``click``, ``purchase`` and
-    ``rating``, and either ``rank`` or ``propensity``. From it the reward of crossrec's lists is estimated."""
+    """A Parquet or CSV file of impressions, such as ``crossrec feedback`` writes: ``user_id`` and ``item_id``, at least
+    one of ``click``, ``purchase`` and ``rating``, and ``rank``, ``propensity`` or both. From it the reward of
+    crossrec's lists is estimated."""
     candidates: Count | None = None
     """Rank the true items among so many sampled items instead of all, as some papers do; this gives larger figures."""
     negatives: FilePath | None = None
@@ -195,6 +196,7 @@ class Config(Section):
     transfer: Transfer = Transfer()
     recommend: Recommend = Recommend()
     search: Search = Search()
+    serve: Serve = Serve()
     tune: Tune = Tune()
     runtime: Runtime = Runtime()
     report: Report = Report()

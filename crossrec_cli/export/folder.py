@@ -21,7 +21,7 @@ CARD = "README.md"
 GRAPH = "scorer.onnx"
 NAMED_FILES = ("events", *(f"rules.{name}" for name in ("in_stock", "allow", "block", "boosts")))
 """Fields of ``recommend`` that name a file, which is copied into the folder."""
-SETTABLE = {"run_dir", "recommend", "runtime"}
+SETTABLE = {"run_dir", "recommend", "serve", "runtime"}
 """The parts of the config that serving uses; the rest is about how the model was made."""
 
 

@@ -24,7 +24,7 @@ from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Histories
-from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.ragged import Ints, Ragged, Weights
 from crossrec_cli.ranking.candidate_pool import CandidatePool, bought_lately, load_candidate_pool
 from crossrec_cli.ranking.history_updates import UpdatedDataset
 from crossrec_cli.ranking.reasons import Why
@@ -102,7 +102,9 @@ class Recommender:
         """
         return self.lists_of(RequestBatch(self.dataset, self.pool), users, advance)
 
-    def one(self, user: str, at: int, since: Ints, tags: Ints, k: int) -> RequestBatch:
+    def one(
+        self, user: str, at: int, since: Ints, tags: Ints, k: int, since_weights: Weights | None = None
+    ) -> RequestBatch:
         """A request batch of one user, with the newest events.
 
         Args:
@@ -111,10 +113,12 @@ class Recommender:
             since: items of the events since then, oldest first, int64; they count as bought just now.
             tags: of a new user, int64.
             k: how long the list is.
+            since_weights: how much each of these events counts, float32; None: 1 each.
         """
         known_index, histories = np.array([at] if at >= 0 else [], np.int64), self.dataset.histories
         history, barred = histories.items.take(known_index), self.pool.barred.take(known_index).values
-        weights = np.concatenate([history.weights_or_ones, np.ones(len(since), np.float32)])
+        newest = Ragged(since, np.array([len(since)]), since_weights)
+        weights = np.concatenate([history.weights_or_ones, newest.weights_or_ones])
         now = Ragged(np.concatenate([history.values, since]), np.array([len(weights)]), weights)
         user_tags = histories.tags.take(known_index) if at >= 0 else Ragged(tags, np.array([len(tags)]))
         if self.config.recommend.exclude_seen:

@@ -23,6 +23,7 @@ from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.models.dataset import load_dataset, load_fused
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
+from crossrec_cli.models.vectors import Floats
 from crossrec_cli.ranking.history_updates import UpdatedDataset
 from crossrec_cli.ranking.recommender import Recommender
 from crossrec_cli.ranking.search_score import (
@@ -88,7 +89,14 @@ class Searcher:
             config, inputs, Words.load(index), Weights(*(chosen[name] for name in Weights.__annotations__)), recommender
         )
 
-    def search(self, query: str, user: str | None = None, history: Sequence[str] = (), k: int = 10) -> pa.Table:
+    def search(
+        self,
+        query: str,
+        user: str | None = None,
+        history: Sequence[str] = (),
+        k: int = 10,
+        history_weights: Floats | None = None,
+    ) -> pa.Table:
         """The k best items for one query.
 
         Args:
@@ -96,6 +104,7 @@ class Searcher:
             user: the user's id; None: an unknown user.
             history: ids of items that the user bought since, oldest first.
             k: how many items.
+            history_weights: how much each item of the history counts, float32; None: 1 each.
 
         Returns:
             Rows of ``schemas.FOUND``, best first; none if nothing matches the query, see ``_matched``.
@@ -108,8 +117,9 @@ class Searcher:
         user_indices = np.array([-1]) if user is None else known_indices([user], self.dataset.users[c.USER_ID], "user")
         bought_since = known_indices(history, self.dataset.items[c.ITEM_ID], "item")
         history_before = self.histories(user_indices)
+        newest = Ragged(bought_since, np.array([len(bought_since)]), history_weights)
         values = np.concatenate([history_before.values, bought_since])
-        weights = np.concatenate([history_before.weights_or_ones, np.ones(len(bought_since), np.float32)])
+        weights = np.concatenate([history_before.weights_or_ones, newest.weights_or_ones])
         whole_history = Ragged(values, np.array([len(values)]), weights)
         return self._answers([query], [user], self.interest_of(whole_history, self.tags(user_indices)), k)
 

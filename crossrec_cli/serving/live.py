@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from random import Random
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,8 @@ from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import ADDITIONS, FUSION, INTERACTIONS, RECOMMEND, SEARCH, TAG_NAMES
 from crossrec_cli.artifacts.store import CURRENT, MANIFEST, Artifact, checked, read_manifest
 from crossrec_cli.config.schema import Config
-from crossrec_cli.errors import CrossrecError, InputError
-from crossrec_cli.models.ragged import Ints
+from crossrec_cli.errors import CrossrecError, InputError, UnavailableError
+from crossrec_cli.models.ragged import Ints, Weights
 from crossrec_cli.pipeline.current import inputs_of, up_to_date
 from crossrec_cli.pipeline.table import BY_NAME
 from crossrec_cli.ranking.recommender import Recommender, RequestBatch
@@ -25,6 +27,8 @@ from crossrec_cli.ranking.similar_items import SimilarItems
 from crossrec_cli.ranking.why_not import kept_out
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.exploration import Row, explored
+from crossrec_cli.serving.impression_log import ImpressionLog
 
 if TYPE_CHECKING:
     from crossrec_cli.ranking.searcher import Searcher
@@ -35,8 +39,17 @@ CHECK_SECONDS = 2.0
 """Seconds between two checks for newer artifacts."""
 MAX_RETRY_SECONDS = 30.0
 """After each failure the pause doubles, up to this: every attempt reads all files."""
+LEAST_WEIGHT = 1e-6
+"""Of an event, however old: a weight is above 0."""
 _ONE: Final = np.zeros(1, np.int64)
-Row = dict[str, Any]
+
+
+class WeightedItem(NamedTuple):
+    """An item of an event since the data were read."""
+
+    item: str
+    weight: float
+    """How much it counts, relative to a purchase of the data."""
 
 
 class Live:
@@ -66,12 +79,12 @@ class Live:
         self.searcher = None if exported else _searcher(config, self.recommender, report)
         self._one_query = threading.Lock()  # a tokenizer is not safe in several threads
 
-    def recommend(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> list[Row]:
+    def recommend(self, user: str, since: Sequence[WeightedItem], tags: Sequence[str], k: int) -> list[Row]:
         """The user's list, best first: rows of ``schemas.RECOMMENDATIONS``, with reasons if the config has them."""
         rows: list[Row] = self._list(self._batch(user, since, tags, k)).drop_columns([c.USER_ID]).to_pylist()
         return rows
 
-    def explain(self, user: str, since: Sequence[str], tags: Sequence[str], k: int, item: str) -> Row:
+    def explain(self, user: str, since: Sequence[WeightedItem], tags: Sequence[str], k: int, item: str) -> Row:
         """Why an item is, or is not, in the user's list: a row of ``schemas.WHY`` with ``score`` and ``place``.
 
         Raises:
@@ -100,7 +113,7 @@ class Live:
         rows: list[Row] = table.drop_columns([c.ITEM_ID]).to_pylist()
         return rows
 
-    def search(self, query: str, user: str | None, since: Sequence[str], k: int) -> list[Row]:
+    def search(self, query: str, user: str | None, since: Sequence[WeightedItem], k: int) -> list[Row]:
         """A query's results, best first: rows of ``schemas.FOUND``.
 
         Raises:
@@ -111,8 +124,9 @@ class Live:
         if not query.strip():
             return []
         user_in_data = user if user in self.users else None
+        items, weights = self._known(since)
         with self._one_query:
-            results = self.searcher.search(query, user_in_data, [item for item in since if item in self.items], k)
+            results = self.searcher.search(query, user_in_data, items, k, weights)
         rows: list[Row] = results.drop_columns([c.QUERY, c.USER_ID]).to_pylist()
         return rows
 
@@ -124,10 +138,15 @@ class Live:
         history = set(self.recommender.earlier.histories.items.take(np.array([index])).values.tolist())
         return [self.items.get(item) in history for item in items]
 
-    def _batch(self, user: str, since: Sequence[str], tags: Sequence[str], k: int) -> RequestBatch:
-        return self.recommender.one(
-            user, self.users.get(user, -1), _indices(since, self.items), _indices(tags, self.tags), k
-        )
+    def _batch(self, user: str, since: Sequence[WeightedItem], tags: Sequence[str], k: int) -> RequestBatch:
+        items, weights = self._known(since)
+        indices = _indices(items, self.items), _indices(tags, self.tags)
+        return self.recommender.one(user, self.users.get(user, -1), *indices, k, weights)
+
+    def _known(self, since: Sequence[WeightedItem]) -> tuple[list[str], Weights]:
+        """The items that are in the data, and their weights, float32."""
+        known = [one for one in since if one.item in self.items]
+        return [one.item for one in known], np.array([one.weight for one in known], np.float32)
 
     def _list(self, request_batch: RequestBatch) -> pa.Table:
         (table,) = self.recommender.lists_of(request_batch, _ONE)
@@ -152,10 +171,29 @@ def _searcher(config: Config, recommender: Recommender, report: Reporter) -> Sea
 
 
 class Service:
-    """The current ``Live``, replaced when newer artifacts are there, and the events since the data were read."""
+    """The current ``Live``, replaced when newer artifacts are there, with the events since the data and a log."""
 
-    def __init__(self, config: Config, exported: Artifact | None, report: Reporter, events: Events) -> None:
+    def __init__(
+        self,
+        config: Config,
+        exported: Artifact | None,
+        report: Reporter,
+        events: Events,
+        impressions: ImpressionLog | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Load the artifacts.
+
+        Args:
+            config: the whole config.
+            exported: an export to serve instead of the run.
+            report: gets messages.
+            events: since the data were read.
+            impressions: where lists are logged; None: nowhere.
+            seed: of ``serve.explore``; None: another one in each process.
+        """
         self.config, self.exported, self.report, self.events = config, exported, report, events
+        self.impressions, self._chance, self.not_logged = impressions, Random(seed), 0
         self._loaded = self._identity()
         self.live = Live(config, exported, report)
         self.events.follow(self.live.data_sha256, self.live.has_interactions)
@@ -163,6 +201,47 @@ class Service:
         self._problem = ""
         """Why the last check failed; empty if it did not."""
         self._stopped = threading.Event()
+
+    def since(self, user: str, history: Sequence[tuple[str, float | None]] = ()) -> list[WeightedItem]:
+        """A user's items since the data were read, oldest first.
+
+        Args:
+            user: the id.
+            history: further items, and when each was, in seconds since 1970; None: now.
+        """
+        timed, half_life = [*self.events.timed(user), *history], self.config.serve.session_half_life_minutes
+        if half_life is None:
+            return [WeightedItem(item, 1.0) for item, _ in timed]
+        now = time.time()
+        ages = [0.0 if at is None else max(now - at, 0.0) / 60 for _, at in timed]
+        return [
+            WeightedItem(item, max(0.5 ** (age / half_life), LEAST_WEIGHT))
+            for (item, _), age in zip(timed, ages, strict=True)
+        ]
+
+    def shown(self, rows: list[Row], user: str | None, k: int, model: str) -> tuple[list[Row], str | None]:
+        """A list as it is shown, and the id by which it is in the log.
+
+        The answer does not depend on the log: where that cannot be written, the list has no id, and is counted.
+
+        Args:
+            rows: the list as it is ranked.
+            user: who sees it; None: somebody without an id.
+            k: how many items were asked for.
+            model: the id of the model.
+        """
+        settings = self.config.serve
+        shown = explored(rows, settings.explore, self._chance)
+        rows = [item.row for item in shown]
+        if self.impressions is None:
+            return rows, None
+        try:
+            return rows, self.impressions.add(user, settings.variant or model, k, shown)
+        except UnavailableError as error:
+            if not self.not_logged:
+                self.report.warn(f"{error}; crossrec_lists_not_logged counts the lists that are missing in the log")
+            self.not_logged += 1
+            return rows, None
 
     def refresh(self) -> bool:
         """Load newer artifacts if there are any; requests in progress end with the old ones.

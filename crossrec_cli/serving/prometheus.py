@@ -47,6 +47,9 @@ class _Served(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("crossrec_events", "Events that are kept.", value=len(self.service.events))
+        not_logged = CounterMetricFamily("crossrec_lists_not_logged", "Lists that the log could not take.")
+        not_logged.add_metric([], self.service.not_logged)
+        yield not_logged
         yield InfoMetricFamily("crossrec_model", "The served model.", value={"id": self.service.live.model_id})
         swaps = CounterMetricFamily("crossrec_swaps", "Attempts to load newer artifacts.", labels=["outcome"])
         for outcome, count in self.service.swaps.items():

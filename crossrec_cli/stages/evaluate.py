@@ -28,7 +28,7 @@ def run(job: Job) -> Summary:
     config = job.config
     device.prepare(config.runtime, config.seed)
     dataset = load_dataset(job.inputs)
-    lists, impressions = read_lists(config.evaluate), read_impressions(config.evaluate, dataset)
+    lists, impressions = read_lists(config.evaluate), read_impressions(config.evaluate, dataset, job.report)
     check_candidates(job, len(dataset.target_items))
     fused = load_fused(job.inputs, config.interest)
     cases = {split: load_cases(parquet.read_table(job.inputs[CASES]), split) for split in (c.VALID, c.TEST)}

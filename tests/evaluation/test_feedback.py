@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ from facts import fails
 
 from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation.feedback import Impressions
+from crossrec_cli.serving.exploration import explored
 
 USERS = pa.table({"user_id": [f"u{n}" for n in range(300)]})
 ITEMS = pa.table({"item_id": [f"i{n}" for n in range(20)]})
@@ -56,7 +59,7 @@ def test_by_hand():
         "rating": [4.0, None, 2.0, 5.0],
     }
     found = Impressions.of(pa.table({**rows, "rank": [2.0, 1.0, 4.0, 1.0]}), USERS, ITEMS, "file")
-    assert found.propensity.tolist() == [0.5, 1.0, 0.25]
+    assert found.rank.tolist() == [2.0, 1.0, 4.0]
     told = figures(found, np.array([1, 3, 2]))
     assert told["logged"].value == pytest.approx((4 + 2) / 2), "who gave no rating says nothing"
     assert told["ips"].value == pytest.approx((2 / 1 * 4 + 4 / 2 * 2) / 2)
@@ -89,12 +92,73 @@ def test_a_propensity_next_to_nothing_overflows_nothing():
     assert told["snips"].effective == pytest.approx(1)
 
 
+def explored_log(seed: int, explore: float, lists: int) -> tuple[Impressions, np.ndarray, float]:
+    """Lists of five items that the server shuffles now and then, clicked by item and rank, whatever stands around it.
+
+    Returns:
+        The log, the rank of each of its items in other lists with the same first item, and these lists' rate of clicks.
+    """
+    random, rng = Random(seed), np.random.default_rng(seed)
+    taste = rng.uniform(0.5, 1, (300, 1)) * np.array([0.9, 0.9, 0.5, 0.4, 0.1])
+    seen = np.array([0.9, 0.7, 0.8, 0.2, 0.05])
+    other = np.array([0, 4, 3, 1, 2])
+    """The other lists: of each rank from 0, the item's rank in the logged ones."""
+    rows = []
+    for number in range(lists):
+        user = number % 300
+        ranked = [{"item_id": f"i{item}", "rank": item + 1} for item in range(5)]
+        for row, propensity in explored(ranked, explore, random):
+            chance = taste[user, int(row["item_id"][1:])] * seen[row["rank"] - 1]
+            rows.append((f"u{user}", row["item_id"], float(row["rank"]), propensity, float(rng.random() < chance)))
+    names = ("user_id", "item_id", "rank", "propensity", "click")
+    found = Impressions.of(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), USERS, ITEMS, "file")
+    return found, np.argsort(other)[found.item] + 1, float((taste[:, other] * seen).mean())
+
+
+@pytest.mark.parametrize("explore", [0.05, 0.4])
+def test_an_explored_log_tells_what_another_ranking_would_bring(explore):
+    """The truth is in the 95 % interval in at least 17 of 20 logs, and the lists that were logged bring more."""
+    inside, values = 0, []
+    for seed in range(20):
+        found, rank, truth = explored_log(seed, explore, lists=3_000)
+        told = figures(found, rank)
+        inside += told["ips"].low <= truth <= told["ips"].high
+        values.append(told["ips"].value / truth)
+        assert told["logged"].low > truth
+        assert told["ips"].effective < told["ips"].impressions
+    assert inside >= 17
+    assert np.mean(values) == pytest.approx(1, abs=0.04)
+
+
+def test_a_logged_list_of_ten_says_of_five_what_its_first_five_say():
+    rows = {"user_id": ["u1"] * 10, "item_id": [f"i{n}" for n in range(10)], "rank": np.arange(1.0, 11)}
+    rows |= {"propensity": np.ones(10), "click": np.array([1.0, 0, 1, 0, 0, 1, 1, 1, 1, 1])}
+    told = figures(Impressions.of(pa.table(rows), USERS, ITEMS, "file"), np.arange(1, 11))
+    assert told["logged"].value == told["ips"].value == told["snips"].value == pytest.approx(2 / 5)
+    assert told["ips"].impressions == 5
+
+
+def test_empty_lists_and_people_without_an_id_are_no_impressions():
+    rows = {
+        "user_id": ["u1", None, "u2", "u3"],
+        "item_id": ["i1", "i1", None, "i2"],
+        "rank": [1.0, 1.0, None, 2.0],
+        "propensity": [1.0, 1.0, None, 0.5],
+        "click": [1.0, 1.0, None, 0.0],
+    }
+    found = Impressions.of(pa.table(rows), USERS, ITEMS, "file")
+    assert (found.user.tolist(), found.item.tolist()) == ([1, 3], [1, 2])
+    assert found.rewards["click"].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("columns", "facts"),
     [
         ({"rank": [1.0]}, ["'click'", "'purchase'", "'rating'"]),
         ({"click": [1.0]}, ["'rank'", "'propensity'"]),
-        ({"click": [1.0], "rank": [1.0], "propensity": [1.0]}, ["'rank'", "'propensity'"]),
+        ({"click": [1.0], "rank": [1.0], "propensity": [1.5]}, ["row 1", "propensity", "1.5", 0, 1]),
+        ({"click": [1.0], "rank": [None], "propensity": [1.0]}, ["row 1", "rank", "nan", 1]),
+        ({"click": [1.0], "rank": [1.0], "item_id": [None]}, ["row 1", "item_id"]),
         ({"click": [1.0], "rank": [0.0]}, ["row 1", "rank", 0, 1]),
         ({"click": [1.0], "propensity": [0.0]}, ["row 1", "propensity", 0, 1]),
         ({"click": [1.0], "propensity": [np.nan]}, ["row 1", "propensity", "nan"]),

@@ -178,6 +178,10 @@ def test_purchases_handed_in_change_the_answer(pool, crossrec):
         records = [f"{taste}-record-{number}" for number in range(8)]
         first = searcher.search("book", history=records, k=5)["item_id"].to_pylist()
         assert sum(item.startswith(taste) for item in first) >= 4
+    mixed = [f"jazz-record-{number}" for number in range(8)] + ["metal-record-1", "metal-record-2"]
+    weights = np.array([1e-6] * 8 + [1.0] * 2, np.float32)
+    first = searcher.search("book", history=mixed, k=5, history_weights=weights)["item_id"].to_pylist()
+    assert sum(item.startswith("metal") for item in first) >= 4
     with fails(InputError, "'nothing'"):
         searcher.search("book", history=["nothing"])
 

@@ -11,7 +11,8 @@ import pytest
 from facts import fails
 
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.serving.event_store import WAIT_SECONDS, Events
+from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.sqlite_file import WAIT_SECONDS
 
 
 def test_of_too_many_events_the_oldest_are_forgotten():
@@ -20,6 +21,17 @@ def test_of_too_many_events_the_oldest_are_forgotten():
     assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], ["4"], 3)
     events.follow("new data", lambda user, items: [item == "4" for item in items])
     assert (events.of("a"), events.of("b"), len(events)) == (["3", "5"], [], 2)
+
+
+def test_events_have_the_time_at_which_they_happened_else_that_at_which_they_came():
+    events, before = Events(9), time.time()
+    events.add([("a", "1"), ("a", "2"), ("b", "3")], [None, 1_000.5, 2_000.0])
+    events.add([("a", "4")])
+    (second, old), (first, now), (last, later) = events.timed("a")
+    assert (second, first, last) == ("2", "1", "4"), "oldest first"
+    assert old == 1_000.5
+    assert before <= now <= later <= time.time()
+    assert events.timed("b") == [("3", 2_000.0)]
 
 
 def test_events_that_come_while_others_are_forgotten_find_the_way_free_and_stay_the_newest():

@@ -9,6 +9,7 @@ import pytest
 from facts import Heard
 
 from crossrec_cli.artifacts.store import MANIFEST
+from crossrec_cli.config.list_fields import Serve
 from crossrec_cli.serving import live
 from crossrec_cli.serving.event_store import Events
 
@@ -81,3 +82,14 @@ def test_a_try_that_fails_again_and_again_is_made_less_and_less_often(service, m
     monkeypatch.setattr(service._stopped, "wait", wait)
     service._watch()
     assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(("minutes", "weight"), [(None, [1.0] * 5), (30.0, [0.25, 0.5, 1.0, 1.0, live.LEAST_WEIGHT])])
+def test_events_halve_every_half_life_and_no_event_weighs_nothing(service, monkeypatch, minutes, weight):
+    now = 1_000_000_000.0
+    monkeypatch.setattr(live.time, "time", lambda: now)
+    service.config = SimpleNamespace(serve=Serve(session_half_life_minutes=minutes))
+    service.events.add([("u", "a"), ("u", "b"), ("other", "z")], [now - 3600, now - 1800, now])
+    found = service.since("u", [("c", None), ("d", now + 60), ("e", 0.0)])
+    assert [one.item for one in found] == ["a", "b", "c", "d", "e"]
+    assert [one.weight for one in found] == pytest.approx(weight)
