@@ -15,6 +15,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from facts import check_failed, lacking
@@ -24,7 +25,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.app import MAX_BYTES, create_app
-from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.event_store import Event, Events
 from crossrec_cli.serving.impression_log import ImpressionLog
 from crossrec_cli.serving.live import Service
 
@@ -329,9 +330,32 @@ def test_newer_artifacts_are_swapped_in_and_broken_ones_are_not(trained, crossre
     assert listed(client, "jazz3")
 
 
+TASTES = ("jazz", "metal", "blues")
+
+
+def test_a_dislike_counts_in_the_next_list_until_the_user_buys_it_after_all(trained, client):
+    def listed() -> dict[str, float]:
+        items = client.post("/recommend", json={"user_id": "new", "k": 36}).json()["items"]
+        return {row["item_id"]: row["score"] for row in items}
+
+    before = listed()
+    disliked = next(item for item in before if item.startswith("jazz"))
+    opinion = {"user_id": "new", "item_id": disliked, "disliked": True}
+    assert client.post("/events", json={"events": [opinion]}).json()["taken"] == 1
+    after = listed()
+    assert disliked not in after
+    changes = {taste: [after[item] - before[item] for item in after if item.startswith(taste)] for taste in TASTES}
+    assert np.mean(changes["jazz"]) < min(np.mean(changes["metal"]), np.mean(changes["blues"]))
+    client.post("/events", json={"events": [{"user_id": "new", "item_id": disliked}]})
+    why = client.post("/explain", json={"user_id": "new", "item_id": disliked}).json()["place"]
+    assert "bought" in why and "disliked" not in why
+
+
 def test_events_that_the_newer_data_hold_are_forgotten(trained, crossrec):
     service = service_of(trained)
-    service.events.add([("jazz3", "metal-record-1"), ("stranger", "jazz-record-1"), ("jazz3", "metal-record-2")])
+    service.events.add(
+        [Event("jazz3", "metal-record-1"), Event("stranger", "jazz-record-1"), Event("jazz3", "metal-record-2")]
+    )
     path = trained.folder / "interactions.parquet"
     bought = pd.read_parquet(path)
     bought.loc[len(bought)] = ["jazz3", "metal-record-1", pd.Timestamp("2024-01-30")]

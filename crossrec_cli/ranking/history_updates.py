@@ -100,3 +100,18 @@ def with_events(dataset: Dataset, events: pa.Table) -> tuple[Dataset, int]:
         scattered=None if scattered is None else np.concatenate([scattered, np.zeros(len(added), bool)])[order],
     )
     return Dataset(dataset.items, pa.table({c.USER_ID: ids}), histories), events.num_rows - len(added)
+
+
+def followed_by(history: Ragged, newest: Ragged) -> Ragged:
+    """One user's history and newer events as one list, without what a newer opinion of the same item overrules.
+
+    Args:
+        history: of one user, or of none.
+        newest: of the same user.
+    """
+    values = np.concatenate([history.values, newest.values])
+    weights = np.concatenate([history.weights_or_ones, newest.weights_or_ones])
+    items, last = np.unique(values[::-1], return_index=True)
+    newest_of_item = weights[::-1][last] > 0
+    kept = newest_of_item[np.searchsorted(items, values)] == (weights > 0)
+    return Ragged(values[kept], np.array([kept.sum()]), weights[kept])

@@ -26,7 +26,7 @@ from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Ints, Ragged, Weights
 from crossrec_cli.ranking.candidate_pool import CandidatePool, bought_lately, load_candidate_pool
-from crossrec_cli.ranking.history_updates import UpdatedDataset
+from crossrec_cli.ranking.history_updates import UpdatedDataset, followed_by
 from crossrec_cli.ranking.reasons import Why
 from crossrec_cli.ranking.topk import Chunk, chunks, top_k
 from crossrec_cli.runtime import device
@@ -76,8 +76,7 @@ class Recommender:
     @property
     def _bars_all_seen(self) -> bool:
         """Whether exactly what is in a history, or nothing, may not be shown."""
-        chosen, liked = self.config.recommend, self.dataset.histories.items.liked
-        return chosen.exclude_seen == chosen.exclude_disliked or bool(liked.all())
+        return self.config.recommend.exclude_seen == self.config.recommend.exclude_disliked
 
     def users(self, named: Sequence[str], option: str) -> Ints:
         """The indices of users, int64, in the order of the ids.
@@ -110,19 +109,20 @@ class Recommender:
         Args:
             user: the id.
             at: the user's index in the data, −1 for a new user.
-            since: items of the events since then, oldest first, int64; they count as bought just now.
+            since: items of the events since then, oldest first, int64; they count as bought just now. The newest
+                opinion of an item is the one that counts.
             tags: of a new user, int64.
             k: how long the list is.
-            since_weights: how much each of these events counts, float32; None: 1 each.
+            since_weights: how much each of these events counts, float32, below 0 for a dislike; None: 1 each.
         """
         known_index, histories = np.array([at] if at >= 0 else [], np.int64), self.dataset.histories
         history, barred = histories.items.take(known_index), self.pool.barred.take(known_index).values
         newest = Ragged(since, np.array([len(since)]), since_weights)
-        weights = np.concatenate([history.weights_or_ones, newest.weights_or_ones])
-        now = Ragged(np.concatenate([history.values, since]), np.array([len(weights)]), weights)
+        now = followed_by(history, newest)
         user_tags = histories.tags.take(known_index) if at >= 0 else Ragged(tags, np.array([len(tags)]))
-        if self.config.recommend.exclude_seen:
-            barred = np.concatenate([barred, since])
+        chosen = self.config.recommend
+        barred_since = np.where(newest.liked, chosen.exclude_seen, chosen.exclude_disliked)
+        barred = np.concatenate([barred, since[barred_since]])
         dataset = Dataset(
             self.dataset.items,
             pa.table({c.USER_ID: pa.array([user], pa.string())}),

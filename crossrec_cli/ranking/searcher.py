@@ -24,7 +24,7 @@ from crossrec_cli.models.dataset import load_dataset, load_fused
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.vectors import Floats
-from crossrec_cli.ranking.history_updates import UpdatedDataset
+from crossrec_cli.ranking.history_updates import UpdatedDataset, followed_by
 from crossrec_cli.ranking.recommender import Recommender
 from crossrec_cli.ranking.search_score import (
     CHANCE,
@@ -104,7 +104,7 @@ class Searcher:
             user: the user's id; None: an unknown user.
             history: ids of items that the user bought since, oldest first.
             k: how many items.
-            history_weights: how much each item of the history counts, float32; None: 1 each.
+            history_weights: how much each item of the history counts, float32, below 0 for a dislike; None: 1 each.
 
         Returns:
             Rows of ``schemas.FOUND``, best first; none if nothing matches the query, see ``_matched``.
@@ -118,9 +118,7 @@ class Searcher:
         bought_since = known_indices(history, self.dataset.items[c.ITEM_ID], "item")
         history_before = self.histories(user_indices)
         newest = Ragged(bought_since, np.array([len(bought_since)]), history_weights)
-        values = np.concatenate([history_before.values, bought_since])
-        weights = np.concatenate([history_before.weights_or_ones, newest.weights_or_ones])
-        whole_history = Ragged(values, np.array([len(values)]), weights)
+        whole_history = followed_by(history_before, newest)
         return self._answers([query], [user], self.interest_of(whole_history, self.tags(user_indices)), k)
 
     def search_all(self, queries: Sequence[str], users: Sequence[str | None], k: int, advance: Advance) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from crossrec_cli.serving.sqlite_file import SqliteFile
 
@@ -13,11 +14,22 @@ DROPPED = 10
 """Where the file is too large, the oldest one in so many events is dropped."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS events (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, item TEXT NOT NULL, time REAL NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, item TEXT NOT NULL, time REAL NOT NULL,
+    disliked INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_of_user ON events (user, number);
 CREATE TABLE IF NOT EXISTS data (hash TEXT NOT NULL);
 """
+
+
+class Event(NamedTuple):
+    """What a user did with an item."""
+
+    user: str
+    item: str
+    time: float | None = None
+    """In seconds since 1970; None: now."""
+    disliked: bool = False
 
 
 class Events(SqliteFile):
@@ -37,22 +49,16 @@ class Events(SqliteFile):
         super().__init__(path, TABLES, "keep events")
         self.maximum, self.max_bytes = maximum, max_bytes
 
-    def add(self, events: Sequence[tuple[str, str]], times: Sequence[float | None] | None = None) -> None:
-        """Add pairs of a user and an item, oldest first, all or none.
-
-        Args:
-            events: the pairs.
-            times: when each happened, in seconds since 1970; None: now.
+    def add(self, events: Sequence[Event]) -> None:
+        """Add events, oldest first, all or none.
 
         Raises:
             UnavailableError: if they cannot be stored.
         """
         now = time.time()
-        rows = [
-            (*event, now if at is None else at) for event, at in zip(events, times or [None] * len(events), strict=True)
-        ]
+        rows = [event if event.time is not None else event._replace(time=now) for event in events]
         with self._writing() as database:
-            database.executemany("INSERT INTO events (user, item, time) VALUES (?, ?, ?)", rows)
+            database.executemany("INSERT INTO events (user, item, time, disliked) VALUES (?, ?, ?, ?)", rows)
             newest = database.execute("SELECT max(number) FROM events").fetchone()[0] or 0
             database.execute("DELETE FROM events WHERE number <= ?", (newest - self.maximum,))
             if self._bytes() > self.max_bytes:
@@ -62,22 +68,20 @@ class Events(SqliteFile):
 
     def of(self, user: str) -> list[str]:
         """A user's items, oldest first."""
-        return [item for item, _ in self.timed(user)]
+        return [event.item for event in self.all_of(user)]
 
-    def timed(self, user: str) -> list[tuple[str, float]]:
-        """A user's items, oldest first, and when it was, in seconds since 1970."""
-        return [
-            (item, at)
-            for item, at in self._read("SELECT item, time FROM events WHERE user = ? ORDER BY time, number", user)
-        ]
+    def all_of(self, user: str) -> list[Event]:
+        """A user's events, oldest first."""
+        rows = self._read("SELECT item, time, disliked FROM events WHERE user = ? ORDER BY time, number", user)
+        return [Event(user, item, at, bool(disliked)) for item, at, disliked in rows]
 
-    def follow(self, data: str, is_known: Callable[[str, Sequence[str]], Sequence[bool]]) -> None:
+    def follow(self, data: str, is_known: Callable[[str, Sequence[Event]], Sequence[bool]]) -> None:
         """Drop the events that the data have, when the data are new. The others keep their order.
 
         Args:
             data: the hash of the data.
-            is_known: from a user and the user's items, which of the items' events to drop. It may be slow: it is called
-                without the lock.
+            is_known: from a user and the user's events, which of them to drop. It may be slow: it is called without
+                the lock.
 
         Raises:
             UnavailableError: if the file cannot be written.
@@ -85,9 +89,9 @@ class Events(SqliteFile):
         if self._read("SELECT hash FROM data") == [(data,)]:
             return
         for (user,) in self._read("SELECT DISTINCT user FROM events"):
-            stored = self._read("SELECT number, item FROM events WHERE user = ?", user)
-            known = is_known(user, [item for _, item in stored])
-            dropped = [(number,) for (number, _), drop in zip(stored, known, strict=True) if drop]
+            stored = self._read("SELECT number, item, time, disliked FROM events WHERE user = ?", user)
+            known = is_known(user, [Event(user, item, at, bool(disliked)) for _, item, at, disliked in stored])
+            dropped = [(number,) for (number, *_), drop in zip(stored, known, strict=True) if drop]
             with self._writing() as database:
                 database.executemany("DELETE FROM events WHERE number = ?", dropped)
         with self._writing() as database:

@@ -26,7 +26,7 @@ from crossrec_cli.ranking.recommender import Recommender, RequestBatch
 from crossrec_cli.ranking.similar_items import SimilarItems
 from crossrec_cli.ranking.why_not import kept_out
 from crossrec_cli.runtime.progress import Reporter
-from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.event_store import Event, Events
 from crossrec_cli.serving.exploration import Row, explored
 from crossrec_cli.serving.impression_log import ImpressionLog
 
@@ -49,7 +49,7 @@ class WeightedItem(NamedTuple):
 
     item: str
     weight: float
-    """How much it counts, relative to a purchase of the data."""
+    """How much it counts, relative to a purchase of the data; below 0: a dislike."""
 
 
 class Live:
@@ -130,13 +130,14 @@ class Live:
         rows: list[Row] = results.drop_columns([c.QUERY, c.USER_ID]).to_pylist()
         return rows
 
-    def has_interactions(self, user: str, items: Sequence[str]) -> list[bool]:
-        """For each item, whether the data have an interaction of the user with it."""
+    def has_interactions(self, user: str, events: Sequence[Event]) -> list[bool]:
+        """For each event, whether the data have one of the user that says the same of the item."""
         index = self.users.get(user)
         if index is None:
-            return [False] * len(items)
-        history = set(self.recommender.earlier.histories.items.take(np.array([index])).values.tolist())
-        return [self.items.get(item) in history for item in items]
+            return [False] * len(events)
+        history = self.recommender.earlier.histories.items.take(np.array([index]))
+        opinions = set(zip(history.values.tolist(), history.liked.tolist(), strict=True))
+        return [(self.items.get(event.item), not event.disliked) in opinions for event in events]
 
     def _batch(self, user: str, since: Sequence[WeightedItem], tags: Sequence[str], k: int) -> RequestBatch:
         items, weights = self._known(since)
@@ -209,14 +210,12 @@ class Service:
             user: the id.
             history: further items, and when each was, in seconds since 1970; None: now.
         """
-        timed, half_life = [*self.events.timed(user), *history], self.config.serve.session_half_life_minutes
-        if half_life is None:
-            return [WeightedItem(item, 1.0) for item, _ in timed]
-        now = time.time()
-        ages = [0.0 if at is None else max(now - at, 0.0) / 60 for _, at in timed]
+        events = [*self.events.all_of(user), *(Event(user, item, at) for item, at in history)]
+        now, half_life = time.time(), self.config.serve.session_half_life_minutes or np.inf
+        ages = [0.0 if event.time is None else max(now - event.time, 0.0) / 60 for event in events]
         return [
-            WeightedItem(item, max(0.5 ** (age / half_life), LEAST_WEIGHT))
-            for (item, _), age in zip(timed, ages, strict=True)
+            WeightedItem(event.item, (-1 if event.disliked else 1) * max(0.5 ** (age / half_life), LEAST_WEIGHT))
+            for event, age in zip(events, ages, strict=True)
         ]
 
     def shown(self, rows: list[Row], user: str | None, k: int, model: str) -> tuple[list[Row], str | None]:

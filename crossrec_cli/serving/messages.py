@@ -60,6 +60,9 @@ class NewEvent(Body):
     user_id: Id
     item_id: Id
     timestamp: Time = None
+    disliked: Annotated[bool, Field(strict=True, description="It speaks against the item, as 'not interested'.")] = (
+        False
+    )
 
 
 class NewEvents(Body):
