@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -110,7 +111,7 @@ def _use(config: Config, inputs: Mapping[str, Path], dataset: Dataset) -> str:
     """The command, the Python code, and the graph's inputs."""
     popularity, ids = dataset.histories.item_stats.popularity, dataset.items[c.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user, tags = shlex.quote(dataset.users[c.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
+    user, tags = example_user(dataset.users), pq.read_metadata(inputs[TAG_NAMES]).num_rows
     files = [inputs[file].name for file in (ITEM_VECTORS, ADDED) if file in inputs]
     snippet = SNIPPET.format(files=files, graph=GRAPH, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
@@ -140,6 +141,11 @@ It gives the list of `crossrec recommend` without `recommend.rules`. `{GRAPH}` h
 
 An item's number is its row, from 0, in {" and, after these, ".join(f"`{file}`" for file in files)}.
 Time and memory grow with the number of users in a call: score them in batches."""
+
+
+def example_user(users: pa.Table) -> str:
+    """The id of the first user who has one, for a shell."""
+    return shlex.quote(users[c.USER_ID].drop_null()[0].as_py())
 
 
 def _measured(facts: Facts) -> list[str]:
