@@ -170,7 +170,7 @@ class TrainedRun:
         """How a notebook shows it."""
         dataset = self._recommender.dataset
         counts = [
-            ("users", dataset.users.num_rows),
+            ("users", len(dataset.known_users)),
             ("items", dataset.items.num_rows),
             ("items to recommend", len(self._recommender.pool.items)),
             ("interactions", len(dataset.histories.items.values)),

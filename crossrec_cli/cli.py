@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from crossrec_cli.commands import answers, config, data, doctor, experiments, export, init, items, runs, serve, stages
+from crossrec_cli.commands import (
+    answers,
+    config,
+    data,
+    doctor,
+    experiments,
+    export,
+    init,
+    items,
+    privacy,
+    runs,
+    serve,
+    stages,
+)
 from crossrec_cli.commands.shared import EXIT_CODES, fail
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError
@@ -31,6 +44,7 @@ app.add_typer(export.app)
 app.add_typer(serve.app)
 app.add_typer(experiments.app)
 app.add_typer(runs.app)
+app.add_typer(privacy.app)
 app.add_typer(doctor.app)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")

@@ -83,6 +83,7 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
         "compare": [trained.run_dir, trained.run_dir],
         "ls": [trained.folder],
         "clean": [trained.folder, "--keep", "1"],
+        "forget": [trained.path, "jazz1"],
         "doctor": [],
     }
     if name in ("feedback", "ab"):
@@ -116,7 +117,7 @@ def test_what_goes_wrong_is_told_as_json_too(name, tmp_path, crossrec):
         "compare": ["no/run"],
         "similar": ["jazz"],
     }
-    given |= {"audience": ["jazz"], "data drift": ["--against", "no/run"]}
+    given |= {"audience": ["jazz"], "data drift": ["--against", "no/run"], "forget": ["jazz"]}
     done = crossrec(*name.split(), tmp_path / "missing", *given.get(name, []), "--json")
     assert done.exit_code in {ExitCode.CONFIG, ExitCode.INPUT, ExitCode.ARTIFACT}, done.stderr
     assert json.loads(done.stdout)["error"]

@@ -28,6 +28,7 @@ ORDER = [
     "export",
     "api",
     "serving",
+    "privacy",
     "console",
     "commands",
     "cli",

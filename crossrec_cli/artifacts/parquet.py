@@ -57,8 +57,8 @@ def read_embeddings(path: Path) -> npt.NDArray[np.float32]:
 
 
 def row_indices(column: pa.ChunkedArray, values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """For each cell of a column its row in ``values``, -1 if it is not there; int64 (rows,)."""
-    index = pc.fill_null(pc.index_in(column, value_set=values.combine_chunks()), -1)
+    """For each cell of a column its row in ``values``, -1 if it is empty or not there; int64 (rows,)."""
+    index = pc.fill_null(pc.index_in(column, value_set=values.combine_chunks(), skip_nulls=True), -1)
     rows: npt.NDArray[np.int64] = index.to_numpy().astype(np.int64)
     return rows
 

@@ -43,7 +43,7 @@ ITEMS = pa.schema(
 USERS = pa.schema(
     {
         c.USER_INDEX: pa.int32(),
-        c.USER_ID: pa.string(),
+        c.USER_ID: pa.string(),  # null, with no interactions: a user who was forgotten
         c.PLATFORM: pa.string(),
         c.TAGS: pa.list_(pa.string()),  # "column=value"
         c.ACTIVITY: pa.int32(),  # interactions that train

@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crossrec_cli.artifacts.file_hashes import sha256_of
-from crossrec_cli.errors import ArtifactError, LockedError
+from crossrec_cli.artifacts.run_lock import locked
+from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime.progress import Reporter
 
 WINDOWS = os.name == "nt"
@@ -31,7 +31,8 @@ CURRENT = "current"
 CHECKPOINT = ".checkpoint-"
 KEEP = 2
 """Artifacts of a stage that are kept."""
-_ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8})(?:\.(\d{3}))?")
+"""Of an artifact's directory: its id, and how many copies took the place of the first. Names sort by time."""
 
 
 class FileEntry(BaseModel):
@@ -42,6 +43,8 @@ class FileEntry(BaseModel):
     sha256: str
     bytes: int
     rows: int | None = None
+    made_as: str | None = None
+    """Its hash as the stage wrote it, where people were removed from it since. What reads it goes by this one."""
 
 
 class Manifest(BaseModel):
@@ -89,8 +92,9 @@ class Artifact:
         return self.path / self._entry(file)[0]
 
     def sha256(self, file: str) -> str:
-        """The hash of one of its files, given as stage/name."""
-        return self._entry(file)[1].sha256
+        """The hash of one of its files as the stage wrote it, given as stage/name."""
+        entry = self._entry(file)[1]
+        return entry.made_as or entry.sha256
 
     def _entry(self, file: str) -> tuple[str, FileEntry]:
         name = Path(file).name
@@ -126,8 +130,14 @@ class Store:
         if not link.is_symlink():
             return None
         newest = link.readlink().name
-        earlier = [path for path in link.parent.iterdir() if _ID.fullmatch(path.name) and path.name < newest]
-        return checked(max(earlier)) if earlier else None  # ids sort by time
+        earlier = [path for path in self.artifacts(stage) if path.name < newest]
+        return checked(earlier[-1]) if earlier else None
+
+    def artifacts(self, stage: str) -> list[Path]:
+        """The directories of a stage's artifacts, the oldest first; those of a killed command may be among them."""
+        directory = self.run_dir / stage
+        paths = directory.iterdir() if directory.is_dir() else ()
+        return sorted(path for path in paths if _NAME.fullmatch(path.name))
 
     @contextmanager
     def draft(self, stage: str) -> Iterator[Path]:
@@ -164,54 +174,60 @@ class Store:
         final = stage_dir / manifest.id
         seal(draft, manifest)
         draft.rename(final)
-        link = stage_dir / f".{CURRENT}"
-        link.unlink(missing_ok=True)
-        link.symlink_to(final.name, target_is_directory=True)
-        if WINDOWS:  # which cannot replace a link to a directory
-            (stage_dir / CURRENT).unlink(missing_ok=True)
-        link.replace(stage_dir / CURRENT)
-        sync(stage_dir)
+        _point_to(final)
         for checkpoint in stage_dir.glob(f"{CHECKPOINT}*"):
             checkpoint.unlink()
-        others = sorted(path for path in stage_dir.iterdir() if _ID.fullmatch(path.name) and path != final)
+        others = [path for path in self.artifacts(stage_dir.name) if path != final]
         for old in others[: 1 - KEEP]:
             shutil.rmtree(old, ignore_errors=True)
         return Artifact(final, manifest)
 
-    @contextmanager
-    def lock(self, timeout: float = 0.0, report: Reporter | None = None) -> Iterator[None]:
-        """Lock the run directory for writing. The operating system frees it when the process dies.
+    def replace(self, old: Path, fill: Callable[[Path], object]) -> None:
+        """Put a changed copy in the place of an artifact. Whenever the process dies, one of the two is there, whole.
 
         Args:
-            timeout: seconds to wait for another process that has it.
-            report: gets a message if it waits.
-
-        Raises:
-            LockedError: if another process still has it.
+            old: the artifact's directory.
+            fill: fills an empty directory with the copy, and seals it. It is not called where a killed process has
+                left the copy already.
         """
-        lock = FileLock(self.run_dir / ".lock", timeout=0)
-        try:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except Timeout:
-                if timeout and report:
-                    report.say(f"waiting for {_holder(self.run_dir)}")
-                lock.acquire(timeout=timeout)
-        except Timeout:
-            advice = f"waited {timeout:g} s" if timeout else "wait for it to end, or give --lock-timeout"
-            raise LockedError(f"{self.run_dir}: {_holder(self.run_dir)} is using it; {advice}") from None
-        except OSError as error:
-            raise ArtifactError(f"{error.filename or self.run_dir}: cannot write: {error.strerror}") from None
-        try:
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            (self.run_dir / ".holder").write_text(f"{os.getpid()} {since}")
+        new = _next_copy(old)
+        if not new.exists():
+            with self.draft(old.parent.name) as draft:
+                fill(draft)
+                draft.rename(new)
+        link = old.parent / CURRENT
+        if link.is_symlink() and link.readlink().name == old.name:
+            _point_to(new)
+        old.rename(gone := old.with_name(f".draft-{old.name}"))  # what is left of it, the next lock deletes
+        shutil.rmtree(gone)
+
+    @contextmanager
+    def lock(self, timeout: float = 0.0, report: Reporter | None = None) -> Iterator[None]:
+        """Lock the run directory for writing; ``run_lock.locked`` says what its arguments mean and what it raises."""
+        with locked(self.run_dir, timeout, report):
             for stale in self.run_dir.glob("*/.draft-*"):  # of a killed run: no other process can be writing there
                 shutil.rmtree(stale, ignore_errors=True)
             yield
-        finally:
-            (self.run_dir / ".holder").unlink(missing_ok=True)
-            lock.release()
+
+
+def _point_to(artifact: Path) -> None:
+    """Make an artifact its stage's current one."""
+    stage_dir = artifact.parent
+    link = stage_dir / f".{CURRENT}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(artifact.name, target_is_directory=True)
+    if WINDOWS:  # which cannot replace a link to a directory
+        (stage_dir / CURRENT).unlink(missing_ok=True)
+    link.replace(stage_dir / CURRENT)
+    sync(stage_dir)
+
+
+def _next_copy(artifact: Path) -> Path:
+    """The directory of the copy that takes an artifact's place; it sorts right after it."""
+    match = _NAME.fullmatch(artifact.name)
+    if match is None:
+        raise ValueError(f"{artifact} is not the directory of an artifact")
+    return artifact.with_name(f"{match[1]}.{int(match[2] or 0) + 1:03}")
 
 
 def _check_links(folder: Path) -> None:
@@ -229,32 +245,26 @@ def _check_links(folder: Path) -> None:
     link.unlink()
 
 
-def _holder(run_dir: Path) -> str:
-    try:
-        process, since = (run_dir / ".holder").read_text().split()
-    except (OSError, ValueError):
-        return "another crossrec"
-    return f"process {process}, since {since},"
-
-
 def new_id(digest: str) -> str:
     """A name that sorts by time. Artifacts with the same sources have the same last 8 characters."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{digest[:8]}"
 
 
 def describe_files(directory: Path) -> dict[str, FileEntry]:
-    """Hash, size and (for Parquet) rows of every file in a directory."""
-    import pyarrow.parquet as pq  # noqa: PLC0415  takes a moment to import
-
+    """``describe_file`` of every file in a directory."""
     return {
-        path.name: FileEntry(
-            sha256=sha256_of(path),
-            bytes=path.stat().st_size,
-            rows=pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None,
-        )
+        path.name: describe_file(path)
         for path in sorted(directory.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
+
+
+def describe_file(path: Path) -> FileEntry:
+    """Hash, size and (for Parquet) rows of a file."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  takes a moment to import
+
+    rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
+    return FileEntry(sha256=sha256_of(path), bytes=path.stat().st_size, rows=rows)
 
 
 def checked(path: Path) -> Artifact:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -110,7 +111,7 @@ def _use(config: Config, inputs: Mapping[str, Path], dataset: Dataset) -> str:
     """The command, the Python code, and the graph's inputs."""
     popularity, ids = dataset.histories.item_stats.popularity, dataset.items[c.ITEM_ID]
     bought = [ids[int(item)].as_py() for item in np.argsort(-popularity, kind="stable")[:SHOWN]]
-    user, tags = shlex.quote(dataset.users[c.USER_ID][0].as_py()), pq.read_metadata(inputs[TAG_NAMES]).num_rows
+    user, tags = _example_user(dataset.users), pq.read_metadata(inputs[TAG_NAMES]).num_rows
     files = [inputs[file].name for file in (ITEM_VECTORS, ADDED) if file in inputs]
     snippet = SNIPPET.format(files=files, graph=GRAPH, bought=bought, tags=tags, k=config.recommend.k)
     return f"""With crossrec, neither the raw data nor the language model is needed:
@@ -140,6 +141,20 @@ It gives the list of `crossrec recommend` without `recommend.rules`. `{GRAPH}` h
 
 An item's number is its row, from 0, in {" and, after these, ".join(f"`{file}`" for file in files)}.
 Time and memory grow with the number of users in a call: score them in batches."""
+
+
+def with_example(text: str, ids: Collection[str], users: pa.Table) -> str:
+    """A card whose example is another user of the table, where it was one of these ids."""
+    other = f"--user {_example_user(users)}\n"
+    for user in ids:
+        text = text.replace(f"--user {shlex.quote(user)}\n", other)
+    return text
+
+
+def _example_user(users: pa.Table) -> str:
+    """The id of the first user who has one, for a shell."""
+    ids = users[c.USER_ID].drop_null()
+    return shlex.quote(ids[0].as_py()) if len(ids) else "ID"
 
 
 def _measured(facts: Facts) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,7 +66,8 @@ def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
         raise UnavailableError("export: needs the package onnxscript; pip install 'crossrec[onnx]'")
     work = Work()
     folder = folder.resolve()
-    with _replacing(folder) as draft:
+    _check_replaceable(folder)
+    with replacing(folder) as draft:
         artifacts = read_by(config, RECOMMEND, report)
         inputs = {file: artifact.file(file) for file, artifact in BY_NAME[RECOMMEND].inputs(artifacts).items()}
         summary = _fill(draft, masked(config), artifacts, inputs, report)
@@ -125,32 +126,41 @@ def _copied(draft: Path, config: Config) -> list[str]:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path, locked: bool = False) -> Iterator[Path]:
     """A hidden directory next to a folder, which replaces the folder if nothing goes wrong.
 
     Two renames replace an earlier export. A process that is killed between them leaves it complete under a hidden name,
-    and the next export puts it back.
+    and the next export, or ``restore``, puts it back.
+
+    Args:
+        folder: absolute.
+        locked: whether the caller has locked it.
     """
-    _check_replaceable(folder)
-    draft, before = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("draft", "before"))
+    draft, before = folder.with_name(f".{folder.name}.draft"), _before(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _restore(before, folder)
+    restore(folder)
     shutil.rmtree(draft, ignore_errors=True)  # of a killed export
     draft.mkdir()
     try:
         yield draft
         if is_export(folder):
-            with Store(folder).lock():  # no 'recommend --from' writes into it now
+            with nullcontext() if locked else Store(folder).lock():  # no 'recommend --from' writes into it now
                 folder.rename(before)
         draft.rename(folder)
         sync(folder.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        _restore(before, folder)
+        restore(folder)
 
 
-def _restore(before: Path, folder: Path) -> None:
+def _before(folder: Path) -> Path:
+    """Where an earlier export is while a new one takes its place."""
+    return folder.with_name(f".{folder.name}.before")
+
+
+def restore(folder: Path) -> None:
     """Move an earlier export back, unless a new one has replaced it."""
+    before = _before(folder)
     if before.exists() and not folder.exists():
         before.rename(folder)
     shutil.rmtree(before, ignore_errors=True)

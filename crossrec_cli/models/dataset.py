@@ -34,6 +34,11 @@ class Dataset:
     histories: Histories
 
     @property
+    def known_users(self) -> Ints:
+        """Indices of the users who have an id, int64; those without one were forgotten, and get no list."""
+        return np.flatnonzero(self.users[c.USER_ID].is_valid().to_numpy())
+
+    @property
     def target_items(self) -> Ints:
         """Indices of the items to recommend, sorted, int64."""
         return target_of(self.histories)

@@ -38,9 +38,10 @@ if TYPE_CHECKING:  # SciPy takes a moment to import, and a list of runs does not
     from crossrec_cli.evaluation.significance import Difference
 
 LOCK = {".lock", ".holder"}
-RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", "run.log", "events.jsonl"}
+LOGS = ("run.log", "events.jsonl")
+RUN_FILES = {*BY_NAME, "embeddings", "report.html", "charts", "tensorboard", *LOGS}
 RUN_FILES |= {RUN_CONFIG, FOUND, SIMILAR, AUDIENCE}
-RUN_FILES |= {".report.html", f".{RUN_CONFIG}"}  # of a killed command
+RUN_FILES |= {f".{name}" for name in ("report.html", RUN_CONFIG, *LOGS)}  # of a killed command
 RUN_FILES |= {f"{SERVED_EVENTS}{end}" for end in ("", "-wal", "-shm")}
 """What crossrec writes to a run directory."""
 UP_TO_EVALUATE = PIPELINE[: PIPELINE.index(EVALUATE) + 1]

@@ -17,8 +17,8 @@ import torch
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.data.ids import known_indices
+from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.fused import FusedModel
-from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.models.vectors import Floats
 from crossrec_cli.ranking.recommender import Recommender
@@ -51,20 +51,20 @@ class Audience:
 
     @classmethod
     def of(
-        cls, scorer: ScoreFunction, histories: Histories, items: Ints, size: int, advance: Advance | None = None
+        cls, scorer: ScoreFunction, dataset: Dataset, items: Ints, size: int, advance: Advance | None = None
     ) -> Audience:
         """The likeliest of all users, by their whole histories.
 
         Args:
             scorer: scores the items, or a text.
-            histories: of all users.
+            dataset: has the users.
             items: as the field.
             size: how many users at most.
             advance: gets the number of users scored since the last call.
         """
-        users = np.arange(histories.users)
+        histories, users = dataset.histories, dataset.known_users
         probability, likeliest = np.zeros(len(users), np.float32), np.zeros(len(users), np.int64)
-        for chunk in chunks(scorer, histories, users, histories.items.lengths, items, True, advance):
+        for chunk in chunks(scorer, histories, users, histories.items.lengths[users], items, True, advance):
             each = torch.sigmoid(chunk.scores.double()).numpy()  # 0 for an item that the user has
             part = slice(chunk.begin, chunk.begin + len(each))
             probability[part] = -np.expm1(np.log1p(-each).sum(axis=1))
@@ -72,7 +72,7 @@ class Audience:
         others = probability > 0
         best = np.argsort(-probability, kind="stable")[: min(size, int(others.sum()))]
         mean = float(probability[others].mean(dtype=np.float64)) if others.any() else 0.0
-        return cls(items, best, probability[best], likeliest[best], int((~others).sum()), mean)
+        return cls(items, users[best], probability[best], likeliest[best], int((~others).sum()), mean)
 
     @property
     def expected_buyers(self) -> float:
@@ -99,13 +99,13 @@ class AudienceMaker:
             InputError: if one of them is not there.
         """
         items = np.unique(known_indices(named, self.dataset.items[c.ITEM_ID], "item"))
-        return Audience.of(self.fused.candidate_scorer(items), self.dataset.histories, items, size, advance)
+        return Audience.of(self.fused.candidate_scorer(items), self.dataset, items, size, advance)
 
     def of_text(self, text: str, inputs: Mapping[str, Path], size: int, advance: Advance | None = None) -> Audience:
         """The likeliest buyers of an item that has only a text; ``inputs`` are the files that search reads."""
         encoder = load_encoder(self.config.encoder, inputs, device.prepare(self.config.runtime, self.config.seed))
         nothing = np.empty(0, np.int64)
-        return Audience.of(text_scorer(self.fused, encoder, text), self.dataset.histories, nothing, size, advance)
+        return Audience.of(text_scorer(self.fused, encoder, text), self.dataset, nothing, size, advance)
 
     def rows(self, audience: Audience, advance: Advance | None = None) -> Iterator[pa.Table]:
         """Rows of ``schemas.AUDIENCE``, some users at a time, with reasons where the config has them."""

@@ -79,7 +79,9 @@ def with_events(dataset: Dataset, events: pa.Table) -> tuple[Dataset, int]:
     Returns:
         The new dataset, whose new users come after the others, and how many events were with items that it lacks.
     """
-    ids = pc.unique(pa.chunked_array([*dataset.users[c.USER_ID].chunks, *events[c.USER_ID].chunks], pa.string()))
+    known, named = dataset.users[c.USER_ID], pc.unique(events[c.USER_ID])
+    new = named.filter(pc.invert(pc.is_in(named, value_set=known.combine_chunks())))
+    ids = pa.concat_arrays([*known.chunks, new])
     user_index = pc.index_in(events[c.USER_ID], value_set=ids)
     item_index = pc.index_in(events[c.ITEM_ID], value_set=dataset.items[c.ITEM_ID].combine_chunks())
     has_item = item_index.is_valid()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -47,6 +47,39 @@ def publish(lists: Path, database: Database) -> int:
         cursor.adbc_ingest(database.table, rows, mode="append" if exists else "create")
         connection.commit()
         return int(file.metadata.num_rows)
+
+
+def count_rows_of(users: Collection[str], database: Database) -> dict[str, int]:
+    """How many rows of the table some users have; users without any are missing.
+
+    Raises:
+        UnavailableError: if the database cannot be reached, or refuses.
+    """
+    with _connection(database) as (connection, driver_error), connection.cursor() as cursor:
+        if not _has_table(connection, driver_error, database.table):
+            return {}
+        cursor.execute(f'SELECT user_id, count(*) FROM "{database.table}" WHERE {_of(users)} GROUP BY user_id')
+        return dict(cursor.fetchall())
+
+
+def delete_rows_of(users: Collection[str], database: Database) -> None:
+    """Delete the rows of some users from a table that exists, in one transaction.
+
+    Raises:
+        UnavailableError: if the database cannot be reached, or refuses; it is then as before.
+    """
+    with _connection(database) as (connection, _), connection.cursor() as cursor:
+        cursor.execute(f'DELETE FROM "{database.table}" WHERE {_of(users)}')
+        connection.commit()
+
+
+def _of(users: Collection[str]) -> str:
+    """The condition in SQL; drivers differ in how they write parameters."""
+    return f"user_id IN ({', '.join(_quoted(user) for user in users)})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def check_driver(database: Database) -> None:

@@ -72,7 +72,7 @@ class Live:
         self.why = replace(self.recommender.why, most=config.recommend.reasons or REASONS)
         dataset = self.recommender.dataset
         self.users, self.items = (
-            {name: index for index, name in enumerate(column.to_pylist())}
+            {name: index for index, name in enumerate(column.to_pylist()) if name is not None}
             for column in (dataset.users[c.USER_ID], dataset.items[c.ITEM_ID])
         )
         self.tags = {name: index for index, name in enumerate(parquet.read_table(inputs[TAG_NAMES])[c.TAG].to_pylist())}

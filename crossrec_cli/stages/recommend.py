@@ -43,5 +43,5 @@ def run(job: Job) -> Summary:
 def _chosen_users(recommender: Recommender, named: tuple[str, ...]) -> Ints:
     """Indices of the users to serve, in the users table's order."""
     if named == (ALL_USERS,):
-        return np.arange(recommender.dataset.users.num_rows)
+        return recommender.dataset.known_users
     return np.unique(recommender.users(named, "recommend.users"))

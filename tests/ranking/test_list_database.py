@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 from facts import check_failed
 
+from crossrec_cli.config.list_fields import Database
 from crossrec_cli.errors import ExitCode
+from crossrec_cli.ranking.list_database import count_rows_of, delete_rows_of
 
 BINARIES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
@@ -86,6 +88,19 @@ def test_postgres_has_the_lists_and_a_table_keeps_its_rights(trained, crossrec, 
     assert rows_in(postgres, "SELECT max(rank) AS most FROM recommendations")["most"][0] == 3
     rights = "SELECT count(*) AS n FROM information_schema.role_table_grants WHERE grantee = 'page'"
     assert rows_in(postgres, rights)["n"][0] == 1
+
+
+def test_the_rows_of_some_users_go_and_the_others_stay(trained, crossrec, postgres):
+    table = Database(uri=postgres, table="people")
+    assert count_rows_of(["jazz3"], table) == {}
+    done = crossrec("recommend", trained.path, *to(postgres, "people"))
+    assert done.exit_code == 0, done.output
+    execute(postgres, "UPDATE people SET user_id = 'o''neil' WHERE user_id = 'jazz4'")
+    assert count_rows_of(["jazz3", "o'neil", "nobody"], table) == {"jazz3": 5, "o'neil": 5}
+    delete_rows_of(["jazz3", "o'neil"], table)
+    users = rows_in(postgres, "SELECT DISTINCT user_id FROM people")["user_id"]
+    others = set(trained.table("recommend", "recommendations")["user_id"]) - {"jazz3", "jazz4"}
+    assert set(users) == others
 
 
 def test_a_table_that_refuses_keeps_its_rows(trained, crossrec, postgres):
