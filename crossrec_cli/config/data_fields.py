@@ -43,7 +43,7 @@ class Clean(Section):
     unreadable: DropOrFail = "drop"
     """Times, quantities and ratings that cannot be read, and times that are missing or too early."""
     earliest: Moment = datetime(1990, 1, 1)
-    """An earlier value is no time, but a year, or the number of a day in a spreadsheet."""
+    """An earlier value is no time, but a year, or a small number of another kind."""
     future: AnyAction = "drop"
     latest: Moment | None = None
     """A later time is in the future; null: one day from now."""

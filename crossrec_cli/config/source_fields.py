@@ -73,8 +73,9 @@ class Source(Section):
     """Files of one format."""
 
     path: FilePath
-    """Parquet, CSV, TSV, JSON lines or RecBole's atomic files; a glob, a folder of Parquet parts, or an address that
-    the engine can read. Text files may be compressed: ``.gz`` and ``.zst``."""
+    """Parquet, CSV, TSV, JSON lines, RecBole's atomic files or ``.xlsx`` (its first sheet; needs the extra ``excel``);
+    a glob, a folder of Parquet parts, or an address that the engine can read. Text files may be compressed: ``.gz`` and
+    ``.zst``."""
     csv: Csv | None = None
 
 

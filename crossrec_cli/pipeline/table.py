@@ -158,7 +158,7 @@ _MEASURED = tuple(f"evaluate.{name}" for name in Evaluate.model_fields if name !
 _LISTED = tuple(f"recommend.{name}" for name in Recommend.model_fields if name != "to")
 """A database gets finished lists."""
 STAGES = (
-    Stage(PREPROCESS, 5, (), ("data", "domains", "split"), _data_files),
+    Stage(PREPROCESS, 6, (), ("data", "domains", "split"), _data_files),
     Stage(
         PRETRAIN_ADAPT,
         14,
