@@ -116,7 +116,8 @@ class Data(Section):
     def sources(self) -> list[Source]:
         """All files that are read."""
         parts = [part for shop in self.platforms for part in (shop.interactions, shop.items, shop.users) if part]
-        return [*parts, *self.identity.users, *self.identity.items]
+        categories = [Source(path=shop.items.categories) for shop in self.platforms if shop.items.categories]
+        return [*parts, *categories, *self.identity.users, *self.identity.items]
 
 
 class Domain(Section):
