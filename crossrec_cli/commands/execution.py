@@ -59,7 +59,7 @@ def execute(
             from crossrec_cli.console import show_lists, show_stages  # noqa: PLC0415
             from crossrec_cli.pipeline.evaluated import earlier_evaluation  # noqa: PLC0415
             from crossrec_cli.pipeline.run import follow, run_stages  # noqa: PLC0415
-            from crossrec_cli.ranking.list_database import check_driver, publish  # noqa: PLC0415
+            from crossrec_cli.ranking.list_database import check_driver  # noqa: PLC0415
             from crossrec_cli.ranking.search_request import SearchRequest  # noqa: PLC0415
 
         request = SearchRequest(*search) if search else None
@@ -94,8 +94,7 @@ def execute(
             if {EVALUATE, TRANSFER} & set(stages):
                 document |= _page(console, config, page or PageOptions())
             if RECOMMEND in stages and config.recommend.to:
-                rows = publish(recommended.file(RECOMMENDATIONS), config.recommend.to)
-                document["published"] = show_lists.published(console, config.recommend.to, rows)
+                document["published"] = _published(console, config, recommended, export)
             if page and page.against and earlier:
                 document["against"] = _against(console, config, outcomes[-1].artifact, earlier, page.against)
             console.document(document)
@@ -113,6 +112,29 @@ def _guard(console: Console, config: Config, outcome: Outcome, before: Artifact 
     if before is None or outcome.stage != EVALUATE or not outcome.ran:
         return {}
     return {"against": _against(console, config, outcome.artifact, before, config.run_path)}
+
+
+def _published(console: Console, config: Config, recommended: Artifact, export: Artifact | None) -> dict[str, Any]:
+    """Put the lists, and the vectors where the config says so, into the database of ``recommend.to``.
+
+    Returns:
+        The tables, for ``--json``.
+    """
+    from crossrec_cli.console import show_lists  # noqa: PLC0415
+    from crossrec_cli.pipeline.current import inputs_of  # noqa: PLC0415
+    from crossrec_cli.ranking.list_database import publish  # noqa: PLC0415
+    from crossrec_cli.ranking.recommender import Recommender  # noqa: PLC0415
+    from crossrec_cli.ranking.vector_tables import VectorTables  # noqa: PLC0415
+
+    database, vectors = config.recommend.to, None
+    assert database is not None
+    if database.vectors:
+        recommender = Recommender(config, inputs_of(config, RECOMMEND, console, export), console)
+        vectors = VectorTables(recommender, recommender.chosen_users())
+    tables = publish(recommended.file(RECOMMENDATIONS), database, vectors)
+    if vectors and vectors.cut:
+        console.warn(f"{vectors.cut:,} sparse vectors are longer than pgvector allows, and have their largest weights")
+    return show_lists.published(console, database, tables)
 
 
 def show_requested_lists(

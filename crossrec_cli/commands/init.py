@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +16,12 @@ from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
 
 if TYPE_CHECKING:
+    from crossrec_cli.data.engine import Engine
     from crossrec_cli.data.guess import Guess
 
 app = typer.Typer()
 NAME = "crossrec.yaml"
+CATEGORIES = "categories.csv"
 
 
 def _column(option: str, content: str) -> typer.models.OptionInfo:
@@ -37,6 +40,16 @@ def init(
     item: Annotated[str | None, _column("--item", "the items' ids")] = None,
     time: Annotated[str | None, _column("--time", "the times")] = None,
     category: Annotated[str | None, _column("--category", "the items' categories")] = None,
+    categories: Annotated[
+        int | None,
+        typer.Option(
+            "--categories",
+            metavar="N",
+            min=2,
+            max=500,
+            help="Propose so many categories from the items' texts; DIR/categories.csv has them, to be edited.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,8 +63,11 @@ def init(
             from crossrec_cli.data.first_config import first_config, todo  # noqa: PLC0415  DuckDB takes a moment
 
         path = folder / NAME
-        if path.exists():
-            raise InputError(f"{path}: exists already; move it away first")
+        for written in (path, *([folder / CATEGORIES] if categories else [])):
+            if written.exists():
+                raise InputError(f"{written}: exists already; move it away first")
+        if category and categories:
+            raise ConfigError(["give either --category or --categories"])
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
         options = {"user_id": user, "item_id": item, "timestamp": time, "category": category}
@@ -61,10 +77,44 @@ def init(
             engine.connect("duckdb", Path(scratch) / "tables", Runtime()) as tables,
         ):
             result = guess.guess(tables, folder, columns)
+            if categories:
+                draft = Path(scratch) / NAME
+                draft.write_text(first_config(result, folder, profile.SAMPLE), encoding="utf-8")
+                result = _with_categories(tables, result, draft, folder / CATEGORIES, categories, console)
         text = first_config(result, folder, profile.SAMPLE)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
         _report(console, path, result, todo(result))
+
+
+def _with_categories(tables: Engine, result: Guess, config: Path, file: Path, count: int, console: Console) -> Guess:
+    """Propose categories for the items of a first config, and write them to a file.
+
+    Raises:
+        ConfigError: if the config is not complete.
+    """
+    from pyarrow import csv  # noqa: PLC0415
+
+    from crossrec_cli.data.guess import with_categories  # noqa: PLC0415
+    from crossrec_cli.text.proposed_categories import propose  # noqa: PLC0415  torch takes a moment to import
+
+    overrides = ["data.detect_language=false", "runtime.device=cpu"]
+    if result.time_formats:
+        overrides.append(f"data.platforms[0].interactions.timestamp_format={next(iter(result.time_formats))!r}")
+    try:
+        settings = loaded(config, overrides)
+    except ConfigError as error:
+        problems = [f"--categories: needs a config without TODO: {problem}" for problem in error.problems]
+        raise ConfigError(problems) from None
+    rows = propose(tables, settings, count, console)
+    if taken := result.items.means.get("category"):
+        console.warn(f"the column '{taken}' is not used as category, as --categories proposes others")
+    draft = file.with_name(f".{file.name}.draft")
+    with draft.open("wb") as stream:
+        stream.write(codecs.BOM_UTF8)  # by which spreadsheets know the encoding
+        csv.write_csv(rows, stream)
+    draft.replace(file)
+    return with_categories(tables, result, rows, str(file))
 
 
 def _report(console: Console, path: Path, result: Guess, todo: dict[str, str]) -> None:
@@ -88,6 +138,7 @@ def _report(console: Console, path: Path, result: Guess, todo: dict[str, str]) -
             "items": result.items.table.path if result.items.table else None,
             "users": result.users.table.path if result.users and result.users.table else None,
             "target": result.target,
+            "categories": result.categories_file or None,
             "todo": [*todo],
             "passed_over": result.passed_over,
             "torn": result.torn,

@@ -43,7 +43,7 @@ class Clean(Section):
     unreadable: DropOrFail = "drop"
     """Times, quantities and ratings that cannot be read, and times that are missing or too early."""
     earliest: Moment = datetime(1990, 1, 1)
-    """An earlier value is no time, but a year, or the number of a day in a spreadsheet."""
+    """An earlier value is no time, but a year, or a small number of another kind."""
     future: AnyAction = "drop"
     latest: Moment | None = None
     """A later time is in the future; null: one day from now."""
@@ -116,7 +116,8 @@ class Data(Section):
     def sources(self) -> list[Source]:
         """All files that are read."""
         parts = [part for shop in self.platforms for part in (shop.interactions, shop.items, shop.users) if part]
-        return [*parts, *self.identity.users, *self.identity.items]
+        categories = [Source(path=shop.items.categories) for shop in self.platforms if shop.items.categories]
+        return [*parts, *categories, *self.identity.users, *self.identity.items]
 
 
 class Domain(Section):

@@ -65,6 +65,15 @@ class Database(Section):
     the package ``adbc-driver-NAME``. Passwords are better left to the driver: ``PGPASSWORD``, ``~/.pgpass``."""
     table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "recommendations"
     """Its rows are replaced in one transaction. If there is none of this name, it is made."""
+    vectors: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,55}$")] | None = None
+    """Postgres only: in the same transaction, the users' and the items' vectors go into two tables, this name with
+    ``_items`` and with ``_users``, so that SQL ranks. Their columns are of pgvector's types where it is installed."""
+
+    @model_validator(mode="after")
+    def _vectors_go_to_postgres(self) -> Database:
+        if self.vectors and self.uri.partition("://")[0] not in ("postgres", "postgresql"):
+            raise ValueError("vectors needs a postgresql:// uri")
+        return self
 
 
 class Recommend(Section):

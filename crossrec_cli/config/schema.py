@@ -204,10 +204,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _target_has_categories(self) -> Config:
-        if not self.domains.same and all(shop.items.columns.category is None for shop in self.data.platforms):
+        if not self.domains.same and not any(shop.items.has_categories for shop in self.data.platforms):
             raise ValueError(
-                "no platform's items.columns maps a category: map one, or recommend the whole catalogue with "
-                "'domains: {target: {category: \"*\"}}'"
+                "no platform's items.columns maps a category: map one, set items.categories, or recommend the whole "
+                "catalogue with 'domains: {target: {category: \"*\"}}'"
             )
         if self.domains.same and self.split.strategy == "cold_users":
             raise ValueError(

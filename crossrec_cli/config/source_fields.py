@@ -73,8 +73,9 @@ class Source(Section):
     """Files of one format."""
 
     path: FilePath
-    """Parquet, CSV, TSV, JSON lines or RecBole's atomic files; a glob, a folder of Parquet parts, or an address that
-    the engine can read. Text files may be compressed: ``.gz`` and ``.zst``."""
+    """Parquet, CSV, TSV, JSON lines, RecBole's atomic files or ``.xlsx`` (its first sheet; needs the extra ``excel``);
+    a glob, a folder of Parquet parts, or an address that the engine can read. Text files may be compressed: ``.gz`` and
+    ``.zst``."""
     csv: Csv | None = None
 
 
@@ -147,9 +148,23 @@ class Items(Source):
     text: Template
     """The text for the language model; ``{column}`` is replaced. An empty one is removed with the punctuation after
     it."""
+    categories: FilePath | None = None
+    """A file with ``item_id`` and ``category``, instead of a column of this file: ``crossrec init --categories`` writes
+    one. An item that is not in it has no category."""
     exclude: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Ids that are no products, such as ``POST`` or ``"TEST*"``, with ``*`` for any characters and ``?`` for one. Rows
     with them are removed, also from the interactions."""
+
+    @model_validator(mode="after")
+    def _one_source_of_categories(self) -> Items:
+        if self.categories is not None and self.columns.category is not None:
+            raise ValueError("either 'categories' or 'columns.category', not both")
+        return self
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether items have categories."""
+        return self.categories is not None or self.columns.category is not None
 
 
 class Users(Source):

@@ -40,14 +40,15 @@ def of_run(console: Console, artifact: Artifact, list_format: Format) -> dict[st
     return {user: rows.drop_columns([c.USER_ID]).to_pylist() for user, rows in lists.items()}
 
 
-def published(console: Console, database: Database, rows: int) -> dict[str, Any]:
-    """Print which table of a database has the lists.
+def published(console: Console, database: Database, tables: dict[str, int]) -> dict[str, Any]:
+    """Print which tables of a database have the lists and vectors.
 
     Returns:
         The same for ``--json``.
     """
-    console.say(f"{rows:,} rows are in the table {database.table} of {database.uri}")
-    return {"table": database.table, "rows": rows}
+    for table, rows in tables.items():
+        console.say(f"{rows:,} rows are in the table {table} of {database.uri}")
+    return {"table": database.table, "rows": tables[database.table], "tables": tables}
 
 
 def listed(console: Console, parts: Iterable[pa.Table]) -> tuple[dict[str, Any], set[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from string import Formatter
 from typing import Any
 
@@ -22,6 +23,7 @@ from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger, Reason
 from crossrec_cli.data.raw_files import SOURCE_ROW, input_files
 from crossrec_cli.data.readings import Kind, Origin, read_cells
+from crossrec_cli.data.sniff import TEXT_FILES, layout, suffix_of
 from crossrec_cli.errors import InputError
 
 SURE = 0.4
@@ -143,11 +145,36 @@ def platform_items(engine: Engine, data: Data, index: int, ledger: Ledger) -> ir
         part = part.mutate(**{c.LANGUAGE: ibis.coalesce(part[c.LANGUAGE], detected)}).drop("detected")
         part = engine.keep(part, spec.path)
     ledger.note("catalogue", "described in more than one way", varied, platform.name)
-    if spec.columns.category:
+    if spec.categories:
+        part = _with_categories(engine, part, spec.categories, key, data.clean, ledger)
+    if spec.has_categories:
         missing = engine.count(part.filter(part[c.CATEGORY].isnull()))
         ledger.note("catalogue", "without a category", missing, platform.name)
     ledger.described += [{c.PLATFORM: platform.name} | one for one in listed]
     return part
+
+
+def _with_categories(
+    engine: Engine, items: ir.Table, path_of_file: str, key: str, clean: Clean, ledger: Ledger
+) -> ir.Table:
+    """The items with the categories of a file.
+
+    Raises:
+        InputError: if the file cannot be read, or gives an item two categories.
+    """
+    key = f"{key}.categories"
+    is_text = suffix_of(path_of_file) in TEXT_FILES and Path(path_of_file).is_file()
+    raw = engine.read(Source(path=path_of_file, csv=layout(path_of_file) if is_text else None))
+    names = {name: name for name in (c.ITEM_ID, c.CATEGORY) if file_column(raw, name, key, path_of_file) is not None}
+    ids = read_cells(engine, raw, names, {c.ITEM_ID: "id"}, Origin(key, path_of_file, key), ledger)[c.ITEM_ID]
+    named = raw.select(**{c.PLATFORM_ITEM_ID: ids, c.CATEGORY: entries(raw[c.CATEGORY])}).view()
+    named = named.mutate(**{c.CATEGORY: path(named[c.CATEGORY], clean)}).drop_null().distinct()
+    named = engine.keep(named, path_of_file)
+    several = named.group_by(c.PLATFORM_ITEM_ID).aggregate(n=named.count()).filter(lambda rows: rows["n"] > 1)
+    for row in engine.fetch(several.order_by(c.PLATFORM_ITEM_ID).limit(1)).to_pylist():
+        raise InputError(f"{path_of_file}: gives item '{row[c.PLATFORM_ITEM_ID]}' {row['n']} categories; leave one")
+    joined = items.drop(c.CATEGORY).left_join(named, c.PLATFORM_ITEM_ID)
+    return engine.keep(joined.select(*items.columns), path_of_file)
 
 
 def _times(engine: Engine, raw: ir.Table, platform: Platform, index: int, ledger: Ledger) -> ir.Value:

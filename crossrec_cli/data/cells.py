@@ -27,6 +27,9 @@ BETWEEN = "\x1f"
 EITHER_POINT, EITHER_COMMA = r"^[-+]?[1-9]\d{0,2}\.\d{3}$", r"^[-+]?[1-9]\d{0,2},\d{3}$"
 """Numbers whose separator may be of thousands or of decimals."""
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+EXCEL_DAYS = (32_874, 73_050.999_999_99)
+"""1990 to 2099 in days since the end of 1899, as Excel counts. As seconds they would be of 1 January 1970."""
+_FROM_1899_TO_1970 = 25_569
 FARTHEST = 2.6e14
 """Milliseconds from 1970 to just beyond the year 9999."""
 
@@ -162,7 +165,9 @@ def _plain_figure(figure: ir.StringValue, text: ir.StringValue, comma: bool) -> 
     return below_zero.ifelse("-", "") + plain.replace(",", ".")
 
 
-def moment(column: ir.Column, shapes: Sequence[Shape] = CLEAR, only: bool = False) -> ir.TimestampValue:
+def moment(
+    column: ir.Column, shapes: Sequence[Shape] = CLEAR, only: bool = False, excel_days: bool = False
+) -> ir.TimestampValue:
     """UTC, from a time, ISO 8601 text, a number since 1970 in any common unit, 20240501, 20240501120000, or a shape.
 
     Null before the year 1 and after 9999, which Python and pandas do not have.
@@ -171,12 +176,14 @@ def moment(column: ir.Column, shapes: Sequence[Shape] = CLEAR, only: bool = Fals
         column: the cells.
         shapes: other formats of times; the first that matches is used.
         only: whether text and numbers are read by the shapes only.
+        excel_days: whether numbers in ``EXCEL_DAYS`` are days, with the time of day as fraction.
     """
     if column.type().is_numeric() and not only:
-        time = _of_number(column.cast("float64"))
+        time = _of_number(_without_days(column.cast("float64"), excel_days))
     elif column.type().is_numeric() or column.type().is_string():
         text = _stripped(_text(column))
-        readings = [] if only else [_iso(text), _of_number(text.try_cast("float64"))]
+        value = (text.replace(",", ".") if excel_days else text).try_cast("float64")
+        readings = [] if only else [_iso(text), _of_number(_without_days(value, excel_days))]
         time = ibis.coalesce(*readings, *(written_as(text, shape) for shape in shapes))
     else:
         time = column.try_cast("timestamp(6)")
@@ -196,6 +203,13 @@ def _iso(text: ir.StringValue) -> ir.TimestampValue:
     """ISO 8601 only: engines differ in which other texts they accept as times."""
     iso = text.re_search(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$").ifelse(text, ibis.null("string"))
     return instant(iso)
+
+
+def _without_days(value: ir.FloatingValue, excel_days: bool) -> ir.FloatingValue:
+    """Numbers of days as milliseconds since 1970."""
+    if not excel_days:
+        return value
+    return value.between(*EXCEL_DAYS).ifelse((value - _FROM_1899_TO_1970) * 86_400_000, value)
 
 
 def _of_number(value: ir.FloatingValue) -> ir.TimestampValue:

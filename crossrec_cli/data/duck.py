@@ -72,9 +72,8 @@ class DuckEngine(Engine):
     """Tables are in memory up to the limit; a database file would be a sixth slower at any limit."""
 
     def __init__(self, connection: Backend, scratch: Path) -> None:
-        super().__init__()
+        super().__init__(scratch)
         self.connection = connection
-        self._scratch = scratch
         self._names = (f"table_{number}" for number in count())
         self._views: dict[str, str] = {}
         """Name and path of the views, which read their file each time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.config.source_fields import Source
+from crossrec_cli.data.excel import write_as_parquet
 from crossrec_cli.data.raw_files import RawFiles, check_complete, file_form, find, input_files
 
 FILE = 2**40
@@ -26,7 +28,10 @@ FILE = 2**40
 class Engine(ABC):
     """Reads, computes and writes tables that may be larger than memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._copies: dict[str, str] = {}
+        """The Parquet copy of each Excel file that was read."""
         self.read_files: list[str] = []
         """Every file that was read; its index is its number in ``SOURCE_ROW``."""
         self._kept: set[str] = set()
@@ -42,7 +47,17 @@ class Engine(ABC):
             check_complete(files.paths)
         offset = len(self.read_files) * FILE
         self.read_files += files.paths
+        if files.form == "excel":
+            files = replace(files, form="parquet", paths=[self._copy(path) for path in files.paths])
         return self._scan(files, offset, limit)
+
+    def _copy(self, path: str) -> str:
+        if path not in self._copies:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            copy = self._scratch.absolute() / f"excel_{len(self._copies)}.parquet"
+            write_as_parquet(path, copy)
+            self._copies[path] = str(copy)
+        return self._copies[path]
 
     def _resolve(self, files: RawFiles) -> RawFiles:
         """With what only the engine can find out about files on a network."""

@@ -14,7 +14,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.schema import Runtime
 from crossrec_cli.config.source_fields import Csv, Source
 from crossrec_cli.data.ids import as_id
-from crossrec_cli.data.raw_files import COMPRESSED, DELIMITERS, JSON_LINES, SOURCE_ROW
+from crossrec_cli.data.raw_files import COMPRESSED, DELIMITERS, EXCEL, JSON_LINES, SOURCE_ROW
 from crossrec_cli.errors import InputError
 
 if TYPE_CHECKING:  # Ibis takes a moment to import, which commands without such a file can do without
@@ -30,7 +30,7 @@ def read_file(path: Path, key: str, schema: pa.Schema, optional: pa.Schema | Non
     """Columns of a file, read as in preprocess: ids by ``identifier``, and the cell ``NA`` is a word.
 
     Args:
-        path: the file: Parquet, CSV, TSV or JSON lines.
+        path: the file: Parquet, CSV, TSV, JSON lines or Excel.
         key: the config key or option that names it, for messages.
         schema: the columns and their types; only a nullable one may have empty cells.
         optional: more columns, which may be missing.
@@ -63,7 +63,7 @@ def opened(path: Path, key: str) -> Iterator[tuple[Engine, Source, ir.Table]]:
     from crossrec_cli.data import engine  # noqa: PLC0415  Ibis
 
     form = path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
-    is_known = form in (".parquet", *DELIMITERS, *JSON_LINES)
+    is_known = form in (".parquet", *DELIMITERS, *JSON_LINES) or form.lower() in EXCEL
     source = Source(path=str(path), csv=None if is_known else Csv())
     with tempfile.TemporaryDirectory() as folder:
         try:

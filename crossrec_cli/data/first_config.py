@@ -39,7 +39,7 @@ CATEGORIES = """\
   target: {{category: {target}}}"""
 WHOLE = """\
   # {why}: the whole catalogue is recommended.
-  # 'crossrec init --category COLUMN' names the column of the categories.
+  # 'crossrec init --category COLUMN' names the column of the categories; '--categories 20' proposes some.
   target: {{category: "*"}}"""
 CLEAN = """\
   clean: {{max_rejected: {share}}}            # {guests:.0%} of the rows have no user, as orders without an account do
@@ -125,6 +125,9 @@ def _platform(guess: Guess, missing: Mapping[str, str]) -> Iterator[str]:
         yield _line(f"events: {_value(event_weights([*guess.events][:SHOWN]))}")
     yield "      items:"
     yield from _file("items", guess.items, missing)
+    if guess.categories_file:
+        yield _line("# Proposed from the texts: the file has a line for each item, to be edited.")
+        yield _line(f"categories: {_value(guess.categories_file)}")
     yield _line("# The text for the language model. An empty column is removed with the punctuation after it.")
     if "items.text" in missing:
         yield _line(f"# TODO: {_comment(missing['items.text'])}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from crossrec_cli.config.data_fields import Clean
 from crossrec_cli.data.cells import entries, identifier, path, words
@@ -41,6 +42,8 @@ class Guess:
     """Rows with each word of the event column."""
     guests: float
     """The share of interactions without a user."""
+    categories_file: str = ""
+    """A file with the items' categories, if no column has them."""
 
     @property
     def target(self) -> str:
@@ -111,11 +114,27 @@ def _categories(engine: Engine, interactions: Part, items: Part) -> dict[str, in
     """The interactions of a sample with each top-level category. An item has its most frequent category."""
     if not (interactions.table and items.table and "item_id" in interactions.means and "category" in items.means):
         return {}
-    bought, raw = interactions.table.sample, items.table.sample
+    raw = items.table.sample
     listed = raw.select(
         item=identifier(raw[items.means["item_id"]]),
         category=path(entries(raw[items.means["category"]]), Clean()).re_replace(" > .*$", ""),
     ).drop_null()
+    return _bought_by_category(engine, interactions, listed)
+
+
+def with_categories(engine: Engine, guess: Guess, proposed: pa.Table, file: str) -> Guess:
+    """The same guess with categories from a file that has this table's ``item_id`` and ``category``."""
+    means = {ours: name for ours, name in guess.items.means.items() if ours != "category"}
+    listed = ibis.memtable(proposed.select(["item_id", "category"])).rename(item="item_id").drop_null()
+    counts = _bought_by_category(engine, guess.interactions, listed)
+    return replace(guess, items=replace(guess.items, means=means), categories=counts, categories_file=file)
+
+
+def _bought_by_category(engine: Engine, interactions: Part, listed: ir.Table) -> dict[str, int]:
+    """The interactions of a sample with each category, of items and their categories."""
+    if interactions.table is None:
+        return {}
+    bought = interactions.table.sample
     counted = listed.group_by("item", "category").aggregate(n=listed.count())
     nth = ibis.row_number().over(group_by="item", order_by=[ibis.desc("n"), "category"])
     catalogue = counted.mutate(nth=nth).filter(lambda rows: rows["nth"] == 0).select("item", "category")

@@ -51,7 +51,7 @@ class Part:
         """Unused columns whose content fits one of ours: they repeat like ids, or have times."""
         seen = {name: self.table.seen[name] for name in self.unused} if self.table else {}
         if ours == "timestamp":
-            return [name for name, column in seen.items() if column.mostly(column.times)]
+            return [name for name, column in seen.items() if column.mostly(max(column.times, column.excel_days))]
         repeating = {name: column for name, column in seen.items() if column.repeats}
         return [name for name, column in repeating.items() if not column.mostly(max(column.times, column.fractions))]
 
@@ -131,6 +131,8 @@ def _clock(
 def _times(engine: Engine, table: Table, name: str) -> dict[str, str] | None:
     """The formats that a column's times need; empty if they need none, None if it has no times."""
     formats = table.time_formats(engine, name)
+    if table.seen[name].mostly(table.seen[name].excel_days):
+        return {}
     if table.seen[name].mostly(table.seen[name].times) and all(form.startswith(ISO) for form in formats):
         return {}
     return formats or None

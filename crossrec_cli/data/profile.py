@@ -13,11 +13,11 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.config.source_fields import Csv, Source
-from crossrec_cli.data.cells import identifier, words
+from crossrec_cli.data.cells import EXCEL_DAYS, identifier, words
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.raw_files import DELIMITERS, SOURCE_ROW, find
 from crossrec_cli.data.sniff import SPREADSHEETS, SURE, TEXT_FILES, layout, suffix_of, time_formats
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import InputError, UnavailableError
 
 SAMPLE = 1_000_000
 """Rows that are read of a file that is used."""
@@ -38,7 +38,7 @@ _SINCE_1970 = [(631_152_000 * unit, 4_102_444_800 * unit) for unit in (1, 10**3,
 _DATES = [(19_900_101 * 10**zeros, 21_001_231 * 10**zeros) for zeros in (0, 4, 6)]
 TIME_NUMBERS = [*_SINCE_1970, *_DATES]
 """Numbers that are times from 1990 to 2100: seconds, milliseconds and so on since 1970, and 20240501."""
-FIGURES = ("filled", "distinct", "numbers", "fractions", "times")
+FIGURES = ("filled", "distinct", "numbers", "fractions", "times", "excel_days")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Column:
     """Cells with a number that is not an integer."""
     times: int
     """Cells with a time that needs no format."""
+    excel_days: int
+    """Cells with a number that is a day from 1990 to 2100 in Excel."""
     is_text: bool
 
     @property
@@ -189,6 +191,7 @@ def seen(engine: Engine, sample: ir.Table, columns: Sequence[str]) -> dict[str, 
             f"distinct{index}": text.nunique(),
             f"numbers{index}": is_number.sum(),
             f"fractions{index}": (is_number & text.re_search(FRACTION)).sum(),
+            f"excel_days{index}": text.replace(",", ".").try_cast("float64").between(*EXCEL_DAYS).sum(),
             f"times{index}": text.count() if cell.type().is_timestamp() or cell.type().is_date() else is_time.sum(),
         }
     row = engine.fetch(texts.aggregate(**figures)).to_pylist()[0]
@@ -205,15 +208,15 @@ def tables(engine: Engine, folder: Path) -> tuple[list[Table], list[str]]:
     """The files that can be read, and the reasons for those that cannot."""
     readable, broken = [], []
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith((".", "_")):
+        if entry.name.startswith((".", "_", "~$")):  # the last is Excel's mark of an open file
             continue
         if entry.is_dir() and not any(entry.rglob("*.parquet")):
             broken.append(f"{entry}: a folder without Parquet files; give it to 'crossrec init' by itself")
         elif suffix_of(entry.name) in SPREADSHEETS:
-            broken.append(f"{entry}: a spreadsheet; save it as CSV")
+            broken.append(f"{entry}: a spreadsheet; save it as .xlsx or CSV")
         else:
             try:
                 readable.append(Table.read(engine, str(entry)))
-            except InputError as error:
+            except (InputError, UnavailableError) as error:
                 broken.append(str(error))
     return readable, broken

@@ -27,6 +27,7 @@ _RECBOLE = Csv(delimiter="\t", quote="")
 BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
 """What the readers of files raise."""
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+EXCEL = (".xlsx", ".xlsm")
 HEADER = 2**20
 """Characters that a header may have."""
 KEYS_SEEN_IN = 10_000
@@ -40,10 +41,10 @@ class RawFiles:
     paths: list[str]
     """Sorted paths, or one address on a network."""
     form: str
-    """``parquet``, ``csv`` or ``json``."""
+    """``parquet``, ``csv``, ``json`` or ``excel``."""
     csv: Csv
     columns: list[str] = field(default_factory=list)
-    """Of text files; the engine reads those of Parquet files."""
+    """Of text files; the engine reads those of the others."""
     has_header: bool = True
     folder: str = ""
     """The folder of Parquet parts, if the names of subfolders are columns, as in ``year=2024/``."""
@@ -109,7 +110,7 @@ def find(source: Source) -> RawFiles:
         for path in local:
             _beginning(path, layout)
         return RawFiles(paths, form, layout, check_names(paths[0], layout.names), has_header=False)
-    if form == "parquet" or not local:
+    if form in ("parquet", "excel") or not local:
         return RawFiles(paths, form, layout, folder=folder)
     if form == "json":
         keys = dict.fromkeys(key for path in paths for key in _keys(path))
@@ -159,7 +160,9 @@ def file_form(path: str, layout: Csv | None) -> tuple[str, str]:
         return "json", ""
     if suffix == ".parquet":
         return "parquet", ""
-    suffixes = ", ".join([".parquet", *DELIMITERS, *JSON_LINES, *RECBOLE])
+    if suffix.lower() in EXCEL:
+        return "excel", ""
+    suffixes = ", ".join([".parquet", *DELIMITERS, *JSON_LINES, *RECBOLE, *EXCEL])
     raise InputError(
         f"{path}: unknown kind of file; known are {suffixes}, text files also with .gz or .zst; for others describe "
         "the format under 'csv'"

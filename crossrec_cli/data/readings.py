@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
+import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.data.cells import (
+    EXCEL_DAYS,
     ISO,
     decimal_comma,
     decimal_evidence,
@@ -22,9 +25,12 @@ from crossrec_cli.data.cells import (
 )
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
+from crossrec_cli.data.raw_files import EXCEL
 from crossrec_cli.data.times import CLEAR, DAY_FIRST, MONTH_FIRST, shape_of
 from crossrec_cli.errors import InputError
 
+SURE = 0.9
+"""The share of a column's numbers that must be days of Excel for them to be read as such."""
 Read = Callable[[ir.Column], ir.Value]
 Kind = Literal["id", "number", "time"]
 
@@ -90,7 +96,11 @@ def _evidence(cells: ir.Column, kind: Kind, origin: Origin) -> dict[str, ir.Scal
         return {"inexact": cells.min(where=inexact(cells))}
     if kind == "number" and cells.type().is_string():
         return decimal_evidence(cells)
-    if kind == "time" and cells.type().is_string() and origin.time_format is None:
+    if kind != "time" or origin.time_format is not None:
+        return {}
+    if cells.type().is_numeric():
+        return _excel_evidence(cells)
+    if cells.type().is_string():
         over_12, rest = r"(1[3-9]|2\d|3[01])", r"[/-]\d{4}\b"
         tests = {
             "day_first": rf"^\s*{over_12}[/-]\d{{1,2}}{rest}",
@@ -98,8 +108,18 @@ def _evidence(cells: ir.Column, kind: Kind, origin: Origin) -> dict[str, ir.Scal
             "either": rf"^\s*\d{{1,2}}[/-]\d{{1,2}}{rest}",
         }
         found = {name: cells.min(where=cells.re_search(pattern)) for name, pattern in tests.items()}
-        return found | {"other": (~cells.re_search(ISO)).any()}
+        iso = cells.re_search(ISO)
+        return found | _excel_evidence(cells) | {"other": (~iso).any(), "iso": iso.any()}
     return {}
+
+
+def _excel_evidence(column: ir.Column) -> dict[str, ir.IntegerScalar]:
+    """How many cells are numbers, and how many of these are in ``EXCEL_DAYS``."""
+    value = column
+    if column.type().is_string():
+        value = column.re_search(r"^\s*\d+([.,]\d+)?\s*$").ifelse(column.replace(",", "."), ibis.null("string"))
+    value = value.try_cast("float64")
+    return {"numbers": value.count(), "excel_days": value.between(*EXCEL_DAYS).sum()}
 
 
 def _id(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
@@ -124,8 +144,16 @@ def _number(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading
 def _time(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
     if origin.time_format is not None:
         return Reading(partial(moment, shapes=[shape_of(origin.time_format)], only=True), origin.time_format)
-    if not facts or facts["either"] is None:
-        return Reading(moment if facts.get("other", True) else iso_moment)
+    excel_days = facts.get("excel_days") or 0
+    as_days = excel_days > 0 and excel_days >= SURE * facts["numbers"]
+    read, name = (partial(moment, excel_days=True), "Excel's days") if as_days else (moment, "")
+    if facts.get("either") is None:
+        return Reading(read if facts.get("other", True) else iso_moment, name)
+    if facts["iso"] and Path(origin.path).suffix.lower() in EXCEL:
+        raise InputError(
+            f"{origin.path}: column '{column.get_name()}' holds dates, and the text '{facts['either']}': Excel may "
+            "have read the day of the others as their month; import it into Excel as text, or with its date format"
+        )
     day, month = facts["day_first"], facts["month_first"]
     if (day is None) == (month is None):
         why = (
@@ -136,7 +164,7 @@ def _time(column: ir.Column, facts: dict[str, Any], origin: Origin) -> Reading:
         advice = f"set {origin.key}.timestamp_format to {_either_format(facts['either'])}"
         raise InputError(f"{origin.path}: column '{column.get_name()}' holds {why}; {advice}")
     first = MONTH_FIRST if day is None else DAY_FIRST
-    return Reading(partial(moment, shapes=[*CLEAR, first]), "month first" if day is None else "day first")
+    return Reading(partial(read, shapes=[*CLEAR, first]), name or ("month first" if day is None else "day first"))
 
 
 def _either_format(value: str) -> str:

@@ -19,7 +19,7 @@ from crossrec_cli.data.raw_files import COMPRESSED, DELIMITERS
 from crossrec_cli.errors import InputError
 
 TEXT_FILES = (*DELIMITERS, ".txt", ".dat", ".data")
-SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+SPREADSHEETS = (".xls", ".xlsb", ".ods", ".numbers")
 READ = 2**26
 """Bytes that the encoding is detected from; the first umlaut may come late."""
 CHUNK = 2**20

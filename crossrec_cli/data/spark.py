@@ -110,9 +110,8 @@ class SparkEngine(Engine):
     """Tables are Parquet files in Spark's warehouse."""
 
     def __init__(self, connection: Any, scratch: Path) -> None:
-        super().__init__()
+        super().__init__(scratch)
         self.connection = connection
-        self._scratch = scratch
         self._names = (f"table_{number}" for number in count())
         connection.raw_sql(
             "CREATE TEMPORARY FUNCTION epoch_ms(number BIGINT) RETURNS TIMESTAMP RETURN timestamp_millis(number)"

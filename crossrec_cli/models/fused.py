@@ -229,11 +229,15 @@ class CandidateScorer:
 
     def __call__(self, histories: Ragged, tags: Ragged) -> Tensor:
         """Logits, float32 (B, C)."""
-        users = _concatenated(self.fused.user_vectors(histories, tags))
+        users = self.user_blocks(histories, tags)
         logits = self.fused.shift(histories)[:, None]
         for user_block, item_block in zip(users, self.vectors, strict=True):
             logits = logits + products(user_block, item_block)
         return torch.from_numpy(logits)
+
+    def user_blocks(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
+        """The users' vectors, of the same blocks as ``vectors``: (B, D), (B, V)."""
+        return _concatenated(self.fused.user_vectors(histories, tags))
 
 
 def _feature_scores(scorer: Scorer, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:

@@ -1,4 +1,7 @@
-"""Lists in a database, by its ADBC driver. One transaction replaces all rows: readers see the old ones or the new."""
+"""Lists and vectors in a database, by its ADBC driver.
+
+One transaction replaces all rows: readers see the old ones or the new.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,21 @@ import pyarrow.parquet as pq
 from crossrec_cli.config.list_fields import Database
 from crossrec_cli.config.secrets import mask
 from crossrec_cli.errors import UnavailableError
+from crossrec_cli.ranking.vector_database import write_vectors
+from crossrec_cli.ranking.vector_tables import VectorTables
 
 ALIASES = {"postgres": "postgresql"}
 SQLITE = "sqlite"
 
 
-def publish(lists: Path, database: Database) -> int:
+def publish(lists: Path, database: Database, vectors: VectorTables | None = None) -> dict[str, int]:
     """Replace the rows of a table by those of a recommendations.parquet, without the columns that hold lists.
 
-    A table that exists keeps its rights and indices, and must have the same columns; else it is made.
+    A table that exists keeps its rights and indices, and must have the same columns; else it is made. The same with
+    the tables of vectors, in the same transaction, where there are any.
 
     Returns:
-        The number of rows.
+        The number of rows by table.
 
     Raises:
         UnavailableError: if the database cannot be reached, or refuses; it is then as before.
@@ -45,8 +51,11 @@ def publish(lists: Path, database: Database) -> int:
             flat, (pa.record_batch(batch.columns, schema=flat) for batch in batches)
         )
         cursor.adbc_ingest(database.table, rows, mode="append" if exists else "create")
+        tables = {database.table: int(file.metadata.num_rows)}
+        if vectors and database.vectors:
+            tables |= write_vectors(connection, database.vectors, vectors)
         connection.commit()
-        return int(file.metadata.num_rows)
+        return tables
 
 
 def count_rows_of(users: Collection[str], database: Database) -> dict[str, int]:

@@ -92,6 +92,17 @@ class Recommender:
             raise InputError(f"{option}: no user '{user}' in the data; {rules}; a user of recommend.events gets a list")
         return indices
 
+    def chosen_users(self) -> Ints:
+        """Indices of the users that ``recommend.users`` names, in the users table's order.
+
+        Raises:
+            InputError: if one of them is not in the data.
+        """
+        named = self.config.recommend.users
+        if named == (ALL_USERS,):
+            return self.dataset.known_users
+        return np.unique(self.users(named, "recommend.users"))
+
     def lists(self, users: Ints, advance: Advance | None = None) -> Iterator[pa.Table]:
         """Rows of ``schemas.RECOMMENDATIONS``, some users at a time, with reasons where the config has them.
 

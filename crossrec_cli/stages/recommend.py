@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from crossrec_cli.artifacts.files import RECOMMENDATIONS
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.evaluation.drift import Drift, judged
-from crossrec_cli.models.ragged import Ints
 from crossrec_cli.ranking.list_files import join_parts, write_part
-from crossrec_cli.ranking.recommender import ALL_USERS, Recommender
+from crossrec_cli.ranking.recommender import Recommender
 from crossrec_cli.runtime import distributed
 
 PART = 20_000
@@ -20,7 +18,7 @@ PART = 20_000
 def run(job: Job) -> Summary:
     """Write all users' lists part by part; after a kill the next run continues after the last complete part."""
     recommender = Recommender(job.config, job.inputs, job.report)
-    users = _chosen_users(recommender, job.config.recommend.users)
+    users = recommender.chosen_users()
     parts = [job.checkpoint.with_suffix(f".{begin:010d}.parquet") for begin in range(0, len(users), PART)]
     exists = torch.tensor([part.exists() for part in parts])
     distributed.from_leader([exists])
@@ -38,10 +36,3 @@ def run(job: Job) -> Summary:
         return summary
     drift = Drift.of_lists(job.output(RECOMMENDATIONS), job.earlier.file(RECOMMENDATIONS))
     return summary | judged(drift, job.config.drift, job.report)
-
-
-def _chosen_users(recommender: Recommender, named: tuple[str, ...]) -> Ints:
-    """Indices of the users to serve, in the users table's order."""
-    if named == (ALL_USERS,):
-        return recommender.dataset.known_users
-    return np.unique(recommender.users(named, "recommend.users"))

@@ -248,3 +248,39 @@ def test_a_language_that_is_hardly_ever_detected_is_a_mistake(tmp_path):
     shop = write(tmp_path, shop=(table("user item time", BASE), items))
     shop.config["data"]["detect_language"] = True
     assert set(told(shop, "language").values()) == {"en", "de"}
+
+
+CATEGORIES = "item_id,category\nr0,record > Old\nb0,book\n b1 ,book | New\nb2,\nunknown,book\n"
+
+
+def categorised(folder, text: str):
+    """The shop with three items of the base and two more, whose categories are in a file."""
+    shop = shop_of(folder, kinds("b2", "r1"))
+    (folder / "categories.csv").write_text(text)
+    items = shop.config["data"]["platforms"][0]["items"]
+    items["categories"] = str(folder / "categories.csv")
+    del items["columns"]["category"]
+    return shop
+
+
+def test_categories_of_a_file_of_their_own(tmp_path):
+    shop = categorised(tmp_path, CATEGORIES)
+    expected = {"r0": "record > Old", "b0": "book", "b1": "book > New", "b2": None, "r1": None}
+    assert told(shop, "category") == expected
+    assert told(shop, "domain")["b1"] == "target"
+
+
+def test_a_file_of_categories_that_cannot_be_used_is_named(tmp_path):
+    for text, facts in (
+        ("item_id,category\nb0,book\nb0,record\n", ["'b0'", 2]),
+        ("item_id,kind\nb0,book\n", ["'category'", "kind", "items.categories"]),
+    ):
+        with fails(InputError, tmp_path / "categories.csv", *facts):
+            catalogue(categorised(tmp_path, text))
+    shop = categorised(tmp_path, CATEGORIES)
+    (tmp_path / "categories.csv").unlink()
+    with fails(InputError, tmp_path / "categories.csv"):
+        catalogue(shop)
+    shop.config["data"]["platforms"][0]["items"]["columns"]["category"] = "kind"
+    with fails(ConfigError, "data.platforms[0].items"):
+        catalogue(shop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -43,6 +43,30 @@ def column(tables, tmp_path):
         return kept, [reading for *_, reading in ledger.readings]
 
     return read
+
+
+DAYS = [
+    ({"45292": datetime(2024, 1, 1), "45292.5": datetime(2024, 1, 1, 12)}, "Excel's days"),
+    ({"45292,25": datetime(2024, 1, 1, 6), "2024-01-02": datetime(2024, 1, 2)}, "Excel's days"),
+    ({"45292": datetime(2024, 1, 1), "13/02/2024": datetime(2024, 2, 13)}, "Excel's days"),
+    ({"45292": datetime(1970, 1, 1, 12, 34, 52), "1714521600": datetime(2024, 5, 1)}, None),
+    ({"20000": datetime(1970, 1, 1, 5, 33, 20)}, None),
+]
+
+
+@pytest.mark.parametrize(("cells", "chosen"), DAYS)
+def test_numbers_are_days_of_excel_where_nearly_all_of_a_column_can_be(column, cells, chosen):
+    assert column("time", list(cells)) == (list(cells.values()), [chosen] if chosen else [])
+
+
+@pytest.mark.parametrize("of", [pa.int64(), pa.float64()])
+def test_numbers_without_text_are_days_of_excel_too(column, of):
+    days = [datetime(2024, 1, 1) + timedelta(days=number) for number in range(20)]
+    empty = datetime(1970, 1, 1)
+    cells = [*range(45292, 45292 + len(days)), 0]  # what Excel shows of an empty cell that a formula copies
+    assert column("time", cells, of) == ([*days, empty], ["Excel's days"])
+    exact = datetime(2024, 1, 1, 14, 30)
+    assert column("time", [45292 + 14.5 / 24], pa.float64()) == ([exact], ["Excel's days"])
 
 
 NUMBERS = [
@@ -155,8 +179,8 @@ def test_numbers_that_are_no_times_are_too_early_not_1970(tmp_path):
     assert reasons(found) == dict.fromkeys((4, 5, 6), "too early")
     mine = found["interactions"].query("user_id == 'u'")
     assert mine["timestamp"].tolist() == [pd.Timestamp("2009-12-01 10:06:00")]
-    told = rejected_as(tmp_path, time=[40148.42, 40149.5])
-    assert not lacking(told, "too early 2", "'time'", "'40148.42'", "data.clean.earliest")
+    told = rejected_as(tmp_path, time=[2009.5, 2010.5])
+    assert not lacking(told, "too early 2", "'time'", "'2009.5'", "data.clean.earliest")
 
 
 def test_an_unreadable_time_names_a_value_the_column_and_the_key(tmp_path):

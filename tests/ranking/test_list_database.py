@@ -1,78 +1,51 @@
-"""Lists in a database: a real Postgres where Debian's package is installed, and SQLite."""
+"""Lists in a database: a real Postgres where Debian's package is installed, and SQLite; vectors, and the docs' SQL."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import Shop
 from facts import check_failed
+from pages import ROOT, blocks
+from servers import debian, execute, packaged, rows_in, running
 
 from crossrec_cli.config.list_fields import Database
+from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
+from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.list_database import count_rows_of, delete_rows_of
+from crossrec_cli.ranking.recommender import Recommender
+from crossrec_cli.ranking.vector_tables import VectorTables
+from crossrec_cli.runtime.progress import Silent
 
-BINARIES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+PAGE = (ROOT / "docs" / "how-to" / "database.md").read_text(encoding="utf-8")
+WITH_PGVECTOR, WITH_ARRAYS = (block.text for block in blocks(PAGE) if block.language == "sql")
+SOME = ("jazz0", "metal3", "blues-reader1", "new")
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of its own; it does not run as root."""
-    if BINARIES is None:
-        pytest.skip("needs Debian's package postgresql")
-    folder = tmp_path_factory.getbasetemp().parent / f"postgres-{os.getpid()}"
-    folder.mkdir()
-    user = "postgres" if os.getuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
-        for parent in folder.parents:
-            if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-
-    def run(*words: object) -> None:
-        subprocess.run(
-            [str(BINARIES / str(words[0])), *map(str, words[1:])], check=True, user=user, capture_output=True
-        )
-
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    control = ("pg_ctl", "-D", folder / "data", "-w", "-t", 300)
-    run("initdb", "-D", folder / "data", "-U", "shop", "--auth=trust", "--no-sync")
-    try:
-        run(*control, "-o", options, "-l", folder / "log", "start")
-        yield f"postgresql://shop@127.0.0.1:{port}/postgres"
-    finally:
-        run(*control, "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    """The address of a server of its own."""
+    with running(debian(), tmp_path_factory.getbasetemp().parent / f"postgres-{os.getpid()}") as uri:
+        yield uri
 
 
-def rows_in(uri: str, query: str) -> pd.DataFrame:
-    from adbc_driver_postgresql import dbapi  # noqa: PLC0415
-
-    with dbapi.connect(uri) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetch_arrow_table().to_pandas()
-
-
-def execute(uri: str, *statements: str) -> None:
-    from adbc_driver_postgresql import dbapi  # noqa: PLC0415
-
-    with dbapi.connect(uri) as connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        connection.commit()
+@pytest.fixture(scope="module")
+def pgvector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same of one that has pgvector."""
+    with running(packaged(), tmp_path_factory.getbasetemp().parent / f"pgvector-{os.getpid()}") as uri:
+        execute(uri, "CREATE EXTENSION vector")
+        yield uri
 
 
-def to(uri: str, table: str = "recommendations") -> list[str]:
-    return ["--set", f"recommend.to={{uri: '{uri}', table: {table}}}"]
+def to(uri: str, table: str = "recommendations", vectors: str = "null") -> list[str]:
+    return ["--set", f"recommend.to={{uri: '{uri}', table: {table}, vectors: {vectors}}}"]
 
 
 def test_postgres_has_the_lists_and_a_table_keeps_its_rights(trained, crossrec, postgres):
@@ -136,3 +109,90 @@ def test_what_cannot_be_reached_is_told_without_a_password(trained, crossrec, wr
     done = crossrec("recommend", trained.path, "--set", f"recommend.to={wrong}")
     check_failed(done, code, fact)
     assert "secret" not in done.output
+
+
+def check_ranks(uri: str, query: str, lists: pd.DataFrame) -> None:
+    """The documentation's SQL gives some users' lists; items of equal scores may stand in another order."""
+    for user in SOME:
+        wanted = lists[lists["user_id"] == user]
+        assert len(wanted) == 5
+        found = rows_in(uri, query.replace("'1003'", f"'{user}'").replace("LIMIT 10", "LIMIT 5"))
+        np.testing.assert_allclose(found["score"], wanted["score"], atol=1e-6)
+        above = found[found["score"] > wanted["score"].min() + 1e-6]
+        assert set(above["item_id"]) <= set(wanted["item_id"])
+
+
+@pytest.mark.parametrize(("server", "query"), [("postgres", WITH_ARRAYS), ("pgvector", WITH_PGVECTOR)])
+def test_sql_ranks_as_crossrec_does_after_each_training(server, query, trained, crossrec, request):
+    uri = request.getfixturevalue(server)
+    done = crossrec("recommend", trained.path, *to(uri, vectors="crossrec"))
+    assert done.exit_code == 0, done.output
+    check_ranks(uri, query, trained.table("recommend", "recommendations"))
+    execute(uri, "CREATE ROLE ranking", "GRANT SELECT ON crossrec_items, crossrec_users TO ranking")
+    if server == "pgvector":
+        execute(uri, "CREATE INDEX near ON crossrec_items USING hnsw (dense vector_ip_ops)")
+    trained.config["interest"]["scorers"] = ["words", "attributes", "popularity"]  # another width, other words
+    trained.config["recommend"]["rules"] = {"block": str(trained.folder / "blocked.csv")}
+    (trained.folder / "blocked.csv").write_text("item_id\njazz-book-1\n")
+    done = crossrec(
+        "run",
+        trained.path,
+        *to(uri, vectors="crossrec"),
+        "--set",
+        "recommend.users=[jazz0, metal3, blues-reader1, new]",
+    )
+    assert done.exit_code == 0, done.output
+    check_ranks(uri, query, trained.table("recommend", "recommendations"))
+    assert sorted(rows_in(uri, "SELECT user_id FROM crossrec_users")["user_id"]) == sorted(SOME)
+    items = rows_in(uri, "SELECT item_id FROM crossrec_items")["item_id"]
+    assert len(items) == 35
+    assert "jazz-book-1" not in set(items)
+    rights = "SELECT count(*) AS n FROM information_schema.role_table_grants WHERE grantee = 'ranking'"
+    assert rows_in(uri, rights)["n"][0] == 2
+    if server == "pgvector":
+        assert rows_in(uri, "SELECT count(*) AS n FROM pg_indexes WHERE indexname = 'near'")["n"][0] == 1
+
+
+def test_where_one_table_refuses_none_of_them_changes(trained, crossrec, postgres):
+    execute(postgres, "DROP TABLE IF EXISTS other_users", "CREATE TABLE other_users (user_id text, dense integer)")
+    assert crossrec("recommend", trained.path, *to(postgres, "lists")).exit_code == 0
+    before = rows_in(postgres, "SELECT * FROM lists")
+    trained.config["recommend"]["k"] = 2
+    done = crossrec("recommend", trained.path, *to(postgres, "lists", "other"))
+    check_failed(done, ExitCode.UNAVAILABLE, "recommend.to")
+    pd.testing.assert_frame_equal(rows_in(postgres, "SELECT * FROM lists"), before)
+    assert rows_in(postgres, "SELECT to_regclass('other_items') IS NULL AS gone")["gone"][0]
+
+
+def test_vectors_need_postgres(trained, crossrec):
+    done = crossrec("recommend", trained.path, *to("sqlite:///lists.db", vectors="crossrec"))
+    check_failed(done, ExitCode.CONFIG, "recommend.to", "postgresql://")
+
+
+@pytest.fixture(scope="module")
+def recommender(quick: Shop) -> Recommender:
+    config = load_config(quick.run_dir / "config.yaml")
+    return Recommender(config, inputs_of(config, "recommend", Silent()), Silent())
+
+
+def test_a_sparse_vector_that_is_too_long_keeps_its_largest_weights(recommender):
+    tables = VectorTables(recommender, np.arange(8))
+    whole, cut = (pd.concat(part.to_pandas() for part in tables.of_users(most)) for most in (None, 3))
+    assert tables.cut == sum(whole["weights"].str.len() > 3) > 5
+    for long, short in zip(whole.itertuples(), cut.itertuples(), strict=True):
+        assert list(short.terms) == sorted(short.terms)
+        assert sorted(short.weights) == sorted(sorted(long.weights, key=abs)[-3:])
+        assert set(short.terms) <= set(long.terms)
+
+
+def test_a_model_with_one_kind_of_vectors_has_an_empty_column_for_the_other(recommender):
+    for names in (["words"], ["popularity"]):
+        scorers = [one for one in recommender.fused.scorers if one.name in names]
+        alone = VectorTables(recommender, np.arange(3))
+        fused = type(recommender.fused)(scorers, recommender.fused.fusion, recommender.fused.is_target, None)
+        alone.recommender = recommender.with_pool(recommender.pool)
+        alone.recommender.fused, alone.recommender.scorer = fused, fused.candidate_scorer(recommender.pool.items)
+        dense, sparse = alone.widths
+        assert (dense == 1) == (names == ["words"])
+        assert (sparse == 1) == (names == ["popularity"])
+        assert len(next(iter(alone.items(None)))["dense"][0]) == dense
