@@ -25,7 +25,7 @@ from crossrec_cli.config.load import load_config
 from crossrec_cli.errors import ExitCode
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.app import MAX_BYTES, create_app
-from crossrec_cli.serving.event_store import Event, Events
+from crossrec_cli.serving.event_store import Events, UserEvent
 from crossrec_cli.serving.impression_log import ImpressionLog
 from crossrec_cli.serving.live import Service
 
@@ -354,7 +354,11 @@ def test_a_dislike_counts_in_the_next_list_until_the_user_buys_it_after_all(trai
 def test_events_that_the_newer_data_hold_are_forgotten(trained, crossrec):
     service = service_of(trained)
     service.events.add(
-        [Event("jazz3", "metal-record-1"), Event("stranger", "jazz-record-1"), Event("jazz3", "metal-record-2")]
+        [
+            UserEvent("jazz3", "metal-record-1"),
+            UserEvent("stranger", "jazz-record-1"),
+            UserEvent("jazz3", "metal-record-2"),
+        ]
     )
     path = trained.folder / "interactions.parquet"
     bought = pd.read_parquet(path)

@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from crossrec_cli import __version__
 from crossrec_cli.errors import InputError, UnavailableError
 from crossrec_cli.ranking.list_request import ANONYMOUS
-from crossrec_cli.serving.event_store import Event
+from crossrec_cli.serving.event_store import UserEvent
 from crossrec_cli.serving.impression_log import Feedback
 from crossrec_cli.serving.limits import Limits
 from crossrec_cli.serving.live import Live, Service, WeightedItem
@@ -76,7 +76,7 @@ def create_app(service: Service, token: str | None) -> FastAPI:
     @app.post("/events", responses=problems)
     def add(new: NewEvents) -> Taken:
         """Add events since the data were read. The next answer counts them; they are kept until the data have them."""
-        events.add([Event(one.user_id, one.item_id, seconds(one.timestamp), one.disliked) for one in new.events])
+        events.add([UserEvent(one.user_id, one.item_id, seconds(one.timestamp), one.disliked) for one in new.events])
         unknown = sum(event.item_id not in service.live.items for event in new.events)
         return Taken(taken=len(new.events), unknown_items=unknown)
 

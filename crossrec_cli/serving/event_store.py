@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS data (hash TEXT NOT NULL);
 """
 
 
-class Event(NamedTuple):
+class UserEvent(NamedTuple):
     """What a user did with an item."""
 
     user: str
@@ -49,7 +49,7 @@ class Events(SqliteFile):
         super().__init__(path, TABLES, "keep events")
         self.maximum, self.max_bytes = maximum, max_bytes
 
-    def add(self, events: Sequence[Event]) -> None:
+    def add(self, events: Sequence[UserEvent]) -> None:
         """Add events, oldest first, all or none.
 
         Raises:
@@ -70,12 +70,12 @@ class Events(SqliteFile):
         """A user's items, oldest first."""
         return [event.item for event in self.all_of(user)]
 
-    def all_of(self, user: str) -> list[Event]:
+    def all_of(self, user: str) -> list[UserEvent]:
         """A user's events, oldest first."""
         rows = self._read("SELECT item, time, disliked FROM events WHERE user = ? ORDER BY time, number", user)
-        return [Event(user, item, at, bool(disliked)) for item, at, disliked in rows]
+        return [UserEvent(user, item, at, bool(disliked)) for item, at, disliked in rows]
 
-    def follow(self, data: str, is_known: Callable[[str, Sequence[Event]], Sequence[bool]]) -> None:
+    def follow(self, data: str, is_known: Callable[[str, Sequence[UserEvent]], Sequence[bool]]) -> None:
         """Drop the events that the data have, when the data are new. The others keep their order.
 
         Args:
@@ -90,7 +90,7 @@ class Events(SqliteFile):
             return
         for (user,) in self._read("SELECT DISTINCT user FROM events"):
             stored = self._read("SELECT number, item, time, disliked FROM events WHERE user = ?", user)
-            known = is_known(user, [Event(user, item, at, bool(disliked)) for _, item, at, disliked in stored])
+            known = is_known(user, [UserEvent(user, item, at, bool(disliked)) for _, item, at, disliked in stored])
             dropped = [(number,) for (number, *_), drop in zip(stored, known, strict=True) if drop]
             with self._writing() as database:
                 database.executemany("DELETE FROM events WHERE number = ?", dropped)

@@ -26,7 +26,7 @@ from crossrec_cli.ranking.recommender import Recommender, RequestBatch
 from crossrec_cli.ranking.similar_items import SimilarItems
 from crossrec_cli.ranking.why_not import kept_out
 from crossrec_cli.runtime.progress import Reporter
-from crossrec_cli.serving.event_store import Event, Events
+from crossrec_cli.serving.event_store import Events, UserEvent
 from crossrec_cli.serving.exploration import Row, explored
 from crossrec_cli.serving.impression_log import ImpressionLog
 
@@ -130,7 +130,7 @@ class Live:
         rows: list[Row] = results.drop_columns([c.QUERY, c.USER_ID]).to_pylist()
         return rows
 
-    def has_interactions(self, user: str, events: Sequence[Event]) -> list[bool]:
+    def has_interactions(self, user: str, events: Sequence[UserEvent]) -> list[bool]:
         """For each event, whether the data have one of the user that says the same of the item."""
         index = self.users.get(user)
         if index is None:
@@ -201,7 +201,7 @@ class Service:
         self.swaps = {"done": 0, "failed": 0}
         self._problem = ""
         """Why the last check failed; empty if it did not."""
-        self._stopped = threading.Event()
+        self._stopped = threading.UserEvent()
 
     def since(self, user: str, history: Sequence[tuple[str, float | None]] = ()) -> list[WeightedItem]:
         """A user's items since the data were read, oldest first.
@@ -210,7 +210,7 @@ class Service:
             user: the id.
             history: further items, and when each was, in seconds since 1970; None: now.
         """
-        events = [*self.events.all_of(user), *(Event(user, item, at) for item, at in history)]
+        events = [*self.events.all_of(user), *(UserEvent(user, item, at) for item, at in history)]
         now, half_life = time.time(), self.config.serve.session_half_life_minutes or np.inf
         ages = [0.0 if event.time is None else max(now - event.time, 0.0) / 60 for event in events]
         return [

@@ -11,7 +11,7 @@ from facts import Heard
 from crossrec_cli.artifacts.store import MANIFEST
 from crossrec_cli.config.list_fields import Serve
 from crossrec_cli.serving import live
-from crossrec_cli.serving.event_store import Event, Events
+from crossrec_cli.serving.event_store import Events, UserEvent
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_events_halve_every_half_life_and_no_event_weighs_nothing(service, monke
     now = 1_000_000_000.0
     monkeypatch.setattr(live.time, "time", lambda: now)
     service.config = SimpleNamespace(serve=Serve(session_half_life_minutes=minutes))
-    service.events.add([Event("u", "a", now - 3600), Event("u", "b", now - 1800), Event("other", "z", now)])
+    service.events.add([UserEvent("u", "a", now - 3600), UserEvent("u", "b", now - 1800), UserEvent("other", "z", now)])
     found = service.since("u", [("c", None), ("d", now + 60), ("e", 0.0)])
     assert [one.item for one in found] == ["a", "b", "c", "d", "e"]
     assert [one.weight for one in found] == pytest.approx(weight)
