@@ -201,7 +201,7 @@ class Service:
         self.swaps = {"done": 0, "failed": 0}
         self._problem = ""
         """Why the last check failed; empty if it did not."""
-        self._stopped = threading.UserEvent()
+        self._stopped = threading.Event()
 
     def since(self, user: str, history: Sequence[tuple[str, float | None]] = ()) -> list[WeightedItem]:
         """A user's items since the data were read, oldest first.
