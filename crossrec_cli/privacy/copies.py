@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import RUN_CONFIG, USERS
@@ -105,9 +107,10 @@ def names_in_config(file: Path, people: People) -> PersonRows | None:
     """
     if not file.is_file():
         return None
-    users = set(load_config(file).recommend.users)
-    theirs = users & set(people.ids)
-    if theirs and theirs == users:
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))  # it may be of an earlier version
+    users = document["recommend"]["users"] if "recommend" in document else []
+    theirs = {*users} & {*people.ids}
+    if theirs and theirs == {*users}:
         advice = "run 'crossrec recommend' or 'crossrec export' for others first"
         raise ConfigError([f"{file}: recommend.users names nobody but the people to forget; {advice}"])
     return PersonRows(file, len(theirs), frozenset(theirs)) if theirs else None
@@ -171,8 +174,9 @@ def copy_export(folder: Path, people: People, draft: Path) -> None:
     for artifact in (path for stage in BY_NAME for path in Store(folder).artifacts(stage)):
         copy_artifact(artifact, people, draft / artifact.relative_to(folder), new_hashes)
     card, users = draft / CARD, parquet.read_table(draft / Path(USERS).name, [c.USER_ID])
-    if card.is_file():
-        _replace(card, with_example(card.read_text(encoding="utf-8"), people.ids, users))
+    before = card.read_text(encoding="utf-8") if card.is_file() else ""
+    if (after := with_example(before, people.ids, users)) != before:
+        _replace(card, after)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

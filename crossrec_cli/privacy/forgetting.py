@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
@@ -29,7 +30,7 @@ from crossrec_cli.artifacts.files import (
     SERVED_EVENTS,
     USERS,
 )
-from crossrec_cli.artifacts.store import MANIFEST, Store, checked, read_manifest
+from crossrec_cli.artifacts.store import Store, checked
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError
 from crossrec_cli.export.folder import is_export
@@ -86,13 +87,13 @@ def look_up(config: Config, ids: pa.Array, exports: Sequence[Path], events: Sequ
         events: files of ``crossrec serve --events``; the one in the run directory need not be named.
 
     Raises:
-        InputError: if there is nothing of one of them, or nobody is named.
+        InputError: if there is nothing of one of them, nobody is named, or a file of events is missing.
         ConfigError: if ``recommend.users`` names one of them.
         ArtifactError: if there is no run directory or no such export, or a file is damaged.
         UnavailableError: if the events or the database of ``recommend.to`` cannot be read.
     """
     people = People.of(ids, config.data)
-    _check(config, people, exports)
+    _check(config, people, exports, events)
     store = Store(config.run_path)
     artifacts = [path for stage in reversed(STAGES) for path in store.artifacts(stage.name)]
     event_files = [config.run_path / SERVED_EVENTS, *events]
@@ -118,7 +119,7 @@ def look_up(config: Config, ids: pa.Array, exports: Sequence[Path], events: Sequ
         checked(path)
     files = [*loose, *of_events.values()]
     files += [rows for of_each in (of_export, of_artifact) for some in of_each.values() for rows in some]
-    learned = _learned(store, people)
+    learned = _learned(store, of_artifact)
     return Traces(people, files, concerned, [*exports], [*of_events], sum(in_database.values()), learned, raw)
 
 
@@ -157,7 +158,7 @@ def check_run_directory(config: Config) -> None:
         raise ArtifactError(f"{config.run_path}: no run directory")
 
 
-def _check(config: Config, people: People, exports: Sequence[Path]) -> None:
+def _check(config: Config, people: People, exports: Sequence[Path], events: Sequence[Path]) -> None:
     """Check what can be checked before anything is read."""
     check_run_directory(config)
     if not people.ids:
@@ -166,6 +167,8 @@ def _check(config: Config, people: People, exports: Sequence[Path]) -> None:
         if not is_export(folder):
             raise ArtifactError(f"--export {folder}: no folder of 'crossrec export'")
         checked(folder)
+    if missing := next((file for file in events if not file.is_file()), None):
+        raise InputError(f"--events {missing}: no such file")
     if named := next((user for user in config.recommend.users if user in people.ids), None):
         raise ConfigError([f"recommend.users: names '{named}'; take those to forget out of the config first"])
 
@@ -179,27 +182,23 @@ def _rows_of_export(folder: Path, people: People) -> Iterator[PersonRows]:
 
 
 def _platform_ids(directory: Path, people: People) -> Iterator[PlatformId]:
-    """The platforms' ids of people in the interactions of a directory."""
+    """The platforms' ids of people in the interactions of a directory; repeated."""
     users, interactions = (directory / Path(file).name for file in (USERS, INTERACTIONS))
-    indices = _indices(users, people)
-    names = [c.USER_INDEX, c.PLATFORM, c.PLATFORM_USER_ID]
-    rows = parquet.read_table(interactions, names)
-    rows = rows.filter(pc.is_in(rows[c.USER_INDEX], indices))
-    for row in rows.group_by(names[1:]).aggregate([]).to_pylist():
-        yield row[c.PLATFORM], row[c.PLATFORM_USER_ID]
-
-
-def _indices(users: Path, people: People) -> pa.Array:
     table = parquet.read_table(users, [c.USER_INDEX, c.USER_ID])
-    return table.filter(pc.is_in(table[c.USER_ID], people.column))[c.USER_INDEX].combine_chunks()
+    indices = table.filter(pc.is_in(table[c.USER_ID], people.column))[c.USER_INDEX].combine_chunks()
+    names = [c.USER_INDEX, c.PLATFORM, c.PLATFORM_USER_ID]
+    with parquet.readable(interactions), pq.ParquetFile(interactions) as file:
+        for batch in file.iter_batches(columns=names):
+            rows = batch.filter(pc.is_in(batch[c.USER_INDEX], indices))
+            yield from zip(rows[c.PLATFORM].to_pylist(), rows[c.PLATFORM_USER_ID].to_pylist(), strict=True)
 
 
-def _learned(store: Store, people: People) -> Learned:
+def _learned(store: Store, of_artifact: Mapping[Path, Sequence[PersonRows]]) -> Learned:
     current = store.current(PREPROCESS)
-    if current is None:
+    name = Path(INTERACTIONS).name
+    theirs = [rows.rows for rows in of_artifact.get(current.path, ()) if rows.file.name == name] if current else []
+    if not current or not theirs:
         return Learned(0, 0, {})
-    users = parquet.read_table(current.file(INTERACTIONS), [c.USER_INDEX])[c.USER_INDEX]
-    theirs = pc.sum(pc.is_in(users, _indices(current.file(USERS), people))).as_py() or 0
-    made = {stage: store.artifacts(stage) for stage in MODELS}
-    started = {stage: read_manifest(paths[-1] / MANIFEST).started for stage, paths in made.items() if paths and theirs}
-    return Learned(theirs, len(users), started)
+    made = [artifact for stage in MODELS if (artifact := store.current(stage))]
+    started = {artifact.manifest.stage: artifact.manifest.started for artifact in made}
+    return Learned(theirs[0], current.manifest.files[name].rows or 0, started)

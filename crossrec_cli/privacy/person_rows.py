@@ -93,7 +93,8 @@ def _in_parquet(file: Path, people: People) -> tuple[int, set[str]]:
         for batch in opened.iter_batches(columns=needed):
             rows = batch.filter(theirs.mask(batch))
             count += rows.num_rows
-            ids |= set(rows[c.USER_ID].to_pylist()) if c.USER_ID in needed else set()
+            cells = rows[c.USER_ID].to_pylist() if c.USER_ID in needed else []
+            ids |= {one for cell in cells if (one := people.one_in(cell))}
         return count, ids
 
 
@@ -139,6 +140,8 @@ class _Theirs:
     """Their indices, where the file has indices."""
     rows: dict[str, pa.Array]
     """Their rows in the raw files, where the file has such."""
+    as_written: bool
+    """Whether the file has ids as somebody wrote them, with space around them, or as numbers."""
 
     @classmethod
     def of(cls, file: Path, people: People) -> _Theirs:
@@ -150,7 +153,7 @@ class _Theirs:
         elif file.name != USERS_FILE and (table := file.with_name(USERS_FILE)).exists():
             all_users = parquet.read_table(table, [c.USER_INDEX, c.USER_ID])
             users = all_users.filter(pc.is_in(all_users[c.USER_ID], people.column))[c.USER_INDEX].combine_chunks()
-        return cls(people, users, rows)
+        return cls(people, users, rows, file.name.startswith(EVENTS_COPY))
 
     def mask(self, rows: pa.Table | pa.RecordBatch) -> Any:
         """Which rows they are; boolean, without nulls."""
@@ -160,7 +163,10 @@ class _Theirs:
                 mask = pc.or_(mask, pc.and_(pc.equal(rows[c.FILE], file), pc.is_in(rows[c.ROW], of_file)))
             return mask
         if c.USER_ID in rows.schema.names:
-            return pc.is_in(rows[c.USER_ID], self.people.column)
+            cells = rows[c.USER_ID]
+            if self.as_written or not pa.types.is_string(cells.type):
+                return pa.array([self.people.one_in(cell) is not None for cell in cells.to_pylist()], pa.bool_())
+            return pc.is_in(cells, self.people.column)
         return pc.is_in(rows[c.USER_INDEX], self.users)
 
 

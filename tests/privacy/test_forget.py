@@ -280,6 +280,8 @@ def test_what_is_wrong_changes_nothing(shop, crossrec, tmp_path):
     missing = tmp_path / "missing"
     check_failed(crossrec("forget", shop.path, "jazz3", "--set", f"run_dir={missing}"), ExitCode.ARTIFACT, missing)
     assert not missing.exists()
+    no_file = crossrec("forget", shop.path, "jazz3", "--events", missing)
+    check_failed(no_file, ExitCode.INPUT, missing)
     with Store(shop.run_dir).lock():
         check_failed(crossrec("forget", shop.path, "jazz3"), ExitCode.LOCKED, shop.run_dir)
     assert tree(shop.run_dir) == before

@@ -71,6 +71,15 @@ def test_row_groups_of_parquet_stay_and_files_without_users_have_no_rows(tmp_pat
     assert rows_in(tmp_path / "items.parquet", PEOPLE) is None
 
 
+def test_ids_of_a_parquet_that_somebody_wrote_may_be_numbers(tmp_path):
+    for ids, kept in (([1, 13, None], 2), ([1.0, 13.0, None], 2), ([" jazz3", "jazz3 x", None], 2)):
+        pd.DataFrame({"user_id": ids}).to_parquet(tmp_path / "events-x.parquet")
+        rows = rows_in(tmp_path / "events-x.parquet", PEOPLE)
+        assert (rows.rows, rows.ids) == (1, {"jazz3"} if isinstance(ids[0], str) else {"1"})
+        without(tmp_path / "events-x.parquet", tmp_path)
+        assert len(pd.read_parquet(tmp_path / "copy-events-x.parquet")) == kept
+
+
 @pytest.mark.parametrize(("name", "text"), [("lists.jsonl", "{"), ("lists.csv", "\xff"), ("lists.parquet", "PAR1")])
 def test_a_damaged_file_is_named(tmp_path, name, text):
     (tmp_path / name).write_bytes(text.encode("latin-1"))
