@@ -24,6 +24,7 @@ from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.files import (
     EXAMPLES,
     FINETUNE,
+    IMPRESSION_LOG,
     INTERACTIONS,
     PREPROCESS,
     PRETRAIN_ADAPT,
@@ -96,12 +97,12 @@ def look_up(config: Config, ids: pa.Array, exports: Sequence[Path], events: Sequ
     _check(config, people, exports, events)
     store = Store(config.run_path)
     artifacts = [path for stage in reversed(STAGES) for path in store.artifacts(stage.name)]
-    event_files = [config.run_path / SERVED_EVENTS, *events]
+    event_files = [config.run_path / SERVED_EVENTS, *(folder / IMPRESSION_LOG for folder in _logs(config)), *events]
     of_artifact = {path: list(copies.rows_of_artifact(path, people)) for path in artifacts}
     of_export = {folder: list(_rows_of_export(folder, people)) for folder in exports}
     of_events = {path: rows for path in event_files if (rows := events_in(path, people))}
     in_database = count_rows_of(people.ids, config.recommend.to) if config.recommend.to else {}
-    loose = list(copies.loose_rows(config.run_path, people))
+    loose = [rows for folder in (config.run_path, *_logs(config)) for rows in copies.loose_rows(folder, people)]
     known = set(in_database).union(
         *(rows.ids for rows in chain(*of_artifact.values(), *of_export.values(), of_events.values(), loose))
     )
@@ -134,7 +135,8 @@ def forget(config: Config, traces: Traces) -> None:
     shows_them = page.exists() and any(rows.file.name == Path(EXAMPLES).name for rows in traces.files)
     if shows_them:
         page.unlink()
-    copies.remove_loose(config.run_path, people)
+    for folder in (config.run_path, *_logs(config)):
+        copies.remove_loose(folder, people)
     for events in traces.events:
         delete_events(events, people)
     for folder in traces.exports:
@@ -146,6 +148,11 @@ def forget(config: Config, traces: Traces) -> None:
         store.replace(artifact, partial(copies.copy_artifact, artifact, people))
     if shows_them and (facts := read_facts(store, config.report)):
         write_page(facts, config.run_path)
+
+
+def _logs(config: Config) -> list[Path]:
+    """The directory where servers log what they showed, if there is one."""
+    return [Path(config.serve.log)] if config.serve.log else []
 
 
 def check_run_directory(config: Config) -> None:

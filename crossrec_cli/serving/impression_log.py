@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS lists (
 CREATE TABLE IF NOT EXISTS feedback (
     list INTEGER NOT NULL, item TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (list, item, kind)
 ) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS feedback_goes_with_its_list AFTER DELETE ON lists BEGIN
+    DELETE FROM feedback WHERE list = old.number;
+END;
 """
 NUMBER = re.compile("[1-9][0-9]{0,17}")
 Reward = Literal["click", "purchase"]
@@ -160,7 +163,6 @@ class ImpressionLog(SqliteFile):
             if self._bytes() > self.max_bytes:
                 last = database.execute("SELECT min(number) FROM lists").fetchone()[0] + DROPPED - 1
                 database.execute("DELETE FROM lists WHERE number <= ? AND number < ?", (last, number))
-                database.execute("DELETE FROM feedback WHERE list <= ? AND list < ?", (last, number))
         return f"{number}-{token}"
 
     def take(self, feedback: Sequence[Feedback]) -> FeedbackCounts:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
+from random import Random
 
 import pandas as pd
 import pyarrow as pa
@@ -34,7 +35,9 @@ from crossrec_cli.pipeline.plan import UP_TO_DATE, plan
 from crossrec_cli.privacy import forgetting
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.app import create_app
-from crossrec_cli.serving.event_store import Events
+from crossrec_cli.serving.event_store import Events, UserEvent
+from crossrec_cli.serving.exploration import explored
+from crossrec_cli.serving.impression_log import Feedback, ImpressionLog
 from crossrec_cli.serving.live import Service
 
 FORGOTTEN = ("jazz3", "blues-reader0")
@@ -68,7 +71,9 @@ def made(tmp_path_factory, tiny_bert) -> tuple[Shop, Path]:
         command(stage, shop.path, "--force")
     command("audience", shop.path, "jazz-book-1", "metal-book-1")
     command("search", shop.path, "--queries", shop.folder / "queries.csv")
-    Events(100, shop.run_dir / "events.db").add([(user, "jazz-book-1") for user in ("jazz3", "jazz4", "only-events")])
+    Events(100, shop.run_dir / "events.db").add(
+        [UserEvent(user, "jazz-book-1") for user in ("jazz3", "jazz4", "only-events")]
+    )
     lists = shop.run_dir / "recommend" / CURRENT / "recommendations.parquet"
     shutil.copyfile(lists, shop.run_dir / "recommend" / ".checkpoint-0.0000000000.parquet")
     for name in ("run.log", "events.jsonl"):
@@ -401,11 +406,26 @@ def test_a_database_has_only_the_others_lists(shop, crossrec, tmp_path):
 
 def test_a_file_of_events_elsewhere(shop, crossrec, tmp_path):
     events = Events(100, tmp_path / "events.db")
-    events.add([("elsewhere", "jazz-book-1"), ("jazz4", "jazz-book-1")])
+    events.add([UserEvent("elsewhere", "jazz-book-1"), UserEvent("jazz4", "jazz-book-1")])
     done = crossrec("forget", shop.path, "elsewhere", "--events", tmp_path / "events.db")
     assert done.exit_code == 0, done.output
     assert (events.of("elsewhere"), events.of("jazz4")) == ([], ["jazz-book-1"])
     assert not any(b"elsewhere" in path.read_bytes() for path in tmp_path.glob("events.db*"))
+
+
+def test_the_log_of_an_experiment_has_neither_their_lists_nor_what_they_did(shop, crossrec, tmp_path):
+    log = ImpressionLog(tmp_path / "log")
+    rows = [{"item_id": "jazz-book-1"}, {"item_id": "jazz-book-2"}]
+    shown = {user: log.add(user, "a", 2, explored(rows, 0.0, Random(0))) for user in ("jazz3", "jazz4")}
+    log.take([Feedback(impression, "jazz-book-1", "click") for impression in shown.values()])
+    assert crossrec("feedback", tmp_path / "log").exit_code == 0
+    done = crossrec("forget", shop.path, "jazz3", "--set", f"serve.log={tmp_path / 'log'}")
+    assert done.exit_code == 0, done.output
+    assert log.counts().lists == 1
+    left = [row["user_id"] for table in log.tables() for row in table.to_pylist()]
+    assert set(left) == {"jazz4"}
+    assert set(pd.read_parquet(tmp_path / "log" / "impressions.parquet")["user_id"]) == {"jazz4"}
+    assert not any(b"jazz3" in path.read_bytes() for path in (tmp_path / "log").glob("impressions.db*"))
 
 
 def test_one_of_two_people_with_the_same_id_on_two_platforms(tmp_path, crossrec):
