@@ -40,7 +40,7 @@ def _left(console: Console, traces: Traces) -> None:
             Text(
                 f"What {' and '.join(learned.started)} learned from {learned.interactions:,} of {learned.of:,} "
                 "interactions stays in the models, mixed with everybody's: vectors of items, counts of what sells, "
-                "weights of the scorers; and in the figures of evaluate. It ends when they are trained again: "
+                "weights of the scorers; and in the figures of evaluate. It ends when they are trained anew: "
                 "'crossrec run CONFIG --from pretrain-adapt --force', or the next run on other data."
             ),
             always=False,
