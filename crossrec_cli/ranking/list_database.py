@@ -5,6 +5,7 @@ One transaction replaces all rows: readers see the old ones or the new.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from crossrec_cli.config.list_fields import Database
 from crossrec_cli.config.secrets import mask
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.ranking.vector_database import write_vectors
+from crossrec_cli.ranking.vector_database import users_table, write_vectors
 from crossrec_cli.ranking.vector_tables import VectorTables
 
 ALIASES = {"postgres": "postgresql"}
@@ -59,27 +60,35 @@ def publish(lists: Path, database: Database, vectors: VectorTables | None = None
 
 
 def count_rows_of(users: Collection[str], database: Database) -> dict[str, int]:
-    """How many rows of the table some users have; users without any are missing.
+    """How many rows some users have in the tables of lists and vectors; users without any are missing.
 
     Raises:
         UnavailableError: if the database cannot be reached, or refuses.
     """
+    counts = Counter[str]()
     with _connection(database) as (connection, driver_error), connection.cursor() as cursor:
-        if not _has_table(connection, driver_error, database.table):
-            return {}
-        cursor.execute(f'SELECT user_id, count(*) FROM "{database.table}" WHERE {_of(users)} GROUP BY user_id')
-        return dict(cursor.fetchall())
+        for table in _tables_of_users(connection, driver_error, database):
+            cursor.execute(f'SELECT user_id, count(*) FROM "{table}" WHERE {_of(users)} GROUP BY user_id')
+            counts.update(dict(cursor.fetchall()))
+    return dict(counts)
 
 
 def delete_rows_of(users: Collection[str], database: Database) -> None:
-    """Delete the rows of some users from a table that exists, in one transaction.
+    """Delete the rows of some users from the tables of lists and vectors, in one transaction.
 
     Raises:
         UnavailableError: if the database cannot be reached, or refuses; it is then as before.
     """
-    with _connection(database) as (connection, _), connection.cursor() as cursor:
-        cursor.execute(f'DELETE FROM "{database.table}" WHERE {_of(users)}')
+    with _connection(database) as (connection, driver_error), connection.cursor() as cursor:
+        for table in _tables_of_users(connection, driver_error, database):
+            cursor.execute(f'DELETE FROM "{table}" WHERE {_of(users)}')
         connection.commit()
+
+
+def _tables_of_users(connection: Any, driver_error: type[Exception], database: Database) -> list[str]:
+    """The tables with users that exist."""
+    names = [database.table, *([users_table(database.vectors)] if database.vectors else [])]
+    return [name for name in names if _has_table(connection, driver_error, name)]
 
 
 def _of(users: Collection[str]) -> str:

@@ -29,6 +29,11 @@ class _Column(NamedTuple):
     """SQL for it, from a row of ``VectorTables``."""
 
 
+def users_table(name: str) -> str:
+    """The table with the users' vectors, where ``recommend.to.vectors`` is the name."""
+    return f"{name}_users"
+
+
 def write_vectors(connection: Any, name: str, vectors: VectorTables) -> dict[str, int]:
     """Replace the rows of the tables ``name_items`` and ``name_users``, or make these, in the running transaction.
 
@@ -43,7 +48,7 @@ def write_vectors(connection: Any, name: str, vectors: VectorTables) -> dict[str
         of_users = [user_id, _Column(SHIFT, "real", SHIFT), _Column(SEEN, "text[]", SEEN), *own]
         return {
             f"{name}_items": _replace(cursor, f"{name}_items", vectors.items(most), [item_id, *own]),
-            f"{name}_users": _replace(cursor, f"{name}_users", vectors.of_users(most), of_users),
+            users_table(name): _replace(cursor, users_table(name), vectors.of_users(most), of_users),
         }
 
 
