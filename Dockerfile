@@ -3,9 +3,9 @@
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
-# torch for CPUs alone; the default one of PyPI brings CUDA, several gigabytes. Empty: pip's own index.
+# The index of torch for CPUs alone; from pip's own, torch brings CUDA, several gigabytes.
 ARG TORCH="torch>=2.6"
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX
 ARG EXTRAS=minilm,serve,database,excel
 RUN python -m venv /opt/crossrec \
     && /opt/crossrec/bin/pip install --no-cache-dir "$TORCH" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}

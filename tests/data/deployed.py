@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
+DEPLOY = ROOT / "docs" / "deploy"
 SHOP = "/srv/shop"
 """Where they expect the shop's config, and crossrec in a virtual environment."""
 

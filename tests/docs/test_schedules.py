@@ -121,7 +121,7 @@ def test_the_steps_of_the_image_run_as_a_script(tmp_path):
         match name:
             case "ARG":
                 variable, _, value = rest.partition("=")
-                environment[variable] = "" if variable == "TORCH_INDEX" else value.strip('"')
+                environment[variable] = value.strip('"')
             case "ENV":
                 settings = dict(setting.split("=", 1) for setting in shlex.split(inside(rest)))
                 environment |= {key: value.replace("$PATH", environment["PATH"]) for key, value in settings.items()}

@@ -63,7 +63,16 @@ def test_the_first_night_trains_everything(shop, crossrec):
 def test_without_a_fitting_model_there_is_nothing_to_go_on_from(trained, crossrec):
     check_failed(night(trained, crossrec, "--quick"), ExitCode.CONFIG, "finetune.init", "neural")
     check_failed(
-        crossrec("run", trained.path, "--set", f"run_dir={trained.folder / 'other'}", "--set", "finetune.init=previous", "--to", "finetune"),
+        crossrec(
+            "run",
+            trained.path,
+            "--set",
+            f"run_dir={trained.folder / 'other'}",
+            "--set",
+            "finetune.init=previous",
+            "--to",
+            "finetune",
+        ),
         ExitCode.CONFIG,
         "finetune.init",
     )
