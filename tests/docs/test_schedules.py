@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,8 @@ def test_the_steps_of_the_image_run_as_a_script(tmp_path):
             case "ARG":
                 variable, _, value = rest.partition("=")
                 environment[variable] = value.strip('"')
+                if variable == "TORCH":  # the one that is there: pip's own index would give one with CUDA
+                    environment[variable] = f"torch=={version('torch').partition('+')[0]}"
             case "ENV":
                 settings = dict(setting.split("=", 1) for setting in shlex.split(inside(rest)))
                 environment |= {key: value.replace("$PATH", environment["PATH"]) for key, value in settings.items()}
