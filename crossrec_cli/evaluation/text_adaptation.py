@@ -21,14 +21,14 @@ from crossrec_cli.models.vectors import products, unit_rows
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.text.adapt import adapt
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.encode import TokenEncoder
 
 MAX_CASES = 2000
 Floats = npt.NDArray[np.float32]
 
 
 def adapted_if_better(
-    job: Job, dataset: Dataset, encoder: TextEncoder, texts: list[str], frozen: Floats
+    job: Job, dataset: Dataset, encoder: TokenEncoder, texts: list[str], frozen: Floats
 ) -> Floats | None:
     """The adapted language model's embeddings if they rank other users' purchases better than the frozen one's.
 

@@ -41,7 +41,7 @@ from crossrec_cli.config.list_fields import Recommend
 from crossrec_cli.config.schema import Config, Evaluate
 from crossrec_cli.errors import InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
-from crossrec_cli.text.find import fingerprint, locate
+from crossrec_cli.text import find
 
 
 def _data_files(config: Config) -> dict[str, str]:
@@ -54,7 +54,7 @@ def _data_files(config: Config) -> dict[str, str]:
 
 def language_model(config: Config) -> dict[str, str]:
     """The current hash of each file of the language model."""
-    return {f"{config.encoder.model}/{name}": sha for name, sha in fingerprint(locate(config.encoder)).items()}
+    return {f"{config.encoder.model}/{name}": sha for name, sha in find.language_model(config.encoder).items()}
 
 
 def _events_and_rules(config: Config) -> dict[str, str]:

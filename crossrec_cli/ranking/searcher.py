@@ -154,7 +154,7 @@ class Searcher:
     @torch.no_grad()
     def _cosines(self, queries: Sequence[str]) -> Tensor:
         """Cosines of the queries' and the items' embeddings, float32 (B, I)."""
-        embeddings = self.fused.whitening(self.encoder.embed(queries, lambda *_: None))
+        embeddings = self.fused.whitening(self.encoder.embed(queries, lambda *_: None, query=True))
         return F.normalize(torch.from_numpy(embeddings)) @ self.texts.T
 
     def _nearest(self, queries: Sequence[str]) -> Tensor:

@@ -11,7 +11,7 @@ from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.checkpoint import save_tensors
 from crossrec_cli.artifacts.files import ADAPT_LEARNING, ADAPTED, CASES, ITEM_TEXT, LANGUAGE_MODEL, TAG_NAMES, USERS
 from crossrec_cli.artifacts.job import Job, Summary
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.evaluation.text_adaptation import Floats, adapted_if_better
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import Dataset, load_dataset, texts_of
@@ -22,6 +22,7 @@ from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import Epoch, learning_columns
 from crossrec_cli.runtime import device, distributed
 from crossrec_cli.text import cache
+from crossrec_cli.text.encode import TokenEncoder
 from crossrec_cli.text.encoders import FROZEN, open_encoder, save_encoder
 from crossrec_cli.text.static import StaticEncoder
 
@@ -66,10 +67,14 @@ def _read_texts(job: Job, dataset: Dataset, compute: device.Compute) -> tuple[Fl
     """
     config, texts = job.config, texts_of(dataset.items)
     encoder = open_encoder(config.encoder, texts, compute, job.report)
+    if config.adapt.language_model != FROZEN and not isinstance(encoder, TokenEncoder):
+        raise ConfigError(
+            [f"adapt.language_model: {config.encoder.model} gives no weights to train; set it to {FROZEN}"]
+        )
     embeddings, adapted = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), FROZEN
     if distributed.leads() and isinstance(encoder, StaticEncoder):
         save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
-    if distributed.leads() and config.adapt.language_model != FROZEN:
+    if distributed.leads() and isinstance(encoder, TokenEncoder) and config.adapt.language_model != FROZEN:
         with distributed.single_process():
             better = adapted_if_better(job, dataset, encoder, texts, embeddings)
         if better is not None:

@@ -20,7 +20,7 @@ from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime.device import memory_or
 from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.runtime.progress import Reporter
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.encode import TokenEncoder
 
 TEMPERATURE = 0.05
 """Where the learned temperature starts; 0.05 is what all-MiniLM-L6-v2 was trained with."""
@@ -32,7 +32,7 @@ Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def adapt(
-    encoder: TextEncoder,
+    encoder: TokenEncoder,
     texts: Sequence[str],
     lists: Sequence[Ints],
     how: str,
@@ -110,7 +110,7 @@ class ContrastiveSampler:
             users, distinct, text_of, torch.from_numpy(np.log(np.maximum(share, 1e-12)).astype(np.float32)), config
         )
 
-    def loss(self, encoder: TextEncoder, model: nn.Module, scale: Tensor, rng: np.random.Generator) -> Tensor:
+    def loss(self, encoder: TokenEncoder, model: nn.Module, scale: Tensor, rng: np.random.Generator) -> Tensor:
         """The loss of one batch; ``scale`` is the logarithm of the inverse temperature."""
         some = rng.choice(len(self.users), min(self.config.batch_size, len(self.users)), False)
         chosen = [self.users[number] for number in some]
@@ -126,7 +126,7 @@ class ContrastiveSampler:
 class _Run:
     """A running training, with the state that a checkpoint saves."""
 
-    def __init__(self, encoder: TextEncoder, sampler: ContrastiveSampler, how: str, config: TextTraining) -> None:
+    def __init__(self, encoder: TokenEncoder, sampler: ContrastiveSampler, how: str, config: TextTraining) -> None:
         self.encoder, self.sampler, self.config = encoder, sampler, config
         self.model = encoder.trainable(how, config)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE), device=encoder.compute.device))
@@ -213,14 +213,14 @@ def _draw_pairs(chosen: Sequence[Ints], objective: str, rng: np.random.Generator
     return given, np.array(partners)
 
 
-def _means(encoder: TextEncoder, model: nn.Module, distinct: npt.NDArray[np.object_], lists: Sequence[Ints]) -> Tensor:
+def _means(encoder: TokenEncoder, model: nn.Module, distinct: npt.NDArray[np.object_], lists: Sequence[Ints]) -> Tensor:
     """The mean embedding of each list's texts, normalized; (lists, d)."""
     vectors = _vectors(encoder, model, list(distinct[np.concatenate(lists)]))
     rows = torch.from_numpy(np.repeat(np.arange(len(lists)), [len(items) for items in lists])).to(vectors.device)
     return F.normalize(vectors.new_zeros(len(lists), vectors.shape[1]).index_add(0, rows, vectors), dim=1)
 
 
-def _vectors(encoder: TextEncoder, model: nn.Module, texts: Sequence[str]) -> Tensor:
+def _vectors(encoder: TokenEncoder, model: nn.Module, texts: Sequence[str]) -> Tensor:
     with encoder.compute.autocast():
         return F.normalize(encoder.forward(model, texts), dim=1)
 

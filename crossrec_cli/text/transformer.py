@@ -23,14 +23,14 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from crossrec_cli.config.training_fields import Encoder, TextTraining
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.device import Compute
-from crossrec_cli.text.encode import TextEncoder
-from crossrec_cli.text.find import POOLING_FILE, pickled
+from crossrec_cli.text.encode import TokenEncoder, prefixes_of
+from crossrec_cli.text.find import POOLING_FILE, PROMPTS_FILE, fingerprint, pickled
 
 _BROKEN = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
 """What transformers raises where it cannot load a model."""
 
 
-class TransformerEncoder(TextEncoder):
+class TransformerEncoder(TokenEncoder):
     """A transformer that reads each text."""
 
     KIND = "transformer"
@@ -42,7 +42,7 @@ class TransformerEncoder(TextEncoder):
 
         Args:
             folder: its files, as ``locate`` found them.
-            config: pooling, token limit and batch size.
+            config: pooling, prefixes, token limit and batch size.
             compute: device and precision.
 
         Raises:
@@ -56,6 +56,7 @@ class TransformerEncoder(TextEncoder):
         if config.max_tokens > longest:
             raise ConfigError([f"encoder.max_tokens: is {config.max_tokens}, but this model reads {longest} at most"])
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
+        self.prefixes = prefixes_of(config, prompts_of(folder))
         # In float32 whatever precision its file has; half weights would otherwise be adapted in half precision.
         self.model.float().to(compute.device).eval()  # type: ignore[no-untyped-call]
 
@@ -70,8 +71,19 @@ class TransformerEncoder(TextEncoder):
         """As in the config."""
         return self.config.batch_size
 
+    @property
+    def settings(self) -> list[object]:
+        """See ``TextEncoder``."""
+        return [
+            fingerprint(self.folder),
+            self.config.max_tokens,
+            self.pooling,
+            str(self.compute.dtype),
+            *([self.prefixes] if any(self.prefixes) else []),
+        ]
+
     def trainable(self, how: str, config: TextTraining) -> nn.Module:
-        """See ``TextEncoder``; with ``full`` all but the word embeddings and the first layers is trained."""
+        """See ``TokenEncoder``; with ``full`` all but the word embeddings and the first layers is trained."""
         if how == "lora":
             return _with_lora(self.model, config)
         layers = next(part for part in self.model.modules() if isinstance(part, nn.ModuleList))
@@ -80,7 +92,7 @@ class TransformerEncoder(TextEncoder):
         return self.model
 
     def vectors(self, model: nn.Module, tokens: list[list[int]]) -> torch.Tensor:
-        """See ``TextEncoder``."""
+        """See ``TokenEncoder``."""
         batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.compute.device)
         return pool(model(**batch).last_hidden_state.float(), batch["attention_mask"], self.pooling)
 
@@ -160,6 +172,15 @@ def pooling_of(folder: Path, model: PretrainedConfig) -> str:
         return "last" if causal and not any(model.model_type in others for others in also) else "mean"
     modes = {"pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
     return next((pooling for mode, pooling in modes.items() if stated.get(mode)), "mean")
+
+
+def prompts_of(folder: Path) -> tuple[str, str]:
+    """What a model's authors put before a document and before a query, as sentence-transformers stored it."""
+    try:
+        prompts = json.loads((folder / PROMPTS_FILE).read_text(encoding="utf-8"))["prompts"]
+        return str(prompts.get("document") or prompts.get("passage") or ""), str(prompts.get("query") or "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", ""
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
