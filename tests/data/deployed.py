@@ -21,11 +21,11 @@ def instructions(stage: int | None = None) -> list[tuple[str, str]]:
     """The Dockerfile's instructions and what follows them, of all stages or of one."""
     text = "".join(line for line in (ROOT / "Dockerfile").read_text().splitlines(True) if not line.startswith("#"))
     lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
-    found = [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in lines)]
+    parsed = [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in lines)]
     if stage is None:
-        return found
-    begins = [number for number, (name, _) in enumerate(found) if name == "FROM"]
-    return found[begins[stage] : [*begins[1:], len(found)][stage]]
+        return parsed
+    begins = [number for number, (name, _) in enumerate(parsed) if name == "FROM"]
+    return parsed[begins[stage] : [*begins[1:], len(parsed)][stage]]
 
 
 def of(name: str, stage: int | None = None) -> list[str]:

@@ -116,9 +116,9 @@ def check_ranks(uri: str, query: str, lists: pd.DataFrame) -> None:
     for user in SOME:
         wanted = lists[lists["user_id"] == user]
         assert len(wanted) == 5
-        found = rows_in(uri, query.replace("'1003'", f"'{user}'").replace("LIMIT 10", "LIMIT 5"))
-        np.testing.assert_allclose(found["score"], wanted["score"], atol=1e-6)
-        above = found[found["score"] > wanted["score"].min() + 1e-6]
+        ranked = rows_in(uri, query.replace("'1003'", f"'{user}'").replace("LIMIT 10", "LIMIT 5"))
+        np.testing.assert_allclose(ranked["score"], wanted["score"], atol=1e-6)
+        above = ranked[ranked["score"] > wanted["score"].min() + 1e-6]
         assert set(above["item_id"]) <= set(wanted["item_id"])
 
 

@@ -57,8 +57,8 @@ def test_planted_groups_become_categories_with_their_words():
     own = rng.normal(size=(len(GROUPS), 32))[np.repeat(range(len(GROUPS)), 60)]
     vectors = (own + 2 * rng.normal(size=32) + 0.7 * rng.normal(size=own.shape)).astype(np.float32)
     vectors = vectors[[texts.index(text) for text in texts]]  # the same text, the same vector
-    found = proposed(texts, vectors, len(GROUPS))
-    counts = pd.crosstab(np.array(found), kinds)
+    names = proposed(texts, vectors, len(GROUPS))
+    counts = pd.crosstab(np.array(names), kinds)
     assert counts.shape == (4, 4)
     assert counts.to_numpy().max(axis=1).sum() > 0.98 * len(kinds)
     for category, of_kind in counts.iterrows():
