@@ -12,9 +12,10 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.base import NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.terms import Terms
 from crossrec_cli.models.vectors import Matrix
+from crossrec_cli.text.segment import marks, spaced
 
 NAME = "words"
-WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(rf"(?:[^\W_]|[{marks()}])+" if marks() else r"[^\W_]+")
 COMMON = 0.1
 """A word in more than this share of the texts is skipped: it tells little about an item, and costs the most."""
 
@@ -37,6 +38,6 @@ def _lists(items: pa.Table) -> Iterator[Iterator[str]]:
 
 def terms(text: str) -> Iterator[str]:
     """The words of a text in lower case, then each pair of neighbours."""
-    words = [word.lower() for word in WORD.findall(text)]
+    words = [word.lower() for word in WORD.findall(spaced(text))]
     yield from words
     yield from (f"{first} {second}" for first, second in pairwise(words))

@@ -41,7 +41,7 @@ from crossrec_cli.config.list_fields import Recommend
 from crossrec_cli.config.schema import Config, Evaluate
 from crossrec_cli.errors import InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
-from crossrec_cli.text import find
+from crossrec_cli.text import find, segment
 
 
 def _data_files(config: Config) -> dict[str, str]:
@@ -72,7 +72,8 @@ def _evaluation_files(config: Config) -> dict[str, str]:
 
 def _language_model_and_queries(config: Config) -> dict[str, str]:
     files = {"search.queries": config.search.queries, "recommend.events": config.recommend.events}
-    return language_model(config) | _named_files(files)
+    splitters = {f"word splitter {name}": version for name, version in segment.splitters().items()}
+    return language_model(config) | _named_files(files) | splitters
 
 
 def _named_files(paths: Mapping[str, str | None]) -> dict[str, str]:

@@ -19,8 +19,9 @@ from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.models.vectors import Floats
+from crossrec_cli.text.segment import UNSPACED, spaced
 
-WORD = re.compile(r"[^\W\d_]{3,}")
+WORD = re.compile(rf"[^\W\d_]{{3,}}|{UNSPACED}{{2,}}")
 WORDS_NAMED = 5
 KINDS: Mapping[str, str] = {
     "text": "like what was bought: {}",
@@ -51,7 +52,7 @@ class Catalogue:
     def words(self, item: int) -> dict[str, None]:
         """The words of an item's text, in their order, each once."""
         if item not in self._words:
-            self._words[item] = dict.fromkeys(WORD.findall((self.facts[c.TEXT][item] or "").lower()))
+            self._words[item] = dict.fromkeys(WORD.findall(spaced((self.facts[c.TEXT][item] or "").lower())))
         return self._words[item]
 
     def shared(self, item: int, others: Sequence[int]) -> list[str]:
@@ -61,7 +62,7 @@ class Catalogue:
             for name in (c.BRAND, c.CATEGORY)
             if (value := self.facts[name][item]) and any(self.facts[name][other] == value for other in others)
         }
-        named_words = set(WORD.findall(" ".join(facts.values()).lower()))
+        named_words = set(WORD.findall(spaced(" ".join(facts.values()).lower())))
         other_words = set().union(*(self.words(other) for other in others)) - named_words
         words = [word for word in self.words(item) if word in other_words]
         return [f"{name} {value}" for name, value in facts.items()] + words[:WORDS_NAMED]

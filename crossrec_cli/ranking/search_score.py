@@ -29,8 +29,9 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.models.ragged import Bools, Ints
+from crossrec_cli.text.segment import marks, spaced
 
-TOKEN = r"(?u)\b\w+\b"
+TOKEN = rf"(?u)[\w{marks()}]+"
 """A word, or a part of a product code: one or more digits and letters of any script."""
 VARIANT = "atire"
 """A word that n of N items have adds log(N / n) to their log-odds. The library's default adds 2.5 times less: with it a
@@ -92,7 +93,7 @@ class Words:
         index = bm25s.BM25(method=VARIANT)
         index.index(
             bm25s.tokenize(
-                [text.casefold() for text in texts], token_pattern=TOKEN, stopwords=None, show_progress=False
+                [spaced(text.casefold()) for text in texts], token_pattern=TOKEN, stopwords=None, show_progress=False
             ),
             False,
             False,
@@ -157,7 +158,7 @@ def _content_words(query: str, words: list[str]) -> list[str]:
 
 def _words(queries: Sequence[str], stopwords: str | None = None) -> list[list[str]]:
     split = {"token_pattern": TOKEN, "stopwords": stopwords, "show_progress": False}
-    tokens: list[list[str]] = bm25s.tokenize([query.casefold() for query in queries], return_ids=False, **split)
+    tokens: list[list[str]] = bm25s.tokenize([spaced(query.casefold()) for query in queries], return_ids=False, **split)
     return tokens
 
 

@@ -206,7 +206,7 @@ def test_a_query_that_neither_words_nor_meaning_match_finds_nothing(pool, crossr
     index = pool.table("preprocess", "items")["item_id"].tolist().index(known["item_id"])
     item = pool.table("pretrain-adapt", "item_text")["embedding"][index]
 
-    def planted(encoder, texts, advance):
+    def planted(encoder, texts, advance, query=False):
         """A couch is that item; all else has a direction of its own."""
         own = [np.random.default_rng(crc32(text.encode())).normal(size=len(item)) for text in texts]
         return np.array([item if text == "couch" else row for text, row in zip(texts, own, strict=True)], np.float32)
