@@ -192,7 +192,7 @@ STAGES = (
         RECOMMEND,
         9,
         (*_TABLES, TAG_NAMES, *FUSED),
-        (*_LISTED, "interest"),
+        (*_LISTED, "interest", "report.language"),
         _events_and_rules,
         sees=(*_WITH_DATA, "drift"),
         reads_if_there=(ADDED, UPDATED),
