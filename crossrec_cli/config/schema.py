@@ -158,7 +158,11 @@ MOST_EXAMPLES = 100
 
 
 class Report(Section):
-    """Which users the page report.html shows."""
+    """Which users the page report.html shows, and the language of reasons."""
+
+    language: Literal["auto", "en", "de", "zh"] = "auto"
+    """Of the sentences that say why an item is listed; ``auto``: that of most of the target's items, English where that
+    is another one. The pages are English."""
 
     examples: Annotated[int, Field(ge=0, le=MOST_EXAMPLES)] = 0
     """The number of test users, drawn at random, whose purchases and lists are shown. They are real people's data: take

@@ -47,8 +47,10 @@ def machine(console: Console, facts: MachineFacts) -> dict[str, Any]:
     (total, free), (disk_total, disk_free) = facts.memory, facts.disk
     rows = [["memory", size(total), size(free)], ["disk of this directory", size(disk_total), size(disk_free)]]
     console.table("Memory and disk", ["", "total", "free"], rows)
-    rows = [[model.name, model.where, size(model.bytes)] for model in facts.models]
-    console.table("Language models on this machine", ["name", "where", "size"], rows or [["none", "", ""]])
+    rows = [[model.name, model.where, size(model.bytes), str(model.languages or "")] for model in facts.models]
+    console.table(
+        "Language models on this machine", ["name", "where", "size", "languages"], rows or [["none", "", "", ""]]
+    )
     console.remark(f"Hub cache: {facts.hub_cache}")
     console.result(Text(), always=True)
     rows = [[extra.name, "installed" if extra.installed else extra.install] for extra in facts.extras]

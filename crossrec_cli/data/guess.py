@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.config.data_fields import Clean
+from crossrec_cli.data.catalogue import SELDOM, language_of_text
 from crossrec_cli.data.cells import entries, identifier, path, words
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.parts import Naming, Part, interactions_part, items_part, users_part
@@ -21,6 +23,8 @@ from crossrec_cli.errors import InputError
 RARE = 0.05
 """A category with a smaller share of the interactions has too few buyers for a test."""
 WHOLE_CATALOGUE = "*"
+TEXTS = 1000
+"""Texts whose language is detected."""
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Guess:
     """Rows with each word of the event column."""
     guests: float
     """The share of interactions without a user."""
+    languages: list[str]
+    """The languages of the items' texts, the most frequent first; without those that are seldom."""
     categories_file: str = ""
     """A file with the items' categories, if no column has them."""
 
@@ -88,6 +94,7 @@ def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
         time_formats=time_formats,
         categories=_categories(engine, interactions, items),
         events=_counts(engine, words(bought[event])) if bought is not None and event else {},
+        languages=_languages(engine, items),
         guests=interactions.table.empty_share(engine, user) if interactions.table and user else 0.0,
     )
 
@@ -140,6 +147,16 @@ def _bought_by_category(engine: Engine, interactions: Part, listed: ir.Table) ->
     catalogue = counted.mutate(nth=nth).filter(lambda rows: rows["nth"] == 0).select("item", "category")
     rows = bought.select(item=identifier(bought[interactions.means["item_id"]])).inner_join(catalogue, "item")
     return _counts(engine, rows["category"])
+
+
+def _languages(engine: Engine, items: Part) -> list[str]:
+    """The languages of some items' texts; those of fewer than a twentieth of the texts are mostly mistakes."""
+    if items.table is None or not items.rest:
+        return []
+    rows = engine.fetch(items.table.sample.select(*items.rest).distinct().limit(TEXTS)).to_pylist()
+    texts = (". ".join(str(value) for value in row.values() if value is not None) for row in rows)
+    spoken = Counter(filter(None, (language_of_text(" ".join(text.split())) for text in texts if text)))
+    return [language for language, count in spoken.most_common() if count >= SELDOM * spoken.total()]
 
 
 def _counts(engine: Engine, column: ir.StringColumn) -> dict[str, int]:

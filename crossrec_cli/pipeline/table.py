@@ -162,14 +162,14 @@ STAGES = (
     Stage(PREPROCESS, 6, (), ("data", "domains", "split"), _data_files, sees=("run_dir", "runtime", "drift")),
     Stage(
         PRETRAIN_ADAPT,
-        14,
+        15,
         (*_TABLES, CASES),
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
         language_model,
     ),
     Stage(
         FINETUNE,
-        22,
+        23,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
     ),
@@ -190,9 +190,9 @@ STAGES = (
     ),
     Stage(
         RECOMMEND,
-        9,
+        10,
         (*_TABLES, TAG_NAMES, *FUSED),
-        (*_LISTED, "interest"),
+        (*_LISTED, "interest", "report.language"),
         _events_and_rules,
         sees=(*_WITH_DATA, "drift"),
         reads_if_there=(ADDED, UPDATED),
@@ -214,7 +214,7 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        7,
+        8,
         (*_TABLES, TAG_NAMES, *FUSED),
         ("seed", "encoder", "interest", "search.queries", "recommend.events", "runtime.precision"),
         _language_model_and_queries,

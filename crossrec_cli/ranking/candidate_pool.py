@@ -28,6 +28,7 @@ from crossrec_cli.ranking.topk import Chunk, cells
 from crossrec_cli.runtime.progress import Reporter
 
 KEY = "recommend.rules"
+LANGUAGES = "languages"
 FACTOR = "factor"
 LISTED = pa.schema([pa.field(c.ITEM_ID, pa.string(), nullable=False)])
 FACTORS = pa.schema([*LISTED, pa.field(FACTOR, pa.float64(), nullable=False)])
@@ -145,6 +146,10 @@ def bought_lately(histories: Ragged, earlier: Ragged, times: pa.ChunkedArray, da
 def _filters(config: Recommend, dataset: Dataset, target: Ints, report: Reporter) -> dict[str, Bools]:
     """For each rule that applies to all users, which target items pass it."""
     rules, passes = config.rules, {}
+    if config.languages:
+        spoken = pc.take(dataset.items[c.LANGUAGE], target)
+        passes[LANGUAGES] = pc.is_in(spoken, pa.array(config.languages, pa.string())).to_numpy()
+        passes[LANGUAGES] |= spoken.is_null().to_numpy()
     for name, path, keeps_named in (
         ("in_stock", rules.in_stock, True),
         ("allow", rules.allow, True),

@@ -19,20 +19,11 @@ from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.models.vectors import Floats
+from crossrec_cli.ranking.reason_sentences import ENGLISH, language_of, sentence
 from crossrec_cli.text.segment import UNSPACED, spaced
 
 WORD = re.compile(rf"[^\W\d_]{{3,}}|{UNSPACED}{{2,}}")
 WORDS_NAMED = 5
-KINDS: Mapping[str, str] = {
-    "text": "like what was bought: {}",
-    "words": "like what was bought: {}",
-    "attributes": "same brand, category or price as {}",
-    "popularity": "sells well with {}",
-    "neighbours": "buyers of {} buy it",
-    "linear": "buyers of {} buy it",
-    "neural": "fits a history with {}",
-}
-"""How a history item supports an entry, by the scorer with the largest part."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +72,14 @@ class Why:
     catalogue: Catalogue
     most: int
     """How many history items are named at most for an entry."""
+    language: str = ENGLISH
+    """Of the sentences; one of ``reason_sentences.WORDINGS``."""
 
     @classmethod
-    def of(cls, fused: FusedModel, dataset: Dataset, most: int) -> Why:
-        """For lists from the complete histories of a dataset."""
-        return cls(fused, dataset.histories, Catalogue(dataset.items, dataset.histories.item_stats.is_target), most)
+    def of(cls, fused: FusedModel, dataset: Dataset, most: int, language: str) -> Why:
+        """For lists from the complete histories of a dataset; ``language`` as in ``report.language``."""
+        catalogue = Catalogue(dataset.items, dataset.histories.item_stats.is_target)
+        return cls(fused, dataset.histories, catalogue, most, language_of(language, dataset.items))
 
     def of_lists(self, users: Ints, listed: Ints, shown: Bools) -> pa.Table:
         """One row of ``schemas.WHY`` for each entry that is shown, user by user.
@@ -131,7 +125,7 @@ class Why:
             c.FROM_TARGET: float(named.from_target[column]),
             c.REASONS: reasons,
             c.IN_COMMON: shared,
-            c.BECAUSE: sentence([self.catalogue.name(other) for other in others], reasons, shared),
+            c.BECAUSE: sentence([self.catalogue.name(other) for other in others], reasons, shared, self.language),
         }
 
 
@@ -172,15 +166,3 @@ class _Named(NamedTuple):
         share: Floats = (of_named / np.where(positive > 0, positive, 1)).astype(np.float32)
         facts = in_target[positions], parts[:, positions, columns].argmax(axis=0), of_named, share
         return cls(positions, is_named, facts, part[~in_target].sum(axis=0), part[in_target].sum(axis=0))
-
-
-def sentence(names: Sequence[str], reasons: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> str:
-    """Why an item is listed, in one sentence: the history items by kind of reason, the strongest first."""
-    if not names:
-        return "It sells well; nothing in the history speaks for it."
-    kinds: dict[str, list[str]] = {}
-    for name, reason in zip(names, reasons, strict=True):
-        kinds.setdefault(KINDS[reason[c.SCORER]], []).append(f"{name} ({reason[c.SHARE]:.0%}, {reason[c.DOMAIN]})")
-    text = "; ".join(kind.format("; ".join(items)) for kind, items in kinds.items())
-    in_common = f"; in common: {', '.join(shared)}" if shared else ""
-    return f"{text[0].upper()}{text[1:]}{in_common}."

@@ -62,9 +62,9 @@ class Recommender:
         self.earlier, self.dataset = self.updated.earlier, self.updated.dataset
         self.fused = load_fused(inputs, config.interest)
         self.pool = candidate_pool_of(config, inputs, self.updated, self.fused, report)
-        self.with_rules = chosen.rules != Rules() or not self._bars_all_seen
+        self.with_rules = chosen.rules != Rules() or bool(chosen.languages) or not self._bars_all_seen
         self.scorer = self.fused.candidate_scorer(self.pool.items)
-        self.why = Why.of(self.fused, self.dataset, chosen.reasons)
+        self.why = Why.of(self.fused, self.dataset, chosen.reasons, config.report.language)
         self.schema = pa.schema([*schemas.RECOMMENDATIONS, *(schemas.WHY if chosen.reasons else ())])
 
     def with_pool(self, pool: CandidatePool) -> Recommender:

@@ -93,7 +93,10 @@ class Words:
         index = bm25s.BM25(method=VARIANT)
         index.index(
             bm25s.tokenize(
-                [spaced(text.casefold()) for text in texts], token_pattern=TOKEN, stopwords=None, show_progress=False
+                [spaced(text.casefold(), for_search=True) for text in texts],
+                token_pattern=TOKEN,
+                stopwords=None,
+                show_progress=False,
             ),
             False,
             False,
@@ -158,7 +161,9 @@ def _content_words(query: str, words: list[str]) -> list[str]:
 
 def _words(queries: Sequence[str], stopwords: str | None = None) -> list[list[str]]:
     split = {"token_pattern": TOKEN, "stopwords": stopwords, "show_progress": False}
-    tokens: list[list[str]] = bm25s.tokenize([spaced(query.casefold()) for query in queries], return_ids=False, **split)
+    tokens: list[list[str]] = bm25s.tokenize(
+        [spaced(query.casefold(), for_search=True) for query in queries], return_ids=False, **split
+    )
     return tokens
 
 

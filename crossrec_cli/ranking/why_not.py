@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import torch
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.ranking.candidate_pool import KEY
+from crossrec_cli.ranking.candidate_pool import KEY, LANGUAGES
 from crossrec_cli.ranking.recommender import ALL_USERS, Recommender, RequestBatch
 from crossrec_cli.ranking.shop_rules import MIN_SCORE, RuledLists
 from crossrec_cli.ranking.topk import chunks
@@ -91,6 +91,8 @@ class _Case:
     def _filtered(self, name: str) -> str:
         if name == "block":
             return f"in {KEY}.block"
+        if name == LANGUAGES:
+            return f"its language, {self.dataset.items[c.LANGUAGE][self.item].as_py()}, is not in recommend.languages"
         if name != "price":
             return f"not in {KEY}.{name}"
         price = self.dataset.items[c.PRICE][self.item].as_py()

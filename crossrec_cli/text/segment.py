@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -24,15 +25,19 @@ SPLITTERS = ("jieba", "janome", "pythainlp")
 Split = Callable[[str], Iterable[str]]
 
 
-def spaced(text: str) -> str:
+def spaced(text: str, for_search: bool = False) -> str:
     """The text with a space around each word of these scripts; as it is where the script's splitter is not installed.
 
-    A text with a kana is Japanese, other Chinese characters are Chinese. Longer Chinese words are followed by the words
-    in them, as is usual for searches, so that each is found by the other.
+    A text with a kana is Japanese, other Chinese characters are Chinese.
+
+    Args:
+        text: any string.
+        for_search: whether the words in a longer Chinese word come before it, so that each of them finds it. In the
+            scorer ``words`` they would count for more than the word itself.
     """
     if not _RUNS.search(text):
         return text
-    of_han = _japanese() if _JAPANESE.search(text) else _chinese()
+    of_han = _japanese() if _JAPANESE.search(text) else _chinese(for_search)
 
     def words(run: re.Match[str]) -> str:
         split = of_han if run["han"] else _thai()
@@ -55,8 +60,16 @@ def splitters() -> dict[str, str]:
     return versions
 
 
+def _chinese(for_search: bool) -> Split | None:
+    if (tokenizer := _jieba()) is None:
+        return None
+    cut = tokenizer.cut_for_search if for_search else tokenizer.cut
+    return lambda text: cut(text, HMM=False)
+
+
 @cache
-def _chinese() -> Split | None:
+def _jieba() -> Any:
+    """A tokenizer that keeps its dictionary in the user's cache; None if it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its syntax, and of pkg_resources
@@ -69,7 +82,7 @@ def _chinese() -> Split | None:
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.tmp_dir = str(folder)  # else a folder that all users of the machine write to
-    return lambda text: tokenizer.cut_for_search(text, HMM=False)
+    return tokenizer
 
 
 @cache

@@ -50,6 +50,10 @@ TOY = {
         {"ROUNDS": 1, "CATALOGUE": 100, "devices": lambda: ["cpu", "cpu"]},  # the second stands in for a GPU
     ),
     "growth": (["--rows", "2e3"], {}),
+    "languages": (
+        ["{config}", "--into", "{folder}/languages", "--encoders", "{bert}"],
+        {"LANGUAGES": {"de": "German"}, "SCORERS": ("text", "popularity"), "TRANSLATED": ("all of one platform",)},
+    ),
     "kills": (["{config}", "--kills", "1", *SMALL], {}),
     "nightly": (["{config}", "--days", "1", "--every", "2", "--set", "evaluate.k=[10]", *SMALL], {}),
     "preprocess": (["--rows", "2e3"], {}),

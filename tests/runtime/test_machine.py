@@ -101,7 +101,7 @@ def test_json_tells_what_is_here_and_nothing_else(crossrec, tmp_path, monkeypatc
     assert 0 < told["disk"]["free_bytes"] < told["disk"]["total_bytes"]
     models = {model["name"]: model for model in told["models"]["found"]}
     assert models.keys() <= {"some/model", *PACKAGES}
-    assert models["some/model"] == {"name": "some/model", "where": "hub cache", "bytes": 1234}
+    assert models["some/model"] == {"name": "some/model", "where": "hub cache", "bytes": 1234, "languages": None}
 
 
 def test_the_tables_fit_a_screen(crossrec, monkeypatch):

@@ -28,7 +28,7 @@ def test_a_word_inside_a_text_without_spaces_is_found(splitter):
 
 @pytest.fixture
 def nothing_installed(monkeypatch):
-    for name in ("_chinese", "_japanese", "_thai"):
+    for name in ("_jieba", "_japanese", "_thai"):
         monkeypatch.setattr(segment, name, lambda: None)
 
 
@@ -37,6 +37,12 @@ def test_without_the_extra_a_run_stays_one_word(nothing_installed):
         assert segment.spaced(text) == text
         assert not (Words.of([text, "soap"]).scores([word])[0] > 0).any()
         assert (Words.of([text, "soap"]).scores([text.split()[0]])[0] > 0).tolist() == [True, False]
+
+
+def test_a_search_finds_a_word_in_a_longer_one():
+    pytest.importorskip("jieba")
+    assert (Words.of(["洗发水", "草莓酸奶"]).scores(["洗发"])[0] > 0).tolist() == [True, False]
+    assert "洗发" not in [*terms("洗发水")]
 
 
 def test_other_scripts_stay_as_they_are():
