@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from crossrec_cli.config.list_fields import Database
 from crossrec_cli.config.secrets import mask
 from crossrec_cli.errors import UnavailableError
-from crossrec_cli.ranking.vector_database import users_table, write_vectors
-from crossrec_cli.ranking.vector_tables import VectorTables
+
+if TYPE_CHECKING:  # torch takes a moment to import
+    from crossrec_cli.ranking.vector_tables import VectorTables
 
 ALIASES = {"postgres": "postgresql"}
 SQLITE = "sqlite"
@@ -54,9 +55,16 @@ def publish(lists: Path, database: Database, vectors: VectorTables | None = None
         cursor.adbc_ingest(database.table, rows, mode="append" if exists else "create")
         tables = {database.table: int(file.metadata.num_rows)}
         if vectors and database.vectors:
+            from crossrec_cli.ranking.vector_database import write_vectors  # noqa: PLC0415  torch takes a moment
+
             tables |= write_vectors(connection, database.vectors, vectors)
         connection.commit()
         return tables
+
+
+def users_table(vectors: str) -> str:
+    """The table with the users' vectors, where ``recommend.to.vectors`` is the name."""
+    return f"{vectors}_users"
 
 
 def count_rows_of(users: Collection[str], database: Database) -> dict[str, int]:

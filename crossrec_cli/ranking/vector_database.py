@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
+from crossrec_cli.ranking.list_database import users_table
 from crossrec_cli.ranking.vector_tables import DENSE, SEEN, SHIFT, TERMS, WEIGHTS, VectorTables
 
 SPARSE = "sparse"
@@ -27,11 +28,6 @@ class _Column(NamedTuple):
     """Its SQL type."""
     value: str
     """SQL for it, from a row of ``VectorTables``."""
-
-
-def users_table(name: str) -> str:
-    """The table with the users' vectors, where ``recommend.to.vectors`` is the name."""
-    return f"{name}_users"
 
 
 def write_vectors(connection: Any, name: str, vectors: VectorTables) -> dict[str, int]:

@@ -13,7 +13,7 @@ from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
 from crossrec_cli.data import raw_files
 from crossrec_cli.errors import ArtifactError
-from crossrec_cli.pipeline import changes, table
+from crossrec_cli.pipeline import changes
 from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.current import inputs_of, read_by, up_to_date
 from crossrec_cli.pipeline.plan import MAY_RUN, RUNS, UP_TO_DATE, plan
@@ -21,6 +21,7 @@ from crossrec_cli.pipeline.table import BY_NAME, STAGES
 from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.serving.event_store import Events
 from crossrec_cli.serving.live import Service
+from crossrec_cli.text import find
 
 READERS = [stage.name for stage in STAGES if stage.upstream]
 
@@ -58,7 +59,7 @@ def test_what_was_read_from_a_network_counts_until_it_is_read_again(trained, mon
 def test_who_encodes_texts_needs_the_language_model_that_read_the_items(trained, monkeypatch):
     config = load_config(trained.path)
     assert {stage.name for stage in STAGES if stage.encodes_texts} == {ADDITIONS, TRANSFER, SEARCH}
-    monkeypatch.setattr(table, "fingerprint", lambda folder: {"config.json": "of another model"})
+    monkeypatch.setattr(find, "fingerprint", lambda *_: {"config.json": "of another model"})
     for stage in READERS:
         if BY_NAME[stage].encodes_texts:
             with fails(ArtifactError, "crossrec pretrain-adapt"):
