@@ -61,6 +61,11 @@ class Whitening:
             white[begin : begin + TOGETHER] = (embeddings[begin : begin + TOGETHER] - self.mean) @ self.matrix
         return white
 
+    def spread_back(self, white: Floats) -> Floats:
+        """Embeddings less their mean, (n, width), from whitened ones, (n, r); of the kept directions."""
+        back: Floats = white @ np.linalg.pinv(self.matrix)
+        return back
+
     def directions(self, embeddings: Floats, items: pa.Table) -> Floats:
         """Whitened, with rows of length 1; zeros for items, rows of ``schemas.ITEMS``, that have no text."""
         white = self(embeddings)

@@ -153,9 +153,9 @@ class Searcher:
 
     @torch.no_grad()
     def _cosines(self, queries: Sequence[str]) -> Tensor:
-        """Cosines of the queries' and the items' embeddings, float32 (B, I)."""
-        embeddings = self.fused.whitening(self.encoder.embed(queries, lambda *_: None, query=True))
-        return F.normalize(torch.from_numpy(embeddings)) @ self.texts.T
+        """Cosines of the queries' and the items' embeddings, each less the items' mean, float32 (B, I)."""
+        white = self.fused.whitening(self.encoder.embed(queries, lambda *_: None, query=True))
+        return F.normalize(torch.from_numpy(self.fused.whitening.spread_back(white))) @ self.texts.T
 
     def _nearest(self, queries: Sequence[str]) -> Tensor:
         """Each query's cosine to the item that is nearest to it in meaning, float32 (B,)."""
@@ -214,14 +214,16 @@ class Searcher:
 
 
 def _texts(fused: FusedModel) -> Tensor:
-    """All items' text vectors, rows of length 1, (I, r).
+    """All items' text embeddings less their mean, rows of length 1, (I, width).
+
+    Not whitened: what sets a catalogue's items apart is not what sets queries apart, in particular in another language.
 
     Raises:
         ConfigError: if texts are not among the scorers.
     """
     if fused.text_vectors is None:
         raise ConfigError(["interest.scorers: a search compares texts; put 'text' among them"])
-    return torch.tensor(fused.text_vectors)  # a copy, as Arrow's memory is read-only
+    return F.normalize(torch.from_numpy(fused.whitening.spread_back(np.asarray(fused.text_vectors))))
 
 
 def read_queries(path: Path) -> tuple[list[str], list[str | None]]:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from facts import fails
 from test_transformer import FP32, TEXTS
@@ -181,3 +182,37 @@ def test_a_transformer_puts_the_prefix_before_its_texts(tiny_bert, tmp_path):
     np.testing.assert_array_equal(encoder.embed(["jazz"], print, query=True), vector("red jazz"))
     plain = TransformerEncoder(copy, Encoder(prefix="", query_prefix=""), FP32)
     np.testing.assert_array_equal(plain.embed(["jazz"], print, query=True), vector("jazz"))
+
+
+GOODS = {
+    "record": {
+        "jazz": ["cheese", "grated cheese", "cream cheese", "sliced cheese"],
+        "metal": ["toothbrush", "electric toothbrush", "toothpaste", "dental floss"],
+        "blues": ["orange juice", "apple juice", "grape juice", "tomato juice"],
+    },
+    "book": {
+        "jazz": ["奶酪", "奶酪粉", "奶油奶酪", "奶酪片"],
+        "metal": ["牙刷", "电动牙刷", "牙膏", "牙线"],
+        "blues": ["橙汁", "苹果汁", "葡萄汁", "番茄汁"],
+    },
+}
+"""English goods in the source, and the same in Chinese in the target; each first is the query."""
+
+
+@pytest.mark.parametrize("model", KNOWN)
+def test_a_chinese_query_finds_the_english_item_and_back(model, shop, crossrec):
+    if find_spec(KNOWN[model]) is None:
+        pytest.skip(f"needs {model}")
+    items = pd.read_parquet(shop.folder / "items.parquet")
+    titles = [GOODS[kind][item.partition("-")[0]] for kind, item in zip(items["kind"], items["item"], strict=True)]
+    items["title"] = [named[number % len(named)] for number, named in enumerate(titles)]
+    items.to_parquet(shop.folder / "items.parquet")
+    shop.config |= {"encoder": {"model": model}, "interest": {"scorers": ["text", "popularity"]}}
+    assert crossrec("run", shop.path, "--to", "finetune").exit_code == 0
+    for kind, other in (("record", "book"), ("book", "record")):
+        for taste, (query, *_) in GOODS[kind].items():
+            done = crossrec("search", shop.path, query, "--json", "--set", "search.k=200")
+            rows = pd.DataFrame(json.loads(done.stdout)["found"]["results"])
+            across = rows[rows["item_id"].str.contains(other)].sort_values("relevance", ascending=False, kind="stable")
+            right = across["item_id"].str.startswith(taste)[:9]
+            assert right.mean() > 0.7, f"{query}: {across['text'].tolist()[:9]}"
