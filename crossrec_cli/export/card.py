@@ -35,7 +35,7 @@ from crossrec_cli.report.formatting import SMALL, figure, gain, join_names, meas
 from crossrec_cli.report.page import BY_SEGMENT, COMPARED, FEW, TITLE, sections
 from crossrec_cli.report.render import PageTable, markdown_table, markdown_text
 from crossrec_cli.report.verdict import verdict
-from crossrec_cli.text.find import PACKAGES
+from crossrec_cli.text.find import WEIGHTS, package_of
 
 SHOWN = 3
 """How many items the example's user has bought."""
@@ -235,11 +235,11 @@ def _days(interactions: Path) -> str:
 def _sources(config: Config, dataset: Dataset, manifests: Mapping[str, Manifest], days: str) -> list[PageTable]:
     """Data, language model, settings and versions."""
     counts, encoder, interest = manifests[PREPROCESS].summary, config.encoder, config.interest
-    package = PACKAGES.get(encoder.model)
+    package = package_of(encoder.model)
     weights = [
         f"{name.rpartition('/')[2]} {sha}"
         for name, sha in manifests[PRETRAIN_ADAPT].inputs.items()
-        if name.endswith(".safetensors") and name.startswith(encoder.model)
+        if name.endswith((".safetensors", package.weights if package else WEIGHTS)) and name.startswith(encoder.model)
     ]
     data = [
         ["platforms", join_names([platform.name for platform in config.data.platforms])],
@@ -257,7 +257,10 @@ def _sources(config: Config, dataset: Dataset, manifests: Mapping[str, Manifest]
         *(["sha256", sha] for sha in weights),
         ["licence", package.licence if package else "not known to crossrec; see its publisher"],
         ["encoder", str(manifests[PRETRAIN_ADAPT].summary["encoder"])],
-        ["reads", f"{encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}"],
+        [
+            "reads",
+            f"{'all' if package and package.reader else encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}",
+        ],
     ]
     domains = "everything" if config.domains.same else "source and target"
     trained = [
