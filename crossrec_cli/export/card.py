@@ -251,6 +251,9 @@ def _sources(config: Config, dataset: Dataset, manifests: Mapping[str, Manifest]
         ["days", days],
         ["split", config.split.strategy],
     ]
+    reads = f"{encoder.max_tokens} tokens, pooling {encoder.pooling}"
+    if package and package.reader:
+        reads = "whole texts"
     model = [
         ["language model", encoder.model],
         *([["revision", encoder.revision]] if not package else [["published as", package.hub_id]]),
@@ -259,7 +262,7 @@ def _sources(config: Config, dataset: Dataset, manifests: Mapping[str, Manifest]
         ["encoder", str(manifests[PRETRAIN_ADAPT].summary["encoder"])],
         [
             "reads",
-            f"{'all' if package and package.reader else encoder.max_tokens} tokens, pooling {encoder.pooling}, {config.adapt.language_model}",
+            f"{reads}, {config.adapt.language_model}",
         ],
     ]
     domains = "everything" if config.domains.same else "source and target"
