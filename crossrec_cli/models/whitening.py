@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -61,9 +62,14 @@ class Whitening:
             white[begin : begin + TOGETHER] = (embeddings[begin : begin + TOGETHER] - self.mean) @ self.matrix
         return white
 
+    @cached_property
+    def _inverse(self) -> Floats:
+        """(r, width)."""
+        return np.linalg.pinv(self.matrix).astype(np.float32)
+
     def spread_back(self, white: Floats) -> Floats:
         """Embeddings less their mean, (n, width), from whitened ones, (n, r); of the kept directions."""
-        back: Floats = white @ np.linalg.pinv(self.matrix)
+        back: Floats = white @ self._inverse
         return back
 
     def directions(self, embeddings: Floats, items: pa.Table) -> Floats:
