@@ -214,12 +214,7 @@ def _shares(now: _Tables, before: _Tables) -> Iterator[tuple[str, float]]:
 def _changes(now: _Tables, before: _Tables) -> Iterator[tuple[str, Change]]:
     """Of interactions by category and price, and of users by their number of interactions."""
     counts = now.item_counts, before.item_counts
-    words, *of_each = _counted(now.categories, before.categories, *counts)
-    shares = [each / max(each.sum(), 1) for each in of_each]
-    most = int(np.abs(shares[0] - shares[1]).argmax())
-    figure = f"share of {words[most].as_py() or 'items without a category'}"
-    change = Change(_index(*of_each), figure, float(shares[1][most]), float(shares[0][most]))
-    yield "categories of interactions", change
+    yield "categories of interactions", of_words(now.categories, before.categories, *counts)
     if any(np.isfinite(tables.prices[tables.item_counts > 0]).any() for tables in (now, before)):
         index = of_numbers(now.prices, before.prices, *counts)
         means = [_mean(tables.prices, tables.item_counts) for tables in (before, now)]
@@ -249,20 +244,16 @@ def _first_scores(lists: Path) -> Values:
 
 def of_words(
     now: pa.ChunkedArray, before: pa.ChunkedArray, counts: Counts | None = None, counts_before: Counts | None = None
-) -> float:
-    """The index of two columns of words; with ``counts``, how often each cell counts."""
-    return _index(*_counted(now, before, counts, counts_before)[1:])
-
-
-def _counted(
-    now: pa.ChunkedArray, before: pa.ChunkedArray, counts: Counts | None, counts_before: Counts | None
-) -> tuple[pa.Array, Values, Values]:
-    """Every word, and how often it is in each column."""
+) -> Change:
+    """The change of a column of words, the empty one of items without a category; with ``counts`` of each cell."""
     both = pa.chunked_array([*now.chunks, *before.chunks], pa.string()).combine_chunks().dictionary_encode()
-    codes, kinds = both.indices.to_numpy(), len(both.dictionary)
+    codes, words = both.indices.to_numpy(), both.dictionary
     parts = (codes[: len(now)], counts), (codes[len(now) :], counts_before)
-    of_now, of_before = (np.bincount(part, weights, kinds).astype(np.float64) for part, weights in parts)
-    return both.dictionary, of_now, of_before
+    of_each = [np.bincount(part, weights, len(words)).astype(np.float64) for part, weights in parts]
+    shares = [each / max(each.sum(), 1) for each in of_each]
+    most = int(np.abs(shares[0] - shares[1]).argmax())
+    figure = f"share of {words[most].as_py() or 'items without a category'}"
+    return Change(_index(*of_each), figure, float(shares[1][most]), float(shares[0][most]))
 
 
 def of_numbers(now: Values, before: Values, counts: Counts | None = None, counts_before: Counts | None = None) -> float:
