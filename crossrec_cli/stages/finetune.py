@@ -30,9 +30,9 @@ def run(job: Job) -> Summary:
     compute = device.prepare(config.runtime, config.seed)
     dataset = load_dataset(job.inputs)
     data = training_data(job.inputs, dataset)
-    valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
     if config.finetune.init == "previous":
         return _continued(job, compute, data)
+    valid = load_cases(parquet.read_table(job.inputs[CASES]), c.VALID)
     config = with_user_encoder(config, data, valid, config.seed)
     learner = Learner(config, config.seed, compute, job.report, job.checkpoint)
     if not valid.count:
