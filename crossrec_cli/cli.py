@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer.exceptions import TyperException
 
 from crossrec_cli.commands import (
     answers,
@@ -17,6 +16,7 @@ from crossrec_cli.commands import (
     doctor,
     experiments,
     export,
+    federation,
     init,
     items,
     privacy,
@@ -28,6 +28,10 @@ from crossrec_cli.commands.shared import EXIT_CODES, fail
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime.interrupts import interrupt
+
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+COMMAND_LINE_ERROR: Any = USAGE_ERROR.__bases__[0]
+"""Click's ``UsageError`` and ``ClickException``, which newer versions of Typer have copies of."""
 
 app = typer.Typer(
     name="crossrec",
@@ -45,6 +49,7 @@ app.add_typer(serve.app)
 app.add_typer(experiments.app)
 app.add_typer(runs.app)
 app.add_typer(privacy.app)
+app.add_typer(federation.app)
 app.add_typer(doctor.app)
 app.add_typer(data.app, name="data")
 app.add_typer(items.app, name="items")
@@ -74,6 +79,6 @@ def main() -> None:
         sys.exit(app(prog_name="crossrec", standalone_mode=False))
     except KeyboardInterrupt as error:  # outside of the command itself, or while it ends
         fail(Console(as_json="--json" in sys.argv), error)
-    except TyperException as error:
-        problem = error.format_message() if isinstance(error, typer.BadParameter.__bases__) else str(error)
+    except COMMAND_LINE_ERROR as error:
+        problem = error.format_message() if isinstance(error, USAGE_ERROR) else str(error)
         fail(Console(as_json="--json" in sys.argv), ConfigError([problem] if problem else []))

@@ -29,6 +29,7 @@ ORDER = [
     "api",
     "serving",
     "privacy",
+    "federation",
     "console",
     "commands",
     "cli",

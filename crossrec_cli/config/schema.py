@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from crossrec_cli.config.data_fields import Data, Domains, Split
+from crossrec_cli.config.federation_fields import Federate
 from crossrec_cli.config.field_types import (
     BASELINES,
     BaselineName,
@@ -198,6 +199,7 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     drift: DriftLimits = DriftLimits()
     transfer: Transfer = Transfer()
+    federate: Federate = Federate()
     recommend: Recommend = Recommend()
     search: Search = Search()
     serve: Serve = Serve()

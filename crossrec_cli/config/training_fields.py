@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from crossrec_cli.config.field_types import (
     SCORERS,
     Count,
+    FilePath,
     Fraction,
     ScorerName,
     Section,
@@ -110,6 +111,9 @@ class Adapt(Training):
     """Whether the language model is trained on the source too. The result is kept only if it ranks source purchases of
     other users better than before."""
     text: TextTraining = TextTraining()
+    shared: FilePath | None = None
+    """The model that ``crossrec federate`` left, ``RUN_DIR/federation/shared.safetensors``: texts are whitened as on
+    all platforms, the scorer ``federated`` joins the others, and ``neural`` starts from the shared weights, if any."""
 
 
 class Finetune(Training):

@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
+from crossrec_cli.models.shared_model import SharedModel
 from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, row_products, scaled_rows, unit_rows
 from crossrec_cli.models.whitening import Whitening
 
@@ -43,6 +44,8 @@ class TrainingData:
 
     earlier_whitening: Whitening | None = None
     """The whitening of an earlier model, whose text map goes on to be used; None: one is fitted."""
+    shared: SharedModel | None = None
+    """What other platforms taught; its whitening is used."""
 
     @property
     def is_target(self) -> Bools:
@@ -51,7 +54,9 @@ class TrainingData:
 
     @cached_property
     def whitening(self) -> Whitening:
-        """The earlier whitening, or one that is fitted to all texts."""
+        """The earlier or shared whitening, or one that is fitted to all texts."""
+        if self.shared:
+            return self.shared.whitening
         return self.earlier_whitening or Whitening.of(self.embeddings)
 
     @cached_property

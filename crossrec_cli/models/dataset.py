@@ -14,7 +14,17 @@ from safetensors import SafetensorError
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet, schemas
-from crossrec_cli.artifacts.files import ADDED, FUSED, INTERACTIONS, ITEM_TEXT, ITEMS, TAG_NAMES, UPDATED, USERS
+from crossrec_cli.artifacts.files import (
+    ADDED,
+    FUSED,
+    INTERACTIONS,
+    ITEM_TEXT,
+    ITEMS,
+    SHARED_MODEL,
+    TAG_NAMES,
+    UPDATED,
+    USERS,
+)
 from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.models.base import TrainingData
@@ -23,6 +33,7 @@ from crossrec_cli.models.histories import Histories, load_histories
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.models.saved import ModelFiles, load
+from crossrec_cli.models.shared_model import SharedModel
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,9 @@ def training_data(inputs: Mapping[str, Path], dataset: Dataset) -> TrainingData:
     """The data that scorers learn from."""
     times = parquet.read_table(inputs[INTERACTIONS], [c.TIMESTAMP])[c.TIMESTAMP]
     interaction_times = None if times.null_count else times.cast(pa.int64()).to_numpy()
-    return TrainingData(dataset.histories, dataset.items, parquet.read_embeddings(inputs[ITEM_TEXT]), interaction_times)
+    shared = SharedModel.load(inputs[SHARED_MODEL]) if SHARED_MODEL in inputs else None
+    embeddings = parquet.read_embeddings(inputs[ITEM_TEXT])
+    return TrainingData(dataset.histories, dataset.items, embeddings, interaction_times, shared=shared)
 
 
 def after_validation(inputs: Mapping[str, Path], data: TrainingData) -> TrainingData:

@@ -24,6 +24,7 @@ from crossrec_cli.models.neural.neural_scorer import ADAPTOR, ENCODER, TRAINED
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.models.saved import ModelFiles, load, read_tags
+from crossrec_cli.models.scorers import names_of
 
 SAME_TEXTS = 0.9
 """The median cosine of an item's text vectors then and now, below which another language model must have read them."""
@@ -56,7 +57,7 @@ class EarlierModel:
 
     def unfit(self, interest: Interest, data: TrainingData) -> str | None:
         """Why a model of these settings and data cannot go on from it; None if it can."""
-        if set(self.fused.names) != set(interest.scorers):
+        if set(self.fused.names) != set(names_of(interest, data)):
             return f"the model before has the scorers {', '.join(self.fused.names)}"
         if len(self.fused.whitening.mean) != data.embeddings.shape[1] or self._texts_differ(data):
             return "another language model read the texts of the model before"

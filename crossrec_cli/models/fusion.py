@@ -38,6 +38,8 @@ PRIOR = {
     "sales": 0.2,
     "neighbours": 0.2,
     "linear": 0.3,
+    "federated": 0.1,
+    "federated_target": 0.1,
     "neural": 0.3,
 }
 """A feature's weight before any held-out purchase is seen, per standard deviation of its scores; of those not

@@ -24,7 +24,7 @@ from crossrec_cli.models.neural.sampler import Sampler
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.neural.train import Epoch, fit
 from crossrec_cli.models.ragged import Bools
-from crossrec_cli.models.scorers import order_matters
+from crossrec_cli.models.scorers import names_of, order_matters
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
 
@@ -55,7 +55,7 @@ class Learner:
         Returns:
             The scorers; and the epochs, none where there is no neural scorer or nothing to learn from.
         """
-        names = [name for name in self.config.interest.scorers if name != neural_scorer.NAME]
+        names = [name for name in names_of(self.config.interest, data) if name != neural_scorer.NAME]
         candidates, mask_seen = target_of(data.histories), self.config.evaluate.mask_seen
         trained, epochs = self._finetuned(adapted, data, c.TARGET)
         with self.report.progress("fusing scorers", 1, "fits") as advance:
@@ -110,8 +110,16 @@ class Learner:
 
 
 def with_user_encoder(config: Config, data: TrainingData, valid: Cases, seed: int) -> Config:
-    """The config with ``auto`` replaced: a sequence encoder where the order of purchases matters, else a bag."""
+    """The config with ``auto`` replaced: a sequence encoder where the order of purchases matters, else a bag.
+
+    Shared weights decide which it is.
+
+    Raises:
+        ConfigError: if the config names another kind, or other sizes.
+    """
     interest = config.interest
+    if data.shared and data.shared.network:
+        return config.model_copy(update={"interest": data.shared.fitting(interest)})
     if interest.user_encoder != "auto":
         return config
     held_out = HeldOut.of(

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from crossrec_cli.models import attributes, linear, neighbours, popularity, text, words
+from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.models import attributes, federated, linear, neighbours, popularity, text, words
 from crossrec_cli.models.base import Feature, HistoryFeature, NewItems, Scorer, TrainingData, history_features
 from crossrec_cli.models.fusion import HeldOut, log_loss
 from crossrec_cli.models.neural import neural_scorer
@@ -30,6 +31,7 @@ SCORERS: Mapping[str, Callable[[TrainingData, int], list[Scorer]]] = {
     popularity.NAME: lambda data, _: [popularity.popularity(data)],
     neighbours.NAME: lambda data, _: [neighbours.neighbours(data)],
     linear.NAME: _linear,
+    federated.NAME: lambda data, _: federated.federated(data),
 }
 """Makes the variants of one scorer, which have the same features; of those that need no gradients."""
 NEW_VECTORS: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
@@ -39,9 +41,15 @@ NEW_VECTORS: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
     popularity.NAME: popularity.new_vectors,
     neighbours.NAME: neighbours.new_vectors,
     linear.NAME: linear.new_vectors,
+    federated.NAME: federated.new_vectors,
     neural_scorer.NAME: neural_scorer.new_vectors,
 }
 """Computes the vectors of items that came after training."""
+
+
+def names_of(interest: Interest, data: TrainingData) -> list[str]:
+    """The scorers of a model: the config's, and ``federated`` on a platform that learns with others."""
+    return [*interest.scorers, *([federated.NAME] if data.shared else [])]
 
 
 def features_of(name: str, vectors: Matrix, is_target: Bools, facts: Sequence[str]) -> Sequence[Feature]:

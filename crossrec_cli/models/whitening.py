@@ -13,6 +13,7 @@ import pyarrow as pa
 from crossrec_cli.artifacts import columns as c
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 WIDTH = 256
 """Directions kept of an embedding: the rest of all-MiniLM-L6-v2's 384 carry under 2 % of its variance."""
 SHRINKAGE = 0.1
@@ -47,6 +48,12 @@ class Whitening:
         for begin in range(0, size, TOGETHER):
             part = embeddings[begin : begin + TOGETHER] - mean
             covariance += part.T @ part / size
+        return cls.of_moments(mean, covariance, size)
+
+    @classmethod
+    def of_moments(cls, mean: Doubles, covariance: Doubles, size: int) -> Whitening:
+        """Fit to the mean (width,) and the covariance (width, width) of the embeddings of ``size`` items."""
+        width = len(mean)
         variance, directions = (part[..., ::-1] for part in np.linalg.eigh(covariance))  # the largest first
         floor = (SHRINKAGE + width / size) * max(variance.mean(), 0.0) + 1e-12
         kept = min(WIDTH, max(int((variance > 1e-8 * variance[0]).sum()), 1))

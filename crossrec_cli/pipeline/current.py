@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from crossrec_cli.artifacts.files import ADDED, ADDITIONS
+from crossrec_cli.artifacts.files import ADDED, ADDITIONS, PRETRAIN_ADAPT
 from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, out_of_date
-from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage, language_model
+from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
 from crossrec_cli.runtime.progress import Reporter, Silent
 
 
@@ -83,7 +83,7 @@ def _require(
     artifact = store.current(stage.name)
     if artifact is None:
         raise ArtifactError(f"{store.run_dir}: no {stage.name} artifact yet; run 'crossrec {stage.name}' first")
-    with_model = stage.outside is language_model and any(BY_NAME[reader].encodes_texts for reader in readers)
+    with_model = stage.name == PRETRAIN_ADAPT and any(BY_NAME[reader].encodes_texts for reader in readers)
     basis = basis_of(stage, config, current, None if with_model else artifact)
     if reason := out_of_date(stage, artifact, basis):
         raise ArtifactError(f"{artifact.path}: out of date ({reason}); run 'crossrec {stage.name}' first")

@@ -28,6 +28,7 @@ from crossrec_cli.artifacts.files import (
     PRETRAIN_ADAPT,
     RECOMMEND,
     SEARCH,
+    SHARED_MODEL,
     TAG_NAMES,
     TRANSFER,
     TUNE,
@@ -55,6 +56,10 @@ def _data_files(config: Config) -> dict[str, str]:
 def language_model(config: Config) -> dict[str, str]:
     """The current hash of each file of the language model."""
     return {f"{config.encoder.model}/{name}": sha for name, sha in find.language_model(config.encoder).items()}
+
+
+def _texts_and_shared_model(config: Config) -> dict[str, str]:
+    return language_model(config) | _named_files({"adapt.shared": config.adapt.shared})
 
 
 def _events_and_rules(config: Config) -> dict[str, str]:
@@ -162,16 +167,17 @@ STAGES = (
     Stage(PREPROCESS, 6, (), ("data", "domains", "split"), _data_files, sees=("run_dir", "runtime", "drift")),
     Stage(
         PRETRAIN_ADAPT,
-        15,
+        16,
         (*_TABLES, CASES),
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
-        language_model,
+        _texts_and_shared_model,
     ),
     Stage(
         FINETUNE,
-        23,
+        24,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
+        reads_if_there=(SHARED_MODEL,),
     ),
     Stage(
         ADDITIONS,
@@ -210,6 +216,7 @@ STAGES = (
         11,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
+        reads_if_there=(SHARED_MODEL,),
         sees=tuple(Config.model_fields),  # it writes the whole config with the best values
     ),
     Stage(

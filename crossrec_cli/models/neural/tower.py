@@ -5,6 +5,7 @@ Shapes: I items, B users, d dimensions. Item and tag indices are those of prepro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor, nn
 
 from crossrec_cli.config.training_fields import Interest
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.dropout import Dropout
 from crossrec_cli.models.neural.sampler import NextExamples
@@ -210,6 +212,24 @@ class InterestModel(UserEncoder):
         super().__init__(config, tags)
         facts = (texts, item_stats.popularity.astype(np.float32), item_stats.is_target.astype(np.float32))
         self.tower = ItemTower(config, *map(torch.from_numpy, facts))
+
+    def exchanged(self) -> dict[str, nn.Parameter]:
+        """The weights that platforms exchange: of the text map and the user encoder, without tags, ids and biases."""
+        at_home = ("tags.", "tower.id_embedding.", "tower.bias")
+        return {name: weight for name, weight in self.named_parameters() if not name.startswith(at_home)}
+
+    @torch.no_grad()
+    def take_over(self, weights: Mapping[str, Floats]) -> None:
+        """Set the weights of these names.
+
+        Raises:
+            ConfigError: if they are of a network of other sizes.
+        """
+        own = dict(self.named_parameters())
+        for name, weight in weights.items():
+            if name not in own or own[name].shape != weight.shape:
+                raise ConfigError([f"interest: shared weights '{name}' {weight.shape} are of a network of other sizes"])
+            own[name].copy_(torch.from_numpy(weight))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by the names of ``config.training_fields.Rates``."""

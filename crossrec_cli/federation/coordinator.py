@@ -1,0 +1,218 @@
+"""The coordinator of a federation: what it asks next, and what it makes of the answers. It sees no platform's data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import torch
+
+from crossrec_cli.artifacts.store import sync
+from crossrec_cli.errors import ArtifactError, UnavailableError
+from crossrec_cli.federation.steps import LARGEST_VALUE, Answer, Question, Step, Terms
+from crossrec_cli.federation.text_sums import whitening_of
+from crossrec_cli.models.histories import ItemStats
+from crossrec_cli.models.neural.tower import InterestModel
+from crossrec_cli.models.vectors import Floats
+from crossrec_cli.runtime.progress import Reporter
+
+STATE_FILE = "state.safetensors"
+LARGEST_SHARE = 2
+"""A platform weighs at most so many times the median one, so that a false count cannot lead the others."""
+ATTEMPTS = 3
+"""A step that too few answer is asked so often."""
+COUNTED = {Step.MOMENTS: "items", Step.SUMS: "users", Step.ROUND: "purchases"}
+
+
+@dataclass
+class Coordinator:
+    """A federation's state, which is on the disk after each step: a killed one goes on from there."""
+
+    terms: Terms
+    folder: Path
+    report: Reporter
+    joined: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the platforms said of themselves, by their node; asked again by each process."""
+    arrays: dict[str, Floats] = field(default_factory=dict)
+    """What is shared so far: the whitening, the sums, and the network's weights."""
+    number: int = 0
+    """Rounds that are done."""
+    encoder: str = ""
+    user_encoder: str = ""
+    kept: bool = False
+    failed: int = 0
+    """Attempts at the next step."""
+
+    @classmethod
+    def of(cls, terms: Terms, folder: Path, report: Reporter) -> Coordinator:
+        """One that goes on from the state in the folder, if that is of the same terms."""
+        coordinator = cls(terms, folder, report)
+        path = folder / STATE_FILE
+        if path.is_file():
+            coordinator._load(path)
+        return coordinator
+
+    @property
+    def step(self) -> Step | None:
+        """What is next; None: all is done."""
+        if not self.joined:
+            return Step.JOIN
+        if "mean" not in self.arrays:
+            return Step.MOMENTS
+        if "history" not in self.arrays:
+            return Step.SUMS
+        if self.number < self.terms.rounds and len(self.participants(Step.ROUND)) >= self.terms.least:
+            return Step.ROUND
+        return None if self.kept else Step.KEEP
+
+    def participants(self, step: Step) -> list[str]:
+        """The nodes that are asked: those that read texts alike, and in a round those that exchange weights."""
+        alike = [node for node, facts in self.joined.items() if facts["encoder"] == self.encoder]
+        return [node for node in alike if step != Step.ROUND or self.joined[node]["weights"]]
+
+    def question(self) -> Question:
+        """What is asked next; there must be a next step."""
+        step = self.step
+        assert step is not None
+        if step == Step.ROUND and not self._network():
+            self._begin_rounds()
+        names = {
+            Step.JOIN: [],
+            Step.MOMENTS: [],
+            Step.SUMS: ["mean", "matrix"],
+            Step.ROUND: ["mean", "matrix", *self._network()],
+            Step.KEEP: list(self.arrays),
+        }[step]
+        most = 0
+        if step in COUNTED:
+            counts = [int(self.joined[node][COUNTED[step]]) for node in self.participants(step)]
+            most = max(int(LARGEST_SHARE * median(counts)), 1)
+        arrays = [self.arrays[name] for name in names]
+        return Question(step, self.terms, self.number, most, self.encoder, self.user_encoder, names, arrays)
+
+    def _network(self) -> list[str]:
+        return [name for name in self.arrays if name not in ("mean", "matrix", "history", "next")]
+
+    def _begin_rounds(self) -> None:
+        """Untrained weights of the network, the same from every start."""
+        torch.manual_seed(self.terms.seed)
+        texts = np.zeros((1, self.arrays["matrix"].shape[1]), np.float32)
+        item_stats = ItemStats(np.ones(1, bool), np.zeros(1, np.int64))
+        model = InterestModel(self.terms.interest_of(self.user_encoder), texts, item_stats, 1)
+        self.arrays |= {name: weight.detach().numpy() for name, weight in model.exchanged().items()}
+
+    def accept(self, answers: Mapping[str, Answer]) -> None:
+        """Combine the answers to ``question``, by node, and go on to the next step.
+
+        Answers that cannot be right are left out. If too few are left the step stays, to be asked again.
+
+        Raises:
+            UnavailableError: if too few platforms answered several times.
+        """
+        question = self.question()
+        usable = {node: answer for node, answer in answers.items() if self._is_usable(node, question, answer)}
+        needed = self.terms.platforms if question.step == Step.JOIN else self.terms.least
+        if len(usable) < needed:
+            self.failed += 1
+            if self.failed == ATTEMPTS:
+                raise UnavailableError(f"{question.step}: {len(usable)} of {needed} platforms gave a usable answer")
+            self.report.warn(f"{question.step}: {len(usable)} of {needed} answers can be used; it is asked again")
+            return
+        self.failed = 0
+        if question.step == Step.JOIN:
+            self._join(usable)
+        elif question.step == Step.KEEP:
+            self.kept = True
+        else:
+            weights = [min(answer.count, question.most) for answer in usable.values()]
+            arrays = [answer.arrays for answer in usable.values()]
+            means = [np.average(same, axis=0, weights=weights) for same in zip(*arrays, strict=True)]
+            self._take(question, means, weights)
+        self._save()
+
+    def _is_usable(self, node: str, question: Question, answer: Answer) -> bool:
+        reason = ""
+        if question.step in COUNTED:
+            shapes = self._shapes(question, answer)
+            if [array.shape for array in answer.arrays] != shapes:
+                reason = "has other shapes"
+            elif not all(np.isfinite(array).all() for array in answer.arrays):
+                reason = "is not finite"
+            elif any(abs(array).max(initial=0) > LARGEST_VALUE * (1 + 1e-3) for array in answer.arrays):
+                reason = f"is beyond {LARGEST_VALUE:g}"
+            elif answer.count < 1:
+                reason = "counts nothing"
+        if reason:
+            self.report.warn(f"{question.step}: an answer of platform {node} {reason}, and is left out")
+        return not reason
+
+    def _shapes(self, question: Question, answer: Answer) -> list[tuple[int, ...]]:
+        if question.step == Step.ROUND:
+            return [self.arrays[name].shape for name in self._network()]
+        if question.step == Step.SUMS:
+            width = min(self.terms.directions, self.arrays["matrix"].shape[1])
+            return [(width, width)] * 2
+        width = len(answer.arrays[0]) if answer.arrays else 0
+        return [(width,), (width, width)]
+
+    def _join(self, answers: Mapping[str, Answer]) -> None:
+        facts = {node: answer.facts for node, answer in answers.items()}
+        common = Counter(str(each["encoder"]) for each in facts.values())
+        self.joined, self.encoder = dict(facts), self.encoder or common.most_common(1)[0][0]
+        for node in facts.keys() - set(self.participants(Step.JOIN)):
+            self.report.warn(f"platform {node} reads texts with {facts[node]['encoder']} and takes no part")
+        if len(self.participants(Step.JOIN)) < self.terms.least:
+            raise UnavailableError(f"join: fewer than {self.terms.least} platforms read texts alike; see encoder")
+        if not self.user_encoder:
+            kinds = Counter(str(facts[node]["user_encoder"]) for node in self.participants(Step.JOIN))
+            chosen = str(self.terms.interest["user_encoder"])
+            self.user_encoder = kinds.most_common(1)[0][0] if chosen == "auto" else chosen
+
+    def _take(self, question: Question, means: list[Floats], counts: list[int]) -> None:
+        """The mean answers to one step become part of what is shared."""
+        if question.step == Step.MOMENTS:
+            mean, second = (array.astype(np.float64) for array in means)
+            whitening = whitening_of(mean, second / len(mean), sum(counts))
+            self.arrays |= {"mean": whitening.mean, "matrix": whitening.matrix}
+        elif question.step == Step.SUMS:
+            history, following = (array.astype(np.float32) / np.float32(len(array)) for array in means)
+            self.arrays |= {"history": history, "next": following}
+        else:
+            self.arrays |= dict(zip(self._network(), (mean.astype(np.float32) for mean in means), strict=True))
+            self.number += 1
+
+    @property
+    def _key(self) -> str:
+        return hashlib.sha256(self.terms.json.encode()).hexdigest()
+
+    def _save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        facts = {"key": self._key, "number": self.number, "encoder": self.encoder, "user_encoder": self.user_encoder}
+        facts |= {"kept": self.kept, "names": list(self.arrays)}
+        draft = self.folder / f".{STATE_FILE}"
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        safetensors.numpy.save_file(arrays, draft, {"facts": json.dumps(facts)})
+        sync(draft)
+        draft.replace(self.folder / STATE_FILE)
+
+    def _load(self, path: Path) -> None:
+        try:
+            with safetensors.safe_open(path, "numpy") as file:
+                facts = json.loads(file.metadata()["facts"])
+                arrays = {name: np.array(file.get_tensor(name)) for name in facts["names"]}
+        except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}: not the state of a federation: {error}; remove it to begin anew") from None
+        if facts["key"] != self._key or facts["kept"]:
+            return  # another federation, or one that ended: this one begins anew
+        self.arrays, self.number = arrays, facts["number"]
+        self.encoder, self.user_encoder = facts["encoder"], facts["user_encoder"]
+        self.report.say(f"continuing after {self.number} of {self.terms.rounds} rounds")

@@ -1,0 +1,77 @@
+"""What a platform counts of its texts and purchases: sums over items and over users, in which nobody has a name."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.linear import source_counts
+from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.vectors import Floats
+from crossrec_cli.models.whitening import TOGETHER, Doubles, Whitening
+
+SENSITIVITY = 6**0.5
+"""How far one user's other purchases can move the two sums over users together, in Frobenius norm. A user adds means of
+products of vectors of length 1: two positive semidefinite matrices of norm 1 differ by √2 at most, two others by 2."""
+
+
+def text_moments(embeddings: Floats, has_text: np.ndarray) -> tuple[Doubles, Doubles, int]:
+    """Mean (width,) and mean product (width, width) of the embeddings of the items with a text, and their number."""
+    some = embeddings[has_text]
+    size, width = some.shape
+    second = np.zeros((width, width))
+    for begin in range(0, size, TOGETHER):
+        part = some[begin : begin + TOGETHER].astype(np.float64)
+        second += part.T @ part / size
+    return some.mean(axis=0, dtype=np.float64), second, size
+
+
+def whitening_of(mean: Doubles, second: Doubles, items: int) -> Whitening:
+    """The whitening of texts of which only moments are known."""
+    return Whitening.of_moments(mean, second - np.outer(mean, mean), items)
+
+
+def co_purchases(data: TrainingData, directions: int) -> tuple[Floats, Floats, int]:
+    """Means over users of h hᵀ and h xᵀ, (d, d) each, and the number of users.
+
+    x is the text vector of a purchase, h that of the user's others, in which a source purchase counts less, with
+    length 1. Each user counts 1, spread over the user's purchases.
+    """
+    texts = data.texts[:, :directions]
+    histories = data.histories.training
+    histories = histories.where(histories.liked & (texts[histories.values] != 0).any(axis=1))
+    counts = source_counts(data.is_target)[histories.values]
+    weights = csr_array((counts, (histories.rows, histories.values)), (len(histories.lengths), len(texts)))
+    d = texts.shape[1]
+    history, following = np.zeros((d, d)), np.zeros((d, d))
+    totals = weights @ texts
+    for chunk in _chunks(histories):
+        items = histories.values[chunk]
+        others = totals[histories.rows[chunk]] - counts[chunk, None] * texts[items]
+        length = np.linalg.norm(others, axis=1)
+        known = length > 1e-4
+        share = (known / histories.lengths[histories.rows[chunk]]).astype(np.float32)
+        others /= np.maximum(length, 1e-4)[:, None]
+        history += (others * share[:, None]).T @ others
+        following += (others * share[:, None]).T @ texts[items]
+    users = int((histories.lengths > 1).sum())
+    scale = 1 / max(users, 1)
+    return (history * scale).astype(np.float32), (following * scale).astype(np.float32), users
+
+
+def _chunks(histories: Ragged) -> list[np.ndarray]:
+    return np.array_split(np.arange(len(histories.values)), -(-len(histories.values) // TOGETHER) or 1)
+
+
+def noisy(means: tuple[Floats, Floats], users: int, deviation: float, rng: np.random.Generator) -> list[Floats]:
+    """Means over users with Gaussian noise.
+
+    Args:
+        means: of ``co_purchases``.
+        users: their number, which is no secret.
+        deviation: of the noise in each cell of the sums, for a sensitivity of 1.
+        rng: must not be predictable.
+    """
+    scale = deviation * SENSITIVITY / max(users, 1)
+    return [(mean + rng.normal(0, scale, mean.shape)).astype(np.float32) for mean in means]
