@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import csr_array
 
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.linear import source_counts
-from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.vectors import Floats
 from crossrec_cli.models.whitening import TOGETHER, Doubles, Whitening
 
+SHORTEST = 1e-4
+"""A shorter sum of text vectors is only rounding."""
 SENSITIVITY = 6**0.5
 """How far one user's other purchases can move the two sums over users together, in Frobenius norm. A user adds means of
 products of vectors of length 1: two positive semidefinite matrices of norm 1 differ by √2 at most, two others by 2."""
@@ -33,35 +38,51 @@ def whitening_of(mean: Doubles, second: Doubles, items: int) -> Whitening:
 
 
 def co_purchases(data: TrainingData, directions: int) -> tuple[Floats, Floats, int]:
-    """Means over users of h hᵀ and h xᵀ, (d, d) each, and the number of users.
+    """Means over users of h hᵀ and h xᵀ, (d, d) each, and the number of users; see ``Pairs``.
 
-    x is the text vector of a purchase, h that of the user's others, in which a source purchase counts less, with
-    length 1. Each user counts 1, spread over the user's purchases.
+    Each user counts 1, spread over the user's purchases.
     """
-    texts = data.texts[:, :directions]
-    histories = data.histories.training
-    histories = histories.where(histories.liked & (texts[histories.values] != 0).any(axis=1))
-    counts = source_counts(data.is_target)[histories.values]
-    weights = csr_array((counts, (histories.rows, histories.values)), (len(histories.lengths), len(texts)))
-    d = texts.shape[1]
+    d = min(directions, data.texts.shape[1])
     history, following = np.zeros((d, d)), np.zeros((d, d))
-    totals = weights @ texts
-    for chunk in _chunks(histories):
-        items = histories.values[chunk]
-        others = totals[histories.rows[chunk]] - counts[chunk, None] * texts[items]
-        length = np.linalg.norm(others, axis=1)
-        known = length > 1e-4
-        share = (known / histories.lengths[histories.rows[chunk]]).astype(np.float32)
-        others /= np.maximum(length, 1e-4)[:, None]
-        history += (others * share[:, None]).T @ others
-        following += (others * share[:, None]).T @ texts[items]
-    users = int((histories.lengths > 1).sum())
+    for pairs in Pairs.of(data, directions):
+        history += (pairs.history * pairs.share[:, None]).T @ pairs.history
+        following += (pairs.history * pairs.share[:, None]).T @ pairs.next
+    users = int((_with_text(data).lengths > 1).sum())
     scale = 1 / max(users, 1)
     return (history * scale).astype(np.float32), (following * scale).astype(np.float32), users
 
 
-def _chunks(histories: Ragged) -> list[np.ndarray]:
-    return np.array_split(np.arange(len(histories.values)), -(-len(histories.values) // TOGETHER) or 1)
+class Pairs(NamedTuple):
+    """Some purchases and what their users bought besides."""
+
+    user: Ints
+    """(n,)."""
+    history: Floats
+    """h, of the user's other purchases, in which a source purchase counts less, with length 1; (n, d)."""
+    next: Floats
+    """x, the text vector of the purchase, (n, d)."""
+    share: Floats
+    """Of the user's purchases, (n,); 0 where nothing is known of the others."""
+
+    @classmethod
+    def of(cls, data: TrainingData, directions: int) -> Iterator[Pairs]:
+        """All training purchases with a text, some at a time."""
+        texts, histories = data.texts[:, :directions], _with_text(data)
+        counts = source_counts(data.is_target)[histories.values]
+        weights = csr_array((counts, (histories.rows, histories.values)), (len(histories.lengths), len(texts)))
+        totals = weights @ texts
+        for chunk in np.array_split(np.arange(len(histories.values)), -(-len(histories.values) // TOGETHER) or 1):
+            items, users = histories.values[chunk], histories.rows[chunk]
+            others = totals[users] - counts[chunk, None] * texts[items]
+            length = np.linalg.norm(others, axis=1)
+            share = (length > SHORTEST) / histories.lengths[users]
+            others /= np.maximum(length, SHORTEST)[:, None]
+            yield cls(users, others, texts[items], share.astype(np.float32))
+
+
+def _with_text(data: TrainingData) -> Ragged:
+    histories = data.histories.training
+    return histories.where(histories.liked & (data.texts[histories.values] != 0).any(axis=1))
 
 
 def noisy(means: tuple[Floats, Floats], users: int, deviation: float, rng: np.random.Generator) -> list[Floats]:

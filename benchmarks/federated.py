@@ -1,0 +1,246 @@
+"""What do platforms that may not share data gain from a federation, and what leaks? As Markdown.
+
+    python benchmarks/federated.py benchmarks/long_tail.yaml --into runs/federated --cold-users 0.2
+    python benchmarks/federated.py benchmarks/long_tail.yaml --into runs/federated --cut category
+
+A shop's users are cut into three platforms, by a hash of their ids or by the category they buy most in; each platform
+has all items for sale. NDCG@10 on test of all users: each platform alone; in a federation of sums; with rounds of
+weights too; with the sums under a privacy budget; and of one platform with all users. "of the way" is the gain over
+alone, as a share of what pooling gains. The platforms' answers are combined in this process, as Flower would deliver
+them.
+
+Membership: an attacker knows all purchases of a user, and those of users like them, and is asked whether the user is
+among those who were summed. The score is how far the sums lie in the direction of the user's own (Homer et al. 2008,
+https://doi.org/10.1371/journal.pgen.1000167); the area under its ROC curve is .5 by chance. Once for the sums of one
+platform, as the coordinator sees them without secure aggregation, once for the mean over platforms, as with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet
+from crossrec_cli.artifacts.files import EVALUATE, FINETUNE, PER_USER
+from crossrec_cli.artifacts.store import Store
+from crossrec_cli.config.load import load_config
+from crossrec_cli.config.schema import Config
+from crossrec_cli.evaluation import metrics
+from crossrec_cli.evaluation.significance import interval
+from crossrec_cli.federation.coordinator import Coordinator
+from crossrec_cli.federation.member import SHARED_FILE, Member, folder_of
+from crossrec_cli.federation.steps import Terms
+from crossrec_cli.federation.text_sums import Pairs
+from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.dataset import load_dataset, training_data
+from crossrec_cli.models.ragged import Bools, Ints
+from crossrec_cli.models.shared_model import SharedModel
+from crossrec_cli.models.vectors import Floats
+from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.runtime.progress import Silent
+
+NDCG = metrics.name("ndcg", 10)
+PLATFORMS = 3
+BUDGETS = (1.0, 4.0, 8.0)
+DIRECTIONS = 32
+"""Of the sums under a budget."""
+ROUNDS = 10
+POOLED, ALONE = "all pooled", "alone"
+
+
+def main() -> None:
+    """Read the command line, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--into", type=Path, required=True, help="the folder of the platforms' data and runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--cut", choices=["user", "category"], default="user")
+    parser.add_argument(
+        "--cold-users", type=float, help="test on so many of the users, all of whose target is held out"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    chosen = parser.parse_args()
+    if chosen.cold_users:
+        chosen.overrides += ["split.strategy=cold_users", f"split.share={chosen.cold_users}"]
+    config = load_config(chosen.config, chosen.overrides)
+    paths, whole = cut(config, chosen.into / chosen.cut, chosen.cut), config.data.platforms[0].interactions.path
+    measured: dict[str, list[pd.DataFrame]] = {}
+    sent: dict[str, int] = {}
+    leaks = []
+    for seed in chosen.seeds:
+        seeds = [f"seed={seed}", f"split.seed={seed}"]
+        shop = Shop(chosen.config, [*chosen.overrides, *seeds], paths, chosen.into / chosen.cut)
+        for name, options in arms().items():
+            result, sent[name] = shop.arm(options)
+            measured.setdefault(name, []).append(result.assign(seed=seed))
+        pooled = shop.evaluated(shop.config("pooled", whole))
+        measured.setdefault(POOLED, []).append(pooled.assign(seed=seed))
+        leaks.append(shop.membership())
+    compared({name: pd.concat(frames) for name, frames in measured.items()}, sent)
+    print("\n| membership: area under the ROC curve | |\n|---|---|")
+    for name, values in zip(("sums of one platform", "mean over the platforms"), np.transpose(leaks), strict=True):
+        print(f"| {name} | {np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
+
+
+def arms() -> dict[str, list[str] | None]:
+    """By name: the options of a federation; None: there is none."""
+    sums = ["federate.weights=false", "federate.rounds=0"]
+    few = [*sums, f"federate.directions={DIRECTIONS}"]
+    budgets = {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in BUDGETS}
+    return {ALONE: None, "sums": sums, f"sums and {ROUNDS} rounds": [f"federate.rounds={ROUNDS}"], **budgets}
+
+
+def cut(config: Config, into: Path, by: str) -> list[Path]:
+    """Write the interactions of each platform."""
+    (platform,) = config.data.platforms
+    rows, columns = pd.read_parquet(platform.interactions.path), platform.interactions.columns
+    users = rows[columns.user_id].astype(str)
+    if by == "category":
+        items = pd.read_parquet(platform.items.path).set_index(platform.items.columns.item_id)
+        most = (
+            items[platform.items.columns.category].reindex(rows[columns.item_id]).astype(str).str.split(c.PATH).str[0]
+        )
+        favourite = most.groupby(users.to_numpy()).agg(lambda values: values.mode()[0])
+        numbers = {name: number % PLATFORMS for number, name in enumerate(favourite.value_counts().index)}
+        part = users.map(favourite).map(numbers)
+    else:
+        part = users.map(lambda user: int(hashlib.sha256(f"platform {user}".encode()).hexdigest(), 16) % PLATFORMS)
+    into.mkdir(parents=True, exist_ok=True)
+    paths = [into / f"interactions-{number}.parquet" for number in range(PLATFORMS)]
+    for number, path in enumerate(paths):
+        rows[part == number].reset_index(drop=True).to_parquet(path)
+    return paths
+
+
+class Shop:
+    """The platforms of one seed."""
+
+    def __init__(self, file: Path, overrides: Sequence[str], paths: Sequence[Path], into: Path) -> None:
+        self.file, self.into = file, into
+        self.overrides = [*overrides, "evaluate.baselines=[]", "encoder.kind=static", "federate.secure=false"]
+        self.seed = load_config(file, overrides).seed
+        self.platforms = [self.config(str(number), str(path)) for number, path in enumerate(paths)]
+
+    def config(self, name: str, interactions: str, options: Sequence[str] = ()) -> list[str]:
+        """The overrides of a platform."""
+        return [
+            *self.overrides,
+            f"run_dir={self.into / f'run-{self.seed}-{name}'}",
+            f"data.platforms[0].interactions.path={json.dumps(interactions)}",
+            *options,
+        ]
+
+    def run(self, overrides: Sequence[str], to: str) -> Config:
+        """Run the stages that are not up to date."""
+        command = [sys.executable, "-m", "crossrec_cli", "run", str(self.file), "--to", to, "--quiet"]
+        subprocess.run([*command, *(part for one in overrides for part in ("--set", one))], check=True)
+        return load_config(self.file, overrides)
+
+    def evaluated(self, overrides: Sequence[str]) -> pd.DataFrame:
+        """Each test user's NDCG@10."""
+        made = Store(self.run(overrides, EVALUATE).run_path).current(EVALUATE)
+        assert made is not None
+        rows = parquet.read_table(made.file(PER_USER)).to_pandas()
+        return rows.loc[rows[c.MODEL] == c.CROSSREC, [c.USER_ID, NDCG]]
+
+    def arm(self, options: list[str] | None) -> tuple[pd.DataFrame, int]:
+        """The test of all platforms, and the bytes that one of them sends."""
+        if options is None:
+            return pd.concat([self.evaluated(one) for one in self.platforms]), 0
+        members = []
+        for one in self.platforms:
+            config = self.run([*one, *options], "preprocess")
+            (folder_of(config) / "budget.json").unlink(missing_ok=True)  # each arm is a world of its own
+            members.append(Member(config, Silent()))
+        coordinator = Coordinator(Terms.of(members[0].config), self.into / "coordinator", Silent())
+        while coordinator.step:
+            question = coordinator.question()
+            coordinator.accept({str(number): member.answer(question) for number, member in enumerate(members)})
+        sent = sum(line["bytes"] for line in members[0].outgoing.lines()[-(coordinator.number + 4) :])
+        shared = [f"adapt.shared={json.dumps(str(folder_of(member.config) / SHARED_FILE))}" for member in members]
+        return pd.concat([self.evaluated([*one, file]) for one, file in zip(self.platforms, shared, strict=True)]), sent
+
+    def membership(self) -> tuple[float, float]:
+        """How well an attacker tells users who were summed from users of the last platform, half of whom it knows.
+
+        Returns:
+            Areas under the ROC curve: from the sums of one platform, and from the mean over the others.
+        """
+        configs = [load_config(self.file, one) for one in self.platforms]
+        shared = SharedModel.load(folder_of(configs[0]) / SHARED_FILE)
+        data = [training(config, shared) for config in configs]
+        known = summed(data[-1], lambda user: user % 2 == 0)
+        areas = []
+        for members in (data[:1], data[:-1]):
+            sums = [summed(one, lambda user: user >= 0) for one in members]
+            difference = np.average([mean for mean, _ in sums], axis=0, weights=[users for _, users in sums]) - known[0]
+            inside = scores(data[0], difference)
+            outside = scores(data[-1], difference)[1::2]
+            areas.append(area(inside[~np.isnan(inside)], outside[~np.isnan(outside)]))
+        return areas[0], areas[1]
+
+
+def training(config: Config, shared: SharedModel) -> TrainingData:
+    """What a platform's sums are of."""
+    inputs = inputs_of(config, FINETUNE)
+    return replace(training_data(inputs, load_dataset(inputs)), shared=shared)
+
+
+def summed(data: TrainingData, chosen: Callable[[Ints], Bools]) -> tuple[Floats, int]:
+    """The means of ``co_purchases`` of some users, (2, d, d), and the users' number."""
+    total, users = np.zeros((2, *[data.texts.shape[1]] * 2)), set[int]()
+    for pairs in Pairs.of(data, data.texts.shape[1]):
+        some = chosen(pairs.user)
+        shared = (pairs.history[some] * pairs.share[some, None]).T
+        total += shared @ pairs.history[some], shared @ pairs.next[some]
+        users |= set(pairs.user[some].tolist())
+    return (total / max(len(users), 1)).astype(np.float32), len(users)
+
+
+def scores(data: TrainingData, difference: Floats) -> Floats:
+    """How far the published sums lie in the direction of each user's own, (users,); NaN for users without any."""
+    score = np.full(data.histories.users, np.nan)
+    for pairs in Pairs.of(data, data.texts.shape[1]):
+        along = ((pairs.history @ difference[0]) * pairs.history + (pairs.history @ difference[1]) * pairs.next).sum(
+            axis=1
+        )
+        per_user = np.bincount(pairs.user, along * pairs.share, minlength=len(score))
+        counted = np.unique(pairs.user)
+        score[counted] = np.nan_to_num(score[counted]) + per_user[counted]
+    return score
+
+
+def area(inside: Floats, outside: Floats) -> float:
+    """The area under the ROC curve: how often a member has the larger score."""
+    ranks = rankdata(np.concatenate([inside, outside]))[: len(inside)]
+    return float((ranks.sum() - len(inside) * (len(inside) + 1) / 2) / (len(inside) * len(outside)))
+
+
+def compared(measured: dict[str, pd.DataFrame], sent: dict[str, int]) -> None:
+    """Print the table: users' means over the seeds, and paired differences."""
+    by_user = pd.DataFrame({name: frame.groupby([c.USER_ID, "seed"])[NDCG].mean() for name, frame in measured.items()})
+    by_user = by_user.dropna()
+    print(f"{by_user.index.get_level_values(0).nunique():,} test users, {len(by_user):,} cases\n")
+    print("| | NDCG@10 | gain over alone | of the way to pooled | bytes sent |\n|---|---|---|---|---|")
+    whole = by_user[POOLED].mean() - by_user[ALONE].mean()
+    for name in by_user:
+        gains = (by_user[name] - by_user[ALONE]).groupby(level=0).mean().to_numpy()
+        low, high = interval(gains)
+        way = f"{(by_user[name].mean() - by_user[ALONE].mean()) / whole:.2f}" if whole else ""
+        gain = "" if name == ALONE else f"{gains.mean():+.4f} ({low:+.4f} to {high:+.4f})"
+        print(f"| {name} | {by_user[name].mean():.4f} | {gain} | {way} | {sent.get(name, 0):,} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
