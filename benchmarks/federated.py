@@ -40,7 +40,7 @@ from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.federation.coordinator import Coordinator
 from crossrec_cli.federation.member import SHARED_FILE, Member, folder_of
-from crossrec_cli.federation.steps import Terms
+from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.federation.text_sums import Pairs
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import load_dataset, training_data
@@ -56,6 +56,8 @@ BUDGETS = (1.0, 4.0, 8.0)
 DIRECTIONS = 32
 """Of the sums under a budget."""
 ROUNDS = 10
+KIND = "static"
+"""Of the encoder: all platforms need the same."""
 POOLED, ALONE = "all pooled", "alone"
 
 
@@ -66,9 +68,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, required=True, help="the folder of the platforms' data and runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cut", choices=["user", "category"], default="user")
-    parser.add_argument(
-        "--cold-users", type=float, help="test on so many of the users, all of whose target is held out"
-    )
+    parser.add_argument("--cold-users", type=float, help="share of the users whose whole target is held out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     chosen = parser.parse_args()
     if chosen.cold_users:
@@ -128,7 +128,7 @@ class Shop:
 
     def __init__(self, file: Path, overrides: Sequence[str], paths: Sequence[Path], into: Path) -> None:
         self.file, self.into = file, into
-        self.overrides = [*overrides, "evaluate.baselines=[]", "encoder.kind=static", "federate.secure=false"]
+        self.overrides = [*overrides, "evaluate.baselines=[]", f"encoder.kind={KIND}"]
         self.seed = load_config(file, overrides).seed
         self.platforms = [self.config(str(number), str(path)) for number, path in enumerate(paths)]
 
@@ -163,7 +163,7 @@ class Shop:
             config = self.run([*one, *options], "preprocess")
             (folder_of(config) / "budget.json").unlink(missing_ok=True)  # each arm is a world of its own
             members.append(Member(config, Silent()))
-        coordinator = Coordinator(Terms.of(members[0].config), self.into / "coordinator", Silent())
+        coordinator = Coordinator(FederationTerms.of(members[0].config), self.into / "coordinator", Silent())
         while coordinator.step:
             question = coordinator.question()
             coordinator.accept({str(number): member.answer(question) for number, member in enumerate(members)})

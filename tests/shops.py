@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
+from crossrec_cli.federation.text_sums import co_purchases
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.shared_model import SharedModel
 
 USERS, SOURCE, WIDTH, GROUPS, FEW_GROUPS, OF_GROUP, BOUGHT = 240, 60, 32, 90, 10, 6, 5
 
@@ -69,3 +73,9 @@ def _items(knows: str, group: np.ndarray, rng: np.random.Generator) -> tuple[pa.
     nothing = pa.nulls(len(group), pa.string())
     columns = {c.TEXT: texts, c.BRAND: pa.array(brand, pa.string()), c.CATEGORY: nothing, c.PRICE_BAND: nothing}
     return pa.table(columns), embeddings
+
+
+def federated(data: TrainingData) -> TrainingData:
+    """The same shop in a federation whose only platform it is."""
+    history, following, _ = co_purchases(data, data.texts.shape[1])
+    return replace(data, shared=SharedModel("encoder", data.whitening, history, following, {}))

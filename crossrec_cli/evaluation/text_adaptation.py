@@ -1,4 +1,4 @@
-"""Whether the adapted language model ranks source items better than the frozen one."""
+"""Embeddings of the items' texts, by an adapted language model where it ranks source items better than before."""
 
 from __future__ import annotations
 
@@ -8,23 +8,66 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.checkpoint import Checkpoint
+from crossrec_cli.artifacts.files import ITEM_TEXT, LANGUAGE_MODEL
 from crossrec_cli.artifacts.job import Job
+from crossrec_cli.errors import ConfigError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.evaluation.validation import STOP_ON
 from crossrec_cli.models.base import HistoryFeature
-from crossrec_cli.models.dataset import Dataset
+from crossrec_cli.models.dataset import Dataset, texts_of
 from crossrec_cli.models.histories import Cases, Histories
 from crossrec_cli.models.ragged import Ints, Ragged
+from crossrec_cli.models.shared_model import SharedModel
 from crossrec_cli.models.vectors import products, unit_rows
 from crossrec_cli.models.whitening import Whitening
 from crossrec_cli.ranking.topk import ranked
+from crossrec_cli.runtime import device, distributed
+from crossrec_cli.text import cache
 from crossrec_cli.text.adapt import adapt
 from crossrec_cli.text.encode import TokenEncoder
+from crossrec_cli.text.encoders import FROZEN, identity, open_encoder, save_encoder
+from crossrec_cli.text.static import StaticEncoder
 
 MAX_CASES = 2000
 Floats = npt.NDArray[np.float32]
+
+
+def read_texts(
+    job: Job, dataset: Dataset, compute: device.Compute, shared: SharedModel | None
+) -> tuple[Floats, str, str]:
+    """Embed every item's text and write the embeddings, and the encoder where it is not the language model as it came.
+
+    Returns:
+        The embeddings, the kind of the encoder, and how it was adapted.
+    """
+    config, texts = job.config, texts_of(dataset.items)
+    encoder = open_encoder(config.encoder, texts, compute, job.report)
+    if shared and shared.encoder != identity(encoder, config.encoder):
+        raise ConfigError(["adapt.shared: another encoder read the texts of the federation; see encoder"])
+    if shared and config.adapt.language_model != FROZEN:
+        raise ConfigError([f"adapt.shared: needs adapt.language_model: {FROZEN}, as on the other platforms"])
+    if config.adapt.language_model != FROZEN and not isinstance(encoder, TokenEncoder):
+        raise ConfigError(
+            [f"adapt.language_model: {config.encoder.model} gives no weights to train; set it to {FROZEN}"]
+        )
+    embeddings, adapted = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), FROZEN
+    if distributed.leads() and isinstance(encoder, StaticEncoder):
+        save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
+    if distributed.leads() and isinstance(encoder, TokenEncoder) and config.adapt.language_model != FROZEN:
+        with distributed.single_process():
+            better = adapted_if_better(job, dataset, encoder, texts, embeddings)
+        if better is not None:
+            embeddings, adapted = better, config.adapt.language_model
+            save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
+    distributed.from_leader([torch.from_numpy(embeddings)])
+    if distributed.leads():
+        columns = {c.ITEM_INDEX: np.arange(len(embeddings)), c.EMBEDDING: parquet.vector_column(embeddings)}
+        parquet.write_table(job.output(ITEM_TEXT), schemas.embeddings(embeddings.shape[1]), columns)
+    return embeddings, encoder.KIND, adapted
 
 
 def adapted_if_better(

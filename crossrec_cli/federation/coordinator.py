@@ -18,7 +18,14 @@ import torch
 
 from crossrec_cli.artifacts.store import sync
 from crossrec_cli.errors import ArtifactError, UnavailableError
-from crossrec_cli.federation.steps import LARGEST_VALUE, Answer, Question, Step, Terms
+from crossrec_cli.federation.steps import (
+    LARGEST_VALUE,
+    FederationStep,
+    FederationTerms,
+    PlatformAnswer,
+    Question,
+    spread,
+)
 from crossrec_cli.federation.text_sums import whitening_of
 from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.tower import InterestModel
@@ -30,14 +37,14 @@ LARGEST_SHARE = 2
 """A platform weighs at most so many times the median one, so that a false count cannot lead the others."""
 ATTEMPTS = 3
 """A step that too few answer is asked so often."""
-COUNTED = {Step.MOMENTS: "items", Step.SUMS: "users", Step.ROUND: "purchases"}
+COUNTED = {FederationStep.MOMENTS: "items", FederationStep.SUMS: "users", FederationStep.ROUND: "purchases"}
 
 
 @dataclass
 class Coordinator:
     """A federation's state, which is on the disk after each step: a killed one goes on from there."""
 
-    terms: Terms
+    terms: FederationTerms
     folder: Path
     report: Reporter
     joined: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -53,7 +60,7 @@ class Coordinator:
     """Attempts at the next step."""
 
     @classmethod
-    def of(cls, terms: Terms, folder: Path, report: Reporter) -> Coordinator:
+    def of(cls, terms: FederationTerms, folder: Path, report: Reporter) -> Coordinator:
         """One that goes on from the state in the folder, if that is of the same terms."""
         coordinator = cls(terms, folder, report)
         path = folder / STATE_FILE
@@ -62,42 +69,49 @@ class Coordinator:
         return coordinator
 
     @property
-    def step(self) -> Step | None:
+    def step(self) -> FederationStep | None:
         """What is next; None: all is done."""
         if not self.joined:
-            return Step.JOIN
+            return FederationStep.JOIN
         if "mean" not in self.arrays:
-            return Step.MOMENTS
+            return FederationStep.MOMENTS
         if "history" not in self.arrays:
-            return Step.SUMS
-        if self.number < self.terms.rounds and len(self.participants(Step.ROUND)) >= self.terms.least:
-            return Step.ROUND
-        return None if self.kept else Step.KEEP
+            return FederationStep.SUMS
+        if self.number < self.terms.rounds and len(self.participants(FederationStep.ROUND)) >= self.terms.least:
+            return FederationStep.ROUND
+        return None if self.kept else FederationStep.KEEP
 
-    def participants(self, step: Step) -> list[str]:
+    def participants(self, step: FederationStep) -> list[str]:
         """The nodes that are asked: those that read texts alike, and in a round those that exchange weights."""
         alike = [node for node, facts in self.joined.items() if facts["encoder"] == self.encoder]
-        return [node for node in alike if step != Step.ROUND or self.joined[node]["weights"]]
+        return [node for node in alike if step != FederationStep.ROUND or self.joined[node]["weights"]]
 
     def question(self) -> Question:
         """What is asked next; there must be a next step."""
         step = self.step
         assert step is not None
-        if step == Step.ROUND and not self._network():
+        if step == FederationStep.ROUND and not self._network():
             self._begin_rounds()
         names = {
-            Step.JOIN: [],
-            Step.MOMENTS: [],
-            Step.SUMS: ["mean", "matrix"],
-            Step.ROUND: ["mean", "matrix", *self._network()],
-            Step.KEEP: list(self.arrays),
+            FederationStep.JOIN: [],
+            FederationStep.MOMENTS: [],
+            FederationStep.SUMS: ["mean", "matrix"],
+            FederationStep.ROUND: ["mean", "matrix", *self._network()],
+            FederationStep.KEEP: list(self.arrays),
         }[step]
         most = 0
         if step in COUNTED:
             counts = [int(self.joined[node][COUNTED[step]]) for node in self.participants(step)]
             most = max(int(LARGEST_SHARE * median(counts)), 1)
         arrays = [self.arrays[name] for name in names]
-        return Question(step, self.terms, self.number, most, self.encoder, self.user_encoder, names, arrays)
+        kinds = (self.encoder, self.user_encoder)
+        return Question(step, self.terms, self.number, most, *kinds, self._length, names, arrays)
+
+    @property
+    def _length(self) -> float:
+        """The median of the lengths that the platforms' embeddings have."""
+        lengths = [float(self.joined[node]["length"]) for node in self.participants(FederationStep.MOMENTS)]
+        return max(median(lengths), 1e-6) if lengths else 1.0
 
     def _network(self) -> list[str]:
         return [name for name in self.arrays if name not in ("mean", "matrix", "history", "next")]
@@ -108,9 +122,9 @@ class Coordinator:
         texts = np.zeros((1, self.arrays["matrix"].shape[1]), np.float32)
         item_stats = ItemStats(np.ones(1, bool), np.zeros(1, np.int64))
         model = InterestModel(self.terms.interest_of(self.user_encoder), texts, item_stats, 1)
-        self.arrays |= {name: weight.detach().numpy() for name, weight in model.exchanged().items()}
+        self.arrays |= {name: np.atleast_1d(weight.detach().numpy()) for name, weight in model.exchanged().items()}
 
-    def accept(self, answers: Mapping[str, Answer]) -> None:
+    def accept(self, answers: Mapping[str, PlatformAnswer]) -> None:
         """Combine the answers to ``question``, by node, and go on to the next step.
 
         Answers that cannot be right are left out. If too few are left the step stays, to be asked again.
@@ -120,7 +134,7 @@ class Coordinator:
         """
         question = self.question()
         usable = {node: answer for node, answer in answers.items() if self._is_usable(node, question, answer)}
-        needed = self.terms.platforms if question.step == Step.JOIN else self.terms.least
+        needed = self.terms.platforms if question.step == FederationStep.JOIN else self.terms.least
         if len(usable) < needed:
             self.failed += 1
             if self.failed == ATTEMPTS:
@@ -128,9 +142,9 @@ class Coordinator:
             self.report.warn(f"{question.step}: {len(usable)} of {needed} answers can be used; it is asked again")
             return
         self.failed = 0
-        if question.step == Step.JOIN:
+        if question.step == FederationStep.JOIN:
             self._join(usable)
-        elif question.step == Step.KEEP:
+        elif question.step == FederationStep.KEEP:
             self.kept = True
         else:
             weights = [min(answer.count, question.most) for answer in usable.values()]
@@ -139,7 +153,7 @@ class Coordinator:
             self._take(question, means, weights)
         self._save()
 
-    def _is_usable(self, node: str, question: Question, answer: Answer) -> bool:
+    def _is_usable(self, node: str, question: Question, answer: PlatformAnswer) -> bool:
         reason = ""
         if question.step in COUNTED:
             shapes = self._shapes(question, answer)
@@ -155,36 +169,37 @@ class Coordinator:
             self.report.warn(f"{question.step}: an answer of platform {node} {reason}, and is left out")
         return not reason
 
-    def _shapes(self, question: Question, answer: Answer) -> list[tuple[int, ...]]:
-        if question.step == Step.ROUND:
+    def _shapes(self, question: Question, answer: PlatformAnswer) -> list[tuple[int, ...]]:
+        if question.step == FederationStep.ROUND:
             return [self.arrays[name].shape for name in self._network()]
-        if question.step == Step.SUMS:
+        if question.step == FederationStep.SUMS:
             width = min(self.terms.directions, self.arrays["matrix"].shape[1])
             return [(width, width)] * 2
         width = len(answer.arrays[0]) if answer.arrays else 0
         return [(width,), (width, width)]
 
-    def _join(self, answers: Mapping[str, Answer]) -> None:
+    def _join(self, answers: Mapping[str, PlatformAnswer]) -> None:
         facts = {node: answer.facts for node, answer in answers.items()}
         common = Counter(str(each["encoder"]) for each in facts.values())
         self.joined, self.encoder = dict(facts), self.encoder or common.most_common(1)[0][0]
-        for node in facts.keys() - set(self.participants(Step.JOIN)):
+        for node in facts.keys() - set(self.participants(FederationStep.JOIN)):
             self.report.warn(f"platform {node} reads texts with {facts[node]['encoder']} and takes no part")
-        if len(self.participants(Step.JOIN)) < self.terms.least:
+        if len(self.participants(FederationStep.JOIN)) < self.terms.least:
             raise UnavailableError(f"join: fewer than {self.terms.least} platforms read texts alike; see encoder")
         if not self.user_encoder:
-            kinds = Counter(str(facts[node]["user_encoder"]) for node in self.participants(Step.JOIN))
+            kinds = Counter(str(facts[node]["user_encoder"]) for node in self.participants(FederationStep.JOIN))
             chosen = str(self.terms.interest["user_encoder"])
             self.user_encoder = kinds.most_common(1)[0][0] if chosen == "auto" else chosen
 
     def _take(self, question: Question, means: list[Floats], counts: list[int]) -> None:
         """The mean answers to one step become part of what is shared."""
-        if question.step == Step.MOMENTS:
+        if question.step == FederationStep.MOMENTS:
             mean, second = (array.astype(np.float64) for array in means)
-            whitening = whitening_of(mean, second / len(mean), sum(counts))
-            self.arrays |= {"mean": whitening.mean, "matrix": whitening.matrix}
-        elif question.step == Step.SUMS:
-            history, following = (array.astype(np.float32) / np.float32(len(array)) for array in means)
+            whitening = whitening_of(mean, second / spread(len(mean)), sum(counts))
+            length = np.float32(question.length)
+            self.arrays |= {"mean": whitening.mean * length, "matrix": whitening.matrix / length}
+        elif question.step == FederationStep.SUMS:
+            history, following = (array.astype(np.float32) / spread(len(array)) for array in means)
             self.arrays |= {"history": history, "next": following}
         else:
             self.arrays |= dict(zip(self._network(), (mean.astype(np.float32) for mean in means), strict=True))

@@ -9,7 +9,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.federation.coordinator import Coordinator
 from crossrec_cli.federation.member import Member, folder_of
 from crossrec_cli.federation.outgoing import Outgoing
-from crossrec_cli.federation.steps import Step, Terms
+from crossrec_cli.federation.steps import FederationStep, FederationTerms
 from crossrec_cli.runtime.progress import Reporter
 
 FOLDER = "dry-run"
@@ -24,10 +24,10 @@ def would_leave(config: Config, report: Reporter) -> Outgoing:
     """
     folder = folder_of(config) / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
-    member, terms = Member(config, report, folder), Terms.of(config)
+    member, terms = Member(config, report, folder), FederationTerms.of(config)
     rounds = min(terms.rounds, 1) if config.federate.weights else 0
     coordinator = Coordinator(replace(terms, platforms=1, rounds=rounds), folder / "coordinator", report)
-    while coordinator.step not in (Step.KEEP, None):
+    while coordinator.step not in (FederationStep.KEEP, None):
         coordinator.accept({"here": member.answer(coordinator.question())})
     shutil.rmtree(folder / "coordinator")
     return member.outgoing

@@ -39,7 +39,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, CrossrecError
 from crossrec_cli.federation.coordinator import ATTEMPTS, Coordinator
 from crossrec_cli.federation.member import Member
-from crossrec_cli.federation.steps import LARGEST_VALUE, SECRET, Answer, Question, Terms
+from crossrec_cli.federation.steps import LARGEST_VALUE, SECRET, FederationTerms, PlatformAnswer, Question
 from crossrec_cli.runtime.progress import Silent
 
 LEVELS = 2**24
@@ -57,7 +57,7 @@ class _Home(NumPyClient):  # type: ignore[misc]  # Flower's class is not typed s
         self.member = member
 
     def fit(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[NDArrays, int, dict[str, Scalar]]:
-        """Answer a question.
+        """PlatformAnswer a question.
 
         Raises:
             ConfigError: if the answer would go to the coordinator as it is, and this platform wants it to be hidden.
@@ -134,7 +134,7 @@ class _Strategy(FedAvg):  # type: ignore[misc]  # Flower's class is not typed st
     def __init__(self, coordinator: Coordinator) -> None:
         super().__init__(fraction_evaluate=0.0, initial_parameters=ndarrays_to_parameters([]))
         self.coordinator = coordinator
-        self.answers: Mapping[str, Answer] = {}
+        self.answers: Mapping[str, PlatformAnswer] = {}
         """To the latest question, by node; the same mean for each where secure aggregation hides them."""
 
     def configure_fit(
@@ -158,7 +158,7 @@ class _Strategy(FedAvg):  # type: ignore[misc]  # Flower's class is not typed st
         for failure in failures:
             self.coordinator.report.warn(f"a platform gave no answer: {_reason(failure)}")
         self.answers = {
-            proxy.cid: Answer(parameters_to_ndarrays(fit.parameters), fit.num_examples, fit.metrics)
+            proxy.cid: PlatformAnswer(parameters_to_ndarrays(fit.parameters), fit.num_examples, fit.metrics)
             for proxy, fit in results
         }
         return None, {}
@@ -191,7 +191,7 @@ def deployed_server() -> ServerApp:
 
     @app.main()  # type: ignore[untyped-decorator]
     def main(grid: Grid, context: Context) -> None:
-        terms = Terms.from_json(str(context.run_config["terms"]))
+        terms = FederationTerms.from_json(str(context.run_config["terms"]))
         folder = platformdirs.user_state_path("crossrec") / "federations" / terms.name
         coordinate(grid, context, Coordinator.of(terms, folder, LogReporter()))
 

@@ -19,7 +19,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, CrossrecError, UnavailableError
 from crossrec_cli.federation.coordinator import Coordinator
 from crossrec_cli.federation.member import Member, folder_of
-from crossrec_cli.federation.steps import Terms
+from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.runtime.progress import Reporter
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -66,7 +66,7 @@ def simulate(config: Config, platforms: Sequence[Config], report: Reporter) -> C
         raise ConfigError(["--simulate: name the configs of at least two platforms, each with a run_dir of its own"])
     for platform in platforms:
         Member(platform, report)  # what is missing is said before anything starts
-    terms = replace(Terms.of(config), platforms=len(platforms))
+    terms = replace(FederationTerms.of(config), platforms=len(platforms))
     coordinator = Coordinator.of(terms, folder_of(config) / "coordinator", report)
     failures: list[CrossrecError] = []
     server = flower.simulated_server(coordinator, failures)
@@ -95,7 +95,7 @@ def submit(config: Config, superlink: str, certificates: Certificates, report: R
         app = Path(shutil.copytree(APP, Path(home) / "app", ignore=shutil.ignore_patterns("__pycache__")))
         (Path(home) / "config.toml").write_text(_connection(superlink, certificates), encoding="utf-8")
         terms = Path(home) / "terms.toml"
-        terms.write_text(f"terms = {json.dumps(Terms.of(config).json)}\n", encoding="utf-8")
+        terms.write_text(f"terms = {json.dumps(FederationTerms.of(config).json)}\n", encoding="utf-8")
         environment = {**QUIET, **os.environ, "FLWR_HOME": home}
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from crossrec_cli.artifacts.files import CASES, INTERACTIONS, PRETRAIN_ADAPT, US
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, InputError, UnavailableError
 from crossrec_cli.federation.outgoing import Outgoing
-from crossrec_cli.federation.steps import LARGEST_VALUE, Answer, Question, Step
+from crossrec_cli.federation.steps import LARGEST_VALUE, FederationStep, PlatformAnswer, Question, spread
 from crossrec_cli.federation.text_sums import co_purchases, noisy, text_moments
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import load_dataset, texts_of
@@ -64,7 +64,7 @@ class Member:
         self.outgoing = Outgoing(self.folder, config.federate)
         self.inputs = inputs_of(config, PRETRAIN_ADAPT, report)
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Question) -> PlatformAnswer:
         """The answer to a question, after it was written to ``outgoing``.
 
         Raises:
@@ -74,11 +74,11 @@ class Member:
         if question.encoder not in ("", self.encoder):
             raise ConfigError([f"encoder: the federation reads texts with {question.encoder}, this is {self.encoder}"])
         made = {
-            Step.JOIN: self._join,
-            Step.MOMENTS: self._moments,
-            Step.SUMS: self._sums,
-            Step.ROUND: self._round,
-            Step.KEEP: self._keep,
+            FederationStep.JOIN: self._join,
+            FederationStep.MOMENTS: self._moments,
+            FederationStep.SUMS: self._sums,
+            FederationStep.ROUND: self._round,
+            FederationStep.KEEP: self._keep,
         }[question.step](question)
         for array in made.arrays:
             if not np.isfinite(array).all() or abs(array).max(initial=0) > LARGEST_VALUE:
@@ -86,7 +86,7 @@ class Member:
                     f"{question.step}: a value is not finite, or beyond {LARGEST_VALUE:g}; nothing is sent"
                 )
         count = min(made.count, question.most) if question.most else made.count
-        sent = Answer(made.arrays, max(count, 1), made.facts)
+        sent = PlatformAnswer(made.arrays, max(count, 1), made.facts)
         self.outgoing.record(question, sent)
         return sent
 
@@ -110,7 +110,7 @@ class Member:
         assert self._data is not None
         return self._identity
 
-    def _join(self, question: Question) -> Answer:
+    def _join(self, question: Question) -> PlatformAnswer:
         data = self._data
         valid = load_cases(parquet.read_table(self.inputs[CASES]), c.VALID)
         chosen = with_user_encoder(self.config, data, valid, self.config.seed).interest.user_encoder
@@ -121,32 +121,33 @@ class Member:
             "users": int((data.histories.training.lengths > 1).sum()),
             "purchases": len(data.histories.training.values),
             "weights": int(self.config.federate.weights),
+            "length": float(np.sqrt((data.embeddings[self._has_text] ** 2).sum(axis=1).mean())),
         }
-        return Answer(facts=facts)
+        return PlatformAnswer(facts=facts)
 
     @property
     def _has_text(self) -> np.ndarray:
         has_text: np.ndarray = self._data.items[c.TEXT].is_valid().to_numpy()
         return has_text
 
-    def _moments(self, question: Question) -> Answer:
-        mean, second, items = text_moments(self._data.embeddings, self._has_text)
-        return Answer([mean.astype(np.float32), (second * len(mean)).astype(np.float32)], items)
+    def _moments(self, question: Question) -> PlatformAnswer:
+        mean, second, items = text_moments(self._data.embeddings / np.float32(question.length), self._has_text)
+        return PlatformAnswer([mean.astype(np.float32), (second * spread(len(mean))).astype(np.float32)], items)
 
-    def _sums(self, question: Question) -> Answer:
+    def _sums(self, question: Question) -> PlatformAnswer:
         arrays, chosen = question.named, self.config.federate
         key = hashlib.sha256(b"".join(array.tobytes() for array in question.arrays)).hexdigest()[:16]
         history, following, users = co_purchases(self._in(arrays), question.terms.directions)
-        scale = np.float32(len(history))
+        scale = spread(len(history))
         if chosen.epsilon is None:
-            return Answer([history * scale, following * scale], users)
+            return PlatformAnswer([history * scale, following * scale], users)
         kept = self.outgoing.released(key)  # asked again: the same noise, or the budget would be spent twice
         if kept is None:
             deviation = noise_of(chosen.epsilon, chosen.delta)
             self.outgoing.spend(key, question.terms.name, hash_file(self.inputs[INTERACTIONS]))
             kept = noisy((history, following), users, deviation, np.random.default_rng())
             self.outgoing.keep_release(key, kept)
-        return Answer([np.clip(array * scale, -LARGEST_VALUE, LARGEST_VALUE) for array in kept], users)
+        return PlatformAnswer([np.clip(array * scale, -LARGEST_VALUE, LARGEST_VALUE) for array in kept], users)
 
     def _in(self, arrays: dict[str, np.ndarray]) -> TrainingData:
         """The data with the whitening of all platforms."""
@@ -154,7 +155,7 @@ class Member:
         whitening = Whitening(arrays["mean"], arrays["matrix"])
         return TrainingData(data.histories, data.items, data.embeddings, earlier_whitening=whitening)
 
-    def _round(self, question: Question) -> Answer:
+    def _round(self, question: Question) -> PlatformAnswer:
         if not self.config.federate.weights:
             raise ConfigError(["federate.weights: false: weights stay at home"])
         terms, arrays = question.terms, dict(question.named)
@@ -177,8 +178,8 @@ class Member:
         at_home = {name: p for name, p in model.named_parameters() if name not in model.exchanged()}
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tensors(self.folder / AT_HOME_FILE, {name: weight.detach().cpu() for name, weight in at_home.items()})
-        weights = [weight.detach().float().cpu().numpy() for weight in model.exchanged().values()]
-        return Answer(weights, len(histories.training.values), {"loss": epochs[-1].loss if epochs else 0.0})
+        weights = [np.atleast_1d(weight.detach().float().cpu().numpy()) for weight in model.exchanged().values()]
+        return PlatformAnswer(weights, len(histories.training.values), {"loss": epochs[-1].loss if epochs else 0.0})
 
     def _restore(self, model: InterestModel, number: int) -> None:
         """What stayed at home after the round before: items' own vectors, biases and tags."""
@@ -188,7 +189,7 @@ class Member:
             if all(own[name].shape == weight.shape for name, weight in kept.items()):
                 model.load_state_dict(kept, strict=False)
 
-    def _keep(self, question: Question) -> Answer:
+    def _keep(self, question: Question) -> PlatformAnswer:
         arrays = dict(question.named)
         whitening = Whitening(arrays.pop("mean"), arrays.pop("matrix"))
         history, following = arrays.pop("history"), arrays.pop("next")
@@ -198,7 +199,7 @@ class Member:
         self.folder.mkdir(parents=True, exist_ok=True)
         shared.save(draft)
         draft.replace(self.folder / SHARED_FILE)
-        return Answer()
+        return PlatformAnswer()
 
 
 def noise_of(epsilon: float, delta: float) -> float:

@@ -14,11 +14,14 @@ import safetensors.numpy
 from crossrec_cli.artifacts.store import sync
 from crossrec_cli.config.federation_fields import Federate
 from crossrec_cli.errors import ArtifactError, ConfigError
-from crossrec_cli.federation.steps import Answer, Question, Step
+from crossrec_cli.federation.steps import FederationStep, PlatformAnswer, Question
 from crossrec_cli.models.vectors import Floats
 
 LOG_FILE, ARRAYS_FOLDER, BUDGET_FILE, RELEASED_FOLDER = "outgoing.jsonl", "outgoing", "budget.json", "released"
-NAMES: Mapping[Step, Sequence[str]] = {Step.MOMENTS: ("mean", "second"), Step.SUMS: ("history", "next")}
+NAMES: Mapping[FederationStep, Sequence[str]] = {
+    FederationStep.MOMENTS: ("mean", "second"),
+    FederationStep.SUMS: ("history", "next"),
+}
 """Of the arrays in an answer; those of a round are the question's, after the whitening's two."""
 
 
@@ -28,9 +31,9 @@ class Outgoing:
     def __init__(self, folder: Path, chosen: Federate) -> None:
         self.folder, self.chosen = folder, chosen
 
-    def record(self, question: Question, answer: Answer) -> None:
+    def record(self, question: Question, answer: PlatformAnswer) -> None:
         """Write an answer down; it is sent only after that."""
-        step = f"{question.step}-{question.number + 1}" if question.step == Step.ROUND else str(question.step)
+        step = f"{question.step}-{question.number + 1}" if question.step == FederationStep.ROUND else str(question.step)
         names = NAMES.get(question.step) or question.names[2:]
         described = [_described(name, array) for name, array in zip(names, answer.arrays, strict=False)]
         line: dict[str, Any] = {
@@ -43,7 +46,7 @@ class Outgoing:
             "bytes": sum(array.nbytes for array in answer.arrays),
             "secure_aggregation": question.terms.secure,
         }
-        if question.step == Step.SUMS:
+        if question.step == FederationStep.SUMS:
             line |= {"epsilon": self.chosen.epsilon, "delta": self.chosen.delta if self.chosen.epsilon else None}
         if answer.arrays:
             folder = self.folder / ARRAYS_FOLDER
@@ -99,7 +102,7 @@ class Outgoing:
         path = self.folder / RELEASED_FOLDER / f"{key}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")
-        safetensors.numpy.save_file(dict(zip(NAMES[Step.SUMS], arrays, strict=True)), draft)
+        safetensors.numpy.save_file(dict(zip(NAMES[FederationStep.SUMS], arrays, strict=True)), draft)
         draft.replace(path)
 
     def released(self, key: str) -> list[Floats] | None:
@@ -108,7 +111,7 @@ class Outgoing:
         if not path.is_file():
             return None
         arrays = safetensors.numpy.load_file(path)
-        return [arrays[name] for name in NAMES[Step.SUMS]]
+        return [arrays[name] for name in NAMES[FederationStep.SUMS]]
 
 
 def _described(name: str, array: Floats) -> dict[str, Any]:

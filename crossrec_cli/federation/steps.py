@@ -19,7 +19,15 @@ LARGEST_VALUE = 64.0
 """No value of an answer is farther from 0: the range of secure aggregation's integers."""
 
 
-class Step(StrEnum):
+def spread(width: int) -> np.float32:
+    """What the mean products of vectors of length 1 are multiplied with, so that they use the range well.
+
+    Their diagonal has the sum 1, so that no value gets larger than this.
+    """
+    return np.float32(np.sqrt(width))
+
+
+class FederationStep(StrEnum):
     """What the coordinator asks; each answer is arrays that are averaged, weighted by a count."""
 
     JOIN = "join"
@@ -34,12 +42,12 @@ class Step(StrEnum):
     """The shared model goes to all platforms: nothing is averaged."""
 
 
-SECRET = (Step.MOMENTS, Step.SUMS, Step.ROUND)
+SECRET = (FederationStep.MOMENTS, FederationStep.SUMS, FederationStep.ROUND)
 """Steps whose answers secure aggregation hides."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class FederationTerms:
     """Settings that hold for all platforms of a federation."""
 
     name: str
@@ -56,7 +64,7 @@ class Terms:
     """As ``config.training_fields.Finetune``."""
 
     @classmethod
-    def of(cls, config: Config) -> Terms:
+    def of(cls, config: Config) -> FederationTerms:
         """The coordinator's settings."""
         chosen = config.federate
         return cls(
@@ -73,7 +81,7 @@ class Terms:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Terms:
+    def from_json(cls, text: str) -> FederationTerms:
         """What ``json`` wrote."""
         return cls(**json.loads(text))
 
@@ -101,8 +109,8 @@ class Terms:
 class Question:
     """What the coordinator sends to every platform."""
 
-    step: Step
-    terms: Terms
+    step: FederationStep
+    terms: FederationTerms
     number: int = 0
     """Of the round, from 0 on."""
     most: int = 0
@@ -111,6 +119,8 @@ class Question:
     """See ``text.encoders.identity``; empty: not known yet."""
     user_encoder: str = ""
     """The kind of the network's user encoder; empty: not known yet."""
+    length: float = 1.0
+    """The usual length of an embedding, by which embeddings are divided."""
     names: Sequence[str] = ()
     """Of the arrays."""
     arrays: Arrays = ()
@@ -125,6 +135,7 @@ class Question:
             "most": str(self.most),
             "encoder": self.encoder,
             "user_encoder": self.user_encoder,
+            "length": repr(self.length),
             "names": json.dumps(list(self.names)),
         }
 
@@ -132,12 +143,13 @@ class Question:
     def from_facts(cls, facts: Mapping[str, Any], arrays: Arrays) -> Question:
         """What ``facts`` wrote, with the arrays."""
         return cls(
-            Step(facts["step"]),
-            Terms.from_json(facts["terms"]),
+            FederationStep(facts["step"]),
+            FederationTerms.from_json(facts["terms"]),
             int(facts["number"]),
             int(facts["most"]),
             str(facts["encoder"]),
             str(facts["user_encoder"]),
+            float(facts["length"]),
             json.loads(facts["names"]),
             arrays,
         )
@@ -149,7 +161,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PlatformAnswer:
     """What leaves a platform."""
 
     arrays: Arrays = ()

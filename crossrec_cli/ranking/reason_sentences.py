@@ -19,6 +19,7 @@ OF_SCORER = {
     "popularity": "popularity",
     "neighbours": "buyers",
     "linear": "buyers",
+    "federated": "platforms",
     "neural": "history",
 }
 """The kind of reason of each scorer."""
@@ -46,6 +47,7 @@ WORDINGS: Mapping[str, Wording] = {
             "attributes": "same brand, category or price as {}",
             "popularity": "sells well with {}",
             "buyers": "buyers of {} buy it",
+            "platforms": "on all platforms, buyers of things like {} buy things like it",
             "history": "fits a history with {}",
         },
         {},
@@ -60,6 +62,7 @@ WORDINGS: Mapping[str, Wording] = {
             "attributes": "gleiche Marke, Kategorie oder Preislage wie {}",
             "popularity": "verkauft sich gut zusammen mit {}",
             "buyers": "wird gekauft von Käufern von {}",
+            "platforms": "auf allen Plattformen wird Ähnliches gekauft von Käufern von Ähnlichem wie {}",
             "history": "passt zu früheren Käufen wie {}",
         },
         {c.BRAND: "Marke", c.CATEGORY: "Kategorie", c.SOURCE: "Quelle", c.TARGET: "Ziel"},
@@ -74,6 +77,7 @@ WORDINGS: Mapping[str, Wording] = {
             "attributes": "与以下商品的品牌、类别或价位相同：{}",
             "popularity": "常与以下商品一起热销：{}",
             "buyers": "购买以下商品的顾客也会购买：{}",
+            "platforms": "在所有平台上，购买过与以下商品相似之物的顾客也购买此类商品：{}",
             "history": "符合包含以下商品的购买记录：{}",
         },
         {c.BRAND: "品牌", c.CATEGORY: "类别", c.SOURCE: "来源", c.TARGET: "目标"},

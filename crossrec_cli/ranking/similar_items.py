@@ -34,7 +34,7 @@ ALIKE: Final = "reads alike"
 INSTEAD: Final = "instead"
 """The two are of one category, at prices that are near."""
 OF_TEXTS = ("text", "words", "attributes")
-OF_PURCHASES = ("neighbours", "linear", "neural")
+OF_PURCHASES = ("neighbours", "linear", "federated", "neural")
 ITEMS_AT_ONCE = 256
 """Whose lists are taken apart together."""
 NEAR = 1.5

@@ -44,6 +44,10 @@ TOY = {
     "dropout": ([], {"USERS": 2, "ROUNDS": 1}),
     "encoders": (["{config}", "--texts", "10"], {}),
     "evaluate_scale": (["--items", "200", "--users", "30", "--baselines", "popularity", "text"], {"WORDS": 50}),
+    "federated": (
+        ["{config}", "--into", "{folder}/federated", "--seeds", "1", *SMALL],
+        {"BUDGETS": (), "ROUNDS": 1, "KIND": "transformer"},
+    ),
     "gate": (["{config}", "--trials", "1", "--runs", "{folder}/gate", *SMALL], {}),
     "gpu": (
         ["--model", "{bert}", "--texts", "20", "--users", "30", "--items", "200"],

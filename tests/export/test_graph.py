@@ -42,7 +42,8 @@ def shop(knows: str, tags: int) -> TrainingData:
     }
     borne = Ragged.of(rng.integers(0, tags, (users, 2)).tolist() if tags else [[]] * users)
     histories = replace(data.histories, tags=borne)
-    return TrainingData(histories, pa.table(columns), data.embeddings, np.arange(len(histories.items.values)) * 10**10)
+    times = np.arange(len(histories.items.values)) * 10**10
+    return shops.federated(TrainingData(histories, pa.table(columns), data.embeddings, times))
 
 
 def bare(data: TrainingData) -> TrainingData:

@@ -48,7 +48,7 @@ def data() -> TrainingData:
     )
     histories = replace(data.histories, tags=Ragged.of(rng.integers(0, 4, (users, 2)).tolist()), item_stats=item_stats)
     times = np.arange(len(histories.items.values)) * 10**10
-    return TrainingData(histories, pa.table(columns), embeddings, times)
+    return shops.federated(TrainingData(histories, pa.table(columns), embeddings, times))
 
 
 INTEREST = Interest(dim=8, max_sequence=6, layers=1, heads=2)

@@ -10,6 +10,7 @@ import pytest
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.field_types import SCORERS
+from crossrec_cli.models import federated
 from crossrec_cli.ranking.reason_sentences import OF_SCORER, WORDINGS, language_of, sentence
 
 
@@ -70,7 +71,7 @@ def test_auto_takes_the_language_of_most_target_items_if_it_can():
 
 @pytest.mark.parametrize("language", WORDINGS)
 def test_every_language_has_a_sentence_for_every_scorer(language):
-    assert OF_SCORER.keys() == set(SCORERS)
+    assert OF_SCORER.keys() == {*SCORERS, federated.NAME}
     assert WORDINGS[language].kinds.keys() == set(OF_SCORER.values())
     reasons = [{c.SCORER: name, c.DOMAIN: c.SOURCE, c.SHARE: 0.25} for name in SCORERS]
     names = [f"thing {number}" for number in range(len(reasons))]

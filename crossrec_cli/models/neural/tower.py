@@ -220,16 +220,16 @@ class InterestModel(UserEncoder):
 
     @torch.no_grad()
     def take_over(self, weights: Mapping[str, Floats]) -> None:
-        """Set the weights of these names.
+        """Set the weights of these names; a single number is an array of one.
 
         Raises:
             ConfigError: if they are of a network of other sizes.
         """
         own = dict(self.named_parameters())
         for name, weight in weights.items():
-            if name not in own or own[name].shape != weight.shape:
+            if name not in own or (own[name].shape or (1,)) != weight.shape:
                 raise ConfigError([f"interest: shared weights '{name}' {weight.shape} are of a network of other sizes"])
-            own[name].copy_(torch.from_numpy(weight))
+            own[name].copy_(torch.from_numpy(weight).reshape(own[name].shape))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by the names of ``config.training_fields.Rates``."""
