@@ -38,6 +38,39 @@ def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags
     return Parts(falls, falls)
 
 
+@torch.no_grad()
+def vector_parts(
+    encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged
+) -> tuple[Tensor, Tensor, Tensor]:
+    """User vectors, what of them comes from target purchases, and what from no interaction; (B, d) each.
+
+    Exact for a bag. A sequence is no sum: it is read again without the source purchases, and without any. What it is
+    then above the vector of no history comes from the target, what it lacks comes from the source.
+
+    Args:
+        encoder: in evaluation mode.
+        items: all items.
+        histories: complete histories of some users.
+        tags: of the same users.
+    """
+    of_target = items.in_target.cpu().numpy()[histories.values] > 0
+    parts = []
+    if encoder.bag is not None:
+        given = (histories, histories.where(of_target), histories.where(np.zeros_like(of_target)))
+        whole, of_both, prefix = (encoder.bag_totals(items, some, tags) for some in given)
+        scale = encoder.bag.log_scale.exp() / whole.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        in_part, rest = (encoder.bag.projection(scale * some) for some in (of_both - prefix, prefix))
+        parts.append((encoder.bag(whole), in_part, rest))
+    if encoder.sequence is not None:
+        latest = encoder.latest(histories)
+        bought = latest.where(items.in_target.cpu().numpy()[latest.values] > 0)
+        nothing = bought.where(np.zeros(len(bought.values), np.bool_))
+        total, target, rest = (encoder.sequence_vectors(items, some, tags) for some in (latest, bought, nothing))
+        parts.append((total, target - rest, rest))
+    total, target, rest = (torch.stack(some).sum(dim=0) for some in zip(*parts, strict=True))
+    return total, target, rest
+
+
 def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Parts:
     """What each interaction adds to the bag's part of the scores of the listed items, and its fall without it.
 
