@@ -8,13 +8,14 @@ Shapes: B users, k items listed for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from crossrec_cli.models import popularity
 from crossrec_cli.models.base import VectorParts
 from crossrec_cli.models.fused import CandidateScorer, FusedModel, concatenated
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
@@ -31,6 +32,8 @@ class DomainParts(NamedTuple):
 
     source: Floats
     target: Floats
+    rest: Floats
+    """From no interaction, without what the scorer popularity knows."""
 
     @property
     def source_share(self) -> Floats:
@@ -67,19 +70,23 @@ class PartedUsers:
             listed: item indices, int64 (B, k).
             logits: their scores, (B, k), where these are known; what is not finite has no source part.
         """
-        everybody = np.ones(len(listed), bool)
+        everybody, names = np.ones(len(listed), bool), self.fused.names
         if logits is None:
-            logits = self._summed("total", listed, everybody) + self.shift[:, None]
-        target = self._summed("target", listed, self.has_target)
-        source = logits - self.shift[:, None] - self._summed("rest", listed, everybody) - target
-        return DomainParts(np.where(self.has_source[:, None] & np.isfinite(logits), source, np.float32(0)), target)
+            logits = self._summed("total", names, listed, everybody) + self.shift[:, None]
+        target = self._summed("target", names, listed, self.has_target)
+        rest = self._summed("rest", [name for name in names if name != popularity.NAME], listed, everybody)
+        sales = self._summed("rest", [popularity.NAME], listed, everybody)
+        source = logits - self.shift[:, None] - sales - rest - target
+        return DomainParts(
+            np.where(self.has_source[:, None] & np.isfinite(logits), source, np.float32(0)), target, rest
+        )
 
-    def _summed(self, part: str, listed: Ints, chosen: Bools) -> Floats:
-        """One part of the listed items' scores, (B, k); 0 for users who are not chosen, (B,)."""
+    def _summed(self, part: str, scorers: Collection[str], listed: Ints, chosen: Bools) -> Floats:
+        """One part of the listed items' scores by some scorers, (B, k); 0 for users who are not chosen, (B,)."""
         scores, rows = np.zeros(listed.shape, np.float32), np.flatnonzero(chosen)
         for scorer, vectors in zip(self.fused.scorers, self.vectors, strict=True):
             users: Matrix | None = getattr(vectors, part)
-            if users is not None and len(rows):
+            if scorer.name in scorers and users is not None and len(rows):
                 scores[rows] += _listed_products(users[rows], scorer.item_vectors, listed[rows])
         return scores
 

@@ -103,9 +103,9 @@ class Why:
             named = _Named.of(parts[:, span], falls[span], in_target[span], self.most)
             for column in np.flatnonzero(shown[user]).tolist():
                 row = self._row(histories.values[span], named, column, int(listed[user, column]))
-                from_history = [float(part[user, column]) for part in domains]
-                row |= dict(zip((c.FROM_SOURCE, c.FROM_TARGET), from_history, strict=True))
-                rows.append(row | _other_parts(score_parts, user, column, sum(from_history)))
+                names = (c.FROM_SOURCE, c.FROM_TARGET, c.FROM_REST)
+                row |= {name: float(part[user, column]) for name, part in zip(names, domains, strict=True)}
+                rows.append(row | _by_scorer(score_parts, user, column))
         return pa.Table.from_pylist(rows, schema=schemas.WHY)
 
     def _row(self, history: Ints, named: _Named, column: int, item: int) -> dict[str, Any]:
@@ -132,13 +132,11 @@ class Why:
         }
 
 
-def _other_parts(score_parts: ScoreParts, user: int, column: int, from_history: float) -> dict[str, Any]:
-    """The parts of an entry's score that do not come from history items, and the whole score by scorer."""
+def _by_scorer(score_parts: ScoreParts, user: int, column: int) -> dict[str, Any]:
+    """The part of an entry's score by sales and by the user's shift, and the whole score by scorer."""
     by_scorer = {name: float(part[user, column]) for name, part in score_parts.total.items()}
-    sales = by_scorer.get(popularity.NAME, 0.0) + float(score_parts.shift[user])
     return {
-        c.FROM_SALES: sales,
-        c.FROM_REST: float(score_parts.logits[user, column]) - sales - from_history,
+        c.FROM_SALES: by_scorer.get(popularity.NAME, 0.0) + float(score_parts.shift[user]),
         c.BY_SCORER: [{c.SCORER: name, c.PART: part} for name, part in by_scorer.items()],
     }
 

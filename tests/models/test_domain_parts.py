@@ -81,8 +81,7 @@ def test_the_source_part_of_a_sequence_is_what_is_lost_without_all_that_it_read_
 def test_the_parts_of_a_hybrid_are_those_of_its_bag_and_its_sequence(data):
     feature = neural(data, "hybrid").features[0]
     whole, encoder = feature.vector_parts(HISTORIES, TAGS), feature.encoder
-    bag, sequence = encoder.bag, encoder.sequence
-    encoder.bag = None
+    bag, encoder.bag = encoder.bag, None
     of_sequence = feature.vector_parts(HISTORIES, TAGS)
     encoder.bag, encoder.sequence = bag, None
     of_bag = feature.vector_parts(HISTORIES, TAGS)
@@ -103,7 +102,9 @@ def test_known_scores_give_the_same_parts_as_scores_computed_again(data):
 
 
 def test_the_share_is_of_absolute_parts_and_unknown_where_there_are_none():
-    parts = DomainParts(np.array([[3.0, -3.0, 0.0, 1.0, 0.0]], "f4"), np.array([[1.0, 1.0, -2.0, 0.0, 1e-6]], "f4"))
+    parts = DomainParts(
+        np.array([[3.0, -3.0, 0.0, 1.0, 0.0]], "f4"), np.array([[1.0, 1.0, -2.0, 0.0, 1e-6]], "f4"), None
+    )
     np.testing.assert_allclose(parts.source_share, [[0.75, 0.75, 0, 1, np.nan]])
 
 
