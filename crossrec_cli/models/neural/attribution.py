@@ -62,13 +62,26 @@ def vector_parts(
         in_part, rest = (encoder.bag.projection(scale * some) for some in (of_both - prefix, prefix))
         parts.append((encoder.bag(whole), in_part, rest))
     if encoder.sequence is not None:
-        latest = encoder.latest(histories)
-        bought = latest.where(items.in_target.cpu().numpy()[latest.values] > 0)
-        nothing = bought.where(np.zeros(len(bought.values), np.bool_))
-        total, target, rest = (encoder.sequence_vectors(items, some, tags) for some in (latest, bought, nothing))
-        parts.append((total, target - rest, rest))
+        parts.append(_sequence_parts(encoder, items, histories, tags))
     total, target, rest = (torch.stack(some).sum(dim=0) for some in zip(*parts, strict=True))
     return total, target, rest
+
+
+def _sequence_parts(
+    encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``vector_parts`` of a sequence; users with the same tags have the same vector of no history."""
+    latest = encoder.latest(histories)
+    bought = latest.where(items.in_target.cpu().numpy()[latest.values] > 0)
+    nothing = bought.where(np.zeros(len(bought.values), np.bool_))
+    tag_lists, filled = tags.padded()
+    _, first, same = np.unique(np.where(filled, tag_lists, -1), axis=0, return_index=True, return_inverse=True)
+    of_tags = encoder.sequence_vectors(items, nothing.take(first), tags.take(first))
+    rest = of_tags[torch.from_numpy(same.ravel()).to(of_tags.device)]
+    target, users = torch.zeros_like(rest), np.flatnonzero(bought.lengths)
+    rows = torch.from_numpy(users).to(rest.device)
+    target[rows] = encoder.sequence_vectors(items, bought.take(users), tags.take(users)) - rest[rows]
+    return encoder.sequence_vectors(items, latest, tags), target, rest
 
 
 def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Parts:
