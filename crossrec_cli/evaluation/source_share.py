@@ -24,15 +24,17 @@ from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.domain_parts import DomainParts, PartedUsers
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Cases
+from crossrec_cli.models.neural.neural_scorer import NeuralFeature
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.models.vectors import Floats
 
 LENGTH = 10
 """How much of each list is looked at, at most."""
-USERS, USERS_OF_PAIRS = 2_000, 300
-"""How many test users are looked at, and for pairs of categories: about a second each."""
-PAIRS = 20
-"""How many pairs are in the summary."""
+USERS, USERS_OF_PAIRS, USERS_OF_SEQUENCES = 2_000, 300, 60
+"""How many test users are looked at, how many for pairs of categories, and how many for these where a sequence is read
+again without each purchase: about a second each."""
+PAIRS, ENTRIES = 20, 50
+"""How many pairs are in the summary, and how many listed items the second category must have there."""
 Row = dict[str, Any]
 
 
@@ -80,7 +82,12 @@ def write_source_share(job: Job, fused: FusedModel, dataset: Dataset, cases: Cas
     mean = next((row[c.SHARE] for row in rows if row[c.SEGMENT] == ALL and row[c.CATEGORY] is None), None)
     shown = (c.SOURCE_CATEGORY, c.CATEGORY, c.SHARE, c.N)
     pairs = [{name: row[name] for name in shown} for row in rows if row[c.CATEGORY] is not None]
-    return {c.SOURCE_SHARE: mean, "source_pairs": pairs[:PAIRS]}
+    return {c.SOURCE_SHARE: mean, "source_pairs": strongest(pairs)[:PAIRS]}
+
+
+def strongest(pairs: list[Row]) -> list[Row]:
+    """The pairs, in their order, whose second category is listed often enough to tell; all where none is."""
+    return [row for row in pairs if row[c.N] >= ENTRIES] or pairs
 
 
 def source_share_rows(fused: FusedModel, dataset: Dataset, cases: Cases, lists: Ints, seed: int) -> list[Row]:
@@ -95,8 +102,15 @@ def source_share_rows(fused: FusedModel, dataset: Dataset, cases: Cases, lists: 
     """
     if dataset.histories.item_stats.is_target.all():
         return []
-    few, some = (ListedCases.of(cases, lists, dataset.target_items, limit, seed) for limit in (USERS_OF_PAIRS, USERS))
+    pair_users = USERS_OF_SEQUENCES if _reads_order(fused) else USERS_OF_PAIRS
+    few, some = (ListedCases.of(cases, lists, dataset.target_items, limit, seed) for limit in (pair_users, USERS))
     return [*_by_segment(fused, dataset, some), *_by_pair(fused, dataset, few)]
+
+
+def _reads_order(fused: FusedModel) -> bool:
+    """Whether one of the scorers is a sequence."""
+    features = [feature for scorer in fused.scorers for feature in scorer.features]
+    return any(isinstance(feature, NeuralFeature) and feature.encoder.sequence is not None for feature in features)
 
 
 def _by_segment(fused: FusedModel, dataset: Dataset, some: ListedCases) -> Iterator[Row]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from crossrec_cli.artifacts import columns as c
+from crossrec_cli.evaluation.source_share import strongest
 from crossrec_cli.report.facts import CROSSREC, Facts
-from crossrec_cli.report.formatting import NONE, SMALL, gain
+from crossrec_cli.report.formatting import NONE, gain
 from crossrec_cli.report.render import PageSection, PageTable
 
 TITLE = "What the source contributes"
@@ -16,7 +17,7 @@ def section(facts: Facts) -> PageSection:
     """The strongest pairs of categories, and the mean share by segment beside the transfer gain."""
     rows = facts.source_share.to_pylist()
     pairs = [row for row in rows if row[c.CATEGORY] is not None]
-    shown = ([row for row in pairs if row[c.N] >= SMALL] or pairs)[:PAIRS]
+    shown = strongest(pairs)[:PAIRS]
     gains = {
         row[c.SEGMENT]: gain(row)
         for row in ([] if facts.transfer is None else facts.transfer.to_pylist())
