@@ -33,6 +33,7 @@ from crossrec_cli.models.vectors import (
 )
 from crossrec_cli.models.whitening import Whitening
 
+Domain = Literal["source", "target"]
 CANCELS = 1e-3
 """A difference of squared lengths below this share of them has too few digits in float32: computed from the vectors."""
 SMALLEST_WEIGHT = 1e-4
@@ -107,8 +108,8 @@ class Feature(Protocol):
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
         """(B, d), from each user's items, oldest first, and tags; zeros for a user without such information."""
 
-    def vector_parts(self, histories: Ragged, tags: Ragged) -> VectorParts:
-        """``user_vectors``, and what of them comes from where."""
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """``user_vectors``, and what of them comes from one domain."""
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """How each interaction changes the scores of the items listed for its user.
@@ -121,11 +122,11 @@ class Feature(Protocol):
 
 
 class VectorParts(NamedTuple):
-    """Users' vectors, (B, d), and what of them comes from where. What is left comes from source purchases."""
+    """Users' vectors, (B, d), and what of them comes from where. What is left comes from the other domain."""
 
     total: Matrix
-    target: Matrix | None
-    """From purchases in the target, dislikes among them; None: nothing."""
+    of_domain: Matrix | None
+    """From the interactions of one domain, dislikes among them; None: nothing."""
     rest: Matrix | None
     """From no interaction; None: nothing."""
 
@@ -214,16 +215,17 @@ class HistoryFeature:
         """See ``Feature``."""
         return unit_rows(self.sums(histories))
 
-    def vector_parts(self, histories: Ragged, tags: Ragged) -> VectorParts:
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
         """See ``Feature``; exact but for rounding."""
         weights = self.scaled(histories)
         sums = self._summed(histories, weights)
         scale = inverse(row_lengths(sums))
         unit = scaled_rows(sums, scale)
         if self.part == "target":
-            return VectorParts(unit, unit, None)
-        of_target = self._summed(histories, np.where(self.is_target[histories.values], weights, np.float32(0)))
-        return VectorParts(unit, scaled_rows(of_target, scale), None)
+            return VectorParts(unit, unit if domain == c.TARGET else None, None)
+        chosen = self.is_target[histories.values] == (domain == c.TARGET)
+        of_domain = self._summed(histories, np.where(chosen, weights, np.float32(0)))
+        return VectorParts(unit, scaled_rows(of_domain, scale), None)
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; exact but for rounding."""

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from crossrec_cli.artifacts.columns import SOURCE, TARGET
 from crossrec_cli.models import popularity
-from crossrec_cli.models.base import VectorParts
+from crossrec_cli.models.base import Domain, VectorParts
 from crossrec_cli.models.fused import CandidateScorer, FusedModel, concatenated
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.vectors import Floats, Matrix, row_products
@@ -50,9 +51,11 @@ class PartedUsers:
     fused: FusedModel
     vectors: Sequence[VectorParts]
     """By scorer, weighted."""
-    has_source: Bools
-    """Which users have source interactions, (B,)."""
-    has_target: Bools
+    domain: Domain
+    """Whose part ``vectors`` has: the one with fewer interactions, which is computed faster."""
+    has_own: Bools
+    """Which users have interactions in that domain, (B,)."""
+    has_other: Bools
     shift: Floats
     """Of each user's scores, (B,)."""
 
@@ -60,26 +63,29 @@ class PartedUsers:
     def of(cls, fused: FusedModel, histories: Ragged, tags: Ragged) -> PartedUsers:
         """From complete histories."""
         in_target = fused.is_target[histories.values]
-        source, target = (histories.where(some).lengths > 0 for some in (~in_target, in_target))
-        return cls(fused, fused.vector_parts(histories, tags), source, target, fused.shift(histories))
+        domain: Domain = SOURCE if 2 * in_target.sum() > len(in_target) else TARGET
+        own = in_target == (domain == TARGET)
+        has_own, has_other = (histories.where(some).lengths > 0 for some in (own, ~own))
+        vectors = fused.vector_parts(histories, tags, domain)
+        return cls(fused, vectors, domain, has_own, has_other, fused.shift(histories))
 
     def parts(self, listed: Ints, logits: Floats | None = None) -> DomainParts:
         """The parts of the scores of the items listed for each user.
 
         Args:
             listed: item indices, int64 (B, k).
-            logits: their scores, (B, k), where these are known; what is not finite has no source part.
+            logits: their scores, (B, k), where these are known; what is not finite has no parts that mean anything.
         """
         everybody, names = np.ones(len(listed), bool), self.fused.names
         if logits is None:
             logits = self._summed("total", names, listed, everybody) + self.shift[:, None]
-        target = self._summed("target", names, listed, self.has_target)
+        own = self._summed("of_domain", names, listed, self.has_own)
         rest = self._summed("rest", [name for name in names if name != popularity.NAME], listed, everybody)
         sales = self._summed("rest", [popularity.NAME], listed, everybody)
-        source = logits - self.shift[:, None] - sales - rest - target
-        return DomainParts(
-            np.where(self.has_source[:, None] & np.isfinite(logits), source, np.float32(0)), target, rest
-        )
+        other = logits - self.shift[:, None] - sales - rest - own
+        other = np.where(self.has_other[:, None] & np.isfinite(logits), other, np.float32(0))
+        source, target = (own, other) if self.domain == SOURCE else (other, own)
+        return DomainParts(source, target, rest)
 
     def _summed(self, part: str, scorers: Collection[str], listed: Ints, chosen: Bools) -> Floats:
         """One part of the listed items' scores by some scorers, (B, k); 0 for users who are not chosen, (B,)."""

@@ -18,7 +18,7 @@ import torch
 from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
-from crossrec_cli.models.base import NewItems, Scorer, TrainedTexts, TrainingData, VectorParts
+from crossrec_cli.models.base import Domain, NewItems, Scorer, TrainedTexts, TrainingData, VectorParts
 from crossrec_cli.models.fusion import Fusion, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases, purchases_in
 from crossrec_cli.models.popularity import sales
@@ -139,13 +139,13 @@ class FusedModel:
             for scorer, weights in self._weights()
         ]
 
-    def vector_parts(self, histories: Ragged, tags: Ragged) -> list[VectorParts]:
-        """``user_vectors``, and what of them comes from where."""
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> list[VectorParts]:
+        """``user_vectors``, and what of them comes from one domain."""
         vectors, knots = [], self._knots(histories)
         for scorer, weights in self._weights():
-            parts = [feature.vector_parts(histories, tags) for feature in scorer.features]
-            target, rest = (_weighted_some([part[index] for part in parts], knots @ weights) for index in (1, 2))
-            vectors.append(VectorParts(_weighted([part.total for part in parts], knots @ weights), target, rest))
+            parts = [feature.vector_parts(histories, tags, domain) for feature in scorer.features]
+            of_domain, rest = (_weighted_some([part[index] for part in parts], knots @ weights) for index in (1, 2))
+            vectors.append(VectorParts(_weighted([part.total for part in parts], knots @ weights), of_domain, rest))
         return vectors
 
     def shift(self, histories: Ragged) -> Floats:

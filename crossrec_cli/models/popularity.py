@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Feature, NewItems, Parts, Scorer, TrainingData, VectorParts, trained_purchases
+from crossrec_cli.models.base import (
+    Domain,
+    Feature,
+    NewItems,
+    Parts,
+    Scorer,
+    TrainingData,
+    VectorParts,
+    trained_purchases,
+)
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.vectors import Floats, Matrix
 
@@ -33,7 +42,7 @@ class ItemFact:
         users[:, self.dimension] = 1
         return users
 
-    def vector_parts(self, histories: Ragged, tags: Ragged) -> VectorParts:
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
         """See ``Feature``; no interaction contributes."""
         users = self.user_vectors(histories, tags)
         return VectorParts(users, None, users)
@@ -60,7 +69,7 @@ class TagSales:
         cells = (mean, (known_tags.rows, self.first + known_tags.values))
         return csr_array(cells, shape=(len(known_tags.lengths), self.width)).toarray()
 
-    def vector_parts(self, histories: Ragged, tags: Ragged) -> VectorParts:
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
         """See ``Feature``; no interaction contributes."""
         users = self.user_vectors(histories, tags)
         return VectorParts(users, None, users)

@@ -80,13 +80,27 @@ def test_the_source_part_of_a_sequence_is_what_is_lost_without_all_that_it_read_
 
 def test_the_parts_of_a_hybrid_are_those_of_its_bag_and_its_sequence(data):
     feature = neural(data, "hybrid").features[0]
-    whole, encoder = feature.vector_parts(HISTORIES, TAGS), feature.encoder
+    whole, encoder = feature.vector_parts(HISTORIES, TAGS, "target"), feature.encoder
     bag, encoder.bag = encoder.bag, None
-    of_sequence = feature.vector_parts(HISTORIES, TAGS)
+    of_sequence = feature.vector_parts(HISTORIES, TAGS, "target")
     encoder.bag, encoder.sequence = bag, None
-    of_bag = feature.vector_parts(HISTORIES, TAGS)
+    of_bag = feature.vector_parts(HISTORIES, TAGS, "target")
     for both, *each in zip(whole, of_bag, of_sequence, strict=True):
         np.testing.assert_allclose(both[:, :-1], sum(each)[:, :-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
+def test_whichever_domain_has_fewer_purchases_the_parts_are_the_same(data, kind):
+    """The part of one is computed, the other is what is left; which one depends on the users beside."""
+    model = fused(data, *(make(data, 7)[0] for make in SCORERS.values()), neural(data, kind))
+    beside = Ragged.of([[61, 3, 62], [4, 5, 6, 7]])
+    with_source, alone = (
+        PartedUsers.of(model, some, TAGS.take(np.arange(len(some.lengths))))
+        for some in (beside, beside.take(np.array([0])))
+    )
+    assert (with_source.domain, alone.domain) == ("target", "source")
+    for part, other in zip(with_source.parts(LISTED[:2]), alone.parts(LISTED[:1]), strict=True):
+        np.testing.assert_allclose(part[0], other[0], atol=2e-5)
 
 
 def test_known_scores_give_the_same_parts_as_scores_computed_again(data):

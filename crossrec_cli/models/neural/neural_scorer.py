@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.base import NewItems, Parts, Scorer, TrainingData, VectorParts
+from crossrec_cli.models.base import Domain, NewItems, Parts, Scorer, TrainingData, VectorParts
 from crossrec_cli.models.neural.attribution import history_parts, vector_parts
 from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
@@ -42,10 +42,10 @@ class NeuralFeature:
         """See ``Feature``."""
         return _with_bias(self.encoder.eval().user_vectors(self.items, histories, tags), 1)
 
-    def vector_parts(self, histories: Ragged, tags: Ragged) -> VectorParts:
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
         """See ``Feature``; for a sequence, see ``attribution.vector_parts``."""
-        total, target, rest = vector_parts(self.encoder.eval(), self.items, histories, tags)
-        return VectorParts(_with_bias(total, 1), _with_bias(target, 0), _with_bias(rest, 1))
+        total, of_domain, rest = vector_parts(self.encoder.eval(), self.items, histories, tags, domain)
+        return VectorParts(_with_bias(total, 1), _with_bias(of_domain, 0), _with_bias(rest, 1))
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; for a sequence, the fall of the score without each interaction."""
