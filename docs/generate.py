@@ -201,6 +201,7 @@ ROWS = {
     files.FEEDBACK: "an estimate of a reward in a segment",
     files.ACCURACY: "a segment of a domain",
     files.CALIBRATION: "a bin of pairs of a user and an item with similar scores",
+    files.SOURCE_SHARE: "a segment of the users, or a pair of categories",
     files.PER_USER: "a model and a test user",
     files.TRANSFER_TABLE: "a segment and a control",
     files.RECOMMENDATIONS: "an entry of a user's list",

@@ -176,6 +176,17 @@ CALIBRATION = pa.schema(  # one row a bin of pairs of user and item; the same nu
         "pairs": pa.int64(),
     }
 )
+SOURCE_SHARE = pa.schema(  # how much of what histories add to the scores in crossrec's lists of 10 is of the source
+    {
+        c.SEGMENT: pa.string(),  # "all", or users by their target history
+        c.SOURCE_CATEGORY: pa.string(),  # of source purchases; null: of all
+        c.CATEGORY: pa.string(),  # of the listed items; null: of all
+        c.SHARE: pa.float64(),  # the mean of source_share; of a pair of categories below 0: it lowers the scores
+        c.LOW: pa.float64(),  # its 95 % interval over users; null for a pair
+        c.HIGH: pa.float64(),
+        c.N: pa.int64(),  # users; of a pair: listed items
+    }
+)
 TRANSFER = pa.schema(  # one row a segment and control; means over seeds
     {
         c.SEGMENT: pa.string(),
@@ -205,6 +216,7 @@ RECOMMENDATIONS = pa.schema(
         c.RANK: pa.int32(),
         c.ITEM_ID: pa.string(),
         c.SCORE: pa.float32(),
+        c.SOURCE_SHARE: pa.float32(),  # |from_source| / (|from_source| + |from_target|); null: the history adds nothing
         c.PRICE: pa.float64(),
         c.TEXT: pa.string(),
     }
@@ -282,8 +294,8 @@ WHY = pa.schema(  # further columns of recommendations.parquet if recommend.reas
                 }
             )
         ),
-        c.FROM_SOURCE: pa.float32(),  # these four add up to the score as log-odds
-        c.FROM_TARGET: pa.float32(),
+        c.FROM_SOURCE: pa.float32(),  # what source purchases add; these four add up to the score as log-odds
+        c.FROM_TARGET: pa.float32(),  # what target purchases add
         c.FROM_SALES: pa.float32(),  # popularity, and the constant terms
         c.FROM_REST: pa.float32(),  # tags, and what belongs to no single interaction
         c.BY_SCORER: pa.list_(pa.struct({c.SCORER: pa.string(), c.PART: pa.float32()})),  # the same by scorer

@@ -108,9 +108,21 @@ def _metrics(console: Console, artifact: Artifact) -> None:
     measures = ("coverage", "novelty", "diversity", "miscalibration", "cold_items")
     cells = [[model, *(figure(values["all", model, name][c.VALUE], 3) for name in measures)] for model in models]
     console.table(f"Beyond accuracy, lists of {k}", ["model", *(name.replace("_", " ") for name in measures)], cells)
+    _source_share(console, artifact)
     bins = parquet.read_table(artifact.file(CALIBRATION)).to_pylist()
     if cells := [[f"{row['predicted']:.3%}", f"{row['observed']:.3%}", f"{row['pairs']:,}"] for row in bins]:
         console.table("Calibration: score and share bought", ["score", "bought", "pairs"], cells)
+
+
+def _source_share(console: Console, artifact: Artifact) -> None:
+    """How much of the scores the source says, and the pair of categories by which it says most."""
+    summary = artifact.manifest.summary
+    if summary[c.SOURCE_SHARE] is None:
+        return
+    text = f"The source says {summary[c.SOURCE_SHARE]:.0%} of what purchases add to the scores of the listed items"
+    for pair in summary["source_pairs"][:1]:
+        text += f"; most: {pair[c.SOURCE_CATEGORY]} → {pair[c.CATEGORY]}, {pair[c.SHARE]:.0%}"
+    console.result(Text(visible(f"{text}.")), always=False)
 
 
 def _compared(

@@ -96,7 +96,7 @@ def submit(config: Config, superlink: str, certificates: Certificates, report: R
         (Path(home) / "config.toml").write_text(_connection(superlink, certificates), encoding="utf-8")
         terms = Path(home) / "terms.toml"
         terms.write_text(f"terms = {json.dumps(FederationTerms.of(config).json)}\n", encoding="utf-8")
-        environment = {**QUIET, **os.environ, "FLWR_HOME": home}
+        environment = {**_environment(), "FLWR_HOME": home}
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             command = [flwr, *arguments]
@@ -150,7 +150,13 @@ def join(config: Config, superlink: str, certificates: Certificates, report: Rep
     trust += ["--auth-supernode-private-key", str(certificates.key)] if certificates.key else []
     report.say(f"joining {superlink}; what leaves is written to {member.folder}")
     command = [supernode, "--superlink", superlink, "--node-config", f"config={json.dumps(str(own))}", "--port", "0"]
-    os.execve(supernode, [*command, *trust], {**QUIET, **os.environ})
+    os.execve(supernode, [*command, *trust], _environment())
+
+
+def _environment() -> dict[str, str]:
+    """That of Flower's processes, which start each other by name."""
+    programs = str(Path(sys.executable).parent)
+    return {**QUIET, **os.environ, "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")])}
 
 
 def _program(name: str) -> str:

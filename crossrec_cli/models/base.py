@@ -21,9 +21,20 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.shared_model import SharedModel
-from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, row_products, scaled_rows, unit_rows
+from crossrec_cli.models.vectors import (
+    Floats,
+    Matrix,
+    by_user,
+    history_products,
+    inverse,
+    row_lengths,
+    row_products,
+    scaled_rows,
+    unit_rows,
+)
 from crossrec_cli.models.whitening import Whitening
 
+Domain = Literal["source", "target"]
 CANCELS = 1e-3
 """A difference of squared lengths below this share of them has too few digits in float32: computed from the vectors."""
 SMALLEST_WEIGHT = 1e-4
@@ -102,6 +113,9 @@ class Feature(Protocol):
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
         """(B, d), from each user's items, oldest first, and tags; zeros for a user without such information."""
 
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """``user_vectors``, and what of them comes from one domain."""
+
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """How each interaction changes the scores of the items listed for its user.
 
@@ -110,6 +124,16 @@ class Feature(Protocol):
             tags: as in ``user_vectors``.
             listed: item indices, int64 (B, k).
         """
+
+
+class VectorParts(NamedTuple):
+    """Users' vectors, (B, d), and what of them comes from where. What is left comes from the other domain."""
+
+    total: Matrix
+    of_domain: Matrix | None
+    """From the interactions of one domain, dislikes among them; None: nothing."""
+    rest: Matrix | None
+    """From no interaction; None: nothing."""
 
 
 class Parts(NamedTuple):
@@ -196,6 +220,18 @@ class HistoryFeature:
         """See ``Feature``."""
         return unit_rows(self.sums(histories))
 
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """See ``Feature``; exact but for rounding."""
+        weights = self.scaled(histories)
+        sums = self._summed(histories, weights)
+        scale = inverse(row_lengths(sums))
+        unit = scaled_rows(sums, scale)
+        if self.part == "target":
+            return VectorParts(unit, unit if domain == c.TARGET else None, None)
+        chosen = self.is_target[histories.values] == (domain == c.TARGET)
+        of_domain = self._summed(histories, np.where(chosen, weights, np.float32(0)))
+        return VectorParts(unit, scaled_rows(of_domain, scale), None)
+
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; exact but for rounding."""
         return history_parts([self], histories, listed)[0]
@@ -212,9 +248,12 @@ class HistoryFeature:
 
     def sums(self, histories: Ragged) -> Matrix:
         """``user_vectors`` before they get the length 1."""
-        weights = self.weights(histories)
+        return self._summed(histories, self.scaled(histories))
+
+    def _summed(self, histories: Ragged, weights: Floats) -> Matrix:
+        """Each user's items times these weights, (H,), in one vector."""
         kept = weights != 0
-        cells = (self.scaled(histories)[kept], (histories.rows[kept], histories.values[kept]))
+        cells = (weights[kept], (histories.rows[kept], histories.values[kept]))
         return csr_array(cells, shape=(len(histories.lengths), len(self.is_target))) @ self.item_vectors
 
     def scaled(self, histories: Ragged) -> Floats:

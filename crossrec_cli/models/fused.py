@@ -18,7 +18,7 @@ import torch
 from scipy.sparse import csr_array, hstack
 from torch import Tensor
 
-from crossrec_cli.models.base import NewItems, Scorer, TrainedTexts, TrainingData
+from crossrec_cli.models.base import Domain, NewItems, Scorer, TrainedTexts, TrainingData, VectorParts
 from crossrec_cli.models.fusion import Fusion, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases, purchases_in
 from crossrec_cli.models.popularity import sales
@@ -129,17 +129,23 @@ class FusedModel:
 
     def scorer_of(self, vectors: Mapping[str, Matrix]) -> CandidateScorer:
         """Scores items for any user, by their vectors as each scorer has them, (C, d)."""
-        return CandidateScorer(self, _concatenated([vectors[scorer.name] for scorer in self.scorers]))
+        return CandidateScorer(self, concatenated([vectors[scorer.name] for scorer in self.scorers]))
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """Weighted, for each scorer (B, d)."""
+        knots = self._knots(histories)
+        return [
+            _weighted([feature.user_vectors(histories, tags) for feature in scorer.features], knots @ weights)
+            for scorer, weights in self._weights()
+        ]
+
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> list[VectorParts]:
+        """``user_vectors``, and what of them comes from one domain."""
         vectors, knots = [], self._knots(histories)
         for scorer, weights in self._weights():
-            users = [
-                scaled_rows(feature.user_vectors(histories, tags), weight)
-                for feature, weight in zip(scorer.features, (knots @ weights).T, strict=True)
-            ]
-            vectors.append(sum(users[1:], start=users[0]))
+            parts = [feature.vector_parts(histories, tags, domain) for feature in scorer.features]
+            of_domain, rest = (_weighted_some([part[index] for part in parts], knots @ weights) for index in (1, 2))
+            vectors.append(VectorParts(_weighted([part.total for part in parts], knots @ weights), of_domain, rest))
         return vectors
 
     def shift(self, histories: Ragged) -> Floats:
@@ -229,15 +235,18 @@ class CandidateScorer:
 
     def __call__(self, histories: Ragged, tags: Ragged) -> Tensor:
         """Logits, float32 (B, C)."""
-        users = self.user_blocks(histories, tags)
-        logits = self.fused.shift(histories)[:, None]
+        return self.logits(self.user_blocks(histories, tags), self.fused.shift(histories))
+
+    def logits(self, users: Sequence[Matrix], shift: Floats) -> Tensor:
+        """Logits, float32 (B, C), from the users' vectors as in ``user_blocks``, and their shifts, (B,)."""
+        logits = shift[:, None]
         for user_block, item_block in zip(users, self.vectors, strict=True):
             logits = logits + products(user_block, item_block)
         return torch.from_numpy(logits)
 
     def user_blocks(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """The users' vectors, of the same blocks as ``vectors``: (B, D), (B, V)."""
-        return _concatenated(self.fused.user_vectors(histories, tags))
+        return concatenated(self.fused.user_vectors(histories, tags))
 
 
 def _feature_scores(scorer: Scorer, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
@@ -248,7 +257,19 @@ def _feature_scores(scorer: Scorer, histories: Ragged, tags: Ragged, listed: Int
     return scores.reshape(*listed.shape, len(users))
 
 
-def _concatenated(matrices: Sequence[Matrix]) -> list[Matrix]:
+def _weighted(vectors: Sequence[Matrix], weights: Floats) -> Matrix:
+    """The sum of vectors (B, d), each times its column of the users' weights, (B, F)."""
+    users = [scaled_rows(some, weight) for some, weight in zip(vectors, weights.T, strict=True)]
+    return sum(users[1:], start=users[0])
+
+
+def _weighted_some(vectors: Sequence[Matrix | None], weights: Floats) -> Matrix | None:
+    """``_weighted`` of those that are not None; None if all are."""
+    given = {number: some for number, some in enumerate(vectors) if some is not None}
+    return _weighted(list(given.values()), weights[:, list(given)]) if given else None
+
+
+def concatenated(matrices: Sequence[Matrix]) -> list[Matrix]:
     """The columns of all dense matrices in one, and those of all sparse ones in another."""
     dense = [matrix for matrix in matrices if isinstance(matrix, np.ndarray)]
     sparse = [matrix for matrix in matrices if not isinstance(matrix, np.ndarray)]

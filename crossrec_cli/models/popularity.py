@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from crossrec_cli.models.base import Feature, NewItems, Parts, Scorer, TrainingData, trained_purchases
+from crossrec_cli.models.base import (
+    Domain,
+    Feature,
+    NewItems,
+    Parts,
+    Scorer,
+    TrainingData,
+    VectorParts,
+    trained_purchases,
+)
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.vectors import Floats, Matrix
 
@@ -33,6 +42,11 @@ class ItemFact:
         users[:, self.dimension] = 1
         return users
 
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """See ``Feature``; no interaction contributes."""
+        users = self.user_vectors(histories, tags)
+        return VectorParts(users, None, users)
+
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; zeros, as no interaction contributes."""
         return Parts.none(histories, listed)
@@ -54,6 +68,11 @@ class TagSales:
         mean = (1 / np.maximum(known_tags.lengths, 1)[known_tags.rows]).astype(np.float32)
         cells = (mean, (known_tags.rows, self.first + known_tags.values))
         return csr_array(cells, shape=(len(known_tags.lengths), self.width)).toarray()
+
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """See ``Feature``; no interaction contributes."""
+        users = self.user_vectors(histories, tags)
+        return VectorParts(users, None, users)
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; zeros, as no interaction contributes."""

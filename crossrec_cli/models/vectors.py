@@ -55,14 +55,21 @@ def row_products(one: Matrix, other: Matrix) -> Floats:
 
 def unit_rows(matrix: Matrix) -> Matrix:
     """Each row divided by its length; a row of zeros stays one."""
-    return scaled_rows(matrix, (1 / np.maximum(row_lengths(matrix), 1e-12)).astype(np.float32))
+    return scaled_rows(matrix, inverse(row_lengths(matrix)))
+
+
+def inverse(lengths: Floats) -> Floats:
+    """What brings vectors of these lengths to the length 1."""
+    factors: Floats = (1 / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return factors
 
 
 def scaled_rows(matrix: Matrix, factors: Floats) -> Matrix:
     """Each row times its factor."""
     if isinstance(matrix, np.ndarray):
         return matrix * factors[:, None]
-    return csr_array(diags_array(factors) @ matrix)
+    data = matrix.data * np.repeat(factors, np.diff(matrix.indptr))
+    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def scaled_columns(matrix: Matrix, factors: Floats) -> Matrix:

@@ -189,14 +189,14 @@ STAGES = (
     ),
     Stage(
         EVALUATE,
-        10,
+        11,
         (*_TABLES, CASES, *_MODEL, *FUSED),
         ("seed", *_MEASURED, "interest", "finetune.refit", "split.seed"),
         _evaluation_files,
     ),
     Stage(
         RECOMMEND,
-        10,
+        11,
         (*_TABLES, TAG_NAMES, *FUSED),
         (*_LISTED, "interest", "report.language"),
         _events_and_rules,

@@ -15,6 +15,7 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
 from crossrec_cli.models import popularity
 from crossrec_cli.models.dataset import Dataset
+from crossrec_cli.models.domain_parts import DomainParts, PartedUsers
 from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
@@ -81,16 +82,18 @@ class Why:
         catalogue = Catalogue(dataset.items, dataset.histories.item_stats.is_target)
         return cls(fused, dataset.histories, catalogue, most, language_of(language, dataset.items))
 
-    def of_lists(self, users: Ints, listed: Ints, shown: Bools) -> pa.Table:
+    def of_lists(self, users: Ints, listed: Ints, shown: Bools, domains: DomainParts | None = None) -> pa.Table:
         """One row of ``schemas.WHY`` for each entry that is shown, user by user.
 
         Args:
             users: user indices, int64 (B,).
             listed: the users' lists, item indices, int64 (B, k).
             shown: where a list has an entry, bool (B, k).
+            domains: what source and target add to these entries; None: not known yet.
         """
-        histories = self.histories.items.take(users)
-        score_parts = self.fused.score_parts(histories, self.histories.tags.take(users), listed)
+        histories, tags = self.histories.items.take(users), self.histories.tags.take(users)
+        score_parts = self.fused.score_parts(histories, tags, listed)
+        domains = domains or PartedUsers.of(self.fused, histories, tags).parts(listed, score_parts.logits)
         parts = np.stack(list(score_parts.history.values()))
         in_target = self.catalogue.is_target[histories.values]
         falls = np.where(histories.liked[:, None], score_parts.falls, 0)  # a dislike is no reason
@@ -100,7 +103,9 @@ class Why:
             named = _Named.of(parts[:, span], falls[span], in_target[span], self.most)
             for column in np.flatnonzero(shown[user]).tolist():
                 row = self._row(histories.values[span], named, column, int(listed[user, column]))
-                rows.append(row | _other_parts(score_parts, user, column, row[c.FROM_SOURCE] + row[c.FROM_TARGET]))
+                names = (c.FROM_SOURCE, c.FROM_TARGET, c.FROM_REST)
+                row |= {name: float(part[user, column]) for name, part in zip(names, domains, strict=True)}
+                rows.append(row | _by_scorer(score_parts, user, column))
         return pa.Table.from_pylist(rows, schema=schemas.WHY)
 
     def _row(self, history: Ints, named: _Named, column: int, item: int) -> dict[str, Any]:
@@ -121,21 +126,17 @@ class Why:
         ]
         shared = self.catalogue.shared(item, others) if others else []
         return {
-            c.FROM_SOURCE: float(named.from_source[column]),
-            c.FROM_TARGET: float(named.from_target[column]),
             c.REASONS: reasons,
             c.IN_COMMON: shared,
             c.BECAUSE: sentence([self.catalogue.name(other) for other in others], reasons, shared, self.language),
         }
 
 
-def _other_parts(score_parts: ScoreParts, user: int, column: int, from_history: float) -> dict[str, Any]:
-    """The parts of an entry's score that do not come from history items, and the whole score by scorer."""
+def _by_scorer(score_parts: ScoreParts, user: int, column: int) -> dict[str, Any]:
+    """The part of an entry's score by sales and by the user's shift, and the whole score by scorer."""
     by_scorer = {name: float(part[user, column]) for name, part in score_parts.total.items()}
-    sales = by_scorer.get(popularity.NAME, 0.0) + float(score_parts.shift[user])
     return {
-        c.FROM_SALES: sales,
-        c.FROM_REST: float(score_parts.logits[user, column]) - sales - from_history,
+        c.FROM_SALES: by_scorer.get(popularity.NAME, 0.0) + float(score_parts.shift[user]),
         c.BY_SCORER: [{c.SCORER: name, c.PART: part} for name, part in by_scorer.items()],
     }
 
@@ -149,9 +150,6 @@ class _Named(NamedTuple):
     """Whether it adds to the score, and the score falls without it, (m, k); others are not named."""
     facts: tuple[Bools, Ints, Floats, Floats]
     """Of each: whether it is in the target, the scorer with its largest part, the part, and its share; (m, k)."""
-    from_source: Floats
-    """What all source purchases add, (k,)."""
-    from_target: Floats
 
     @classmethod
     def of(cls, parts: Floats, falls: Floats, in_target: Bools, most: int) -> _Named:
@@ -165,4 +163,4 @@ class _Named(NamedTuple):
         positive = np.maximum(part, 0).sum(axis=0)
         share: Floats = (of_named / np.where(positive > 0, positive, 1)).astype(np.float32)
         facts = in_target[positions], parts[:, positions, columns].argmax(axis=0), of_named, share
-        return cls(positions, is_named, facts, part[~in_target].sum(axis=0), part[in_target].sum(axis=0))
+        return cls(positions, is_named, facts)

@@ -22,6 +22,7 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.data.ids import as_ids
 from crossrec_cli.errors import InputError
 from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
+from crossrec_cli.models.domain_parts import PartedScorer, PartedUsers
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Ints, Ragged, Weights
@@ -154,14 +155,15 @@ class Recommender:
             request_batch.dataset.histories,
             self.config.recommend.exclude_seen and not self.with_rules,
         )
-        lengths = histories.items.lengths[users]
-        for chunk in chunks(self.scorer, histories, users, lengths, self.pool.items, hide_seen, advance):
+        lengths, scorer = histories.items.lengths[users], PartedScorer(self.scorer)
+        for chunk in chunks(scorer, histories, users, lengths, self.pool.items, hide_seen, advance):
             best = (
                 self._ruled(request_batch.pool, chunk, users)
                 if self.with_rules
                 else top_k(chunk, request_batch.pool.rules.k)
             )
-            yield self._rows(request_batch, users[chunk.begin :][: len(chunk.scores)], *best).cast(self.schema)
+            chunk_users = users[chunk.begin :][: len(chunk.scores)]
+            yield self._rows(request_batch, chunk_users, *best, scorer.users).cast(self.schema)
 
     @staticmethod
     def _ruled(pool: CandidatePool, chunk: Chunk, users: Ints) -> tuple[Tensor, Tensor]:
@@ -170,11 +172,13 @@ class Recommender:
         scores = chunk.scores.gather(1, columns.clamp(min=0))
         return scores.masked_fill(columns < 0, -torch.inf), columns
 
-    def _rows(self, request_batch: RequestBatch, users: Ints, scores: Tensor, columns: Tensor) -> pa.Table:
+    def _rows(
+        self, request_batch: RequestBatch, users: Ints, scores: Tensor, columns: Tensor, parted: PartedUsers
+    ) -> pa.Table:
         """Some users' lists (B, k) as rows, with their reasons."""
         shown = (scores > -np.inf).numpy()  # a user who has bought nearly everything gets a shorter list
         items = self.pool.items[columns.numpy()]
-        listed = items[shown]
+        listed, parts = items[shown], parted.parts(items, scores.numpy())
         values = {
             c.USER_ID: pc.take(
                 request_batch.dataset.users[c.USER_ID], np.broadcast_to(users[:, None], shown.shape)[shown]
@@ -182,11 +186,12 @@ class Recommender:
             c.RANK: np.broadcast_to(np.arange(1, shown.shape[1] + 1), shown.shape)[shown],
             c.ITEM_ID: pc.take(self.dataset.items[c.ITEM_ID], listed),
             c.SCORE: torch.sigmoid(scores).numpy()[shown],
+            c.SOURCE_SHARE: pa.array(parts.source_share[shown], from_pandas=True),
             c.PRICE: pc.take(self.dataset.items[c.PRICE], listed),
             c.TEXT: pc.take(self.dataset.items[c.TEXT], listed),
         }
         if self.config.recommend.reasons:
-            reasons = replace(self.why, histories=request_batch.dataset.histories).of_lists(users, items, shown)
+            reasons = replace(self.why, histories=request_batch.dataset.histories).of_lists(users, items, shown, parts)
             values |= dict(zip(reasons.column_names, reasons.columns, strict=True))
         return pa.table(values)
 

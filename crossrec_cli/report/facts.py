@@ -29,6 +29,7 @@ from crossrec_cli.artifacts.files import (
     QUALITY,
     RECOMMEND,
     SIGNIFICANCE,
+    SOURCE_SHARE,
     TRANSFER,
     TRANSFER_TABLE,
 )
@@ -52,6 +53,8 @@ class Facts:
     examples: pa.Table
     feedback: pa.Table
     """Empty where there is no feedback file."""
+    source_share: pa.Table
+    """Empty where source and target are the same items."""
     quality: pa.Table
     shown: Report
     """What the page may show of people."""
@@ -143,6 +146,7 @@ class Facts:
             calibration=table(CALIBRATION),
             examples=table(EXAMPLES),
             feedback=table(FEEDBACK),
+            source_share=table(SOURCE_SHARE),
             quality=table(QUALITY),
             shown=shown,
             fusion=table(FUSION),

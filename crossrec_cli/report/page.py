@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.evaluation.segments import ALL
-from crossrec_cli.report import appendix, charts, drift_section, quality_page
+from crossrec_cli.report import appendix, charts, drift_section, quality_page, source_section
 from crossrec_cli.report.facts import CROSSREC, Facts
 from crossrec_cli.report.formatting import NONE, SMALL, figure, gain, join_names, measure
 from crossrec_cli.report.render import Chart, PageSection, PageTable, render
@@ -31,6 +31,7 @@ def sections(facts: Facts) -> list[PageSection]:
     """The page's sections, in order."""
     return [
         *([_transfer(facts.transfer)] if facts.transfer is not None else []),
+        *([source_section.section(facts)] if facts.source_share.num_rows else []),
         _compared(facts),
         _by_segment(facts),
         appendix.scorer_shares(facts),

@@ -18,6 +18,7 @@ from crossrec_cli.evaluation.ranked_cases import (
     rank_all,
     sample_cases,
 )
+from crossrec_cli.evaluation.source_share import write_source_share
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_fused, training_data
 from crossrec_cli.models.histories import load_cases
 from crossrec_cli.runtime import device, distributed
@@ -53,5 +54,6 @@ def run(job: Job) -> Summary:
     measured.write_significance()
     measured.write_examples()
     measured.write_feedback(scorers[c.CROSSREC], impressions)
+    of_source = write_source_share(job, fused, dataset, test_cases, ranks[c.CROSSREC].lists)
     users = {"evaluated_users": test_cases.count, "test_users": cases[c.TEST].count}
-    return measured.means() | users | {"settings": settings} | measured.write_accuracy(fused)
+    return measured.means() | users | {"settings": settings} | measured.write_accuracy(fused) | of_source

@@ -117,7 +117,8 @@ def test_a_server_and_platforms_over_loopback_with_a_death(platforms, tmp_path):
     port = free_port()
     address = f"127.0.0.1:{port}"
     superlink = Path(sys.executable).with_name("flower-superlink")
-    state = {"XDG_STATE_HOME": str(tmp_path / "state"), "FLWR_HOME": str(tmp_path / "flwr")}
+    path = os.pathsep.join([str(superlink.parent), os.environ["PATH"]])  # Flower starts its programs by name
+    state = {"XDG_STATE_HOME": str(tmp_path / "state"), "FLWR_HOME": str(tmp_path / "flwr"), "PATH": path}
     options = ["--insecure", "--port", port, "--disable-runtime-dependency-installation"]
     with running(tmp_path / "superlink.log", superlink, *options, **state):
         until(lambda: _listens(port))

@@ -23,6 +23,7 @@ from crossrec_cli.config.schema import Report
 from crossrec_cli.pipeline.changes import basis_of
 from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME
+from crossrec_cli.report import source_section
 from crossrec_cli.report.appendix import example_users, learning, scorer_shares
 from crossrec_cli.report.facts import Facts
 from crossrec_cli.report.page import BY_SEGMENT, COMPARED, SOURCE_HELPS, page, sections, verdict
@@ -110,6 +111,18 @@ def test_a_transfer_run_counts_where_it_was_trained_as_the_run(trained, other, n
         assert found.transfer is None
         assert not lacking(verdict(found), "'crossrec transfer'")
         assert "+.0200" not in page(found)
+
+
+def test_the_source_share_of_a_segment_stands_beside_whether_the_source_helps_it(facts):
+    plain = source_section.section(facts)
+    assert [len(table.columns) for table in plain.tables] == [3, 3]
+    by_segment = source_section.section(replace(facts, transfer=transfer(0.01, 0.03))).tables[0]
+    gains = {row[0]: row[-1] for row in by_segment.rows}
+    assert "+.0200" in gains["all"]
+    assert "+" not in gains["target history 0"], "transfer did not measure it"
+    empty = replace(facts, source_share=schemas.SOURCE_SHARE.empty_table())
+    titles = [[section.title for section in sections(some)] for some in (facts, empty)]
+    assert [source_section.TITLE in some for some in titles] == [True, False]
 
 
 def test_a_model_that_is_newer_than_the_evaluation_has_no_page(trained, crossrec):

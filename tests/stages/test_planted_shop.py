@@ -137,6 +137,16 @@ def test_reasons_name_what_carried_an_item_and_their_parts_add_up_to_its_score(t
     assert (nobody[["from_source", "from_target"]] == 0).all(axis=None)
 
 
+def test_the_source_share_is_that_of_the_parts_and_unknown_without_purchases(trained):
+    lists = trained.table("recommend", "recommendations").set_index("user_id")
+    assert lists.loc["new", "source_share"].isna().all()
+    others = lists.drop("new")
+    source, target = others["from_source"].abs(), others["from_target"].abs()
+    np.testing.assert_allclose(others["source_share"], source / (source + target), atol=1e-5)
+    readers = others[others.index.str.contains("reader")]
+    assert (readers["source_share"] == 0).all(), "they bought books alone"
+
+
 def test_reasons_are_left_out_where_none_are_wanted(trained, crossrec):
     before = trained.table("recommend", "recommendations")
     assert crossrec("recommend", trained.path, "--set", "recommend.reasons=0").exit_code == 0

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec_cli.models.base import Parts, WeightedSum, sum_parts
+from crossrec_cli.artifacts import columns as c
+from crossrec_cli.models.base import Domain, Parts, WeightedSum, sum_parts
 from crossrec_cli.models.neural.tower import ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Ints, Ragged
 
@@ -36,6 +37,54 @@ def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags
         return Parts(added, falls)
     falls = falls + _sequence_falls(encoder, items, histories, tags, vectors).cpu().numpy()
     return Parts(falls, falls)
+
+
+@torch.no_grad()
+def vector_parts(
+    encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, domain: Domain
+) -> tuple[Tensor, Tensor, Tensor]:
+    """User vectors, what of them comes from one domain, and what from no interaction; (B, d) each.
+
+    Exact for a bag. A sequence is no sum: it is read again without the source purchases, and without any. What it is
+    then above the vector of no history comes from the target, what it lacks comes from the source.
+
+    Args:
+        encoder: in evaluation mode.
+        items: all items.
+        histories: complete histories of some users.
+        tags: of the same users.
+        domain: the one domain.
+    """
+    chosen = (items.in_target.cpu().numpy()[histories.values] > 0) == (domain == c.TARGET)
+    parts = []
+    if encoder.bag is not None:
+        given = (histories, histories.where(chosen), histories.where(np.zeros_like(chosen)))
+        whole, of_both, prefix = (encoder.bag_totals(items, some, tags) for some in given)
+        scale = encoder.bag.log_scale.exp() / whole.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        in_part, rest = (encoder.bag.projection(scale * some) for some in (of_both - prefix, prefix))
+        parts.append((encoder.bag(whole), in_part, rest))
+    if encoder.sequence is not None:
+        total, target, rest = _sequence_parts(encoder, items, histories, tags)
+        parts.append((total, target if domain == c.TARGET else total - target - rest, rest))
+    total, of_domain, rest = (torch.stack(some).sum(dim=0) for some in zip(*parts, strict=True))
+    return total, of_domain, rest
+
+
+def _sequence_parts(
+    encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``vector_parts`` of a sequence, for the target; users with the same tags have the same vector of no history."""
+    latest = encoder.latest(histories)
+    bought = latest.where(items.in_target.cpu().numpy()[latest.values] > 0)
+    nothing = bought.where(np.zeros(len(bought.values), np.bool_))
+    tag_lists, filled = tags.padded()
+    _, first, same = np.unique(np.where(filled, tag_lists, -1), axis=0, return_index=True, return_inverse=True)
+    of_tags = encoder.sequence_vectors(items, nothing.take(first), tags.take(first))
+    rest = of_tags[torch.from_numpy(same.ravel()).to(of_tags.device)]
+    target, users = torch.zeros_like(rest), np.flatnonzero(bought.lengths)
+    rows = torch.from_numpy(users).to(rest.device)
+    target[rows] = encoder.sequence_vectors(items, bought.take(users), tags.take(users)) - rest[rows]
+    return encoder.sequence_vectors(items, latest, tags), target, rest
 
 
 def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Parts:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's usual name
+from torch import Tensor
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.base import NewItems, Parts, Scorer, TrainingData
-from crossrec_cli.models.neural.attribution import history_parts
+from crossrec_cli.models.base import Domain, NewItems, Parts, Scorer, TrainingData, VectorParts
+from crossrec_cli.models.neural.attribution import history_parts, vector_parts
 from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.vectors import Floats
@@ -39,12 +40,22 @@ class NeuralFeature:
     @torch.no_grad()
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Floats:
         """See ``Feature``."""
-        users = self.encoder.eval().user_vectors(self.items, histories, tags).float().cpu().numpy()
-        return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
+        return _with_bias(self.encoder.eval().user_vectors(self.items, histories, tags), 1)
+
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """See ``Feature``; for a sequence, see ``attribution.vector_parts``."""
+        total, of_domain, rest = vector_parts(self.encoder.eval(), self.items, histories, tags, domain)
+        return VectorParts(_with_bias(total, 1), _with_bias(of_domain, 0), _with_bias(rest, 1))
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; for a sequence, the fall of the score without each interaction."""
         return history_parts(self.encoder.eval(), self.items, histories, tags, listed)
+
+
+def _with_bias(users: Tensor, weight: float) -> Floats:
+    """Users' vectors (B, d), followed by the weight of an item's bias, (B, d + 1)."""
+    vectors = users.float().cpu().numpy()
+    return np.concatenate([vectors, np.full((len(vectors), 1), weight, np.float32)], axis=1)
 
 
 def neural(model: InterestModel, data: TrainingData) -> Scorer:

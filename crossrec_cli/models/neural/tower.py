@@ -134,16 +134,13 @@ class UserEncoder(nn.Module):
         Users with histories of similar length share a pass, which saves padding. Dislikes are skipped.
         """
         assert self.sequence is not None
-        histories = histories.where(histories.liked)
-        prefix, vectors = self._prefix(tags), items.vectors
-        lengths = np.minimum(histories.lengths, self.max_sequence)
+        read = self.latest(histories)
+        prefix, vectors, lengths = self._prefix(tags), items.vectors, read.lengths
         order = np.argsort(lengths, kind="stable")
         parts = []
         for start in range(0, len(order), USER_CHUNK):
             chunk = order[start : start + USER_CHUNK]
-            latest, _ = histories.slice(
-                chunk, histories.lengths[chunk] - lengths[chunk], histories.lengths[chunk]
-            ).padded()
+            latest, _ = read.take(chunk).padded()
             user_rows = torch.from_numpy(chunk).to(self.device)
             items_read = torch.from_numpy(latest).to(self.device)
             in_chunk = torch.from_numpy(lengths[chunk]).to(self.device)
@@ -152,6 +149,12 @@ class UserEncoder(nn.Module):
             )
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)
+
+    def latest(self, histories: Ragged) -> Ragged:
+        """What the sequence reads of histories: the latest interactions that are no dislikes."""
+        liked = histories.where(histories.liked)
+        lengths = np.minimum(liked.lengths, self.max_sequence)
+        return liked.slice(np.arange(len(lengths)), liked.lengths - lengths, liked.lengths)
 
     def bag_vectors(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """Only the bag's part of ``user_vectors``, (B, d)."""
