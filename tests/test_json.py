@@ -84,6 +84,7 @@ def test_what_a_command_prints_with_json_is_json(name, trained, crossrec, tmp_pa
         "ls": [trained.folder],
         "clean": [trained.folder, "--keep", "1"],
         "forget": [trained.path, "jazz1"],
+        "federate": [trained.path, "--dry-run"],
         "doctor": [],
     }
     if name in ("feedback", "ab"):

@@ -19,6 +19,7 @@ import torch
 from crossrec_cli.artifacts.store import sync
 from crossrec_cli.errors import ArtifactError, UnavailableError
 from crossrec_cli.federation.steps import (
+    ATTEMPTS,
     LARGEST_VALUE,
     FederationStep,
     FederationTerms,
@@ -35,8 +36,6 @@ from crossrec_cli.runtime.progress import Reporter
 STATE_FILE = "state.safetensors"
 LARGEST_SHARE = 2
 """A platform weighs at most so many times the median one, so that a false count cannot lead the others."""
-ATTEMPTS = 3
-"""A step that too few answer is asked so often."""
 COUNTED = {FederationStep.MOMENTS: "items", FederationStep.SUMS: "users", FederationStep.ROUND: "purchases"}
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from flwr.client import Client, NumPyClient
@@ -34,13 +34,21 @@ from flwr.server.workflow import DefaultWorkflow, SecAggPlusWorkflow
 from flwr.server.workflow.default_workflows import default_fit_workflow
 from flwr.serverapp import Grid, ServerApp
 
-from crossrec_cli.config.load import load_config
-from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, CrossrecError
-from crossrec_cli.federation.coordinator import ATTEMPTS, Coordinator
-from crossrec_cli.federation.member import Member
-from crossrec_cli.federation.steps import LARGEST_VALUE, SECRET, FederationTerms, PlatformAnswer, Question
+from crossrec_cli.federation.steps import (
+    ATTEMPTS,
+    LARGEST_VALUE,
+    SECRET,
+    FederationTerms,
+    PlatformAnswer,
+    Question,
+)
 from crossrec_cli.runtime.progress import Silent
+
+if TYPE_CHECKING:  # torch takes seconds to import; secure aggregation starts processes that do without
+    from crossrec_cli.config.schema import Config
+    from crossrec_cli.federation.coordinator import Coordinator
+    from crossrec_cli.federation.member import Member
 
 LEVELS = 2**24
 """Integers that a value becomes for secure aggregation: 256 platforms fit into Flower's 2³²."""
@@ -191,6 +199,8 @@ def deployed_server() -> ServerApp:
 
     @app.main()  # type: ignore[untyped-decorator]
     def main(grid: Grid, context: Context) -> None:
+        from crossrec_cli.federation.coordinator import Coordinator  # noqa: PLC0415  see above
+
         terms = FederationTerms.from_json(str(context.run_config["terms"]))
         folder = platformdirs.user_state_path("crossrec") / "federations" / terms.name
         coordinate(grid, context, Coordinator.of(terms, folder, LogReporter()))
@@ -202,6 +212,9 @@ def deployed_client() -> ClientApp:
     """A platform that a SuperNode starts; ``--node-config`` names its config."""
 
     def member(context: Context) -> Member:
+        from crossrec_cli.config.load import load_config  # noqa: PLC0415  see above
+        from crossrec_cli.federation.member import Member  # noqa: PLC0415
+
         return Member(load_config(Path(str(context.node_config["config"]))), LogReporter())
 
     return client_app(member)
@@ -229,6 +242,8 @@ def simulated_client(platforms: Sequence[Config]) -> ClientApp:
     """Platforms on one machine, by the number of the node."""
 
     def member(context: Context) -> Member:
+        from crossrec_cli.federation.member import Member  # noqa: PLC0415  see above
+
         config = platforms[int(context.node_config["partition-id"])]
         if config.run_dir not in _MEMBERS:
             _MEMBERS[config.run_dir] = Member(config, LogReporter())

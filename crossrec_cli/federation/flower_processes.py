@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -149,7 +150,9 @@ def join(config: Config, superlink: str, certificates: Certificates, report: Rep
     trust += ["--root-certificates", str(certificates.root)] if certificates.root else []
     trust += ["--auth-supernode-private-key", str(certificates.key)] if certificates.key else []
     report.say(f"joining {superlink}; what leaves is written to {member.folder}")
-    command = [supernode, "--superlink", superlink, "--node-config", f"config={json.dumps(str(own))}", "--port", "0"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])  # on which its own processes reach it
+    command = [supernode, "--superlink", superlink, "--node-config", f"config={json.dumps(str(own))}", "--port", port]
     os.execve(supernode, [*command, *trust], _environment())
 
 

@@ -15,6 +15,8 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.config.training_fields import Finetune, Interest
 
 Arrays = Sequence[npt.NDArray[np.float32]]
+ATTEMPTS = 3
+"""A step that too few answer is asked so often."""
 LARGEST_VALUE = 64.0
 """No value of an answer is farther from 0: the range of secure aggregation's integers."""
 

@@ -105,7 +105,7 @@ def running(log: Path, *command: object, **environment: str) -> Iterator[subproc
         process.wait()
 
 
-def until(condition, seconds: float = 120) -> None:
+def until(condition, seconds: float = 400) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -133,7 +133,7 @@ def test_a_server_and_platforms_over_loopback_with_a_death(platforms, tmp_path):
             with running(tmp_path / "federate.log", *coordinator, *terms) as federation:
                 until(lambda: "sums" in _steps(platforms[2]))
                 os.killpg(third.pid, signal.SIGKILL)
-                federation.wait(timeout=300)
+                federation.wait(timeout=400)
                 assert federation.returncode == 0, (tmp_path / "federate.log").read_text()
     assert _steps(platforms[0])[-2:] == ["round-1", "keep"] and _steps(platforms[2])[-1] == "sums"
     first, second = shared(platforms[0]), shared(platforms[1])
