@@ -44,6 +44,7 @@ from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.federation.text_sums import Pairs
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import load_dataset, training_data
+from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.models.shared_model import SharedModel
 from crossrec_cli.models.vectors import Floats
@@ -52,7 +53,6 @@ from crossrec_cli.runtime.progress import Silent
 
 NDCG = metrics.name("ndcg", 10)
 PLATFORMS = 3
-BUDGETS = (1.0, 4.0, 8.0)
 DIRECTIONS = 32
 """Of the sums under a budget."""
 ROUNDS = 10
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, required=True, help="the folder of the platforms' data and runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cut", choices=["user", "category"], default="user")
+    parser.add_argument("--budgets", type=float, nargs="*", default=[1.0, 4.0, 8.0], metavar="EPSILON")
     parser.add_argument("--cold-users", type=float, help="share of the users whose whole target is held out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     chosen = parser.parse_args()
@@ -81,7 +82,7 @@ def main() -> None:
     for seed in chosen.seeds:
         seeds = [f"seed={seed}", f"split.seed={seed}"]
         shop = Shop(chosen.config, [*chosen.overrides, *seeds], paths, chosen.into / chosen.cut)
-        for name, options in arms().items():
+        for name, options in arms(config, chosen.budgets).items():
             result, sent[name] = shop.arm(options)
             measured.setdefault(name, []).append(result.assign(seed=seed))
         pooled = shop.evaluated(shop.config("pooled", whole))
@@ -93,12 +94,14 @@ def main() -> None:
         print(f"| {name} | {np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
 
 
-def arms() -> dict[str, list[str] | None]:
-    """By name: the options of a federation; None: there is none."""
+def arms(config: Config, budgets: Sequence[float]) -> dict[str, list[str] | None]:
+    """By name: the options of a federation; None: there is none. Rounds of weights need the scorer ``neural``."""
     sums = ["federate.weights=false", "federate.rounds=0"]
     few = [*sums, f"federate.directions={DIRECTIONS}"]
-    budgets = {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in BUDGETS}
-    return {ALONE: None, "sums": sums, f"sums and {ROUNDS} rounds": [f"federate.rounds={ROUNDS}"], **budgets}
+    named: dict[str, list[str] | None] = {ALONE: None, "sums": sums}
+    if neural_scorer.NAME in config.interest.scorers:
+        named[f"sums and {ROUNDS} rounds"] = [f"federate.rounds={ROUNDS}"]
+    return named | {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in budgets}
 
 
 def cut(config: Config, into: Path, by: str) -> list[Path]:
@@ -128,7 +131,7 @@ class Shop:
 
     def __init__(self, file: Path, overrides: Sequence[str], paths: Sequence[Path], into: Path) -> None:
         self.file, self.into = file, into
-        self.overrides = [*overrides, "evaluate.baselines=[]", f"encoder.kind={KIND}"]
+        self.overrides = [*overrides, "evaluate.baselines=[]", "evaluate.k=[10]", f"encoder.kind={KIND}"]
         self.seed = load_config(file, overrides).seed
         self.platforms = [self.config(str(number), str(path)) for number, path in enumerate(paths)]
 

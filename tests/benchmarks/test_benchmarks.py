@@ -45,8 +45,8 @@ TOY = {
     "encoders": (["{config}", "--texts", "10"], {}),
     "evaluate_scale": (["--items", "200", "--users", "30", "--baselines", "popularity", "text"], {"WORDS": 50}),
     "federated": (
-        ["{config}", "--into", "{folder}/federated", "--seeds", "1", *SMALL],
-        {"BUDGETS": (), "ROUNDS": 1, "KIND": "transformer"},
+        ["{config}", "--into", "{folder}/federated", "--seeds", "1", "--budgets", "--set", "adapt.epochs=1"],
+        {"ROUNDS": 1, "KIND": "transformer"},
     ),
     "gate": (["{config}", "--trials", "1", "--runs", "{folder}/gate", *SMALL], {}),
     "gpu": (
