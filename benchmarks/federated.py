@@ -32,7 +32,7 @@ from scipy.stats import rankdata
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import EVALUATE, FINETUNE, PER_USER
+from crossrec_cli.artifacts.files import EVALUATE, PER_USER
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
@@ -43,12 +43,10 @@ from crossrec_cli.federation.member import SHARED_FILE, Member, folder_of
 from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.federation.text_sums import Pairs
 from crossrec_cli.models.base import TrainingData
-from crossrec_cli.models.dataset import load_dataset, training_data
 from crossrec_cli.models.neural import neural_scorer
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.models.shared_model import SharedModel
 from crossrec_cli.models.vectors import Floats
-from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.runtime.progress import Silent
 
 NDCG = metrics.name("ndcg", 10)
@@ -182,7 +180,7 @@ class Shop:
         """
         configs = [load_config(self.file, one) for one in self.platforms]
         shared = SharedModel.load(folder_of(configs[0]) / SHARED_FILE)
-        data = [training(config, shared) for config in configs]
+        data = [replace(Member(config, Silent()).data, shared=shared) for config in configs]
         known = summed(data[-1], lambda user: user % 2 == 0)
         areas = []
         for members in (data[:1], data[:-1]):
@@ -192,12 +190,6 @@ class Shop:
             outside = scores(data[-1], difference)[1::2]
             areas.append(area(inside[~np.isnan(inside)], outside[~np.isnan(outside)]))
         return areas[0], areas[1]
-
-
-def training(config: Config, shared: SharedModel) -> TrainingData:
-    """What a platform's sums are of."""
-    inputs = inputs_of(config, FINETUNE)
-    return replace(training_data(inputs, load_dataset(inputs)), shared=shared)
 
 
 def summed(data: TrainingData, chosen: Callable[[Ints], Bools]) -> tuple[Floats, int]:

@@ -95,7 +95,8 @@ class Member:
         return device.prepare(self.config.runtime, self.config.seed)
 
     @cached_property
-    def _data(self) -> TrainingData:
+    def data(self) -> TrainingData:
+        """What the platform knows, without what is held out."""
         tags = tag_vocabulary(parquet.read_table(self.inputs[USERS]))
         dataset = load_dataset(self.inputs, tags)
         texts = texts_of(dataset.items)
@@ -107,11 +108,11 @@ class Member:
     @property
     def encoder(self) -> str:
         """Which encoder read the texts."""
-        assert self._data is not None
+        assert self.data is not None
         return self._identity
 
     def _join(self, question: Question) -> PlatformAnswer:
-        data = self._data
+        data = self.data
         valid = load_cases(parquet.read_table(self.inputs[CASES]), c.VALID)
         chosen = with_user_encoder(self.config, data, valid, self.config.seed).interest.user_encoder
         facts: dict[str, str | int | float] = {
@@ -127,11 +128,11 @@ class Member:
 
     @property
     def _has_text(self) -> np.ndarray:
-        has_text: np.ndarray = self._data.items[c.TEXT].is_valid().to_numpy()
+        has_text: np.ndarray = self.data.items[c.TEXT].is_valid().to_numpy()
         return has_text
 
     def _moments(self, question: Question) -> PlatformAnswer:
-        mean, second, items = text_moments(self._data.embeddings / np.float32(question.length), self._has_text)
+        mean, second, items = text_moments(self.data.embeddings / np.float32(question.length), self._has_text)
         return PlatformAnswer([mean.astype(np.float32), (second * spread(len(mean))).astype(np.float32)], items)
 
     def _sums(self, question: Question) -> PlatformAnswer:
@@ -151,7 +152,7 @@ class Member:
 
     def _in(self, arrays: dict[str, np.ndarray]) -> TrainingData:
         """The data with the whitening of all platforms."""
-        data = self._data
+        data = self.data
         whitening = Whitening(arrays["mean"], arrays["matrix"])
         return TrainingData(data.histories, data.items, data.embeddings, earlier_whitening=whitening)
 
