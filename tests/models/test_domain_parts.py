@@ -29,7 +29,7 @@ LISTED = np.tile([63, 64, 65, 71], (5, 1))
 @pytest.fixture(scope="module")
 def data() -> TrainingData:
     data, *_ = shops.shop("linear")
-    return data
+    return shops.federated(data)
 
 
 def fused(data: TrainingData, *scorers: Scorer) -> FusedModel:

@@ -22,6 +22,8 @@ CHUNK_CELLS = 2**22
 def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
     """Exact for a bag, whose user vector is a sum; otherwise the part added is the fall of the score without it.
 
+    For a sequence that is the fall if its last layer did not see the interaction (``UserEncoder.unseen_vectors``).
+
     Args:
         encoder: in evaluation mode.
         items: all items.
@@ -105,22 +107,18 @@ def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged,
 def _sequence_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, vectors: Tensor) -> Tensor:
     """The fall of the sequence's part of the score without each of the latest interactions, (H, k)."""
     falls, liked = torch.zeros(len(histories.values), vectors.shape[1], device=vectors.device), histories.liked
-    histories = histories.where(liked)
-    lengths = np.minimum(histories.lengths, encoder.max_sequence)
-    full = encoder.sequence_vectors(items, histories, tags)
-    latest = histories.slice(np.arange(len(lengths)), histories.lengths - lengths, histories.lengths)
-    skipped = histories.starts + histories.lengths - lengths - latest.starts
-    position = np.flatnonzero(liked)[np.arange(len(latest.values)) + skipped[latest.rows]]
-    chunk_size = max(CHUNK_CELLS // (encoder.max_sequence * vectors.shape[2]), 1)
-    for begin in range(0, len(position), chunk_size):
-        chunk = np.arange(begin, min(begin + chunk_size, len(position)))
-        users = latest.rows[chunk]
-        copies = latest.take(users)
-        kept = np.ones(len(copies.values), bool)
-        kept[copies.starts + chunk - latest.starts[users]] = False
-        reduced = encoder.sequence_vectors(items, copies.where(kept), tags.take(users))
-        user_rows = torch.from_numpy(users).to(vectors.device)
-        falls[torch.from_numpy(position[chunk]).to(vectors.device)] = torch.einsum(
-            "nd,nkd->nk", full[user_rows] - reduced, vectors[user_rows]
+    latest = encoder.latest(histories)
+    skipped = np.bincount(histories.rows[liked], minlength=len(latest.lengths)) - latest.lengths
+    first = np.cumsum(skipped)  # of the liked ones, so many before a user's latest are not read
+    position = np.flatnonzero(liked)[np.arange(len(latest.values)) + first[latest.rows]]
+    chunk_size = max(CHUNK_CELLS // (encoder.max_sequence * max(vectors.shape[1:])), 1)
+    for begin in range(0, len(latest.lengths), chunk_size):
+        users = np.arange(begin, min(begin + chunk_size, len(latest.lengths)))
+        some, of_users = latest.take(users), tags.take(users)
+        change = encoder.sequence_vectors(items, some, of_users)[some.rows] - encoder.unseen_vectors(
+            items, some, of_users
         )
+        rows = position[latest.starts[begin] : latest.starts[begin] + len(some.values)]
+        fall = torch.bmm(vectors[users[some.rows]], change.unsqueeze(2)).squeeze(2)
+        falls[torch.from_numpy(rows).to(vectors.device)] = fall
     return falls

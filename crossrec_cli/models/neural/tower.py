@@ -5,7 +5,7 @@ Shapes: I items, B users, d dimensions. Item and tag indices are those of prepro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from crossrec_cli.models.histories import ItemStats
 from crossrec_cli.models.neural.dropout import Dropout
 from crossrec_cli.models.neural.sampler import NextExamples
 from crossrec_cli.models.neural.user_encoders import BagEncoder, SequenceEncoder
-from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.ragged import Ints, Ragged
 
 USER_CHUNK = 256
 """Histories in one pass of the sequence encoder outside training."""
@@ -134,21 +134,47 @@ class UserEncoder(nn.Module):
         Users with histories of similar length share a pass, which saves padding. Dislikes are skipped.
         """
         assert self.sequence is not None
-        read = self.latest(histories)
-        prefix, vectors, lengths = self._prefix(tags), items.vectors, read.lengths
-        order = np.argsort(lengths, kind="stable")
-        parts = []
+        vectors = torch.zeros(len(histories.lengths), items.vectors.shape[1], device=self.device)
+        for chunk, given in self._given(items, self.latest(histories), tags):
+            vectors[torch.from_numpy(chunk).to(self.device)] = self.sequence.last(*given)
+        return vectors
+
+    def unseen_vectors(self, items: ItemRows, latest: Ragged, tags: Ragged) -> Tensor:
+        """``sequence_vectors`` if one of the interactions were not there, for each of them; (sum of lengths, d).
+
+        Without the last one it is what the sequence gives without it, without another one nearly so: see
+        ``SequenceEncoder.unseen``.
+
+        Args:
+            items: as in ``user_vectors``.
+            latest: from ``latest``.
+            tags: as in ``user_vectors``.
+        """
+        assert self.sequence is not None
+        vectors = torch.zeros(len(latest.values), items.vectors.shape[1], device=self.device)
+        for chunk, given in self._given(items, latest, tags):
+            inside = np.arange(given[1].shape[1]) < latest.lengths[chunk][:, None]
+            rows = (latest.starts[chunk][:, None] + np.arange(given[1].shape[1]))[inside]
+            vectors[torch.from_numpy(rows).to(self.device)] = self.sequence.unseen(*given)[
+                torch.from_numpy(inside).to(self.device)
+            ]
+        some = np.flatnonzero(latest.lengths)
+        shorter = latest.take(some, latest.lengths[some] - 1)
+        last = torch.from_numpy((latest.starts + latest.lengths - 1)[some]).to(self.device)
+        vectors[last] = self.sequence_vectors(items, shorter, tags.take(some))
+        return vectors
+
+    def _given(
+        self, items: ItemRows, latest: Ragged, tags: Ragged
+    ) -> Iterator[tuple[Ints, tuple[Tensor, Tensor, Tensor, Tensor]]]:
+        """Some users at a time, and what the sequence reads of them: prefix, item vectors, domains and lengths."""
+        prefix, order = self._prefix(tags), np.argsort(latest.lengths, kind="stable")
         for start in range(0, len(order), USER_CHUNK):
             chunk = order[start : start + USER_CHUNK]
-            latest, _ = read.take(chunk).padded()
             user_rows = torch.from_numpy(chunk).to(self.device)
-            items_read = torch.from_numpy(latest).to(self.device)
-            in_chunk = torch.from_numpy(lengths[chunk]).to(self.device)
-            parts.append(
-                self.sequence.last(prefix[user_rows], vectors[items_read], items.in_target[items_read], in_chunk)
-            )
-        back = torch.from_numpy(np.argsort(order)).to(self.device)
-        return torch.cat(parts)[back] if parts else torch.zeros_like(prefix)
+            items_read = torch.from_numpy(latest.take(chunk).padded()[0]).to(self.device)
+            lengths = torch.from_numpy(latest.lengths[chunk]).to(self.device)
+            yield chunk, (prefix[user_rows], items.vectors[items_read], items.in_target[items_read], lengths)
 
     def latest(self, histories: Ragged) -> Ragged:
         """What the sequence reads of histories: the latest interactions that are no dislikes."""

@@ -18,6 +18,10 @@ WEIGHT_SPEED = 30.0
 would hardly change otherwise."""
 
 
+SMALLEST_REST = 1e-4
+"""Attention to all states but one is at least taken to be so much."""
+
+
 class BagEncoder(nn.Module):
     """The direction of the summed history, scaled and projected: without order, each interaction by its weight.
 
@@ -95,6 +99,20 @@ class SequenceEncoder(nn.Module):
         normed: Tensor = self.norm(final.at(states, lengths))
         return normed
 
+    def unseen(self, prefix: Tensor, items: Tensor, in_target: Tensor, lengths: Tensor) -> Tensor:
+        """``last`` if the last layer did not see one of the purchases, for each of them; (B, n, d).
+
+        The layers before it read all of them, so this is one pass for all and not one for each. Where the last purchase
+        is not seen its position still asks.
+        """
+        states = self._tokens(prefix, items, in_target)
+        for layer in self.layers[:-1]:
+            states = layer(states, None)
+        final = self.layers[-1]
+        assert isinstance(final, _Layer)
+        normed: Tensor = self.norm(final.unseen(states, lengths))
+        return normed[:, 1:]
+
     def _tokens(self, prefix: Tensor, items: Tensor, in_target: Tensor) -> Tensor:
         """The input of the first layer, (B, n + 1, d)."""
         target = in_target.cumsum(dim=1)
@@ -124,15 +142,30 @@ class _Layer(nn.Module):
 
     def at(self, states: Tensor, positions: Tensor) -> Tensor:
         """``forward`` outside training, at one position of each row: (B, d) from (B, n, d)."""
+        query, key, value, seen = self._asked(states, positions)
+        mean = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
+        asking = states[torch.arange(len(states), device=states.device), positions]
+        return self.dense(asking + self.merged(mean.flatten(1)), None)
+
+    def unseen(self, states: Tensor, positions: Tensor) -> Tensor:
+        """``at`` without attention to one of the states, for each of them; (B, n, d)."""
+        query, key, value, seen = self._asked(states, positions)
+        fits = (query * key).sum(dim=3) / math.sqrt(key.shape[3])
+        share = fits.masked_fill(~seen[:, None], -torch.inf).softmax(dim=2).unsqueeze(3)
+        mean = (share * value).sum(dim=2, keepdim=True)
+        rest = (mean - share * value) / (1 - share).clamp(min=SMALLEST_REST)
+        asking = states[torch.arange(len(states), device=states.device), positions].unsqueeze(1)
+        return self.dense(asking + self.merged(rest.transpose(1, 2).flatten(2)), None)
+
+    def _asked(self, states: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The query of one position of each row, keys and values of all, (B, heads, n, d / heads), and what it sees."""
         normed, dim = self.before_attention(states), states.shape[2]
         position = positions[:, None, None].expand(-1, 1, dim)
         weight, bias = self.attended.weight, self.attended.bias
         query = F.linear(normed.gather(1, position), weight[:dim], bias[:dim])
         key, value = F.linear(normed, weight[dim:], bias[dim:]).chunk(2, dim=2)
         query, key, value = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in (query, key, value))
-        seen = torch.arange(states.shape[1], device=states.device) <= positions.unsqueeze(1)
-        mean = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
-        return self.dense(states.gather(1, position).squeeze(1) + self.merged(mean.flatten(1)), None)
+        return query, key, value, torch.arange(states.shape[1], device=states.device) <= positions.unsqueeze(1)
 
     def dense(self, states: Tensor, rows: Tensor | None) -> Tensor:
         """The dense layers, for each position by itself, (..., d)."""

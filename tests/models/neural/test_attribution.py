@@ -76,14 +76,24 @@ def test_a_sequences_parts_are_what_the_score_loses_without_the_item(numbers, mo
     monkeypatch.setattr(attribution, "CHUNK_CELLS", numbers)
     model = model_of("sequence")
     found = parts_of(model).added
-    assert not found[3:6].any()
+    assert not found[3:6].any() and found[6:].all() and found[:3].all()
     whole = scores(model, HISTORIES)
-    for place, user in ((1, 0), (8, 2)):
+    for place, user in ((2, 0), (10, 2)):  # the last purchases, of which nothing is taken as nearly so
         kept = np.arange(len(HISTORIES.values)) != place
         if user == 2:  # as the five latest without it, not the five latest of what is left
             kept[3:6] = False
         lost = whole[user] - scores(model, HISTORIES.where(kept))[user]
         np.testing.assert_allclose(found[place], lost, atol=1e-5, rtol=1e-4)
+
+
+def test_a_dislike_has_no_part_and_moves_no_other():
+    model = model_of("sequence")
+    found = parts_of(model).added
+    disliked = np.insert(HISTORIES.values, 1, 12)
+    weights = np.insert(HISTORIES.weights, 1, -1)
+    with_dislike = parts_of(model, Ragged(disliked, HISTORIES.lengths + np.array([1, 0, 0]), weights)).added
+    assert not with_dislike[1].any()
+    np.testing.assert_allclose(np.delete(with_dislike, 1, axis=0), found, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["bag", "hybrid"])
@@ -93,6 +103,10 @@ def test_how_far_the_score_falls_without_the_item_is_of_the_bag_too(kind, number
     model = model_of(kind)
     found = parts_of(model).falls
     whole = scores(model, HISTORIES)
-    for place, user in ((0, 0), (1, 0), (2, 0), (3, 2), (5, 2)):  # of the last, three are older than the latest five
+    of_sequence = [] if kind == "bag" else [(2, 0)]  # of others it is nearly so
+    of_bag = [(3, 2), (5, 2)] + (
+        [(0, 0), (1, 0), (2, 0)] if kind == "bag" else []
+    )  # the first two: before the latest five
+    for place, user in of_bag + of_sequence:
         lost = whole[user] - scores(model, without(place))[user]
         np.testing.assert_allclose(found[place], lost, atol=1e-4, rtol=1e-4)

@@ -62,3 +62,25 @@ def test_the_last_state_is_that_of_all_states(layers):
     with torch.no_grad():
         everywhere = encoder(prefix, items, in_target)
         torch.testing.assert_close(encoder.last(prefix, items, in_target, lengths), everywhere[range(5), lengths])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_unseen_is_the_last_state_with_one_item_masked_in_the_last_layer(layers):
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(Interest(dim=8, max_sequence=6, layers=layers)).eval()
+    prefix, items, in_target = torch.randn(4, 8), torch.randn(4, 6, 8), torch.randint(0, 2, (4, 6)).float()
+    lengths = torch.tensor([1, 3, 6, 4])
+    final = encoder.layers[-1]
+    real = final._asked
+    with torch.no_grad():
+        found = encoder.unseen(prefix, items, in_target, lengths)
+        for item in range(6):
+
+            def masked(states, positions, item=item):
+                query, key, value, seen = real(states, positions)
+                return query, key, value, seen & (torch.arange(7) != item + 1)
+
+            final._asked = masked
+            expected = encoder.last(prefix, items, in_target, lengths)
+            has_it = lengths > item
+            torch.testing.assert_close(found[has_it, item], expected[has_it], atol=1e-4, rtol=1e-4)
