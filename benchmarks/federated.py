@@ -5,9 +5,9 @@
 
 A shop's users are cut into three platforms, by a hash of their ids or by the category they buy most in; each platform
 has all items for sale. NDCG@10 on test of all users: each platform alone; in a federation of sums; with rounds of
-weights too; with the sums under a privacy budget; and of one platform with all users. "of the way" is the gain over
-alone, as a share of what pooling gains. The platforms' answers are combined in this process, as Flower would deliver
-them.
+weights too; with the sums under a privacy budget; and of one platform with all users. Scorers learn from what is
+before validation. "of the way" is the gain over alone, as a share of what pooling gains. The platforms' answers are
+combined in this process, as Flower would deliver them.
 
 Membership: an attacker knows all purchases of a user, and those of users like them, and is asked whether the user is
 among those who were summed. The score is how far the sums lie in the direction of the user's own (Homer et al. 2008,
@@ -20,8 +20,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,21 +34,29 @@ from scipy.stats import rankdata
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
-from crossrec_cli.artifacts.files import EVALUATE, PER_USER
-from crossrec_cli.artifacts.store import Store
+from crossrec_cli.artifacts.files import CASES, USERS
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.federation.coordinator import Coordinator
-from crossrec_cli.federation.member import SHARED_FILE, Member, folder_of
+from crossrec_cli.federation.member import SHARED_FILE, Member
+from crossrec_cli.federation.outgoing import Outgoing
 from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.federation.text_sums import Pairs
-from crossrec_cli.models.base import TrainingData
+from crossrec_cli.models.base import Scorer, TrainingData
+from crossrec_cli.models.dataset import target_of
+from crossrec_cli.models.fused import Fitting, FusedModel
+from crossrec_cli.models.histories import load_cases, tag_vocabulary
+from crossrec_cli.models.learner import Learner, with_user_encoder
 from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Bools, Ints
+from crossrec_cli.models.scorers import names_of
 from crossrec_cli.models.shared_model import SharedModel
 from crossrec_cli.models.vectors import Floats
+from crossrec_cli.ranking.topk import ranked
+from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Silent
 
 NDCG = metrics.name("ndcg", 10)
@@ -54,6 +64,7 @@ PLATFORMS = 3
 DIRECTIONS = 32
 """Of the sums under a budget."""
 ROUNDS = 10
+WITHOUT_TEXTS = ("words", "attributes", "popularity", "neighbours")
 KIND = "static"
 """Of the encoder: all platforms need the same."""
 POOLED, ALONE = "all pooled", "alone"
@@ -73,7 +84,7 @@ def main() -> None:
     if chosen.cold_users:
         chosen.overrides += ["split.strategy=cold_users", f"split.share={chosen.cold_users}"]
     config = load_config(chosen.config, chosen.overrides)
-    paths, whole = cut(config, chosen.into / chosen.cut, chosen.cut), config.data.platforms[0].interactions.path
+    paths = [*cut(config, chosen.into / chosen.cut, chosen.cut), Path(config.data.platforms[0].interactions.path)]
     measured: dict[str, list[pd.DataFrame]] = {}
     sent: dict[str, int] = {}
     leaks = []
@@ -83,8 +94,8 @@ def main() -> None:
         for name, options in arms(config, chosen.budgets).items():
             result, sent[name] = shop.arm(options)
             measured.setdefault(name, []).append(result.assign(seed=seed))
-        pooled = shop.evaluated(shop.config("pooled", whole))
-        measured.setdefault(POOLED, []).append(pooled.assign(seed=seed))
+            print(f"seed {seed}, {name}: {result[NDCG].mean():.4f}", file=sys.stderr, flush=True)
+        measured.setdefault(POOLED, []).append(shop.pooled.ndcg(None).assign(seed=seed))
         leaks.append(shop.membership())
     compared({name: pd.concat(frames) for name, frames in measured.items()}, sent)
     print("\n| membership: area under the ROC curve | |\n|---|---|")
@@ -124,53 +135,84 @@ def cut(config: Config, into: Path, by: str) -> list[Path]:
     return paths
 
 
+class BenchmarkPlatform:
+    """A platform of one seed: what preprocess left of it, and its scorers."""
+
+    def __init__(self, file: Path, overrides: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "crossrec_cli", "preprocess", str(file), "--quiet"]
+        subprocess.run([*command, *(part for one in overrides for part in ("--set", one))], check=True)
+        self.file, self.overrides = file, list(overrides)
+        self.member = Member(load_config(file, overrides), Silent())
+        cases, users = (parquet.read_table(self.member.inputs[name]) for name in (CASES, USERS))
+        self.valid, self.test = (load_cases(cases, split) for split in (c.VALID, c.TEST))
+        self.users, self.tags = users[c.USER_ID].to_pylist(), len(tag_vocabulary(users))
+        self.chosen: dict[str, Scorer] = {}
+        """Scorers that read no whitened texts, and are the same in every federation."""
+
+    def joining(self, options: Sequence[str]) -> Member:
+        """The platform with these options, as if it had never been in a federation."""
+        member = self.member
+        member.config = load_config(self.file, [*self.overrides, *options])
+        shutil.rmtree(member.folder, ignore_errors=True)
+        member.outgoing = Outgoing(member.folder, member.config.federate)
+        return member
+
+    def ndcg(self, shared: SharedModel | None) -> pd.DataFrame:
+        """Each test user's NDCG@10."""
+        data, config = replace(self.member.data, shared=shared), load_config(self.file, self.overrides)
+        candidates, mask_seen = target_of(data.histories), config.evaluate.mask_seen
+        fused = self._trained(data, config) if neural_scorer.NAME in config.interest.scorers else None
+        if fused is None:
+            fitting = Fitting(data, self.valid, candidates, mask_seen, config.seed, chosen=dict(self.chosen))
+            fused = fitting.model(names_of(config.interest, data))
+            self.chosen |= {name: fitting.chosen[name] for name in WITHOUT_TEXTS if name in fitting.chosen}
+        ranks = ranked(fused.candidate_scorer(candidates), data.histories, self.test, candidates, mask_seen)
+        users = [self.users[user] for user in self.test.users]
+        return pd.DataFrame({c.USER_ID: users, NDCG: metrics.per_case(ranks, [10])[NDCG]})
+
+    def _trained(self, data: TrainingData, config: Config) -> FusedModel:
+        config = with_user_encoder(config, data, self.valid, config.seed)
+        model = InterestModel(config.interest, data.texts, data.histories.item_stats, self.tags)
+        if data.shared:
+            model.take_over(data.shared.network)
+        compute = device.prepare(config.runtime, config.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            learner = Learner(config, config.seed, compute, Silent(), Path(folder) / "checkpoint")
+            learner.from_both(model.to(compute.device), data.histories)
+            return learner.fused(model, data, self.valid)[0]
+
+
 class Shop:
     """The platforms of one seed."""
 
     def __init__(self, file: Path, overrides: Sequence[str], paths: Sequence[Path], into: Path) -> None:
-        self.file, self.into = file, into
-        self.overrides = [*overrides, "evaluate.baselines=[]", "evaluate.k=[10]", f"encoder.kind={KIND}"]
-        self.seed = load_config(file, overrides).seed
-        self.platforms = [self.config(str(number), str(path)) for number, path in enumerate(paths)]
-
-    def config(self, name: str, interactions: str, options: Sequence[str] = ()) -> list[str]:
-        """The overrides of a platform."""
-        return [
-            *self.overrides,
-            f"run_dir={self.into / f'run-{self.seed}-{name}'}",
-            f"data.platforms[0].interactions.path={json.dumps(interactions)}",
-            *options,
-        ]
-
-    def run(self, overrides: Sequence[str], to: str) -> Config:
-        """Run the stages that are not up to date."""
-        command = [sys.executable, "-m", "crossrec_cli", "run", str(self.file), "--to", to, "--quiet"]
-        subprocess.run([*command, *(part for one in overrides for part in ("--set", one))], check=True)
-        return load_config(self.file, overrides)
-
-    def evaluated(self, overrides: Sequence[str]) -> pd.DataFrame:
-        """Each test user's NDCG@10."""
-        made = Store(self.run(overrides, EVALUATE).run_path).current(EVALUATE)
-        assert made is not None
-        rows = parquet.read_table(made.file(PER_USER)).to_pandas()
-        return rows.loc[rows[c.MODEL] == c.CROSSREC, [c.USER_ID, NDCG]]
+        self.into = into
+        *self.platforms, self.pooled = (
+            BenchmarkPlatform(
+                file,
+                [
+                    *overrides,
+                    f"encoder.kind={KIND}",
+                    f"run_dir={into / f'run-{number}'}",
+                    f"data.platforms[0].interactions.path={json.dumps(str(path))}",
+                ],
+            )
+            for number, path in enumerate(paths)
+        )
 
     def arm(self, options: list[str] | None) -> tuple[pd.DataFrame, int]:
         """The test of all platforms, and the bytes that one of them sends."""
         if options is None:
-            return pd.concat([self.evaluated(one) for one in self.platforms]), 0
-        members = []
-        for one in self.platforms:
-            config = self.run([*one, *options], "preprocess")
-            (folder_of(config) / "budget.json").unlink(missing_ok=True)  # each arm is a world of its own
-            members.append(Member(config, Silent()))
+            return pd.concat([one.ndcg(None) for one in self.platforms]), 0
+        members = [one.joining(options) for one in self.platforms]
+        shutil.rmtree(self.into / "coordinator", ignore_errors=True)
         coordinator = Coordinator(FederationTerms.of(members[0].config), self.into / "coordinator", Silent())
         while coordinator.step:
             question = coordinator.question()
             coordinator.accept({str(number): member.answer(question) for number, member in enumerate(members)})
-        sent = sum(line["bytes"] for line in members[0].outgoing.lines()[-(coordinator.number + 4) :])
-        shared = [f"adapt.shared={json.dumps(str(folder_of(member.config) / SHARED_FILE))}" for member in members]
-        return pd.concat([self.evaluated([*one, file]) for one, file in zip(self.platforms, shared, strict=True)]), sent
+        shared = SharedModel.load(members[0].folder / SHARED_FILE)
+        sent = sum(line["bytes"] for line in members[0].outgoing.lines())
+        return pd.concat([one.ndcg(shared) for one in self.platforms]), sent
 
     def membership(self) -> tuple[float, float]:
         """How well an attacker tells users who were summed from users of the last platform, half of whom it knows.
@@ -178,9 +220,8 @@ class Shop:
         Returns:
             Areas under the ROC curve: from the sums of one platform, and from the mean over the others.
         """
-        configs = [load_config(self.file, one) for one in self.platforms]
-        shared = SharedModel.load(folder_of(configs[0]) / SHARED_FILE)
-        data = [replace(Member(config, Silent()).data, shared=shared) for config in configs]
+        shared = SharedModel.load(self.platforms[0].member.folder / SHARED_FILE)
+        data = [replace(one.member.data, shared=shared) for one in self.platforms]
         known = summed(data[-1], lambda user: user % 2 == 0)
         areas = []
         for members in (data[:1], data[:-1]):
