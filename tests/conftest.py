@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from compiled_once import install
 from transformers import BertConfig, BertModel, BertTokenizer
 from typer import testing
 from typer.testing import CliRunner
@@ -38,6 +39,7 @@ from crossrec_cli.text import static
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 testing._get_command = functools.cache(testing._get_command)  # built once, not for each call of the command
+install()
 _strptime._CACHE_MAX_SIZE = 1000  # each format that a column of times is tried with is compiled once, not once a column
 
 STAGE_RUNS = {"preprocess", "shop", "crossrec", "pristine", "trained", "quick"}
