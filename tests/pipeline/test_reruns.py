@@ -73,7 +73,9 @@ def test_a_stage_refuses_what_was_made_with_another_config(trained, crossrec):
 
 
 @pytest.mark.parametrize(
-    "files", [["item_vectors.parquet", "learning_curve.parquet", "scorers.safetensors"], ["manifest.json"]], ids="-".join
+    "files",
+    [["item_vectors.parquet", "learning_curve.parquet", "scorers.safetensors"], ["manifest.json"]],
+    ids="-".join,
 )
 def test_a_damaged_artifact_stops_its_readers_and_is_made_again(trained, crossrec, files):
     for file in files:
