@@ -15,6 +15,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+gc.disable()  # until all is imported, of which nothing goes away
+
 # Two workers on two cores: threads of their own would only wait for each other. Read when NumPy and torch are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,6 +25,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from compiled_once import install
 from transformers import BertConfig, BertModel, BertTokenizer
 from typer import testing
 from typer.testing import CliRunner
@@ -34,10 +37,8 @@ from crossrec_cli.runtime.progress import Silent
 from crossrec_cli.stages import preprocess as stage
 from crossrec_cli.text import static
 
-# What was made by imports need not be looked through again and again, nor so often what Ibis makes.
-gc.freeze()
-gc.set_threshold(50_000, 20, 50)
 testing._get_command = functools.cache(testing._get_command)  # built once, not for each call of the command
+install()
 _strptime._CACHE_MAX_SIZE = 1000  # each format that a column of times is tried with is compiled once, not once a column
 
 STAGE_RUNS = {"preprocess", "shop", "crossrec", "pristine", "trained", "quick"}
@@ -60,6 +61,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         whole = whole or {"stage", "subprocess", "FORK"} & set(item.function.__code__.co_names)
         if not whole and not any(item.get_closest_marker(other) for other in ("docs", "spark", "browser", "slow")):
             item.add_marker("unit")
+
+
+def pytest_collection_finish() -> None:
+    """What was made by imports need not be looked through again and again, nor so often what Ibis makes."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

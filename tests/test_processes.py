@@ -90,6 +90,7 @@ def test_an_evaluation_that_is_shared_leaves_the_same_bytes(trained, crossrec):
     assert [name for name in alone if alone[name] != shared[name]] == []
 
 
+@pytest.mark.slow
 def test_what_stops_all_of_them_is_told_once_with_its_code(trained):
     trained.config["runtime"]["device"] = ["cuda:6", "cuda:7"]
     command = [*COMMAND, "run", trained.path, "--from", "recommend", "--force", "--quiet"]

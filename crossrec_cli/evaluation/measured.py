@@ -138,15 +138,21 @@ class Measured:
         """
         cases, dataset, lists = self.cases, self.dataset, self.ranks[c.CROSSREC].lists
         chosen_cases = np.random.default_rng(self.job.config.seed).permutation(cases.count)[:MOST_EXAMPLES]
-        rows = []
+        shown: list[tuple[int, str, int, int, bool]] = []
         for case in chosen_cases:
-            user, truth = cases.users[case], cases.truth.take(np.array([case])).values
+            user, truth = int(cases.users[case]), cases.truth.take(np.array([case])).values
             history = dataset.histories.items.take(np.array([user]), cases.history_lengths[[case]]).values[::-1]
             listed = dataset.target_items[lists[case][lists[case] >= 0]]
             for kind, items in (("history", history), ("list", listed)):
-                for position, item in enumerate(items[:ITEMS_SHOWN].tolist(), 1):
-                    facts = (dataset.items[name][item].as_py() for name in (c.TEXT, c.DOMAIN))
-                    rows.append((dataset.users[c.USER_ID][int(user)].as_py(), kind, position, *facts, item in truth))
+                first = enumerate(items[:ITEMS_SHOWN].tolist(), 1)
+                shown += [(user, kind, position, item, item in truth) for position, item in first]
+        users, items = (pa.array([row[column] for row in shown], pa.int64()) for column in (0, 3))
+        names = dataset.users[c.USER_ID].take(users).to_pylist()
+        facts = zip(*(dataset.items[name].take(items).to_pylist() for name in (c.TEXT, c.DOMAIN)), strict=True)
+        rows = [
+            (name, kind, position, *of_item, bought)
+            for name, (_, kind, position, _, bought), of_item in zip(names, shown, facts, strict=True)
+        ]
         _write(self.job.output(EXAMPLES), schemas.EXAMPLES, rows)
 
     def write_accuracy(self, fused: FusedModel) -> Summary:

@@ -127,6 +127,8 @@ def package_of(model: str) -> Package | None:
     """The package of this name; None if it is none, but a folder or a hub id."""
     if package := PACKAGES.get(model):
         return package
+    if "/" in model or "\\" in model:  # of a path or a hub id; to search all installed packages takes a moment
+        return None
     for entry in entry_points(group=ENTRY_POINTS, name=model):
         named: Package = entry.load()
         return named

@@ -21,8 +21,7 @@ from crossrec_cli.data.ledger import Ledger
 from crossrec_cli.errors import InputError
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Reporter
-from crossrec_cli.text.encoders import open_encoder
-from crossrec_cli.text.static import StaticEncoder
+from crossrec_cli.text.encoders import open_quick
 
 LEARNED_FROM = 50_000
 """Texts that the groups are learned from; all others go to the nearest."""
@@ -53,8 +52,7 @@ def propose(engine: Engine, config: Config, count: int, report: Reporter) -> pa.
     items = platform_items(engine, config.data, 0, Ledger(engine, config.data.clean))
     rows = engine.fetch(items.select(c.PLATFORM_ITEM_ID, c.TEXT).order_by(c.PLATFORM_ITEM_ID))
     texts = [text or "" for text in rows[c.TEXT].to_pylist()]
-    compute, settings = device.prepare(config.runtime), config.encoder.model_copy(update={"kind": StaticEncoder.KIND})
-    encoder = open_encoder(settings, texts, compute, report)
+    encoder = open_quick(config.encoder, texts, device.prepare(config.runtime), report)
     with report.progress("reading item texts", len(set(texts)), "texts") as advance:
         names = proposed(texts, encoder.embed(texts, advance), count)
     columns = {c.ITEM_ID: rows[c.PLATFORM_ITEM_ID], c.CATEGORY: pa.array(names, pa.string()), c.TEXT: rows[c.TEXT]}

