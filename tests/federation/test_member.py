@@ -104,6 +104,22 @@ def test_items_own_vectors_stay_and_go_on_from_round_to_round(shared, monkeypatc
     )
 
 
+def test_a_strong_pull_keeps_weights_near_the_shared_ones(platforms, tmp_path):
+    moved = []
+    for proximal in (0.0, 1000.0):
+        options = ["finetune.batch_size=8", "finetune.lr=0.01", "federate.epochs=3", f"federate.proximal={proximal}"]
+        config = config_of(platforms[0], *options)
+        member = Member(config, Silent(), tmp_path / str(proximal))
+        alone = replace(FederationTerms.of(config), platforms=1)
+        coordinator = Coordinator.of(alone, tmp_path / "coordinator" / str(proximal), Silent())
+        while coordinator.step != FederationStep.ROUND:
+            coordinator.accept({"a": member.answer(coordinator.question())})
+        question = coordinator.question()
+        weights = zip(question.arrays[2:], member.answer(question).arrays, strict=True)
+        moved.append(sum(float(((before - after) ** 2).sum()) for before, after in weights) ** 0.5)
+    assert moved[1] < 0.3 * moved[0]
+
+
 def test_the_stages_go_on_with_the_shared_model(platforms, shared, crossrec):
     shop, file = platforms[0], folder_of(shared[0]) / SHARED_FILE
     option = ("--set", f"adapt.shared={file}")
