@@ -30,7 +30,7 @@ _STYLE = """
   --series-1: light-dark(#0072b2, #56b4e9); --series-2: light-dark(#d55e00, #e69f00);
   --series-3: light-dark(#008f68, #2bc299); --series-4: light-dark(#aa4499, #e08fc1);
   --series-5: light-dark(#8a6d00, #f0e442); --series-6: light-dark(#333f48, #c3cad1);
-  --series-7: light-dark(#8585f5, #8a6fe8); }
+  --series-7: light-dark(#8585f5, #8a6fe8); --series-8: light-dark(#a83232, #ff8a80); }
 body { margin: 0 auto; padding: 1.5rem 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1, h2 { line-height: 1.2; }
@@ -72,7 +72,7 @@ _OPTIONS: dict[str, Any] = {
         "background": None,
         "font": "system-ui, sans-serif",
         "view": {"stroke": None},
-        "range": {"category": [f"var(--series-{number})" for number in range(1, 8)]},
+        "range": {"category": [f"var(--series-{number})" for number in range(1, 9)]},
         "axis": {
             "labelColor": _MUTED,
             "titleColor": _MUTED,
