@@ -12,7 +12,8 @@ combined in this process, as Flower would deliver them.
 Membership: an attacker knows all purchases of a user, and those of users like them, and is asked whether the user is
 among those who were summed. The score is how far the sums lie in the direction of the user's own (Homer et al. 2008,
 https://doi.org/10.1371/journal.pgen.1000167); the area under its ROC curve is .5 by chance. Once for the sums of one
-platform, as the coordinator sees them without secure aggregation, once for the mean over platforms, as with it.
+platform, as the coordinator sees them without secure aggregation, once for the mean over platforms, as with it, and
+with the noise of each budget.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.federation.coordinator import Coordinator
-from crossrec_cli.federation.member import SHARED_FILE, Member
+from crossrec_cli.federation.member import SHARED_FILE, Member, noise_of
 from crossrec_cli.federation.outgoing import Outgoing
 from crossrec_cli.federation.steps import FederationTerms
-from crossrec_cli.federation.text_sums import Pairs
+from crossrec_cli.federation.text_sums import Pairs, noisy
 from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.dataset import target_of
 from crossrec_cli.models.fused import Fitting, FusedModel
@@ -78,61 +79,82 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cut", choices=["user", "category"], default="user")
     parser.add_argument("--budgets", type=float, nargs="*", default=[1.0, 4.0, 8.0], metavar="EPSILON")
+    parser.add_argument("--rounds-alone", action="store_true", help="of the federations, only the one with weights")
     parser.add_argument("--cold-users", type=float, help="share of the users whose whole target is held out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     chosen = parser.parse_args()
-    if chosen.cold_users:
-        chosen.overrides += ["split.strategy=cold_users", f"split.share={chosen.cold_users}"]
     config = load_config(chosen.config, chosen.overrides)
-    paths = [*cut(config, chosen.into / chosen.cut, chosen.cut), Path(config.data.platforms[0].interactions.path)]
+    if chosen.cold_users:
+        chosen.overrides += ["split.strategy=given", "split.column=split"]
     measured: dict[str, list[pd.DataFrame]] = {}
     sent: dict[str, int] = {}
     leaks = []
     for seed in chosen.seeds:
         seeds = [f"seed={seed}", f"split.seed={seed}"]
+        paths = cut(config, chosen.into / chosen.cut, chosen.cut, chosen.cold_users or 0.0, seed)
         shop = Shop(chosen.config, [*chosen.overrides, *seeds], paths, chosen.into / chosen.cut)
-        for name, options in arms(config, chosen.budgets).items():
+        for name, options in arms(config, chosen.budgets, chosen.rounds_alone).items():
             result, sent[name] = shop.arm(options)
             measured.setdefault(name, []).append(result.assign(seed=seed))
             print(f"seed {seed}, {name}: {result[NDCG].mean():.4f}", file=sys.stderr, flush=True)
         measured.setdefault(POOLED, []).append(shop.pooled.ndcg(None).assign(seed=seed))
-        leaks.append(shop.membership())
+        leaks.append(shop.membership(chosen.budgets))
     compared({name: pd.concat(frames) for name, frames in measured.items()}, sent)
     print("\n| membership: area under the ROC curve | |\n|---|---|")
-    for name, values in zip(("sums of one platform", "mean over the platforms"), np.transpose(leaks), strict=True):
-        print(f"| {name} | {np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
+    for name, values in pd.DataFrame(leaks).items():
+        print(f"| {name} | {values.mean():.3f} ({values.min():.3f} to {values.max():.3f}) |")
 
 
-def arms(config: Config, budgets: Sequence[float]) -> dict[str, list[str] | None]:
+def arms(config: Config, budgets: Sequence[float], rounds_alone: bool) -> dict[str, list[str] | None]:
     """By name: the options of a federation; None: there is none. Rounds of weights need the scorer ``neural``."""
     sums = ["federate.weights=false", "federate.rounds=0"]
     few = [*sums, f"federate.directions={DIRECTIONS}"]
-    named: dict[str, list[str] | None] = {ALONE: None, "sums": sums}
+    named: dict[str, list[str] | None] = {ALONE: None}
+    if not rounds_alone:
+        named |= {"sums": sums} | {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in budgets}
     if neural_scorer.NAME in config.interest.scorers:
         named[f"sums and {ROUNDS} rounds"] = [f"federate.rounds={ROUNDS}"]
-    return named | {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in budgets}
+    return named
 
 
-def cut(config: Config, into: Path, by: str) -> list[Path]:
-    """Write the interactions of each platform."""
+def cut(config: Config, into: Path, by: str, cold: float, seed: int) -> list[Path]:
+    """Write the interactions of each platform, then those of all.
+
+    Of a share of the users the target purchases are held out, with source purchases first: for validation those of as
+    many others. They are the same users whether platforms are pooled or not.
+    """
     (platform,) = config.data.platforms
     rows, columns = pd.read_parquet(platform.interactions.path), platform.interactions.columns
     users = rows[columns.user_id].astype(str)
+    items = pd.read_parquet(platform.items.path).set_index(platform.items.columns.item_id)
+    category = (
+        items[platform.items.columns.category].reindex(rows[columns.item_id]).astype(str).str.split(c.PATH).str[0]
+    )
     if by == "category":
-        items = pd.read_parquet(platform.items.path).set_index(platform.items.columns.item_id)
-        most = (
-            items[platform.items.columns.category].reindex(rows[columns.item_id]).astype(str).str.split(c.PATH).str[0]
-        )
-        favourite = most.groupby(users.to_numpy()).agg(lambda values: values.mode()[0])
+        favourite = category.groupby(users.to_numpy()).agg(lambda values: values.mode()[0])
         numbers = {name: number % PLATFORMS for number, name in enumerate(favourite.value_counts().index)}
         part = users.map(favourite).map(numbers)
     else:
-        part = users.map(lambda user: int(hashlib.sha256(f"platform {user}".encode()).hexdigest(), 16) % PLATFORMS)
+        part = users.map(lambda user: int(PLATFORMS * drawn(f"platform {user}")))
+    if cold:
+        draw, target = users.map(lambda user: drawn(f"{seed} {user}")), category.isin(config.domains.target.category)
+        split = np.select([draw < cold, draw < 2 * cold], ["test", "valid"], "train")
+        rows["split"] = np.where(target, split, "train")
+        rows = rows.assign(is_target=target.to_numpy() & (draw < 2 * cold))
+        rows = rows.sort_values([columns.user_id, "is_target", columns.order], kind="stable").drop(columns="is_target")
+        rows[columns.order] = rows.groupby(columns.user_id).cumcount()
+        part = part.loc[rows.index]
     into.mkdir(parents=True, exist_ok=True)
-    paths = [into / f"interactions-{number}.parquet" for number in range(PLATFORMS)]
+    paths = [into / f"interactions-{name}.parquet" for name in (*range(PLATFORMS), "all")]
     for number, path in enumerate(paths):
-        rows[part == number].reset_index(drop=True).to_parquet(path)
+        some = rows[part == number] if number < PLATFORMS else rows
+        some.reset_index(drop=True).to_parquet(path)
     return paths
+
+
+def drawn(text: str) -> float:
+    """A number from 0 to 1 that a text always has."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
 class BenchmarkPlatform:
@@ -214,29 +236,37 @@ class Shop:
         sent = sum(line["bytes"] for line in members[0].outgoing.lines())
         return pd.concat([one.ndcg(shared) for one in self.platforms]), sent
 
-    def membership(self) -> tuple[float, float]:
+    def membership(self, budgets: Sequence[float]) -> dict[str, float]:
         """How well an attacker tells users who were summed from users of the last platform, half of whom it knows.
 
         Returns:
-            Areas under the ROC curve: from the sums of one platform, and from the mean over the others.
+            Areas under the ROC curve, by what the attacker sees: the sums of one platform, the mean over the others,
+            and this mean with the noise of each budget.
         """
         shared = SharedModel.load(self.platforms[0].member.folder / SHARED_FILE)
         data = [replace(one.member.data, shared=shared) for one in self.platforms]
-        known = summed(data[-1], lambda user: user % 2 == 0)
-        areas = []
-        for members in (data[:1], data[:-1]):
-            sums = [summed(one, lambda user: user >= 0) for one in members]
-            difference = np.average([mean for mean, _ in sums], axis=0, weights=[users for _, users in sums]) - known[0]
-            inside = scores(data[0], difference)
-            outside = scores(data[-1], difference)[1::2]
-            areas.append(area(inside[~np.isnan(inside)], outside[~np.isnan(outside)]))
-        return areas[0], areas[1]
+        areas = {}
+        for name, members, width, budget in [
+            ("sums of one platform", data[:1], 256, None),
+            ("mean over the platforms", data[:-1], 256, None),
+            *((f"mean over the platforms, ε {budget:g}", data[:-1], DIRECTIONS, budget) for budget in budgets),
+        ]:
+            known = summed(data[-1], lambda user: user % 2 == 0, width)[0]
+            sums = [summed(one, lambda user: user >= 0, width) for one in members]
+            if budget:
+                deviation, rng = noise_of(budget, 1e-6), np.random.default_rng(0)
+                sums = [(np.array(noisy(tuple(mean), users, deviation, rng)), users) for mean, users in sums]
+            difference = np.average([mean for mean, _ in sums], axis=0, weights=[users for _, users in sums]) - known
+            inside, outside = scores(data[0], difference), scores(data[-1], difference)[1::2]
+            areas[name] = area(inside[~np.isnan(inside)], outside[~np.isnan(outside)])
+        return areas
 
 
-def summed(data: TrainingData, chosen: Callable[[Ints], Bools]) -> tuple[Floats, int]:
+def summed(data: TrainingData, chosen: Callable[[Ints], Bools], width: int) -> tuple[Floats, int]:
     """The means of ``co_purchases`` of some users, (2, d, d), and the users' number."""
-    total, users = np.zeros((2, *[data.texts.shape[1]] * 2)), set[int]()
-    for pairs in Pairs.of(data, data.texts.shape[1]):
+    width = min(width, data.texts.shape[1])
+    total, users = np.zeros((2, width, width)), set[int]()
+    for pairs in Pairs.of(data, width):
         some = chosen(pairs.user)
         shared = (pairs.history[some] * pairs.share[some, None]).T
         total += shared @ pairs.history[some], shared @ pairs.next[some]
@@ -247,7 +277,7 @@ def summed(data: TrainingData, chosen: Callable[[Ints], Bools]) -> tuple[Floats,
 def scores(data: TrainingData, difference: Floats) -> Floats:
     """How far the published sums lie in the direction of each user's own, (users,); NaN for users without any."""
     score = np.full(data.histories.users, np.nan)
-    for pairs in Pairs.of(data, data.texts.shape[1]):
+    for pairs in Pairs.of(data, len(difference[0])):
         along = ((pairs.history @ difference[0]) * pairs.history + (pairs.history @ difference[1]) * pairs.next).sum(
             axis=1
         )
