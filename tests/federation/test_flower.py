@@ -101,6 +101,9 @@ def running(log: Path, *command: object, **environment: str) -> Iterator[subproc
         yield process
     finally:
         with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # so that it ends the processes that it started
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
