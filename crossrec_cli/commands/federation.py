@@ -13,6 +13,8 @@ from crossrec_cli.errors import ConfigError
 from crossrec_cli.runtime.interrupts import defer_interrupts
 
 app = typer.Typer()
+OWN = ("federate.weights", "federate.epsilon", "federate.delta")
+"""Fields that each platform sets for itself."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -52,6 +54,11 @@ def federate(
             raise ConfigError(["give one of --simulate, --superlink, --join and --dry-run"])
         if bool(platforms) != simulated:
             raise ConfigError(["configs of platforms go with --simulate, which needs them"])
+        own = [one for one in overrides or () if one.startswith(OWN)]
+        if simulated and own:
+            raise ConfigError([f"--set {own[0]}: with --simulate it belongs into the platforms' configs"])
+        if missing := [str(file) for file in (root, key) if file and not file.is_file()]:
+            raise ConfigError([f"{missing[0]}: no such file"])
         with defer_interrupts():
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
             from crossrec_cli.console import show_federation  # noqa: PLC0415

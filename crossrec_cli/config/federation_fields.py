@@ -24,8 +24,9 @@ class Federate(Section):
     """Epochs of each platform in a round."""
     proximal: Annotated[float, Field(ge=0)] = 0.0
     """How strongly a platform's weights are pulled to the shared ones (FedProx's µ), where platforms differ much."""
-    platforms: Annotated[int, Field(ge=2, le=1000)] = 2
-    """A step with answers of fewer platforms is asked again."""
+    platforms: Annotated[int, Field(ge=2, le=1000)] = 3
+    """A federation begins when so many have joined, and goes on with answers of two thirds of them. A platform with
+    ``secure`` answers among no fewer. Of two, each learns the other's answers: the mean less its own."""
     secure: bool = True
     """Secure aggregation: the coordinator learns the sum of the platforms' answers, and none of them."""
     directions: Annotated[int, Field(ge=1, le=4096)] = 256

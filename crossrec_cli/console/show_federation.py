@@ -72,7 +72,7 @@ def leaving(console: Console, outgoing: Outgoing) -> dict[str, Any]:
 
 def _arrays(line: dict[str, Any]) -> str:
     if not line["arrays"]:
-        return ", ".join(f"{value} {name}" for name, value in line["facts"].items() if isinstance(value, int))
+        return ", ".join(f"{line['facts'][name]:,} {name}" for name in ("items", "users", "purchases") if line["facts"])
     if len(line["arrays"]) > MOST_NAMED:
         return f"{len(line['arrays'])} arrays of weights"
     return ", ".join(f"{one['name']} {'×'.join(map(str, one['shape']))}" for one in line["arrays"])

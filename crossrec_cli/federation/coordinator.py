@@ -137,7 +137,8 @@ class Coordinator:
         if len(usable) < needed:
             self.failed += 1
             if self.failed == ATTEMPTS:
-                raise UnavailableError(f"{question.step}: {len(usable)} of {needed} platforms gave a usable answer")
+                few = f"{question.step}: {len(usable)} of {needed} platforms gave a usable answer"
+                raise UnavailableError(f"{few}; each platform's own log says why it gave none")
             self.report.warn(f"{question.step}: {len(usable)} of {needed} answers can be used; it is asked again")
             return
         self.failed = 0
@@ -154,6 +155,8 @@ class Coordinator:
 
     def _is_usable(self, node: str, question: Question, answer: PlatformAnswer) -> bool:
         reason = ""
+        if question.step == FederationStep.JOIN and not _introduces(answer.facts):
+            reason = "does not say what it is"
         if question.step in COUNTED:
             shapes = self._shapes(question, answer)
             if [array.shape for array in answer.arrays] != shapes:
@@ -223,10 +226,18 @@ class Coordinator:
             with safetensors.safe_open(path, "numpy") as file:
                 facts = json.loads(file.metadata()["facts"])
                 arrays = {name: np.array(file.get_tensor(name)) for name in facts["names"]}
+            key, number, kept = facts["key"], int(facts["number"]), bool(facts["kept"])
+            kinds = str(facts["encoder"]), str(facts["user_encoder"])
         except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path}: not the state of a federation: {error}; remove it to begin anew") from None
-        if facts["key"] != self._key or facts["kept"]:
+        if key != self._key or kept or not arrays:
             return  # another federation, or one that ended: this one begins anew
-        self.arrays, self.number = arrays, facts["number"]
-        self.encoder, self.user_encoder = facts["encoder"], facts["user_encoder"]
+        self.arrays, self.number, (self.encoder, self.user_encoder) = arrays, number, kinds
         self.report.say(f"continuing after {self.number} of {self.terms.rounds} rounds")
+
+
+def _introduces(facts: Mapping[str, Any]) -> bool:
+    """Whether what a platform says of itself when it joins can be used."""
+    numbers = [facts.get(name) for name in ("items", "users", "purchases", "weights", "length")]
+    known = all(isinstance(one, int | float) and np.isfinite(one) and one >= 0 for one in numbers)
+    return known and bool(facts.get("encoder")) and facts.get("user_encoder") in ("bag", "sequence", "hybrid")

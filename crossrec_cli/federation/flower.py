@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from flwr.app import ConfigRecord
 from flwr.client import Client, NumPyClient
 from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
@@ -24,7 +25,7 @@ from flwr.common import (
     ndarrays_to_parameters,
     parameters_to_ndarrays,
 )
-from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
+from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.server import ServerConfig
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
@@ -42,10 +43,12 @@ from crossrec_cli.federation.steps import (
     FederationTerms,
     PlatformAnswer,
     Question,
+    least_of,
 )
 from crossrec_cli.runtime.progress import Silent
 
 if TYPE_CHECKING:  # torch takes seconds to import; secure aggregation starts processes that do without
+    from crossrec_cli.config.federation_fields import Federate
     from crossrec_cli.config.schema import Config
     from crossrec_cli.federation.coordinator import Coordinator
     from crossrec_cli.federation.member import Member
@@ -61,45 +64,63 @@ JOIN_SECONDS = 3600
 class _Home(NumPyClient):  # type: ignore[misc]  # Flower's class is not typed strictly
     """A platform, as Flower asks it."""
 
-    def __init__(self, member: Member) -> None:
-        self.member = member
+    def __init__(self, member: Member, tell: bool) -> None:
+        self.member, self.tell = member, tell
 
     def fit(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[NDArrays, int, dict[str, Scalar]]:
-        """PlatformAnswer a question.
+        """Answer a question.
 
         Raises:
             ConfigError: if the answer would go to the coordinator as it is, and this platform wants it to be hidden.
         """
-        question = Question.from_facts(config, parameters)
+        try:
+            return self._answer(Question.from_facts(config, parameters))
+        except CrossrecError as error:
+            if self.tell:
+                raise
+            self.member.report.warn(str(error))  # which may name files of this machine
+            raise CrossrecError(f"{type(error).__name__}; the platform's log says more") from None
+
+    def _answer(self, question: Question) -> tuple[NDArrays, int, dict[str, Scalar]]:
         if self.member.config.federate.secure and question.step in SECRET and not _HIDDEN.get():
             raise ConfigError(["federate.secure: the coordinator asks without secure aggregation; nothing is sent"])
-        answer = self.member.answer(question)
+        answer = self.member.answer(question, _HIDDEN.get())
         return list(answer.arrays), answer.count, dict(answer.facts)
 
 
-def client_app(member_of: Callable[[Context], Member]) -> ClientApp:
-    """The app of a platform."""
+def client_app(config_of: Callable[[Context], Config], member_of: Callable[[Context], Member], tell: bool) -> ClientApp:
+    """The app of a platform; ``tell``: whether the coordinator learns why it gives no answer."""
 
     def client(context: Context) -> Client:
-        return _Home(member_of(context)).to_client()
+        return _Home(member_of(context), tell).to_client()
 
-    return ClientApp(client_fn=client, mods=[_secure_if_asked])
+    def secure_if_asked(message: Message, context: Context, next_app: Callable[[Message, Context], Message]) -> Message:
+        """Flower's secure aggregation for messages that are part of it."""
+        if RECORD_KEY_CONFIGS not in message.content.config_records:
+            return next_app(message, context)
+        settings = message.content.config_records[RECORD_KEY_CONFIGS]
+        if settings[Key.STAGE] == Stage.SETUP:
+            _check_company(settings, config_of(context).federate)
+        token = _HIDDEN.set(True)
+        try:
+            hidden: Message = secaggplus_mod(message, context, next_app)
+        finally:
+            _HIDDEN.reset(token)
+        return hidden
+
+    return ClientApp(client_fn=client, mods=[secure_if_asked])
+
+
+def _check_company(settings: ConfigRecord, federate: Federate) -> None:
+    """Refuse secure aggregation among so few, or with so few shares, that the sum would give an answer away."""
+    sample, shares, threshold = (int(settings[name]) for name in (Key.SAMPLE_NUMBER, Key.SHARE_NUMBER, Key.THRESHOLD))
+    least = least_of(federate.platforms)
+    if federate.secure and (sample < least or shares < sample or threshold < max(2, round(TO_RECONSTRUCT * sample))):
+        raise ConfigError([f"federate.secure: asked among {sample} of at least {least} platforms; nothing is sent"])
 
 
 _HIDDEN = ContextVar("_HIDDEN", default=False)
 """Whether secure aggregation hides the answer that is being made."""
-
-
-def _secure_if_asked(message: Message, context: Context, next_app: Callable[[Message, Context], Message]) -> Message:
-    """Flower's secure aggregation for messages that are part of it."""
-    if RECORD_KEY_CONFIGS not in message.content.config_records:
-        return next_app(message, context)
-    token = _HIDDEN.set(True)
-    try:
-        hidden: Message = secaggplus_mod(message, context, next_app)
-    finally:
-        _HIDDEN.reset(token)
-    return hidden
 
 
 def coordinate(grid: Grid, context: Context, coordinator: Coordinator) -> None:
@@ -211,13 +232,17 @@ def deployed_server() -> ServerApp:
 def deployed_client() -> ClientApp:
     """A platform that a SuperNode starts; ``--node-config`` names its config."""
 
-    def member(context: Context) -> Member:
+    def config(context: Context) -> Config:
         from crossrec_cli.config.load import load_config  # noqa: PLC0415  see above
-        from crossrec_cli.federation.member import Member  # noqa: PLC0415
 
-        return Member(load_config(Path(str(context.node_config["config"]))), LogReporter())
+        return load_config(Path(str(context.node_config["config"])))
 
-    return client_app(member)
+    def member(context: Context) -> Member:
+        from crossrec_cli.federation.member import Member  # noqa: PLC0415  see above
+
+        return Member(config(context), LogReporter())
+
+    return client_app(config, member, tell=False)
 
 
 def simulated_server(coordinator: Coordinator, failures: list[CrossrecError]) -> ServerApp:
@@ -241,12 +266,15 @@ _MEMBERS: dict[str, Member] = {}
 def simulated_client(platforms: Sequence[Config]) -> ClientApp:
     """Platforms on one machine, by the number of the node."""
 
+    def config_of(context: Context) -> Config:
+        return platforms[int(context.node_config["partition-id"])]
+
     def member(context: Context) -> Member:
         from crossrec_cli.federation.member import Member  # noqa: PLC0415  see above
 
-        config = platforms[int(context.node_config["partition-id"])]
+        config = config_of(context)
         if config.run_dir not in _MEMBERS:
             _MEMBERS[config.run_dir] = Member(config, LogReporter())
         return _MEMBERS[config.run_dir]
 
-    return client_app(member)
+    return client_app(config_of, member, tell=True)

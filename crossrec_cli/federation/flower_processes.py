@@ -24,6 +24,7 @@ from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.runtime.progress import Reporter
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # else it warns of what it will do some day
 """Nothing is sent to the makers of these packages."""
 CONNECTION = "crossrec"
 APP = Path(__file__).parent / "app"
@@ -122,7 +123,8 @@ def _answer(ended: subprocess.CompletedProcess[str], superlink: str) -> dict[str
         answer = {}
     if not answer.get("success"):
         output = (ended.stderr or ended.stdout).strip().splitlines() or ["no answer"]
-        raise UnavailableError(f"--superlink {superlink}: {answer.get('error-message') or output[-1]}")
+        reason = str(answer.get("error-message") or output[-1]).strip().splitlines()[0]
+        raise UnavailableError(f"--superlink {superlink}: {reason}")
     return answer
 
 

@@ -16,8 +16,7 @@ from torch import Tensor
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import parquet
 from crossrec_cli.artifacts.checkpoint import save_tensors
-from crossrec_cli.artifacts.file_hashes import hash_file
-from crossrec_cli.artifacts.files import CASES, INTERACTIONS, PRETRAIN_ADAPT, USERS
+from crossrec_cli.artifacts.files import CASES, PRETRAIN_ADAPT, USERS
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, InputError, UnavailableError
 from crossrec_cli.federation.outgoing import Outgoing
@@ -64,8 +63,8 @@ class Member:
         self.outgoing = Outgoing(self.folder, config.federate)
         self.inputs = inputs_of(config, PRETRAIN_ADAPT, report)
 
-    def answer(self, question: Question) -> PlatformAnswer:
-        """The answer to a question, after it was written to ``outgoing``.
+    def answer(self, question: Question, hidden: bool = False) -> PlatformAnswer:
+        """The answer to a question, after it was written to ``outgoing``; ``hidden``: by secure aggregation.
 
         Raises:
             ConfigError: if this platform does not take part in such a step.
@@ -87,7 +86,7 @@ class Member:
                 )
         count = min(made.count, question.most) if question.most else made.count
         sent = PlatformAnswer(made.arrays, max(count, 1), made.facts)
-        self.outgoing.record(question, sent)
+        self.outgoing.record(question, sent, hidden)
         return sent
 
     @cached_property
@@ -137,7 +136,8 @@ class Member:
 
     def _sums(self, question: Question) -> PlatformAnswer:
         arrays, chosen = question.named, self.config.federate
-        key = hashlib.sha256(b"".join(array.tobytes() for array in question.arrays)).hexdigest()[:16]
+        terms = repr((chosen.epsilon, chosen.delta, question.terms.directions)).encode()
+        key = hashlib.sha256(b"".join([terms, *(array.tobytes() for array in question.arrays)])).hexdigest()[:16]
         history, following, users = co_purchases(self._in(arrays), question.terms.directions)
         scale = spread(len(history))
         if chosen.epsilon is None:
@@ -145,7 +145,7 @@ class Member:
         kept = self.outgoing.released(key)  # asked again: the same noise, or the budget would be spent twice
         if kept is None:
             deviation = noise_of(chosen.epsilon, chosen.delta)
-            self.outgoing.spend(key, question.terms.name, hash_file(self.inputs[INTERACTIONS]))
+            self.outgoing.spend(key, question.terms.name)
             kept = noisy((history, following), users, deviation, np.random.default_rng())
             self.outgoing.keep_release(key, kept)
         return PlatformAnswer([np.clip(array * scale, -LARGEST_VALUE, LARGEST_VALUE) for array in kept], users)
@@ -175,12 +175,12 @@ class Member:
         config = self.config.model_copy(update={"interest": interest})
         learner = Learner(config, seed, self._compute, self.report, self.folder / "unused")
         sampler = learner.sampler(histories, of_both(histories), training)
-        epochs = fit(model.to(self._compute.device), sampler, training, seed, self._compute, self.report)
+        fit(model.to(self._compute.device), sampler, training, seed, self._compute, self.report)
         at_home = {name: p for name, p in model.named_parameters() if name not in model.exchanged()}
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tensors(self.folder / AT_HOME_FILE, {name: weight.detach().cpu() for name, weight in at_home.items()})
         weights = [np.atleast_1d(weight.detach().float().cpu().numpy()) for weight in model.exchanged().values()]
-        return PlatformAnswer(weights, len(histories.training.values), {"loss": epochs[-1].loss if epochs else 0.0})
+        return PlatformAnswer(weights, len(histories.training.values))
 
     def _restore(self, model: InterestModel, number: int) -> None:
         """What stayed at home after the round before: items' own vectors, biases and tags."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from safetensors import SafetensorError
 
 from crossrec_cli.artifacts.store import sync
 from crossrec_cli.config.federation_fields import Federate
@@ -31,7 +32,7 @@ class Outgoing:
     def __init__(self, folder: Path, chosen: Federate) -> None:
         self.folder, self.chosen = folder, chosen
 
-    def record(self, question: Question, answer: PlatformAnswer) -> None:
+    def record(self, question: Question, answer: PlatformAnswer, hidden: bool) -> None:
         """Write an answer down; it is sent only after that."""
         step = f"{question.step}-{question.number + 1}" if question.step == FederationStep.ROUND else str(question.step)
         names = NAMES.get(question.step) or question.names[2:]
@@ -44,7 +45,7 @@ class Outgoing:
             "facts": dict(answer.facts),
             "arrays": described,
             "bytes": sum(array.nbytes for array in answer.arrays),
-            "secure_aggregation": question.terms.secure,
+            "secure_aggregation": hidden,
         }
         if question.step == FederationStep.SUMS:
             line |= {"epsilon": self.chosen.epsilon, "delta": self.chosen.delta if self.chosen.epsilon else None}
@@ -63,7 +64,7 @@ class Outgoing:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
     def releases(self) -> list[dict[str, Any]]:
-        """Every release of sums under a privacy budget so far: time, federation, data, epsilon and delta."""
+        """Every release of sums under a privacy budget so far: time, federation, epsilon and delta."""
         try:
             releases: list[dict[str, Any]] = json.loads((self.folder / BUDGET_FILE).read_text(encoding="utf-8"))
         except OSError:
@@ -72,28 +73,28 @@ class Outgoing:
             raise ArtifactError(f"{self.folder / BUDGET_FILE}: is damaged: {error}") from None
         return releases
 
-    def spend(self, key: str, federation: str, data: str) -> None:
+    def spend(self, key: str, federation: str) -> None:
         """Account for a release before it is made.
+
+        Newer purchases are mostly of the same people, so that a further release adds to what is known of them: a person
+        has to allow it.
 
         Args:
             key: of the question; the same question gets the same answer, which spends nothing.
             federation: its name.
-            data: a hash of the purchases.
 
         Raises:
-            ConfigError: if other sums of the same purchases were released before.
+            ConfigError: if there was a release before.
         """
-        earlier = self.releases()
-        if any(release["data"] == data for release in earlier):
-            raise ConfigError(
-                [f"federate.epsilon: it is spent for these purchases; {self.folder / BUDGET_FILE} says when"]
-            )
+        path = self.folder / BUDGET_FILE
+        if path.exists():
+            raise ConfigError([f"federate.epsilon: {path} says that it is spent; move that file to spend it once more"])
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        release: dict[str, Any] = {"time": now, "federation": federation, "key": key, "data": data}
+        release: dict[str, Any] = {"time": now, "federation": federation, "key": key}
         release |= {"epsilon": self.chosen.epsilon, "delta": self.chosen.delta}
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{BUDGET_FILE}"
-        draft.write_text(json.dumps([*earlier, release], indent=1), encoding="utf-8")
+        draft.write_text(json.dumps([release], indent=1), encoding="utf-8")
         sync(draft)
         draft.replace(self.folder / BUDGET_FILE)
 
@@ -110,8 +111,11 @@ class Outgoing:
         path = self.folder / RELEASED_FOLDER / f"{key}.safetensors"
         if not path.is_file():
             return None
-        arrays = safetensors.numpy.load_file(path)
-        return [arrays[name] for name in NAMES[FederationStep.SUMS]]
+        try:
+            arrays = safetensors.numpy.load_file(path)
+            return [arrays[name] for name in NAMES[FederationStep.SUMS]]
+        except (SafetensorError, KeyError, OSError) as error:
+            raise ArtifactError(f"{path}: is damaged: {error}") from None
 
 
 def _described(name: str, array: Floats) -> dict[str, Any]:

@@ -21,6 +21,11 @@ LARGEST_VALUE = 64.0
 """No value of an answer is farther from 0: the range of secure aggregation's integers."""
 
 
+def least_of(platforms: int) -> int:
+    """Two thirds of some platforms, and two."""
+    return min(platforms, max(2, -(-2 * platforms // 3)))
+
+
 def spread(width: int) -> np.float32:
     """What the mean products of vectors of length 1 are multiplied with, so that they use the range well.
 
@@ -94,8 +99,8 @@ class FederationTerms:
 
     @property
     def least(self) -> int:
-        """A step needs answers of so many platforms: two thirds of them, and two."""
-        return min(self.platforms, max(2, -(-2 * self.platforms // 3)))
+        """A step needs answers of so many platforms."""
+        return least_of(self.platforms)
 
     def interest_of(self, user_encoder: str) -> Interest:
         """The network's sizes."""

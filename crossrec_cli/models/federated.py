@@ -39,7 +39,8 @@ def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
 def text_map(shared: SharedModel, ridge: float) -> Floats:
     """L, from whitened texts to the scorer's vectors, float32 (r, d)."""
     history, width = shared.history.astype(np.float64), len(shared.history)
-    history = (history + history.T) / 2  # noise for privacy is not symmetric
+    spread, axes = np.linalg.eigh((history + history.T) / 2)  # with noise for privacy it is neither symmetric nor
+    history = (axes * np.maximum(spread, 0)) @ axes.T  # without negative eigenvalues
     penalty = ridge * max(np.trace(history) / width, 1e-12)
     regression = np.linalg.solve(history + penalty * np.eye(width), shared.next.astype(np.float64))
     values, directions = np.linalg.eigh((regression + regression.T) / 2)

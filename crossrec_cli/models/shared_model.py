@@ -26,7 +26,7 @@ class SharedModel:
     """What ``crossrec federate`` leaves on each platform."""
 
     encoder: str
-    """Which encoder read the texts: ``text.encoders.fingerprint``."""
+    """Which encoder read the texts: ``text.encoders.identity``."""
     whitening: Whitening
     """Of the texts of all platforms."""
     history: Floats
@@ -73,9 +73,11 @@ class SharedModel:
                 tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  no mapping
             network = {name.removeprefix(NETWORK): tensors[name] for name in tensors if name.startswith(NETWORK)}
             whitening = Whitening(tensors["whitening/mean"], tensors["whitening/matrix"])
-            return cls(
-                facts["encoder"], whitening, tensors[HISTORY], tensors[NEXT], network, str(facts["user_encoder"])
-            )
+            history, following = tensors[HISTORY], tensors[NEXT]
+            width, directions = whitening.matrix.shape
+            if whitening.mean.shape != (width,) or history.shape != following.shape or len(history) > directions:
+                raise ValueError("its arrays do not fit each other")
+            return cls(facts["encoder"], whitening, history, following, network, str(facts["user_encoder"]))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path}: not a model that 'crossrec federate' left: {reason}") from None

@@ -172,6 +172,13 @@ def test_other_terms_or_an_end_begin_anew(coordinator, tmp_path, changed):
     assert not Coordinator.of(terms(**changed), tmp_path, Silent()).arrays
 
 
+def test_who_does_not_say_what_it_is_takes_no_part(coordinator):
+    question = coordinator.question()
+    answers = {node: answer_of(node, question, length=np.nan if node == "c" else 1.0) for node in NODES}
+    coordinator.accept(answers | {"b": PlatformAnswer(facts={"encoder": "e"})})
+    assert coordinator.step == FederationStep.JOIN  # all three are needed to begin
+
+
 def test_a_damaged_state_is_named(coordinator, tmp_path):
     (tmp_path / STATE_FILE).write_bytes(b"no tensors")
     with pytest.raises(ArtifactError, match=STATE_FILE):

@@ -187,8 +187,13 @@ def test_a_budget_adds_noise_once_and_is_spent_once(platforms, tmp_path):
     (release,) = member.outgoing.releases()
     assert (release["epsilon"], release["delta"], release["federation"]) == (2, 1e-5, "books")
     other = replace(question, arrays=[array * 2 for array in question.arrays])
+    fewer = replace(question, terms=replace(question.terms, directions=3))
+    for changed in (other, fewer):
+        with pytest.raises(ConfigError, match="spent"):
+            member.answer(changed)
+    less = config_of(platforms[0], "federate.weights=false", "federate.epsilon=0.5", "federate.delta=1e-5")
     with pytest.raises(ConfigError, match="spent"):
-        member.answer(other)
+        Member(less, Silent()).answer(question)
 
 
 def test_without_a_budget_there_is_no_noise(platforms, tmp_path):
@@ -218,6 +223,8 @@ def test_a_dry_run_writes_and_sends_nothing(platforms, crossrec):
         (["--simulate"], 2),
         (["--dry-run", "--join", "localhost:1"], 2),
         (["--dry-run", "--set", "federate.epsilon=1"], 2),
+        (["--simulate", "a.yaml", "--set", "federate.weights=false"], 2),
+        (["--join", "localhost:1", "--root-certificates", "missing.pem"], 2),
         (["--dry-run", "--set", "adapt.language_model=full"], 2),
         (["--dry-run", "--set", "run_dir=nowhere"], 4),
     ],
