@@ -101,14 +101,19 @@ def client_app(config_of: Callable[[Context], Config], member_of: Callable[[Cont
         settings = message.content.config_records[RECORD_KEY_CONFIGS]
         if settings[Key.STAGE] == Stage.SETUP:
             _check_company(settings, config_of(context).federate)
-        token = _HIDDEN.set(True)
-        try:
-            hidden: Message = secaggplus_mod(message, context, next_app)
-        finally:
-            _HIDDEN.reset(token)
-        return hidden
+        return _hiding(message, context, next_app)
 
     return ClientApp(client_fn=client, mods=[secure_if_asked])
+
+
+def _hiding(message: Message, context: Context, next_app: Callable[[Message, Context], Message]) -> Message:
+    """Flower's secure aggregation, apart from what Ray copies: a ``ContextVar`` cannot be copied."""
+    token = _HIDDEN.set(True)
+    try:
+        hidden: Message = secaggplus_mod(message, context, next_app)
+    finally:
+        _HIDDEN.reset(token)
+    return hidden
 
 
 def _check_company(settings: ConfigRecord, federate: Federate) -> None:

@@ -144,8 +144,7 @@ class _Layer(nn.Module):
         """``forward`` outside training, at one position of each row: (B, d) from (B, n, d)."""
         query, key, value, seen = self._asked(states, positions)
         mean = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
-        asking = states[torch.arange(len(states), device=states.device), positions]
-        return self.dense(asking + self.merged(mean.flatten(1)), None)
+        return self.dense(_at(states, positions).squeeze(1) + self.merged(mean.flatten(1)), None)
 
     def unseen(self, states: Tensor, positions: Tensor) -> Tensor:
         """``at`` without attention to one of the states, for each of them; (B, n, d)."""
@@ -154,15 +153,13 @@ class _Layer(nn.Module):
         share = fits.masked_fill(~seen[:, None], -torch.inf).softmax(dim=2).unsqueeze(3)
         mean = (share * value).sum(dim=2, keepdim=True)
         rest = (mean - share * value) / (1 - share).clamp(min=SMALLEST_REST)
-        asking = states[torch.arange(len(states), device=states.device), positions].unsqueeze(1)
-        return self.dense(asking + self.merged(rest.transpose(1, 2).flatten(2)), None)
+        return self.dense(_at(states, positions) + self.merged(rest.transpose(1, 2).flatten(2)), None)
 
     def _asked(self, states: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The query of one position of each row, keys and values of all, (B, heads, n, d / heads), and what it sees."""
         normed, dim = self.before_attention(states), states.shape[2]
-        position = positions[:, None, None].expand(-1, 1, dim)
         weight, bias = self.attended.weight, self.attended.bias
-        query = F.linear(normed.gather(1, position), weight[:dim], bias[:dim])
+        query = F.linear(_at(normed, positions), weight[:dim], bias[:dim])
         key, value = F.linear(normed, weight[dim:], bias[dim:]).chunk(2, dim=2)
         query, key, value = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in (query, key, value))
         return query, key, value, torch.arange(states.shape[1], device=states.device) <= positions.unsqueeze(1)
@@ -185,3 +182,8 @@ class _Layer(nn.Module):
             mean = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         merged: Tensor = self.merged(mean.transpose(1, 2).flatten(2))
         return merged
+
+
+def _at(states: Tensor, positions: Tensor) -> Tensor:
+    """One state of each row, (B, 1, d)."""
+    return states.gather(1, positions[:, None, None].expand(-1, 1, states.shape[2]))
