@@ -22,7 +22,7 @@ CHUNK_CELLS = 2**22
 def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
     """Exact for a bag, whose user vector is a sum; otherwise the part added is the fall of the score without it.
 
-    For a sequence that is the fall if its last layer did not see the interaction (``UserEncoder.unseen_vectors``).
+    For a sequence that is the fall if its last layer did not see the interaction (``UserEncoder.lost_vectors``).
 
     Args:
         encoder: in evaluation mode.
@@ -114,11 +114,9 @@ def _sequence_falls(encoder: UserEncoder, items: ItemRows, histories: Ragged, ta
     chunk_size = max(CHUNK_CELLS // (encoder.max_sequence * max(vectors.shape[1:])), 1)
     for begin in range(0, len(latest.lengths), chunk_size):
         users = np.arange(begin, min(begin + chunk_size, len(latest.lengths)))
-        some, of_users = latest.take(users), tags.take(users)
-        change = encoder.sequence_vectors(items, some, of_users)[some.rows] - encoder.unseen_vectors(
-            items, some, of_users
-        )
+        some = latest.take(users)
+        lost = encoder.lost_vectors(items, some, tags.take(users))
         rows = position[latest.starts[begin] : latest.starts[begin] + len(some.values)]
-        fall = torch.bmm(vectors[users[some.rows]], change.unsqueeze(2)).squeeze(2)
+        fall = torch.bmm(vectors[users[some.rows]], lost.unsqueeze(2)).squeeze(2)
         falls[torch.from_numpy(rows).to(vectors.device)] = fall
     return falls

@@ -139,11 +139,10 @@ class UserEncoder(nn.Module):
             vectors[torch.from_numpy(chunk).to(self.device)] = self.sequence.last(*given)
         return vectors
 
-    def unseen_vectors(self, items: ItemRows, latest: Ragged, tags: Ragged) -> Tensor:
-        """``sequence_vectors`` if one of the interactions were not there, for each of them; (sum of lengths, d).
+    def lost_vectors(self, items: ItemRows, latest: Ragged, tags: Ragged) -> Tensor:
+        """What ``sequence_vectors`` lose without one of the interactions, for each of them; (sum of lengths, d).
 
-        Without the last one it is what the sequence gives without it, without another one nearly so: see
-        ``SequenceEncoder.unseen``.
+        Exact for the last one, nearly so for another: see ``SequenceEncoder.without_each``.
 
         Args:
             items: as in ``user_vectors``.
@@ -151,18 +150,22 @@ class UserEncoder(nn.Module):
             tags: as in ``user_vectors``.
         """
         assert self.sequence is not None
-        vectors = torch.zeros(len(latest.values), items.vectors.shape[1], device=self.device)
+        whole = torch.zeros(len(latest.lengths), items.vectors.shape[1], device=self.device)
+        lost = torch.zeros(len(latest.values), items.vectors.shape[1], device=self.device)
         for chunk, given in self._given(items, latest, tags):
-            inside = np.arange(given[1].shape[1]) < latest.lengths[chunk][:, None]
-            rows = (latest.starts[chunk][:, None] + np.arange(given[1].shape[1]))[inside]
-            vectors[torch.from_numpy(rows).to(self.device)] = self.sequence.unseen(*given)[
-                torch.from_numpy(inside).to(self.device)
-            ]
+            states = self.sequence.without_each(*given)
+            whole[torch.from_numpy(chunk).to(self.device)] = states[:, 0]
+            read = np.arange(given[1].shape[1]) < latest.lengths[chunk][:, None]
+            rows = (latest.starts[chunk][:, None] + np.arange(given[1].shape[1]))[read]
+            change = (states[:, :1] - states[:, 1:])[torch.from_numpy(read).to(self.device)]
+            lost[torch.from_numpy(rows).to(self.device)] = change
         some = np.flatnonzero(latest.lengths)
         shorter = latest.take(some, latest.lengths[some] - 1)
-        last = torch.from_numpy((latest.starts + latest.lengths - 1)[some]).to(self.device)
-        vectors[last] = self.sequence_vectors(items, shorter, tags.take(some))
-        return vectors
+        users, last = (
+            torch.from_numpy(rows).to(self.device) for rows in (some, (latest.starts + latest.lengths - 1)[some])
+        )
+        lost[last] = whole[users] - self.sequence_vectors(items, shorter, tags.take(some))
+        return lost
 
     def _given(
         self, items: ItemRows, latest: Ragged, tags: Ragged

@@ -91,27 +91,28 @@ class SequenceEncoder(nn.Module):
             in_target: as in ``forward``.
             lengths: how many purchases each user has, int64 (B,).
         """
-        states = self._tokens(prefix, items, in_target)
-        for layer in self.layers[:-1]:
-            states = layer(states, None)
-        final = self.layers[-1]
-        assert isinstance(final, _Layer)
+        states, final = self._before_last(prefix, items, in_target)
         normed: Tensor = self.norm(final.at(states, lengths))
         return normed
 
-    def unseen(self, prefix: Tensor, items: Tensor, in_target: Tensor, lengths: Tensor) -> Tensor:
-        """``last`` if the last layer did not see one of the purchases, for each of them; (B, n, d).
+    def without_each(self, prefix: Tensor, items: Tensor, in_target: Tensor, lengths: Tensor) -> Tensor:
+        """``last``, then for each purchase ``last`` if the last layer did not see it; (B, n + 1, d).
 
         The layers before it read all of them, so this is one pass for all and not one for each. Where the last purchase
         is not seen its position still asks.
         """
+        states, final = self._before_last(prefix, items, in_target)
+        normed: Tensor = self.norm(final.without_each(states, lengths))
+        return normed
+
+    def _before_last(self, prefix: Tensor, items: Tensor, in_target: Tensor) -> tuple[Tensor, _Layer]:
+        """The states that the last layer reads, (B, n + 1, d), outside training, and that layer."""
         states = self._tokens(prefix, items, in_target)
         for layer in self.layers[:-1]:
             states = layer(states, None)
         final = self.layers[-1]
         assert isinstance(final, _Layer)
-        normed: Tensor = self.norm(final.unseen(states, lengths))
-        return normed[:, 1:]
+        return states, final
 
     def _tokens(self, prefix: Tensor, items: Tensor, in_target: Tensor) -> Tensor:
         """The input of the first layer, (B, n + 1, d)."""
@@ -146,14 +147,15 @@ class _Layer(nn.Module):
         mean = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
         return self.dense(_at(states, positions).squeeze(1) + self.merged(mean.flatten(1)), None)
 
-    def unseen(self, states: Tensor, positions: Tensor) -> Tensor:
-        """``at`` without attention to one of the states, for each of them; (B, n, d)."""
+    def without_each(self, states: Tensor, positions: Tensor) -> Tensor:
+        """``at``, then ``at`` without attention to each state but the first; (B, n, d)."""
         query, key, value, seen = self._asked(states, positions)
         fits = (query * key).sum(dim=3) / math.sqrt(key.shape[3])
         share = fits.masked_fill(~seen[:, None], -torch.inf).softmax(dim=2).unsqueeze(3)
         mean = (share * value).sum(dim=2, keepdim=True)
         rest = (mean - share * value) / (1 - share).clamp(min=SMALLEST_REST)
-        return self.dense(_at(states, positions) + self.merged(rest.transpose(1, 2).flatten(2)), None)
+        means = torch.cat([mean, rest[:, :, 1:]], dim=2)
+        return self.dense(_at(states, positions) + self.merged(means.transpose(1, 2).flatten(2)), None)
 
     def _asked(self, states: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The query of one position of each row, keys and values of all, (B, heads, n, d / heads), and what it sees."""

@@ -65,7 +65,7 @@ def test_the_last_state_is_that_of_all_states(layers):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_unseen_is_the_last_state_with_one_item_masked_in_the_last_layer(layers):
+def test_without_each_is_the_last_state_with_one_item_masked_in_the_last_layer(layers):
     torch.manual_seed(0)
     encoder = SequenceEncoder(Interest(dim=8, max_sequence=6, layers=layers)).eval()
     prefix, items, in_target = torch.randn(4, 8), torch.randn(4, 6, 8), torch.randint(0, 2, (4, 6)).float()
@@ -73,7 +73,8 @@ def test_unseen_is_the_last_state_with_one_item_masked_in_the_last_layer(layers)
     final = encoder.layers[-1]
     real = final._asked
     with torch.no_grad():
-        found = encoder.unseen(prefix, items, in_target, lengths)
+        whole, found = encoder.without_each(prefix, items, in_target, lengths).split([1, 6], dim=1)
+        torch.testing.assert_close(whole[:, 0], encoder.last(prefix, items, in_target, lengths))
         for item in range(6):
 
             def masked(states, positions, item=item):
