@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +11,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 import torch
 
-from crossrec_cli.artifacts.store import sync
+from crossrec_cli.artifacts.checkpoint import Checkpoint
 from crossrec_cli.errors import ArtifactError, UnavailableError
 from crossrec_cli.federation.steps import (
     ATTEMPTS,
@@ -62,9 +59,8 @@ class Coordinator:
     def of(cls, terms: FederationTerms, folder: Path, report: Reporter) -> Coordinator:
         """One that goes on from the state in the folder, if that is of the same terms."""
         coordinator = cls(terms, folder, report)
-        path = folder / STATE_FILE
-        if path.is_file():
-            coordinator._load(path)
+        if (folder / STATE_FILE).is_file():
+            coordinator._load()
         return coordinator
 
     @property
@@ -212,24 +208,25 @@ class Coordinator:
         return hashlib.sha256(self.terms.json.encode()).hexdigest()
 
     def _save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         facts = {"key": self._key, "number": self.number, "encoder": self.encoder, "user_encoder": self.user_encoder}
         facts |= {"kept": self.kept, "names": list(self.arrays)}
-        draft = self.folder / f".{STATE_FILE}"
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
-        safetensors.numpy.save_file(arrays, draft, {"facts": json.dumps(facts)})
-        sync(draft)
-        draft.replace(self.folder / STATE_FILE)
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in self.arrays.items()}
+        self._state.save(tensors, facts)
 
-    def _load(self, path: Path) -> None:
+    @property
+    def _state(self) -> Checkpoint:
+        return Checkpoint(self.folder / STATE_FILE, "1 step")
+
+    def _load(self) -> None:
+        saved = self._state.load()
         try:
-            with safetensors.safe_open(path, "numpy") as file:
-                facts = json.loads(file.metadata()["facts"])
-                arrays = {name: np.array(file.get_tensor(name)) for name in facts["names"]}
+            tensors, facts = saved or ({}, {})
+            arrays = {name: tensors[name].numpy() for name in facts["names"]}
             key, number, kept = facts["key"], int(facts["number"]), bool(facts["kept"])
             kinds = str(facts["encoder"]), str(facts["user_encoder"])
-        except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path}: not the state of a federation: {error}; remove it to begin anew") from None
+        except (KeyError, TypeError, ValueError):
+            path = self._state.path
+            raise ArtifactError(f"{path}: not the state of a federation; remove it to begin anew") from None
         if key != self._key or kept or not arrays:
             return  # another federation, or one that ended: this one begins anew
         self.arrays, self.number, (self.encoder, self.user_encoder) = arrays, number, kinds

@@ -135,9 +135,7 @@ def coordinate(grid: Grid, context: Context, coordinator: Coordinator) -> None:
         UnavailableError: if too few platforms answer.
     """
     strategy = _Strategy(coordinator)
-    config = ServerConfig(
-        num_rounds=ATTEMPTS * (coordinator.terms.rounds + 4)
-    )  # none is left out, some may be repeated
+    config = ServerConfig(num_rounds=ATTEMPTS * (coordinator.terms.rounds + 4))  # some steps may be repeated
 
     def ask(grid: Grid, context: LegacyContext) -> None:
         if coordinator.step is None:

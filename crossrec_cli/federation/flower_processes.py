@@ -23,8 +23,12 @@ from crossrec_cli.federation.member import Member, folder_of
 from crossrec_cli.federation.steps import FederationTerms
 from crossrec_cli.runtime.progress import Reporter
 
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-QUIET |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # else it warns of what it will do some day
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of what it will do some day
+}
 """Nothing is sent to the makers of these packages."""
 CONNECTION = "crossrec"
 APP = Path(__file__).parent / "app"
@@ -166,8 +170,8 @@ def _environment() -> dict[str, str]:
 
 def _program(name: str) -> str:
     """The path of one of Flower's programs, next to this Python or on the PATH."""
-    beside = Path(sys.executable).with_name(name)
-    path = str(beside) if beside.is_file() else shutil.which(name)
+    near = Path(sys.executable).with_name(name)
+    path = str(near) if near.is_file() else shutil.which(name)
     if path is None:
         raise UnavailableError("federate needs the package flwr; pip install 'crossrec[federated]'")
     return path

@@ -93,22 +93,28 @@ class Member:
     def _compute(self) -> device.Compute:
         return device.prepare(self.config.runtime, self.config.seed)
 
-    @cached_property
+    @property
     def data(self) -> TrainingData:
         """What the platform knows, without what is held out."""
-        tags = tag_vocabulary(parquet.read_table(self.inputs[USERS]))
-        dataset = load_dataset(self.inputs, tags)
-        texts = texts_of(dataset.items)
-        encoder = open_encoder(self.config.encoder, texts, self._compute, self.report)
-        embeddings = cache.embed(encoder, texts, self.config.run_path / "embeddings", self.report)
-        self._identity = identity(encoder, self.config.encoder)
-        return TrainingData(dataset.histories, dataset.items, embeddings)
+        return self._read[0]
 
     @property
     def encoder(self) -> str:
         """Which encoder read the texts."""
-        assert self.data is not None
-        return self._identity
+        return self._read[1]
+
+    @cached_property
+    def _tags(self) -> list[str]:
+        return tag_vocabulary(parquet.read_table(self.inputs[USERS]))
+
+    @cached_property
+    def _read(self) -> tuple[TrainingData, str]:
+        """The data, and which encoder read the texts."""
+        dataset = load_dataset(self.inputs, self._tags)
+        texts = texts_of(dataset.items)
+        encoder = open_encoder(self.config.encoder, texts, self._compute, self.report)
+        embeddings = cache.embed(encoder, texts, self.config.run_path / "embeddings", self.report)
+        return TrainingData(dataset.histories, dataset.items, embeddings), identity(encoder, self.config.encoder)
 
     def _join(self, question: Question) -> PlatformAnswer:
         data = self.data
@@ -162,10 +168,9 @@ class Member:
         terms, arrays = question.terms, dict(question.named)
         data = self._in({name: arrays.pop(name) for name in ("mean", "matrix")})
         histories, seed = data.histories, terms.seed + 1000 * question.number
-        tags = len(tag_vocabulary(parquet.read_table(self.inputs[USERS])))
         torch.manual_seed(seed)
         interest = terms.interest_of(question.user_encoder)
-        model = InterestModel(interest, data.texts, histories.item_stats, tags)
+        model = InterestModel(interest, data.texts, histories.item_stats, len(self._tags))
         self._restore(model, question.number)
         model.take_over(arrays)
         training = terms.training_of_round(question.number)

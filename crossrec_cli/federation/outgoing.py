@@ -63,16 +63,6 @@ class Outgoing:
         path = self.folder / LOG_FILE
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
-    def releases(self) -> list[dict[str, Any]]:
-        """Every release of sums under a privacy budget so far: time, federation, epsilon and delta."""
-        try:
-            releases: list[dict[str, Any]] = json.loads((self.folder / BUDGET_FILE).read_text(encoding="utf-8"))
-        except OSError:
-            return []
-        except ValueError as error:
-            raise ArtifactError(f"{self.folder / BUDGET_FILE}: is damaged: {error}") from None
-        return releases
-
     def spend(self, key: str, federation: str) -> None:
         """Account for a release before it is made.
 
@@ -96,7 +86,7 @@ class Outgoing:
         draft = self.folder / f".{BUDGET_FILE}"
         draft.write_text(json.dumps([release], indent=1), encoding="utf-8")
         sync(draft)
-        draft.replace(self.folder / BUDGET_FILE)
+        draft.replace(path)
 
     def keep_release(self, key: str, arrays: Sequence[Floats]) -> None:
         """Keep the answer to a question, to give the same again."""

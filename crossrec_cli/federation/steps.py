@@ -73,18 +73,12 @@ class FederationTerms:
     @classmethod
     def of(cls, config: Config) -> FederationTerms:
         """The coordinator's settings."""
-        chosen = config.federate
+        own = {"weights", "epsilon", "delta"}  # of each platform
         return cls(
-            chosen.name,
-            chosen.rounds,
-            chosen.epochs,
-            chosen.proximal,
-            chosen.platforms,
-            chosen.secure,
-            chosen.directions,
-            config.seed,
-            config.interest.model_dump(mode="json"),
-            config.finetune.model_dump(mode="json"),
+            **config.federate.model_dump(mode="json", exclude=own),
+            seed=config.seed,
+            interest=config.interest.model_dump(mode="json"),
+            training=config.finetune.model_dump(mode="json"),
         )
 
     @classmethod

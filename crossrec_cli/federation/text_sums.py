@@ -1,4 +1,4 @@
-"""What a platform counts of its texts and purchases: sums over items and over users, in which nobody has a name."""
+"""What a platform counts of its texts and purchases: sums over items and over users, without any names."""
 
 from __future__ import annotations
 

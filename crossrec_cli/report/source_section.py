@@ -14,7 +14,7 @@ PAIRS = 8
 
 
 def section(facts: Facts) -> PageSection:
-    """The strongest pairs of categories, and the mean share by segment beside the transfer gain."""
+    """The strongest pairs of categories, and the mean share by segment next to the transfer gain."""
     rows = facts.source_share.to_pylist()
     pairs = [row for row in rows if row[c.CATEGORY] is not None]
     shown = strongest(pairs)[:PAIRS]

@@ -15,7 +15,7 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encode import TextEncoder, TokenEncoder
-from crossrec_cli.text.find import fingerprint, hash_settings, locate, package_of
+from crossrec_cli.text.find import hash_settings, language_model, locate, package_of
 from crossrec_cli.text.packaged import PackagedEncoder
 from crossrec_cli.text.static import VECTORS, StaticEncoder
 from crossrec_cli.text.transformer import TransformerEncoder, load_tokenizer
@@ -66,10 +66,8 @@ def as_it_came(config: Encoder, compute: Compute) -> TextEncoder:
 
 def identity(encoder: TextEncoder, config: Encoder) -> str:
     """A short name for an encoder, equal on two machines if the same model reads texts in the same way."""
-    package = package_of(config.model)
-    weights = fingerprint(encoder.folder, package if package and package.reader else None)
     prefixes = [config.prefix or "", config.query_prefix or ""]
-    return f"{encoder.KIND}-{hash_settings(weights, config.max_tokens, config.pooling, prefixes)}"
+    return f"{encoder.KIND}-{hash_settings(language_model(config), config.max_tokens, config.pooling, prefixes)}"
 
 
 def save_encoder(path: Path, encoder: TokenEncoder, adapted: str) -> None:

@@ -14,34 +14,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import Shop, make_shop
-from typer.testing import CliRunner
+from conftest import Shop
+from federated_shops import platforms_of
 
-from crossrec_cli.cli import app
+from crossrec_cli.federation.flower_processes import QUIET
 from crossrec_cli.models.shared_model import SharedModel
 
 pytest.importorskip("flwr")
 pytestmark = pytest.mark.slow
 
 CHILD = [sys.executable, "-m", "crossrec_cli", "federate"]
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @pytest.fixture(scope="module")
 def platforms(tmp_path_factory, tiny_bert) -> list[Shop]:
     """The planted shop's users on three platforms, after preprocess."""
-    shops = []
-    for number in range(3):
-        shop = make_shop(tmp_path_factory.mktemp(f"platform{number}"), tiny_bert)
-        rows = pd.read_parquet(shop.folder / "interactions.parquet")
-        mine = rows["user"].str.extract(r"(\d+)")[0].astype(int) % 3 == number
-        rows[mine].to_parquet(shop.folder / "interactions.parquet")
-        shop.config["federate"] = {"rounds": 1, "directions": 16}
-        assert CliRunner().invoke(app, ["preprocess", str(shop.path)]).exit_code == 0
-        shops.append(shop)
-    return shops
+    return platforms_of(3, tmp_path_factory, tiny_bert, federate={"rounds": 1, "directions": 16})
 
 
 def shared(shop: Shop) -> SharedModel:

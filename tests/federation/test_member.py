@@ -1,4 +1,4 @@
-"""A platform's answers, what they say of nobody, and how the platform goes on with what it gets back."""
+"""A platform's answers, what they leave out, and how the platform goes on with what it gets back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
-from conftest import Shop, make_shop
-from typer.testing import CliRunner
+from conftest import Shop
+from federated_shops import platforms_of
 
-from crossrec_cli.cli import app
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, InputError
@@ -31,16 +30,7 @@ OPTIONS = {"rounds": 2, "epochs": 1, "proximal": 0.1, "platforms": 2, "direction
 @pytest.fixture(scope="module")
 def platforms(tmp_path_factory, tiny_bert) -> list[Shop]:
     """The planted shop's users on two platforms, after preprocess."""
-    shops = []
-    for number in range(2):
-        shop = make_shop(tmp_path_factory.mktemp(f"platform{number}"), tiny_bert)
-        rows = pd.read_parquet(shop.folder / "interactions.parquet")
-        mine = rows["user"].str.extract(r"(\d+)")[0].astype(int) % 2 == number
-        rows[mine].to_parquet(shop.folder / "interactions.parquet")
-        shop.config |= {"federate": OPTIONS, "adapt": {"epochs": 1}, "finetune": {"epochs": 1}}
-        assert CliRunner().invoke(app, ["preprocess", str(shop.path)]).exit_code == 0
-        shops.append(shop)
-    return shops
+    return platforms_of(2, tmp_path_factory, tiny_bert, federate=OPTIONS, adapt={"epochs": 1}, finetune={"epochs": 1})
 
 
 def config_of(shop: Shop, *overrides: str) -> Config:
@@ -184,7 +174,7 @@ def test_a_budget_adds_noise_once_and_is_spent_once(platforms, tmp_path):
     noise = np.array(first.arrays) - np.array(true.arrays)
     expected = noise_of(2, 1e-5) * 6**0.5 / true.count * len(true.arrays[0]) ** 0.5
     assert noise.std() == pytest.approx(expected, rel=0.15)
-    (release,) = member.outgoing.releases()
+    (release,) = json.loads((member.folder / "budget.json").read_text())
     assert (release["epsilon"], release["delta"], release["federation"]) == (2, 1e-5, "books")
     other = replace(question, arrays=[array * 2 for array in question.arrays])
     fewer = replace(question, terms=replace(question.terms, directions=3))

@@ -1,4 +1,4 @@
-"""What platforms add up is what one platform with all users would have counted, and nobody moves it far."""
+"""What platforms add up is what one platform with all users would have counted, and no user moves it far."""
 
 from __future__ import annotations
 

@@ -91,12 +91,12 @@ def test_the_parts_of_a_hybrid_are_those_of_its_bag_and_its_sequence(data):
 
 @pytest.mark.parametrize("kind", ["bag", "sequence", "hybrid"])
 def test_whichever_domain_has_fewer_purchases_the_parts_are_the_same(data, kind):
-    """The part of one is computed, the other is what is left; which one depends on the users beside."""
+    """The part of one is computed, the other is what is left; which one depends on all users."""
     model = fused(data, *(make(data, 7)[0] for make in SCORERS.values()), neural(data, kind))
-    beside = Ragged.of([[61, 3, 62], [4, 5, 6, 7]])
+    together = Ragged.of([[61, 3, 62], [4, 5, 6, 7]])
     with_source, alone = (
         PartedUsers.of(model, some, TAGS.take(np.arange(len(some.lengths))))
-        for some in (beside, beside.take(np.array([0])))
+        for some in (together, together.take(np.array([0])))
     )
     assert (with_source.domain, alone.domain) == ("target", "source")
     for part, other in zip(with_source.parts(LISTED[:2]), alone.parts(LISTED[:1]), strict=True):
