@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -19,24 +19,13 @@ from scipy.sparse import csr_array
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.models.histories import Histories
+from crossrec_cli.models.history_sums import HistorySums, Parts
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.shared_model import SharedModel
-from crossrec_cli.models.vectors import (
-    Floats,
-    Matrix,
-    by_user,
-    history_products,
-    inverse,
-    row_lengths,
-    row_products,
-    scaled_rows,
-    unit_rows,
-)
+from crossrec_cli.models.vectors import Floats, Matrix, listed_products, scaled_rows
 from crossrec_cli.models.whitening import Whitening
 
 Domain = Literal["source", "target"]
-CANCELS = 1e-3
-"""A difference of squared lengths below this share of them has too few digits in float32: computed from the vectors."""
 SMALLEST_WEIGHT = 1e-4
 """A purchase whose weight is less than this share of the latest one's is not summed."""
 
@@ -135,20 +124,29 @@ class VectorParts(NamedTuple):
     rest: Matrix | None
     """From no interaction; None: nothing."""
 
+    def scaled(self, weights: Floats) -> VectorParts:
+        """Each user's times a weight, (B,)."""
+        return VectorParts(
+            scaled_rows(self.total, weights),
+            *(None if part is None else scaled_rows(part, weights) for part in (self.of_domain, self.rest)),
+        )
 
-class Parts(NamedTuple):
-    """How each interaction changes the scores of some items."""
+    def plus(self, other: VectorParts) -> VectorParts:
+        """Both, added up."""
+        of_domain, rest = (
+            one if two is None else two if one is None else one + two
+            for one, two in zip(self[1:], other[1:], strict=True)
+        )
+        return VectorParts(self.total + other.total, of_domain, rest)
 
-    added: Floats
-    """What it adds, (H, k). What comes from no interaction (tags, sales) is not included."""
-    falls: Floats
-    """By how much the score falls without it, (H, k)."""
 
-    @classmethod
-    def none(cls, histories: Ragged, listed: Ints) -> Parts:
-        """Zeros, for items listed for each user, (B, k)."""
-        zeros = np.zeros((len(histories.values), listed.shape[1]), np.float32)
-        return cls(zeros, zeros)
+class Explained(NamedTuple):
+    """The scores of some users' listed items, and how interactions change them."""
+
+    scores: Floats
+    """By each feature, (B, k, F); 0 where it counts for no user."""
+    parts: Parts
+    """Of the features together, weighted."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +164,26 @@ class Scorer:
     variant: int = 0
     """Index of the chosen variant among those that were tried."""
 
-    def parts(self, weights: Floats, without: Floats, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
-        """``Feature.parts`` of all features together.
+    def user_vectors(self, weights: Floats, histories: Ragged, tags: Ragged) -> Matrix:
+        """The users' vectors by each feature, times the feature's weight for the user, (B, F), added up; (B, d)."""
+        summed, others = self._used(weights)
+        vectors = [scaled_rows(self.features[one].user_vectors(histories, tags), weights[:, one]) for one in others]
+        if summed:
+            vectors.append(history_sums(self._summing(summed), histories).mixed(weights[:, summed]))
+        return sum(vectors[1:], start=vectors[0])
+
+    def vector_parts(self, weights: Floats, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
+        """``user_vectors``, and what of them comes from one domain."""
+        summed, others = self._used(weights)
+        parts = [self.features[one].vector_parts(histories, tags, domain).scaled(weights[:, one]) for one in others]
+        if summed:
+            sums, mix = history_sums(self._summing(summed), histories), weights[:, summed]
+            chosen = self._summing(summed)[0].is_target[histories.values] == (domain == c.TARGET)
+            parts.append(VectorParts(sums.mixed(mix), sums.mixed_of(chosen, mix), None))
+        return reduce(VectorParts.plus, parts)
+
+    def explained(self, weights: Floats, without: Floats, histories: Ragged, tags: Ragged, listed: Ints) -> Explained:
+        """``Feature.parts`` of all features together, and their scores.
 
         Args:
             weights: the features' weights for each user, (B, F).
@@ -176,15 +192,28 @@ class Scorer:
             tags: as in ``Feature.parts``.
             listed: as in ``Feature.parts``.
         """
-        used = [number for number in range(len(self.features)) if weights[:, number].any() or without[:, number].any()]
-        summed = {number: one for number in used if isinstance(one := self.features[number], HistoryFeature)}
-        parts = dict(zip(summed, history_parts(list(summed.values()), histories, listed), strict=True))
-        added, falls = Parts.none(histories, listed)
-        for number in used:
-            part = parts.get(number) or self.features[number].parts(histories, tags, listed)
-            added = added + weights[histories.rows, number, None] * part.added
-            falls = falls + without[:, number, None] * part.falls
-        return Parts(added, falls)
+        summed, others = self._used(weights, without)
+        vectors, scores = self.item_vectors[listed.ravel()], np.zeros((*listed.shape, len(self.features)), np.float32)
+        of_sums = history_sums(self._summing(summed), histories).parts(vectors) if summed else []
+        of_others = [
+            (listed_products(one.user_vectors(histories, tags), vectors), one.parts(histories, tags, listed))
+            for one in (self.features[number] for number in others)
+        ]
+        added, falls = Parts.none(len(histories.values), listed.shape[1])
+        for number, (score, parts) in zip((*summed, *others), (*of_sums, *of_others), strict=True):
+            scores[:, :, number] = score
+            added = added + weights[histories.rows, number, None] * parts.added
+            falls = falls + without[:, number, None] * parts.falls
+        return Explained(scores, Parts(added, falls))
+
+    def _used(self, *weights: Floats) -> tuple[list[int], list[int]]:
+        """The features with a weight for somebody, at least one: those that sum histories, and others."""
+        used = np.flatnonzero(np.any([some.any(axis=0) for some in weights], axis=0)).tolist() or [0]
+        summed = [number for number in used if isinstance(self.features[number], HistoryFeature)]
+        return summed, [number for number in used if number not in summed]
+
+    def _summing(self, numbers: Sequence[int]) -> list[HistoryFeature]:
+        return [one for number in numbers if isinstance(one := self.features[number], HistoryFeature)]
 
     def like(self, other: Scorer) -> Scorer:
         """Another scorer's vectors, with the decays that were chosen for this one."""
@@ -218,23 +247,18 @@ class HistoryFeature:
 
     def user_vectors(self, histories: Ragged, tags: Ragged) -> Matrix:
         """See ``Feature``."""
-        return unit_rows(self.sums(histories))
+        return history_sums([self], histories).mixed(self._once(histories))
 
     def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
         """See ``Feature``; exact but for rounding."""
-        weights = self.scaled(histories)
-        sums = self._summed(histories, weights)
-        scale = inverse(row_lengths(sums))
-        unit = scaled_rows(sums, scale)
-        if self.part == "target":
-            return VectorParts(unit, unit if domain == c.TARGET else None, None)
+        sums, once = history_sums([self], histories), self._once(histories)
         chosen = self.is_target[histories.values] == (domain == c.TARGET)
-        of_domain = self._summed(histories, np.where(chosen, weights, np.float32(0)))
-        return VectorParts(unit, scaled_rows(of_domain, scale), None)
+        return VectorParts(sums.mixed(once), sums.mixed_of(chosen, once), None)
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; exact but for rounding."""
-        return history_parts([self], histories, listed)[0]
+        ((_, parts),) = history_sums([self], histories).parts(self.item_vectors[listed.ravel()])
+        return parts
 
     def weights(self, histories: Ragged) -> Floats:
         """The weight of each interaction, (H,); 0 for those that are not summed."""
@@ -246,79 +270,20 @@ class HistoryFeature:
             weight = np.where(self.is_target[histories.values], weight, self.source_weight * weight)
         return np.where(counted & (abs(weight) >= SMALLEST_WEIGHT), weight, 0).astype(np.float32)
 
-    def sums(self, histories: Ragged) -> Matrix:
-        """``user_vectors`` before they get the length 1."""
-        return self._summed(histories, self.scaled(histories))
-
-    def _summed(self, histories: Ragged, weights: Floats) -> Matrix:
-        """Each user's items times these weights, (H,), in one vector."""
-        kept = weights != 0
-        cells = (weights[kept], (histories.rows[kept], histories.values[kept]))
-        return csr_array(cells, shape=(len(histories.lengths), len(self.is_target))) @ self.item_vectors
-
     def scaled(self, histories: Ragged) -> Floats:
         """``weights``, times the query factors."""
         weights = self.weights(histories)
         return weights if self.query_factors is None else weights * self.query_factors[histories.values]
 
-
-def history_parts(features: Sequence[HistoryFeature], histories: Ragged, listed: Ints) -> list[Parts]:
-    """``Feature.parts`` of some features of one scorer."""
-    if not features or not len(histories.values):
-        return [Parts.none(histories, listed)] * len(features)
-    vectors = features[0].item_vectors
-    sums = [WeightedSum(feature.sums(histories), feature.scaled(histories)) for feature in features]
-    return sum_parts(vectors, histories, vectors[listed.ravel()], sums)
+    @staticmethod
+    def _once(histories: Ragged) -> Floats:
+        return np.ones((len(histories.lengths), 1), np.float32)
 
 
-class WeightedSum(NamedTuple):
-    """A weighted sum of each user's items; it may have more in it."""
-
-    total: Matrix
-    """(B, d)."""
-    weights: Floats
-    """Of each interaction, (H,); 0 for those that are not in it."""
-
-
-def sum_parts(vectors: Matrix, histories: Ragged, listed: Matrix, sums: Sequence[WeightedSum]) -> list[Parts]:
-    """How interactions change the products of some vectors with users' sums that are brought to the length 1.
-
-    Without an interaction the sum has another length, which changes the whole score. What is in no sum is not
-    multiplied.
-
-    Args:
-        vectors: of all items, (I, d).
-        histories: of B users.
-        listed: k vectors for each user, one user's after the other's, (B · k, d).
-        sums: of the same users.
-    """
-    users = len(histories.lengths)
-    k = listed.shape[0] // users
-    counted = np.any([one.weights != 0 for one in sums], axis=0)
-    inner = np.zeros((len(counted), k + len(sums)), np.float32)
-    others = by_user([listed, *(one.total for one in sums)], users)
-    inner[counted] = history_products(vectors, histories.where(counted), others)
-    items, index = np.unique(histories.values, return_inverse=True)  # not the whole catalogue for one user
-    own = row_products(vectors[items], vectors[items])[index]
-
-    def with_listed(matrix: Matrix, of_users: Ints) -> Floats:
-        """The products of some rows with the k vectors of their users."""
-        index = (of_users[:, None] * k + np.arange(k)).ravel()
-        return row_products(matrix[np.repeat(np.arange(len(of_users)), k)], listed[index]).reshape(-1, k)
-
-    def parts(one: WeightedSum, along: Floats) -> Parts:
-        rows, added = histories.rows, one.weights[:, None] * inner[:, :k]
-        whole, squared = with_listed(one.total, np.arange(users))[rows], row_products(one.total, one.total)[rows]
-        rest, squared_rest = whole - added, squared - 2 * one.weights * along + one.weights**2 * own
-        close = np.flatnonzero(squared_rest < CANCELS * squared)
-        if len(close):
-            left = one.total[rows[close]] + scaled_rows(vectors[histories.values[close]], -one.weights[close])
-            rest[close], squared_rest[close] = with_listed(left, rows[close]), row_products(left, left)
-        length, length_rest = (np.sqrt(np.maximum(some, 1e-24))[:, None] for some in (squared, squared_rest))
-        falls = whole / length - np.where(length_rest > 1e-5 * length, rest / length_rest, 0)
-        return Parts((added / length).astype(np.float32), falls.astype(np.float32))
-
-    return [parts(one, inner[:, k + number]) for number, one in enumerate(sums)]
+def history_sums(features: Sequence[HistoryFeature], histories: Ragged) -> HistorySums:
+    """The sums of some features of one scorer, at least one."""
+    weights = np.stack([feature.scaled(histories) for feature in features])
+    return HistorySums(features[0].item_vectors, histories, weights)
 
 
 def purchases(histories: Ragged, number: Ints, items: int) -> csr_array:

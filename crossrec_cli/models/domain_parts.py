@@ -20,7 +20,7 @@ from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Domain, VectorParts
 from crossrec_cli.models.fused import CandidateScorer, FusedModel, concatenated
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
-from crossrec_cli.models.vectors import Floats, Matrix, row_products
+from crossrec_cli.models.vectors import Floats, Matrix, listed_products
 
 CHUNK_CELLS = 2**21
 """Numbers of listed items' vectors that are held at once, 8 MB in float32."""
@@ -114,12 +114,9 @@ class PartedScorer:
 
 def _listed_products(users: Matrix, vectors: Matrix, listed: Ints) -> Floats:
     """The inner product of each user with each of the items listed for that user, (B, k)."""
-    if not isinstance(vectors, np.ndarray):
-        repeated = users[np.repeat(np.arange(len(listed)), listed.shape[1])]
-        return row_products(repeated, vectors[listed.ravel()]).reshape(listed.shape)
-    dense, size = np.asarray(users), max(CHUNK_CELLS // max(listed.shape[1] * vectors.shape[1], 1), 1)
+    size = max(CHUNK_CELLS // max(listed.shape[1] * vectors.shape[1], 1), 1)
     inner = np.empty(listed.shape, np.float32)
     for begin in range(0, len(listed), size):
         chunk = slice(begin, begin + size)
-        inner[chunk] = np.matmul(vectors[listed[chunk]], dense[chunk, :, None])[:, :, 0]
+        inner[chunk] = listed_products(users[chunk], vectors[listed[chunk].ravel()])
     return inner

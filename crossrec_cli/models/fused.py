@@ -24,7 +24,7 @@ from crossrec_cli.models.histories import Cases, purchases_in
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import NEW_VECTORS, SCORERS, choose
-from crossrec_cli.models.vectors import Floats, Matrix, by_user, history_products, products, scaled_rows
+from crossrec_cli.models.vectors import Floats, Matrix, products
 from crossrec_cli.models.whitening import Whitening
 
 SELECTION_SIZE = 1_000
@@ -134,19 +134,12 @@ class FusedModel:
     def user_vectors(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """Weighted, for each scorer (B, d)."""
         knots = self._knots(histories)
-        return [
-            _weighted([feature.user_vectors(histories, tags) for feature in scorer.features], knots @ weights)
-            for scorer, weights in self._weights()
-        ]
+        return [scorer.user_vectors(knots @ weights, histories, tags) for scorer, weights in self._weights()]
 
     def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> list[VectorParts]:
         """``user_vectors``, and what of them comes from one domain."""
-        vectors, knots = [], self._knots(histories)
-        for scorer, weights in self._weights():
-            parts = [feature.vector_parts(histories, tags, domain) for feature in scorer.features]
-            of_domain, rest = (_weighted_some([part[index] for part in parts], knots @ weights) for index in (1, 2))
-            vectors.append(VectorParts(_weighted([part.total for part in parts], knots @ weights), of_domain, rest))
-        return vectors
+        knots = self._knots(histories)
+        return [scorer.vector_parts(knots @ weights, histories, tags, domain) for scorer, weights in self._weights()]
 
     def shift(self, histories: Ragged) -> Floats:
         """The shift of each user's scores, (B,)."""
@@ -163,11 +156,12 @@ class FusedModel:
         history, total, falls = {}, {}, np.zeros((len(rows), listed.shape[1]), np.float32)
         change = np.repeat(fewer @ self.fusion.shift, listed.shape[1]).reshape(listed.shape)
         for scorer, weights in self._weights():
-            scores, of_users = _feature_scores(scorer, histories, tags, listed), knots @ weights
+            of_users = knots @ weights
+            scores, parts = scorer.explained(of_users, without @ weights, histories, tags, listed)
             total[scorer.name] = np.einsum("bkf,bf->bk", scores, of_users)
             change += np.einsum("bkf,bf->bk", scores, fewer @ weights)
-            history[scorer.name], own_falls = scorer.parts(of_users, without @ weights, histories, tags, listed)
-            falls += own_falls
+            history[scorer.name] = parts.added
+            falls += parts.falls
         falls += np.where(bought, change[rows], np.float32(0))
         return ScoreParts(history, falls, total, knots @ self.fusion.shift)
 
@@ -247,26 +241,6 @@ class CandidateScorer:
     def user_blocks(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """The users' vectors, of the same blocks as ``vectors``: (B, D), (B, V)."""
         return concatenated(self.fused.user_vectors(histories, tags))
-
-
-def _feature_scores(scorer: Scorer, histories: Ragged, tags: Ragged, listed: Ints) -> Floats:
-    """Each feature's scores of the items listed for each user, (B, k, F)."""
-    users = [feature.user_vectors(histories, tags) for feature in scorer.features]
-    shown = Ragged(listed.ravel(), np.full(len(listed), listed.shape[1]))
-    scores = history_products(scorer.item_vectors, shown, by_user(users, len(listed)))
-    return scores.reshape(*listed.shape, len(users))
-
-
-def _weighted(vectors: Sequence[Matrix], weights: Floats) -> Matrix:
-    """The sum of vectors (B, d), each times its column of the users' weights, (B, F)."""
-    users = [scaled_rows(some, weight) for some, weight in zip(vectors, weights.T, strict=True)]
-    return sum(users[1:], start=users[0])
-
-
-def _weighted_some(vectors: Sequence[Matrix | None], weights: Floats) -> Matrix | None:
-    """``_weighted`` of those that are not None; None if all are."""
-    given = {number: some for number, some in enumerate(vectors) if some is not None}
-    return _weighted(list(given.values()), weights[:, list(given)]) if given else None
 
 
 def concatenated(matrices: Sequence[Matrix]) -> list[Matrix]:

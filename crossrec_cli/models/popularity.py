@@ -12,12 +12,12 @@ from crossrec_cli.models.base import (
     Domain,
     Feature,
     NewItems,
-    Parts,
     Scorer,
     TrainingData,
     VectorParts,
     trained_purchases,
 )
+from crossrec_cli.models.history_sums import Parts
 from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.models.vectors import Floats, Matrix
 
@@ -49,7 +49,7 @@ class ItemFact:
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; zeros, as no interaction contributes."""
-        return Parts.none(histories, listed)
+        return Parts.none(len(histories.values), listed.shape[1])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TagSales:
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; zeros, as no interaction contributes."""
-        return Parts.none(histories, listed)
+        return Parts.none(len(histories.values), listed.shape[1])
 
 
 def popularity(data: TrainingData) -> Scorer:

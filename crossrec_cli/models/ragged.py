@@ -66,7 +66,19 @@ class Ragged:
 
     def where(self, keep: Bools) -> Ragged:
         """The values for which ``keep`` holds, in the same lists."""
-        return self._pick(keep, np.bincount(self.rows[keep], minlength=len(self.lengths)))
+        return self._pick(keep, self.counts(keep))
+
+    def counts(self, keep: Bools) -> Ints:
+        """For how many values of each list ``keep`` holds, int64 (lists,)."""
+        return np.bincount(self.rows[keep], minlength=len(self.lengths))
+
+    def summed(self, of_values: Weights) -> Weights:
+        """The sum over each list's values of a row for each of them, (sum of lengths, n); (lists, n)."""
+        sums = np.zeros((len(self.lengths), of_values.shape[1]), of_values.dtype)
+        filled = np.flatnonzero(self.lengths)
+        if len(filled):
+            sums[filled] = np.add.reduceat(of_values, self.starts[filled], axis=0)
+        return sums
 
     def renamed(self, number: Ints) -> Ragged:
         """The same lists, with each value ``v`` replaced by ``number[v]``."""

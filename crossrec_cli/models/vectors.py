@@ -1,25 +1,17 @@
 """Rows of vectors, dense or sparse, and their products.
 
-Shapes: B users, H interactions of all their histories, I items, d the width of the vectors.
+Shapes: B users, d the width of the vectors.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array, vstack
 
-from crossrec_cli.models.ragged import Ints, Ragged
-
 Floats = npt.NDArray[np.float32]
 Matrix = Floats | csr_array
 """Rows of vectors, float32, dense or sparse."""
-
-DENSE_CELLS, WORTH = 2**22, 32
-"""Numbers of sparse vectors that are made dense at once, 16 MB, and for how many users at least."""
 
 
 def rows_after(matrix: Matrix, more: Matrix) -> Matrix:
@@ -29,20 +21,12 @@ def rows_after(matrix: Matrix, more: Matrix) -> Matrix:
     return csr_array(vstack([csr_array(matrix), csr_array(more)]))
 
 
-def by_user(blocks: Sequence[Matrix], users: int) -> Matrix:
-    """The same rows, ordered by user, of blocks with some rows for each user, one user's after the other's."""
-    stacked, first, order = blocks[0], 0, []
-    for block in blocks[1:]:
-        stacked = rows_after(stacked, block)
-    for block in blocks:
-        order.append(first + np.arange(block.shape[0]).reshape(users, block.shape[0] // max(users, 1)))
-        first += block.shape[0]
-    return stacked[np.concatenate(order, axis=1).ravel()]
-
-
 def row_lengths(matrix: Matrix) -> Floats:
     """The Euclidean length of each row."""
-    return np.sqrt(row_products(matrix, matrix))
+    if isinstance(matrix, np.ndarray):
+        return np.sqrt(row_products(matrix, matrix))
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return np.sqrt(np.bincount(rows, matrix.data**2, matrix.shape[0])).astype(np.float32)
 
 
 def row_products(one: Matrix, other: Matrix) -> Floats:
@@ -85,39 +69,10 @@ def products(users: Matrix, items: Matrix) -> Floats:
     return scores if isinstance(scores, np.ndarray) else scores.toarray()
 
 
-def history_products(vectors: Matrix, histories: Ragged, others: Matrix) -> Floats:
-    """The inner product of each interaction's item with each of its user's other vectors, (H, k).
-
-    Args:
-        vectors: of all items, (I, d).
-        histories: of B users.
-        others: k vectors for each user, one user's after the other's, (B · k, d).
-    """
-    users = len(histories.lengths)
-    k = others.shape[0] // max(users, 1)
-    inner = np.empty((len(histories.values), k), np.float32)
-    bounds = np.append(histories.starts, len(histories.values))
-    if isinstance(vectors, np.ndarray) and isinstance(others, np.ndarray):
-        for user, (begin, end) in enumerate(pairwise(bounds)):
-            inner[begin:end] = vectors[histories.values[begin:end]] @ others[user * k : (user + 1) * k].T
+def listed_products(users: Matrix, listed: Matrix) -> Floats:
+    """The inner product of each user, (B, d), with each of k vectors for each, one user's after the other's; (B, k)."""
+    k = listed.shape[0] // max(users.shape[0], 1)
+    if isinstance(users, np.ndarray) and isinstance(listed, np.ndarray):
+        inner: Floats = np.matmul(listed.reshape(len(users), k, -1), users[:, :, None])[:, :, 0]
         return inner
-    sparse, more, size = csr_array(vectors), csr_array(others), DENSE_CELLS // max(vectors.shape[1] * k, 1)
-    if size < WORTH:  # wide vectors stay sparse, a user at a time
-        for user, (begin, end) in enumerate(pairwise(bounds)):
-            inner[begin:end] = (sparse[histories.values[begin:end]] @ more[user * k : (user + 1) * k].T).toarray()
-        return inner
-    for first in range(0, users, size):
-        last = min(first + size, users)
-        chunk = slice(bounds[first], bounds[last])
-        some = more[first * k : last * k]
-        inner[chunk] = _with_dense(sparse[histories.values[chunk]], histories.rows[chunk] - first, some, k)
-    return inner
-
-
-def _with_dense(items: csr_array, users: Ints, others: csr_array, k: int) -> Floats:
-    """The products of some rows with the k vectors of their users, which are made dense, one user's below another's."""
-    width, count = items.shape[1], others.shape[0] // k
-    below = np.ascontiguousarray(others.toarray().reshape(count, k, width).swapaxes(1, 2)).reshape(count * width, k)
-    columns = items.indices + np.repeat(users * width, np.diff(items.indptr))
-    products: Floats = csr_array((items.data, columns, items.indptr), shape=(items.shape[0], len(below))) @ below
-    return products
+    return row_products(users[np.repeat(np.arange(users.shape[0]), k)], listed).reshape(-1, k)

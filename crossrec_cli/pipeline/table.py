@@ -174,7 +174,7 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        24,
+        25,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(SHARED_MODEL,),
@@ -189,14 +189,14 @@ STAGES = (
     ),
     Stage(
         EVALUATE,
-        11,
+        12,
         (*_TABLES, CASES, *_MODEL, *FUSED),
         ("seed", *_MEASURED, "interest", "finetune.refit", "split.seed"),
         _evaluation_files,
     ),
     Stage(
         RECOMMEND,
-        11,
+        12,
         (*_TABLES, TAG_NAMES, *FUSED),
         (*_LISTED, "interest", "report.language"),
         _events_and_rules,
@@ -205,7 +205,7 @@ STAGES = (
     ),
     Stage(
         TRANSFER,
-        17,
+        18,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         sees=("run_dir", "runtime", "domains"),
@@ -213,7 +213,7 @@ STAGES = (
     ),
     Stage(
         TUNE,
-        11,
+        12,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(SHARED_MODEL,),

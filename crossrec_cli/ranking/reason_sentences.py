@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -104,24 +104,33 @@ def language_of(chosen: str, items: pa.Table) -> str:
     return most if most in WORDINGS else ENGLISH
 
 
-def sentence(
-    names: Sequence[str], reasons: Sequence[Mapping[str, Any]], shared: Sequence[str], language: str = ENGLISH
-) -> str:
-    """Why an item is listed, in one sentence: the history items by kind of reason, the strongest first.
+class NamedPurchase(NamedTuple):
+    """A purchase that supports an entry of a list."""
+
+    name: str
+    """Of its item."""
+    domain: str
+    scorer: str
+    """The one with the largest share of it."""
+    share: float
+    """Of all that raises the score in the history."""
+
+
+def sentence(reasons: Sequence[NamedPurchase], shared: Sequence[str], language: str = ENGLISH) -> str:
+    """Why an item is listed, in one sentence: the purchases by kind of reason, the strongest first.
 
     Args:
-        names: of the history items.
-        reasons: of each, a row of the column ``reasons``.
+        reasons: the strongest first.
         shared: what the items have in common, as in the column ``in_common``.
         language: one of ``WORDINGS``.
     """
     wording = WORDINGS[language]
-    if not names:
+    if not reasons:
         return wording.nothing
     kinds: dict[str, list[str]] = {}
-    for name, reason in zip(names, reasons, strict=True):
-        domain = wording.terms.get(reason[c.DOMAIN], reason[c.DOMAIN])
-        kinds.setdefault(OF_SCORER[reason[c.SCORER]], []).append(f"{name} ({reason[c.SHARE]:.0%}, {domain})")
+    for name, of_domain, scorer, share in reasons:
+        domain = wording.terms.get(of_domain, of_domain)
+        kinds.setdefault(OF_SCORER[scorer], []).append(f"{name} ({share:.0%}, {domain})")
     items, facts = wording.between
     text = items.join(wording.kinds[kind].format(items.join(of_kind)) for kind, of_kind in kinds.items())
     in_common = wording.in_common.format(facts.join(_fact(fact, wording) for fact in shared)) if shared else ""

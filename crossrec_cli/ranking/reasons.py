@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
@@ -19,12 +20,14 @@ from crossrec_cli.models.domain_parts import DomainParts, PartedUsers
 from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
-from crossrec_cli.models.vectors import Floats
-from crossrec_cli.ranking.reason_sentences import ENGLISH, language_of, sentence
+from crossrec_cli.ranking.named_purchases import NamedPurchases, as_lists
+from crossrec_cli.ranking.reason_sentences import ENGLISH, NamedPurchase, language_of, sentence
 from crossrec_cli.text.segment import UNSPACED, spaced
 
 WORD = re.compile(rf"[^\W\d_]{{3,}}|{UNSPACED}{{2,}}")
 WORDS_NAMED = 5
+TEXTS = 2**17
+"""Whose words are remembered."""
 
 
 @dataclass(frozen=True)
@@ -34,34 +37,33 @@ class Catalogue:
     items: pa.Table
     """preprocess's table."""
     is_target: Bools
-    _words: dict[int, dict[str, None]] = field(default_factory=dict)
 
     @cached_property
     def facts(self) -> Mapping[str, Sequence[Any]]:
         """Id, text, brand and category of every item."""
         return {name: self.items[name].to_pylist() for name in (c.ITEM_ID, c.TEXT, c.BRAND, c.CATEGORY)}
 
-    def words(self, item: int) -> dict[str, None]:
-        """The words of an item's text, in their order, each once."""
-        if item not in self._words:
-            self._words[item] = dict.fromkeys(WORD.findall(spaced((self.facts[c.TEXT][item] or "").lower())))
-        return self._words[item]
-
     def shared(self, item: int, others: Sequence[int]) -> list[str]:
         """Brand, category and words that an item shares with at least one of the others."""
-        facts = {
-            name: value
-            for name in (c.BRAND, c.CATEGORY)
-            if (value := self.facts[name][item]) and any(self.facts[name][other] == value for other in others)
-        }
-        named_words = set(WORD.findall(spaced(" ".join(facts.values()).lower())))
-        other_words = set().union(*(self.words(other) for other in others)) - named_words
-        words = [word for word in self.words(item) if word in other_words]
-        return [f"{name} {value}" for name, value in facts.items()] + words[:WORDS_NAMED]
+        named, texts = list[tuple[str, str]](), self.facts[c.TEXT]
+        for name in (c.BRAND, c.CATEGORY):
+            value = (values := self.facts[name])[item]
+            if value and any(values[other] == value for other in others):
+                named.append((name, value))
+        named_words = set(words_of(" ".join(value for _, value in named)))
+        other_words = set().union(*(words_of(texts[other] or "") for other in others)) - named_words
+        words = [word for word in words_of(texts[item] or "") if word in other_words]
+        return [f"{name} {value}" for name, value in named] + words[:WORDS_NAMED]
 
     def name(self, item: int) -> str:
         """An item's text, or its id where it has none."""
         return str(self.facts[c.TEXT][item] or self.facts[c.ITEM_ID][item])
+
+
+@lru_cache(TEXTS)
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text in lower case, in their order, each once."""
+    return tuple(dict.fromkeys(WORD.findall(spaced(text.lower()))))
 
 
 @dataclass(frozen=True)
@@ -97,70 +99,57 @@ class Why:
         parts = np.stack(list(score_parts.history.values()))
         in_target = self.catalogue.is_target[histories.values]
         falls = np.where(histories.liked[:, None], score_parts.falls, 0)  # a dislike is no reason
-        rows = []
+        named = []
         for user, (begin, length) in enumerate(zip(histories.starts, histories.lengths, strict=True)):
-            span = slice(begin, begin + length)
-            named = _Named.of(parts[:, span], falls[span], in_target[span], self.most)
-            for column in np.flatnonzero(shown[user]).tolist():
-                row = self._row(histories.values[span], named, column, int(listed[user, column]))
-                names = (c.FROM_SOURCE, c.FROM_TARGET, c.FROM_REST)
-                row |= {name: float(part[user, column]) for name, part in zip(names, domains, strict=True)}
-                rows.append(row | _by_scorer(score_parts, user, column))
-        return pa.Table.from_pylist(rows, schema=schemas.WHY)
-
-    def _row(self, history: Ints, named: _Named, column: int, item: int) -> dict[str, Any]:
-        """The row of an entry, a column of the list, from the user's history."""
-        is_named, names, ids = named.is_named[:, column], self.fused.names, self.catalogue.facts[c.ITEM_ID]
-        others = history[named.positions[is_named, column]].tolist()
-        reasons = [
-            {
-                c.ITEM_ID: ids[other],
-                c.DOMAIN: c.TARGET if in_target else c.SOURCE,
-                c.SCORER: names[scorer],
-                c.PART: part,
-                c.SHARE: share,
-            }
-            for other, in_target, scorer, part, share in zip(
-                others, *(values[is_named, column].tolist() for values in named.facts), strict=True
+            span, columns = slice(begin, begin + length), np.flatnonzero(shown[user])
+            named.append(
+                NamedPurchases.of(
+                    histories.values[span],
+                    in_target[span],
+                    parts[:, span][:, :, columns],
+                    falls[span][:, columns],
+                    self.most,
+                )
             )
-        ]
-        shared = self.catalogue.shared(item, others) if others else []
-        return {
-            c.REASONS: reasons,
-            c.IN_COMMON: shared,
-            c.BECAUSE: sentence([self.catalogue.name(other) for other in others], reasons, shared, self.language),
-        }
+        reasons = NamedPurchases.joined(named)
+        sales = score_parts.total.get(popularity.NAME, np.float32(0)) + score_parts.shift[:, None]
+        in_common, because = self._sentences(listed[shown].tolist(), reasons)
+        return pa.table(
+            {
+                c.REASONS: reasons.as_column(self.catalogue.items[c.ITEM_ID], self.fused.names),
+                c.FROM_SOURCE: domains.source[shown],
+                c.FROM_TARGET: domains.target[shown],
+                c.FROM_SALES: sales[shown],
+                c.FROM_REST: domains.rest[shown],
+                c.BY_SCORER: _by_scorer(score_parts, shown),
+                c.IN_COMMON: in_common,
+                c.BECAUSE: because,
+            },
+            schemas.WHY,
+        )
+
+    def _sentences(self, listed: Sequence[int], reasons: NamedPurchases) -> tuple[list[list[str]], list[str]]:
+        """For each entry what it shares with its reasons, and the sentence."""
+        catalogue, names, in_common, because, begin = self.catalogue, self.fused.names, [], [], 0
+        facts = [values.tolist() for values in reasons[1:]]
+        for item, count in zip(listed, reasons.counts.tolist(), strict=True):
+            others, in_target, scorers, _, shares = (values[begin : begin + count] for values in facts)
+            shared = catalogue.shared(item, others) if others else []
+            of_entry = [
+                NamedPurchase(catalogue.name(other), c.TARGET if target else c.SOURCE, names[scorer], share)
+                for other, target, scorer, share in zip(others, in_target, scorers, shares, strict=True)
+            ]
+            in_common.append(shared)
+            because.append(sentence(of_entry, shared, self.language))
+            begin += count
+        return in_common, because
 
 
-def _by_scorer(score_parts: ScoreParts, user: int, column: int) -> dict[str, Any]:
-    """The part of an entry's score by sales and by the user's shift, and the whole score by scorer."""
-    by_scorer = {name: float(part[user, column]) for name, part in score_parts.total.items()}
-    return {
-        c.FROM_SALES: by_scorer.get(popularity.NAME, 0.0) + float(score_parts.shift[user]),
-        c.BY_SCORER: [{c.SCORER: name, c.PART: part} for name, part in by_scorer.items()],
+def _by_scorer(score_parts: ScoreParts, shown: Bools) -> pa.ListArray:
+    """The scores of the entries by scorer."""
+    names, parts = list(score_parts.total), np.stack([part[shown] for part in score_parts.total.values()], axis=1)
+    cells = {
+        c.SCORER: pc.take(pa.array(names), np.tile(np.arange(len(names)), len(parts))),
+        c.PART: pa.array(parts.ravel()),
     }
-
-
-class _Named(NamedTuple):
-    """For each of k entries of a list, the at most m purchases that its reasons name: shapes (m, k), (k,)."""
-
-    positions: Ints
-    """Those without which the score falls most, the first the most, (m, k)."""
-    is_named: Bools
-    """Whether it adds to the score, and the score falls without it, (m, k); others are not named."""
-    facts: tuple[Bools, Ints, Floats, Floats]
-    """Of each: whether it is in the target, the scorer with its largest part, the part, and its share; (m, k)."""
-
-    @classmethod
-    def of(cls, parts: Floats, falls: Floats, in_target: Bools, most: int) -> _Named:
-        """From the parts of n purchases by scorer, (scorers, n, k), and the falls without each, (n, k)."""
-        part, rest = parts.sum(axis=0), max(len(falls) - most, 0)
-        least = np.partition(falls, rest, axis=0)[rest] if len(falls) else 0  # of equal ones the oldest are named
-        rows = np.flatnonzero((falls >= least).any(axis=1))
-        positions = rows[np.argsort(-falls[rows], axis=0, kind="stable")[:most]]
-        of_named, columns = np.take_along_axis(part, positions, axis=0), np.arange(falls.shape[1])
-        is_named = (np.take_along_axis(falls, positions, axis=0) > 0) & (of_named > 0)
-        positive = np.maximum(part, 0).sum(axis=0)
-        share: Floats = (of_named / np.where(positive > 0, positive, 1)).astype(np.float32)
-        facts = in_target[positions], parts[:, positions, columns].argmax(axis=0), of_named, share
-        return cls(positions, is_named, facts)
+    return as_lists(np.full(len(parts), len(names)), schemas.WHY.field(c.BY_SCORER).type, cells)

@@ -98,7 +98,7 @@ def test_a_user_without_history_or_tags_is_scored(scorer: Scorer, data: Training
 def test_of_users_without_history_alone_nothing_is_of_an_interaction(scorer: Scorer, data: TrainingData) -> None:
     nobody = Ragged.of([[], []])
     weights = np.ones((2, len(scorer.features)), np.float32)
-    for parts in scorer.parts(weights, weights[:0], nobody, nobody, np.array([[61, 62, 63]] * 2)):
+    for parts in scorer.explained(weights, weights[:0], nobody, nobody, np.array([[61, 62, 63]] * 2)).parts:
         assert parts.shape == (0, 3)
 
 
@@ -244,11 +244,11 @@ def test_a_dislike_pushes_its_item_away_and_what_reads_only_order_skips_it(score
             assert change[66] < 0
         else:
             np.testing.assert_allclose(change, 0, atol=1e-5)
-    parts = scorer.parts(
+    explained = scorer.explained(
         np.ones((2, len(scorer.features)), np.float32),
         np.ones((len(weights), len(scorer.features)), np.float32),
         histories,
         tags,
         np.array([[66, 67]] * 2),
     )
-    assert parts.falls[-1, 0] == pytest.approx(changes[:, 66].sum(), abs=1e-4)
+    assert explained.parts.falls[-1, 0] == pytest.approx(changes[:, 66].sum(), abs=1e-4)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.models.base import Domain, Parts, WeightedSum, sum_parts
+from crossrec_cli.models.base import Domain
+from crossrec_cli.models.history_sums import HistorySums, Parts
 from crossrec_cli.models.neural.tower import ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Ints, Ragged
 
@@ -32,7 +33,7 @@ def history_parts(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags
         listed: item indices to explain, int64 (B, k).
     """
     vectors = items.vectors[torch.from_numpy(listed).to(encoder.device)]
-    added, falls = Parts.none(histories, listed)
+    added, falls = Parts.none(len(histories.values), listed.shape[1])
     if encoder.bag is not None:
         added, falls = _bag(encoder, items, histories, tags, vectors)
     if encoder.sequence is None:
@@ -96,10 +97,11 @@ def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged,
     item's projected vector.
     """
     assert encoder.bag is not None
-    totals, projected = encoder.bag_totals(items, histories, tags), vectors @ encoder.bag.projection.weight
-    total = WeightedSum(totals.cpu().numpy(), encoder.counts(items, histories).cpu().numpy())
-    listed = projected.reshape(-1, projected.shape[2]).cpu().numpy()
-    (parts,) = sum_parts(items.vectors.cpu().numpy(), histories, listed, [total])
+    projected = vectors @ encoder.bag.projection.weight
+    prefix = encoder.bag_totals(items, histories.where(np.zeros(len(histories.values), bool)), tags).cpu().numpy()
+    counts = encoder.counts(items, histories).cpu().numpy()
+    sums = HistorySums(items.vectors.cpu().numpy(), histories, counts[None], prefix)
+    ((_, parts),) = sums.parts(projected.reshape(-1, projected.shape[2]).cpu().numpy())
     scale = np.float32(encoder.bag.log_scale.exp().item())
     return Parts(scale * parts.added, scale * parts.falls)
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: N812  the field's usual name
 from torch import Tensor
 
 from crossrec_cli.config.training_fields import Interest
-from crossrec_cli.models.base import Domain, NewItems, Parts, Scorer, TrainingData, VectorParts
+from crossrec_cli.models.base import Domain, NewItems, Scorer, TrainingData, VectorParts
+from crossrec_cli.models.history_sums import Parts
 from crossrec_cli.models.neural.attribution import history_parts, vector_parts
 from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged

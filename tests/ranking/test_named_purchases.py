@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossrec_cli.ranking.reasons import _Named
+from crossrec_cli.ranking.named_purchases import NamedPurchases
 
 
 def named(falls: np.ndarray, parts: np.ndarray | None = None, most: int = 3) -> list[int]:
     """Positions, for one entry."""
     column = np.asarray(falls, np.float32)[:, None]
     some = column if parts is None else np.asarray(parts, np.float32)[:, None]
-    found = _Named.of(some[None], column, np.zeros(len(column), bool), most)
-    return found.positions[found.is_named[:, 0], 0].tolist()
+    count = len(column)
+    return NamedPurchases.of(np.arange(count), np.zeros(count, bool), some[None], column, most).items.tolist()
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 500])
