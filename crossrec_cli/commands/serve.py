@@ -50,7 +50,7 @@ def serve(
     with ending(console):
         for package in ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client"):
             if not find_spec(package):
-                raise UnavailableError(f"serve: needs the package {package}; pip install 'crossrec[serve]'")
+                raise UnavailableError.without(package, "serve", "serve")
         settings, export = config_and_export(config, exported, overrides or ())
         console.begin("serve")
         with _listening(host, port) as listening:

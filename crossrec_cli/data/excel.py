@@ -56,7 +56,7 @@ def write_as_parquet(path: str, copy: Path) -> None:
 
 def _first_sheet(path: str) -> CalamineSheet:
     if not find_spec("python_calamine"):
-        raise UnavailableError(f"{path}: needs the package python-calamine; pip install 'crossrec[excel]'")
+        raise UnavailableError.without("python-calamine", "excel", path)
     from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415
 
     if is_address(path):

@@ -181,9 +181,7 @@ def ials_scorer(inputs: BaselineInputs, alpha: float) -> ScoreFunction:
     try:
         from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415  an extra
     except ImportError:
-        raise UnavailableError(
-            "evaluate.baselines: ials needs the package implicit; pip install 'crossrec[ials]'"
-        ) from None
+        raise UnavailableError.without("implicit", "ials", "evaluate.baselines: ials") from None
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  comes with implicit
 
     number = np.arange(len(inputs.in_target))

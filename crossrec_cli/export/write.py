@@ -63,7 +63,7 @@ def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
         UnavailableError: if the package for ONNX is missing.
     """
     if not find_spec("onnxscript"):
-        raise UnavailableError("export: needs the package onnxscript; pip install 'crossrec[onnx]'")
+        raise UnavailableError.without("onnxscript", "onnx", "export")
     work = Work()
     folder = folder.resolve()
     _check_replaceable(folder)

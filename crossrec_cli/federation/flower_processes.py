@@ -173,5 +173,5 @@ def _program(name: str) -> str:
     near = Path(sys.executable).with_name(name)
     path = str(near) if near.is_file() else shutil.which(name)
     if path is None:
-        raise UnavailableError("federate needs the package flwr; pip install 'crossrec[federated]'")
+        raise UnavailableError.without("flwr", "federated", "federate")
     return path

@@ -219,7 +219,7 @@ def noise_of(epsilon: float, delta: float) -> float:
     try:
         from dp_accounting import get_sigma_gaussian  # noqa: PLC0415  an extra
     except ImportError:
-        raise UnavailableError("federate.epsilon needs dp-accounting; pip install 'crossrec[federated]'") from None
+        raise UnavailableError.without("dp-accounting", "federated", "federate.epsilon") from None
     return float(get_sigma_gaussian(epsilon, delta))
 
 

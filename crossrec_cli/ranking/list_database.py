@@ -116,7 +116,7 @@ def check_driver(database: Database) -> None:
     """
     if not find_spec(driver := _driver(database)):
         package = driver.replace("_", "-")
-        raise UnavailableError(f"recommend.to needs the package {package}; pip install 'crossrec[database]' {package}")
+        raise UnavailableError(f"recommend.to: needs the package {package}; pip install 'crossrec[database]' {package}")
 
 
 def _driver(database: Database) -> str:

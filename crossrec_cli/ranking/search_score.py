@@ -22,14 +22,19 @@ from dataclasses import astuple, dataclass
 from functools import reduce
 from pathlib import Path
 
-import bm25s
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from crossrec_cli.errors import UnavailableError
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.text.segment import marks, spaced
+
+try:
+    import bm25s
+except ImportError:
+    raise UnavailableError.without("bm25s", "search", "search") from None
 
 TOKEN = rf"(?u)[\w{marks()}]+"
 """A word, or a part of a product code: one or more digits and letters of any script."""

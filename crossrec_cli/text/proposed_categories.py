@@ -10,7 +10,6 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from bm25s import stopwords
 from scipy.sparse import csr_array
 
 from crossrec_cli.artifacts import columns as c
@@ -18,10 +17,15 @@ from crossrec_cli.config.schema import Config
 from crossrec_cli.data.catalogue import platform_items
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ledger import Ledger
-from crossrec_cli.errors import InputError
+from crossrec_cli.errors import InputError, UnavailableError
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Reporter
 from crossrec_cli.text.encoders import open_quick
+
+try:
+    from bm25s import stopwords
+except ImportError:
+    raise UnavailableError.without("bm25s", "search", "init --categories") from None
 
 LEARNED_FROM = 50_000
 """Texts that the groups are learned from; all others go to the nearest."""

@@ -151,7 +151,7 @@ def _with_lora(model: PreTrainedModel, config: TextTraining) -> nn.Module:
     try:
         from peft import LoraConfig, get_peft_model  # noqa: PLC0415  an extra
     except ImportError:
-        raise UnavailableError("adapt.language_model: lora needs peft; pip install 'crossrec[lora]'") from None
+        raise UnavailableError.without("peft", "lora", "adapt.language_model: lora") from None
     lora = LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear")
     try:
         with warnings.catch_warnings():

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import importlib
+import re
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from crossrec_cli.errors import UnavailableError
 from crossrec_cli.ranking.search_score import DEFAULT, Signals, Weights, Words, best, centered, fit, standardised
 
 ITEMS, QUERIES = 50, 200
@@ -106,3 +111,11 @@ def test_a_sharp_s_is_found_as_two():
     index = Words.of(["gießkanne aus blech", "teekanne", "kanne"])
     assert index.scores(["Giesskanne"])[0].argmax() == 0
     assert index.scores(["GIESSKANNE"])[0].max() > 0
+
+
+@pytest.mark.parametrize("module", ["ranking.search_score", "text.proposed_categories"])
+def test_without_the_package_for_exact_words_its_extra_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bm25s", None)
+    monkeypatch.delitem(sys.modules, f"crossrec_cli.{module}", raising=False)
+    with pytest.raises(UnavailableError, match=re.escape("crossrec[search]")):
+        importlib.import_module(f"crossrec_cli.{module}")
