@@ -35,7 +35,7 @@ from crossrec_cli.artifacts.store import Store, checked
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError
 from crossrec_cli.export.folder import is_export
-from crossrec_cli.export.write import replacing
+from crossrec_cli.export.replacement import replacing
 from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import STAGES
 from crossrec_cli.privacy import copies
