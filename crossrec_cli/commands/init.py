@@ -61,7 +61,8 @@ def init(
             from crossrec_cli.config.schema import Runtime  # noqa: PLC0415
             from crossrec_cli.config.training_fields import Encoder  # noqa: PLC0415
             from crossrec_cli.data import engine, guess, profile  # noqa: PLC0415
-            from crossrec_cli.data.first_config import first_config, todo  # noqa: PLC0415  DuckDB takes a moment
+            from crossrec_cli.data.first_config import first_config  # noqa: PLC0415  DuckDB takes a moment
+            from crossrec_cli.data.missing_fields import todo  # noqa: PLC0415
             from crossrec_cli.text.installed import multilingual  # noqa: PLC0415
 
         path = folder / NAME

@@ -51,7 +51,7 @@ def forget(
             from crossrec_cli.artifacts.store import Store  # noqa: PLC0415
             from crossrec_cli.console import show_forget  # noqa: PLC0415
             from crossrec_cli.data.ids import as_ids  # noqa: PLC0415
-            from crossrec_cli.export.write import restore  # noqa: PLC0415
+            from crossrec_cli.export.replacement import restore  # noqa: PLC0415
             from crossrec_cli.privacy import forgetting  # noqa: PLC0415
             from crossrec_cli.ranking.list_request import ListRequest  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crossrec_cli.config.data_fields import Data, Domains, Split
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.federation_fields import Federate
 from crossrec_cli.config.field_types import (
     BASELINES,
@@ -24,6 +24,7 @@ from crossrec_cli.config.field_types import (
     distinct,
 )
 from crossrec_cli.config.list_fields import Recommend, Search, Serve
+from crossrec_cli.config.task_fields import Domains, Split
 from crossrec_cli.config.training_fields import TUNED, Adapt, Encoder, Finetune, Interest
 
 

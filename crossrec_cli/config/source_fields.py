@@ -6,12 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from crossrec_cli.config.field_types import (
-    FilePath,
-    Section,
-    Template,
-    TimeFormat,
-)
+from crossrec_cli.config.field_types import FilePath, Section, Template, TimeFormat
 
 
 class InteractionColumns(Section):
@@ -182,27 +177,3 @@ class Platform(Section):
     interactions: Interactions
     items: Items
     users: Users | None = None
-
-
-class LinkEnd(Section):
-    """One side of a mapping table."""
-
-    platform: str
-    id: str
-    """The column with that platform's id."""
-
-
-class Links(Source):
-    """A mapping table: in each row, the two ids mean the same. Two columns of one platform join its devices."""
-
-    left: LinkEnd
-    right: LinkEnd
-
-
-class ItemMatch(Section):
-    """Match items of different platforms by the rare words that their texts share."""
-
-    propose: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Pairs with at least this confidence are written to item_links.parquet."""
-    apply: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Pairs with at least this confidence become one item; null: off."""

@@ -14,9 +14,10 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Clean, Data, Domains
+from crossrec_cli.config.data_fields import Clean, Data
 from crossrec_cli.config.field_types import template_fields
 from crossrec_cli.config.source_fields import Interactions, Items, Platform, Source, Users
+from crossrec_cli.config.task_fields import Domains
 from crossrec_cli.data.cells import BETWEEN, entries, path, plain, text_function, trimmed, words
 from crossrec_cli.data.described import LATEST, distinct_descriptions, one_each
 from crossrec_cli.data.engine import Engine

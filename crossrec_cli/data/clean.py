@@ -12,9 +12,10 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Data, Domains
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.schema import Config
 from crossrec_cli.config.source_fields import Platform
+from crossrec_cli.config.task_fields import Domains
 from crossrec_cli.data.catalogue import assign_domains, excluded, price_bands, read_items, read_users, tag_list, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.identity import OTHER_ITEM_ID, as_links, list_id, number, propose, read_links

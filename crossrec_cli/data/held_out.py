@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Split
+from crossrec_cli.config.task_fields import Split
 from crossrec_cli.data.cells import text_function
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.interactions import (

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.data_fields import Data
-from crossrec_cli.config.source_fields import ItemMatch, Links
+from crossrec_cli.config.identity_fields import ItemMatch, Links
 from crossrec_cli.data.catalogue import file_column, id_prefix, union
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.ids import IdForms

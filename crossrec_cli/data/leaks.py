@@ -8,8 +8,8 @@ import ibis
 import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
-from crossrec_cli.config.data_fields import Split
 from crossrec_cli.config.source_fields import Source
+from crossrec_cli.config.task_fields import Split
 from crossrec_cli.data.engine import Engine
 from crossrec_cli.data.raw_files import SOURCE_ROW
 from crossrec_cli.errors import CrossrecError

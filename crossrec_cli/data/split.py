@@ -13,8 +13,9 @@ import ibis.expr.types as ir
 
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.artifacts import schemas
-from crossrec_cli.config.data_fields import Data, Split
+from crossrec_cli.config.data_fields import Data
 from crossrec_cli.config.schema import Config
+from crossrec_cli.config.task_fields import Split
 from crossrec_cli.data.catalogue import union
 from crossrec_cli.data.clean import Cleaned, require_both_domains
 from crossrec_cli.data.engine import Engine

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,40 +12,22 @@ import pyarrow.parquet as pq
 
 from crossrec_cli.artifacts.files import FINETUNE, RECOMMEND, TAG_NAMES
 from crossrec_cli.artifacts.job import Summary
-from crossrec_cli.artifacts.store import (
-    MANIFEST,
-    Artifact,
-    Store,
-    describe_files,
-    read_manifest,
-    seal,
-    sync,
-)
+from crossrec_cli.artifacts.store import Artifact, Store, describe_files, seal, sync
 from crossrec_cli.artifacts.work import Work
 from crossrec_cli.config.document import masked
 from crossrec_cli.config.load import dump_config, load_config
 from crossrec_cli.config.schema import Config, Runtime
-from crossrec_cli.errors import ConfigError, InputError, UnavailableError
+from crossrec_cli.errors import InputError, UnavailableError
 from crossrec_cli.export.card import card
-from crossrec_cli.export.folder import (
-    CARD,
-    CONFIG_FILE,
-    EXPORT,
-    GRAPH,
-    VERSION,
-    is_export,
-    named_files,
-)
+from crossrec_cli.export.folder import CARD, CONFIG_FILE, EXPORT, GRAPH, VERSION, named_files
 from crossrec_cli.export.graph import write_graph
+from crossrec_cli.export.replacement import check_replaceable, replacing
 from crossrec_cli.models.dataset import load_dataset, load_fused
 from crossrec_cli.pipeline.current import read_by
 from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import BY_NAME, stage_of
 from crossrec_cli.runtime import device
 from crossrec_cli.runtime.progress import Reporter
-
-SERVING_FILES = {RECOMMEND, "run.log", "events.jsonl", ".lock", ".holder"}
-"""What ``crossrec recommend --from`` adds to an export."""
 
 
 def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
@@ -66,7 +47,7 @@ def write_export(config: Config, folder: Path, report: Reporter) -> Artifact:
         raise UnavailableError.without("onnxscript", "onnx", "export")
     work = Work()
     folder = folder.resolve()
-    _check_replaceable(folder)
+    check_replaceable(folder)
     with replacing(folder) as draft:
         artifacts = read_by(config, RECOMMEND, report)
         inputs = {file: artifact.file(file) for file, artifact in BY_NAME[RECOMMEND].inputs(artifacts).items()}
@@ -123,58 +104,3 @@ def _copied(draft: Path, config: Config) -> list[str]:
             raise InputError(f"recommend.{field}: {path}: {error.strerror or error}") from None
         overrides.append(f"recommend.{field}={json.dumps(name)}")
     return overrides
-
-
-@contextmanager
-def replacing(folder: Path, locked: bool = False) -> Iterator[Path]:
-    """A hidden directory next to a folder, which replaces the folder if nothing goes wrong.
-
-    Two renames replace an earlier export. A process that is killed between them leaves it complete under a hidden name,
-    and the next export, or ``restore``, puts it back.
-
-    Args:
-        folder: absolute.
-        locked: whether the caller has locked it.
-    """
-    draft, before = folder.with_name(f".{folder.name}.draft"), _before(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    restore(folder)
-    shutil.rmtree(draft, ignore_errors=True)  # of a killed export
-    draft.mkdir()
-    try:
-        yield draft
-        if is_export(folder):
-            with nullcontext() if locked else Store(folder).lock():  # no 'recommend --from' writes into it now
-                folder.rename(before)
-        draft.rename(folder)
-        sync(folder.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        restore(folder)
-
-
-def _before(folder: Path) -> Path:
-    """Where an earlier export is while a new one takes its place."""
-    return folder.with_name(f".{folder.name}.before")
-
-
-def restore(folder: Path) -> None:
-    """Move an earlier export back, unless a new one has replaced it."""
-    before = _before(folder)
-    if before.exists() and not folder.exists():
-        before.rename(folder)
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Replacing a folder deletes it, so it may hold only an export and what ``recommend --from`` wrote there."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ConfigError([f"{folder}: is a file; name a folder"])
-    names = {path.name for path in folder.iterdir()}
-    if names and not is_export(folder):
-        raise ConfigError([f"{folder}: is not a crossrec export and not empty; name another folder"])
-    own = {MANIFEST, CARD, *read_manifest(folder / MANIFEST).files} if names else set()
-    if others := sorted(names - own - SERVING_FILES):
-        raise ConfigError([f"{folder}: {others[0]} is not part of the export; move it away first"])

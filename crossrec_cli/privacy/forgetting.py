@@ -35,10 +35,11 @@ from crossrec_cli.artifacts.store import Store, checked
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError, ConfigError, InputError
 from crossrec_cli.export.folder import is_export
-from crossrec_cli.export.write import replacing
+from crossrec_cli.export.replacement import replacing
 from crossrec_cli.pipeline.evaluated import read_facts
 from crossrec_cli.pipeline.table import STAGES
 from crossrec_cli.privacy import copies
+from crossrec_cli.privacy.loose_files import loose_rows, remove_loose
 from crossrec_cli.privacy.people import People, PlatformId
 from crossrec_cli.privacy.person_rows import PersonRows
 from crossrec_cli.privacy.raw_rows import RawRows
@@ -102,7 +103,7 @@ def look_up(config: Config, ids: pa.Array, exports: Sequence[Path], events: Sequ
     of_export = {folder: list(_rows_of_export(folder, people)) for folder in exports}
     of_events = {path: rows for path in event_files if (rows := events_in(path, people))}
     in_database = count_rows_of(people.ids, config.recommend.to) if config.recommend.to else {}
-    loose = [rows for folder in (config.run_path, *_logs(config)) for rows in copies.loose_rows(folder, people)]
+    loose = [rows for folder in (config.run_path, *_logs(config)) for rows in loose_rows(folder, people)]
     known = set(in_database).union(
         *(rows.ids for rows in chain(*of_artifact.values(), *of_export.values(), of_events.values(), loose))
     )
@@ -136,7 +137,7 @@ def forget(config: Config, traces: Traces) -> None:
     if shows_them:
         page.unlink()
     for folder in (config.run_path, *_logs(config)):
-        copies.remove_loose(folder, people)
+        remove_loose(folder, people)
     for events in traces.events:
         delete_events(events, people)
     for folder in traces.exports:
@@ -185,7 +186,7 @@ def _rows_of_export(folder: Path, people: People) -> Iterator[PersonRows]:
     artifacts = [path for stage in STAGES for path in Store(folder).artifacts(stage.name)]
     for path in (folder, *artifacts):
         yield from copies.rows_of_artifact(path, people)
-    yield from copies.loose_rows(folder, people)
+    yield from loose_rows(folder, people)
 
 
 def _platform_ids(directory: Path, people: People) -> Iterator[PlatformId]:

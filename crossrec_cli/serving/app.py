@@ -16,28 +16,14 @@ from fastapi_offline import FastAPIOffline
 from crossrec_cli import __version__
 from crossrec_cli.errors import InputError, UnavailableError
 from crossrec_cli.ranking.list_request import ANONYMOUS
+from crossrec_cli.serving.answer_bodies import Answer, FeedbackTaken, Health, ListAnswer, Problem, ReasonAnswer, Taken
 from crossrec_cli.serving.event_store import UserEvent
 from crossrec_cli.serving.impression_log import Feedback
 from crossrec_cli.serving.limits import Limits
 from crossrec_cli.serving.live import Live, Service, WeightedItem
-from crossrec_cli.serving.messages import (
-    Answer,
-    FeedbackTaken,
-    Health,
-    ItemQuery,
-    ListAnswer,
-    ListQuery,
-    NewEvents,
-    NewFeedback,
-    Problem,
-    Query,
-    ReasonAnswer,
-    ReasonQuery,
-    Taken,
-    User,
-    seconds,
-)
 from crossrec_cli.serving.prometheus import CONTENT_TYPE, Metrics
+from crossrec_cli.serving.request_bodies import ItemQuery, ListQuery, NewEvents, NewFeedback, Query, ReasonQuery, User
+from crossrec_cli.serving.request_fields import seconds
 
 MAX_BYTES = 2**20
 """Bytes of a request's body."""

@@ -19,7 +19,7 @@ from crossrec_cli.artifacts.files import (
     USERS,
 )
 from crossrec_cli.artifacts.job import Job, Summary
-from crossrec_cli.config.data_fields import Identity
+from crossrec_cli.config.identity_fields import Identity
 from crossrec_cli.data import engine, leaks, quality_measures
 from crossrec_cli.data.clean import clean
 from crossrec_cli.data.ledger import Ledger

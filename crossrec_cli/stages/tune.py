@@ -6,18 +6,16 @@ import time
 
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.errors import InputError
-from crossrec_cli.evaluation.tuning import (
+from crossrec_cli.evaluation.study import (
     SECONDS,
     STUDY,
-    TuningData,
     best_so_far,
     finished_trials,
-    load_optuna,
     resume,
-    run_trial,
     study_name,
     write_trials,
 )
+from crossrec_cli.evaluation.trial import TuningData, load_optuna, run_trial
 
 
 def run(job: Job) -> Summary:

@@ -12,8 +12,10 @@ from facts import check_failed, lacking
 
 from crossrec_cli.artifacts.job import Job
 from crossrec_cli.config.load import load_config
+from crossrec_cli.config.other_values import with_values
 from crossrec_cli.errors import ExitCode
-from crossrec_cli.evaluation import tuning
+from crossrec_cli.evaluation import trial
+from crossrec_cli.evaluation.study import study_name
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'crossrec[tune]'")
 
@@ -58,7 +60,7 @@ def test_what_was_tried_counts_and_what_was_interrupted_is_tried_again(tuned, cr
             raise score
         return score
 
-    monkeypatch.setattr(tuning, "_score", score)
+    monkeypatch.setattr(trial, "_score", score)
     tuned.config["tune"]["search"] = {"finetune.lr": {"low": 1e-4, "high": 0.1, "log": True}}
     tuned.config["tune"]["trials"] = 4
     with pytest.raises(BaseException):  # noqa: B017  the shell's handler is not there to tell it
@@ -81,7 +83,7 @@ def test_another_version_of_the_code_starts_a_study_of_its_own(tuned):
     """Of the same config and inputs."""
     config = load_config(tuned.path)
     jobs = [Job(config, {}, tuned.folder, None, tuned.folder, code) for code in ("tune 7", "tune 7", "tune 8")]
-    assert len({tuning.study_name(job) for job in jobs}) == 2
+    assert len({study_name(job) for job in jobs}) == 2
 
 
 def test_the_stages_that_it_reads_are_made_first(shop, crossrec):
@@ -130,6 +132,6 @@ def test_without_optuna_it_names_the_extra(tuned, crossrec, monkeypatch):
 
 def test_a_trial_reads_the_config_as_the_shell_would(tuned):
     values = {"finetune.rates.users": 0.5, "interest.user_encoder": "sequence"}
-    chosen = tuning.with_values(load_config(tuned.path), values)
+    chosen = with_values(load_config(tuned.path), values)
     assert (chosen.finetune.rates.users, chosen.interest.user_encoder) == (0.5, "sequence")
     assert yaml.safe_load(tuned.path.read_text())["interest"]["user_encoder"] == "bag"
