@@ -286,10 +286,10 @@ def trained(pristine: tuple[Shop, Path]) -> Shop:
 
 @pytest.fixture
 def crossrec():
-    """Run the command in this process: ``crossrec("run", path, "--json")``."""
+    """Run the command in this process: ``crossrec("run", path, "--json")``; ``typed`` is what comes from stdin."""
 
-    def run(*arguments: object):
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    def run(*arguments: object, typed: str | None = None):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=typed)
 
     return run
 

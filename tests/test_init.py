@@ -148,3 +148,40 @@ def test_a_column_or_folder_that_is_not_there_writes_nothing(tmp_path, crossrec)
     check_failed(done, ExitCode.INPUT, tmp_path, "'usr'", "'user'")
     assert not (tmp_path / "crossrec.yaml").exists()
     assert crossrec("init", tmp_path / "nowhere").exit_code == ExitCode.INPUT
+
+
+ORDERS = "Wer,Ding,Tag\n" + "".join(f"k{n % 7},d{n % 5},0{n % 9 + 1}/02/2024\n" for n in range(60))
+FIELDS = [
+    "interactions.columns.item_id",
+    "interactions.columns.user_id",
+    "items.columns.item_id",
+    "interactions.timestamp_format",
+]
+GOODS = "Code,Etikett\n" + "".join(f"d{n},thing {n}\n" for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("answers", "user", "format", "left"),
+    [
+        (["1", "7", "Ding", "2"], "Wer", "%m/%d/%Y", []),
+        (["Wer", "", "", "%d/%m/%Y"], "Wer", "%d/%m/%Y", ["interactions.columns.item_id", "items.columns.item_id"]),
+        ([], None, None, FIELDS),
+    ],
+)
+def test_on_a_terminal_it_asks_for_what_it_cannot_tell(answers, user, format, left, tmp_path, crossrec, monkeypatch):
+    (tmp_path / "orders.csv").write_text(ORDERS)
+    (tmp_path / "goods.csv").write_text(GOODS)
+    monkeypatch.setattr("crossrec_cli.commands.init.can_ask", lambda console: True)
+    done = crossrec("init", tmp_path, typed="".join(f"{answer}\n" for answer in answers))
+    assert done.exit_code == 0
+    platform = yaml.safe_load((tmp_path / "crossrec.yaml").read_text())["data"]["platforms"][0]
+    assert platform["interactions"]["columns"]["user_id"] == user
+    assert platform["interactions"].get("timestamp_format") == format
+    assert [key for key in FIELDS if f"TODO {key}:" in done.stderr] == left
+    if left == []:
+        assert platform["items"]["columns"]["item_id"] == "Code", "found by what the orders have"
+
+
+def test_nobody_is_asked_through_a_pipe_or_where_a_program_reads(tmp_path, crossrec):
+    (tmp_path / "orders.csv").write_text(ORDERS)
+    assert "?" not in crossrec("init", tmp_path, typed="Wer\n").stderr

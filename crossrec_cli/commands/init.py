@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from crossrec_cli.commands.init_questions import asked
 from crossrec_cli.commands.shared import EXIT_CODES, AsJson, Quiet, ending, loaded
+from crossrec_cli.console.questions import can_ask
 from crossrec_cli.console.terminal import Console
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.runtime.interrupts import defer_interrupts
@@ -79,7 +81,9 @@ def init(
             tempfile.TemporaryDirectory() as scratch,
             engine.connect("duckdb", Path(scratch) / "tables", Runtime()) as tables,
         ):
-            result = guess.guess(tables, folder, columns)
+            result = guess.guess(tables, folder, {name: [column] for name, column in columns.items()})
+            if can_ask(console):
+                result = asked(tables, folder, columns, result, console)
             model = (multilingual() if len(result.languages) > 1 else None) or Encoder().model
             if categories:
                 draft = Path(scratch) / NAME

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import ibis
@@ -66,13 +67,13 @@ class Guess:
         return enough[-1] if len(enough) > 1 else [*self.categories][-1]
 
 
-def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
+def guess(engine: Engine, folder: Path, given: Mapping[str, Sequence[str]]) -> Guess:
     """Guess from the columns' names and their content.
 
     Args:
         engine: reads the files.
         folder: of the files.
-        given: the files' names for some of our columns.
+        given: the files' names for some of our columns; files may differ in them.
 
     Raises:
         InputError: if no file has a column that is given.
@@ -102,9 +103,9 @@ def guess(engine: Engine, folder: Path, given: Mapping[str, str]) -> Guess:
     )
 
 
-def _check(folder: Path, all_tables: Sequence[Table], given: Mapping[str, str]) -> None:
+def _check(folder: Path, all_tables: Sequence[Table], given: Mapping[str, Sequence[str]]) -> None:
     columns = sorted({column for table in all_tables for column in table.columns})
-    for name in given.values():
+    for name in chain.from_iterable(given.values()):
         if name not in columns:
             close = get_close_matches(name, columns, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(columns) or 'none'}"

@@ -58,14 +58,14 @@ class Part:
 
 @dataclass
 class Naming:
-    """The names that our columns may have: the given one, else those of the vocabulary."""
+    """The names that our columns may have: those given, else those of the vocabulary."""
 
-    given: Mapping[str, str]
+    given: Mapping[str, Sequence[str]]
 
     def candidates(self, kind: str, ours: str, table: Table) -> list[str]:
         """The columns with a name of one of ours, the most probable first, those mostly empty last."""
-        if self.given.get(ours) in table.columns:
-            return [self.given[ours]]
+        if given := [name for name in self.given.get(ours, ()) if name in table.columns]:
+            return given[:1]
         half = max((seen.filled for seen in table.seen.values()), default=0) / 2
         return sorted(in_order(COLUMNS[kind][ours], table.columns), key=lambda name: table.seen[name].filled < half)
 

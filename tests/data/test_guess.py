@@ -21,7 +21,7 @@ def guessed(tmp_path):
         for name, text in files.items():
             (tmp_path / name).write_text(text, encoding="utf-8")
         with engine.connect("duckdb", tmp_path / ".scratch", Runtime(num_threads=1)) as tables:
-            return guess(tables, tmp_path, given)
+            return guess(tables, tmp_path, {name: [column] for name, column in given.items()})
 
     return run
 
