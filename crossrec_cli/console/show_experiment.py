@@ -38,9 +38,9 @@ def experiment(console: Console, compared: Experiment) -> dict[str, Any]:
     novelties = {reward: compared.novelty(reward) for reward in compared.rewards}
     _warnings(console, compared)
     _variants(console, compared)
-    columns = ["rewards per list", "A", "B", "B − A (95 %)", "of A", "p", "users needed"]
+    columns = ["rewards per list", "A", "B", "B − A (95 %)", "of A", "p (Holm)", "users needed"]
     rows = [
-        [reward, *_rates(rate), _p_value(rate.difference.p), _users_needed(rate)]
+        [reward, *_rates(rate), _p_value(compared.p_values[reward]), _users_needed(rate)]
         for reward, rate in compared.rewards.items()
     ]
     console.table("Rates", columns, rows, always=True)
@@ -48,7 +48,7 @@ def experiment(console: Console, compared: Experiment) -> dict[str, Any]:
         row for reward, novelty in novelties.items() if novelty is not None for row in _novelty_rows(reward, novelty)
     ]
     if rows:
-        console.table("First and second half of the days", columns[:-1], rows)
+        console.table("First and second half of the days", [*columns[:5], "p"], rows)
     for reward in compared.rewards:
         console.result(Text(_sentence(compared, reward)), always=True)
     return _document(compared, novelties)
@@ -118,7 +118,7 @@ def _p_value(p: float) -> str:
 def _sentence(compared: Experiment, reward: str) -> str:
     """What can be said of a reward."""
     rate = compared.rewards[reward]
-    if rate.difference.p < LEVEL:
+    if compared.p_values[reward] < LEVEL:
         return f"{reward}: B is {'better' if rate.difference.mean > 0 else 'worse'} than A by more than chance."
     size = f"a difference of {compared.detect:.0%} of A's rate"
     enough = f"enough to find {size}" if compared.is_enough(reward) else f"too few to find {size}"
@@ -139,6 +139,7 @@ def _document(compared: Experiment, novelties: dict[str, Novelty | None]) -> dic
     for reward, rate in compared.rewards.items():
         novelty = novelties[reward]
         rewards[reward] = asdict(rate) | {
+            "p_holm": compared.p_values[reward],
             "enough_users": compared.is_enough(reward),
             "novelty": None if novelty is None else asdict(novelty),
         }

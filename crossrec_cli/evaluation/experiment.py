@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from crossrec_cli.errors import ConfigError, InputError
 from crossrec_cli.evaluation.experiment_log import KEY, Variant, read_variants
-from crossrec_cli.evaluation.rates import RateDifference, ValueDifference, sample_ratio_p
+from crossrec_cli.evaluation.rates import LEVEL, RateDifference, ValueDifference, sample_ratio_p
+from crossrec_cli.evaluation.significance import holm
 from crossrec_cli.models.ragged import Bools
 
 MISMATCH = 0.001
@@ -116,10 +117,16 @@ class Experiment:
             if name in self.b.rewards
         }
 
+    @cached_property
+    def p_values(self) -> dict[str, float]:
+        """Of each reward's difference, after Holm's correction: several rewards are several tests."""
+        adjusted = holm(np.array([compared.difference.p for compared in self.rewards.values()]))
+        return dict(zip(self.rewards, adjusted.tolist(), strict=True))
+
     @property
     def lost(self) -> list[str]:
         """The rewards of which B has significantly less than A."""
-        return [name for name, compared in self.rewards.items() if compared.lost]
+        return [name for name, p in self.p_values.items() if p < LEVEL and self.rewards[name].difference.mean < 0]
 
     @property
     def users(self) -> int:

@@ -91,11 +91,6 @@ class RateDifference:
         of_a, of_b = a.linear, b.linear
         return cls(a.rate, b.rate, ValueDifference.of(of_a, of_b), _needed_users(of_a, of_b, detect * a.rate))
 
-    @property
-    def lost(self) -> bool:
-        """Whether the whole interval is a loss."""
-        return self.difference.high < 0
-
 
 def standard_error(a: Floats, b: Floats) -> float:
     """Of the difference of two means."""

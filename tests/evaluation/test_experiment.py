@@ -184,3 +184,14 @@ def test_logs_that_cannot_be_compared_are_told(tmp_path):
     table.drop(columns="impression").to_parquet(log)
     with fails(InputError, "'impression'"):
         Experiment.read([log], None, None)
+
+
+@pytest.mark.parametrize(("lift", "lost"), [(0.07, []), (0.09, ["click"])])
+def test_two_rewards_are_two_tests_that_one_small_p_value_does_not_pass(lift, lost, tmp_path):
+    rows = crowd(lift, 0.0)
+    rows["purchase"] = (np.random.default_rng(5).random(len(rows)) < 0.2).astype(int)
+    found = Experiment.read([saved(tmp_path / "log.parquet", rows)], "b", "a")
+    click, purchase = found.rewards["click"].difference, found.rewards["purchase"].difference
+    assert click.p < 0.05 < purchase.p
+    assert found.p_values == pytest.approx({"click": 2 * click.p, "purchase": purchase.p})
+    assert found.lost == lost
