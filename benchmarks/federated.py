@@ -5,9 +5,10 @@
 
 A shop's users are cut into three platforms, by a hash of their ids or by the category they buy most in; each platform
 has all items for sale. NDCG@10 on test of all users: each platform alone; in a federation of sums; with rounds of
-weights too; with the sums under a privacy budget; and of one platform with all users. Scorers learn from what is
-before validation. "of the way" is the gain over alone, as a share of what pooling gains. The platforms' answers are
-combined in this process, as Flower would deliver them.
+weights too; with the sums under a privacy budget; and of one platform with all users. Without the scorer neural also of
+platforms that know exactly which items all platforms' users buy together, which no federation may exchange: the most
+that statistics of items could bring. Scorers learn from what is before validation. "of the way" is the gain over alone,
+as a share of what pooling gains. The platforms' answers are combined in this process, as Flower would deliver them.
 
 Membership: an attacker knows all purchases of a user, and those of users like them, and is asked whether the user is
 among those who were summed. The score is how far the sums lie in the direction of the user's own (Homer et al. 2008,
@@ -25,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,9 @@ ROUNDS = 10
 WITHOUT_TEXTS = ("words", "attributes", "popularity", "neighbours")
 KIND = "static"
 """Of the encoder: all platforms need the same."""
-POOLED, ALONE = "all pooled", "alone"
+POOLED, ALONE, CEILING = "all pooled", "alone", "item statistics of all"
+OF_ITEMS = ("popularity", "neighbours", "linear")
+"""Scorers that learn who bought what, item by item."""
 
 
 def main() -> None:
@@ -98,6 +101,8 @@ def main() -> None:
             measured.setdefault(name, []).append(result.assign(seed=seed))
             print(f"seed {seed}, {name}: {result[NDCG].mean():.4f}", file=sys.stderr, flush=True)
         measured.setdefault(POOLED, []).append(shop.pooled.ndcg(None).assign(seed=seed))
+        if neural_scorer.NAME not in config.interest.scorers:
+            measured.setdefault(CEILING, []).append(shop.ceiling().assign(seed=seed))
         leaks.append(shop.membership(chosen.budgets))
     compared({name: pd.concat(frames) for name, frames in measured.items()}, sent)
     print("\n| membership: area under the ROC curve | |\n|---|---|")
@@ -170,6 +175,8 @@ class BenchmarkPlatform:
         self.users, self.tags = users[c.USER_ID].to_pylist(), len(tag_vocabulary(users))
         self.chosen: dict[str, Scorer] = {}
         """Scorers that read no whitened texts, and are the same in every federation."""
+        self.of_items: dict[str, Scorer] = {}
+        """Those that ``ndcg`` learned last, of ``OF_ITEMS``."""
 
     def joining(self, options: Sequence[str]) -> Member:
         """The platform with these options, as if it had never been in a federation."""
@@ -179,15 +186,18 @@ class BenchmarkPlatform:
         member.outgoing = Outgoing(member.folder, member.config.federate)
         return member
 
-    def ndcg(self, shared: SharedModel | None) -> pd.DataFrame:
-        """Each test user's NDCG@10."""
+    def ndcg(self, shared: SharedModel | None, given: Mapping[str, Scorer] | None = None) -> pd.DataFrame:
+        """Each test user's NDCG@10; ``given`` are scorers that are not learned here."""
         data, config = replace(self.member.data, shared=shared), load_config(self.file, self.overrides)
         candidates, mask_seen = target_of(data.histories), config.evaluate.mask_seen
         fused = self._trained(data, config) if neural_scorer.NAME in config.interest.scorers else None
         if fused is None:
-            fitting = Fitting(data, self.valid, candidates, mask_seen, config.seed, chosen=dict(self.chosen))
+            chosen = self.chosen | dict(given or {})
+            fitting = Fitting(data, self.valid, candidates, mask_seen, config.seed, chosen=chosen)
             fused = fitting.model(names_of(config.interest, data))
-            self.chosen |= {name: fitting.chosen[name] for name in WITHOUT_TEXTS if name in fitting.chosen}
+            self.of_items = {name: fitting.chosen[name] for name in OF_ITEMS if name in fitting.chosen}
+            if given is None:
+                self.chosen |= {name: fitting.chosen[name] for name in WITHOUT_TEXTS if name in fitting.chosen}
         ranks = ranked(fused.candidate_scorer(candidates), data.histories, self.test, candidates, mask_seen)
         users = [self.users[user] for user in self.test.users]
         return pd.DataFrame({c.USER_ID: users, NDCG: metrics.per_case(ranks, [10])[NDCG]})
@@ -235,6 +245,13 @@ class Shop:
         shared = SharedModel.load(members[0].folder / SHARED_FILE)
         sent = sum(line["bytes"] for line in members[0].outgoing.lines())
         return pd.concat([one.ndcg(shared) for one in self.platforms]), sent
+
+    def ceiling(self) -> pd.DataFrame:
+        """The test of all platforms with the scorers of ``OF_ITEMS`` that the pooled one learned last.
+
+        All platforms have the same items, in the same order, and no tags.
+        """
+        return pd.concat([one.ndcg(None, self.pooled.of_items) for one in self.platforms])
 
     def membership(self, budgets: Sequence[float]) -> dict[str, float]:
         """How well an attacker tells users who were summed from users of the last platform, half of whom it knows.
