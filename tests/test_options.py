@@ -81,6 +81,7 @@ ELSEWHERE: dict[Value, str] = {
     ): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("federate.secure", False): "federation/test_flower.py::test_hidden_answers_have_the_sum_of_open_ones",
     ("federate.weights", False): "federation/test_member.py::test_who_keeps_weights_at_home_answers_no_round",
+    ("adapt.init", "previous"): "stages/test_language_model.py::test_a_night_reads_texts_as_the_run_before_did",
     ("finetune.init", "previous"): "pipeline/test_nightly.py::test_a_night_goes_on_with_new_users_items_and_tags",
     ("data.repeats", "sum"): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("encoder.trust_remote_code", True): "text/test_transformer.py::test_a_model_that_brings_its_own_code_is_asked_for",

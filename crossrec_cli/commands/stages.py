@@ -158,8 +158,15 @@ def run(
         execute(stages, config, overrides, force, console, lock_timeout, guarded=nightly)
 
 
-NIGHTLY = ("finetune.init=previous", "finetune.epochs=1", "adapt.epochs=0", "evaluate.baselines=[popularity]")
-"""What ``run --nightly`` overrides: one epoch of the model before, and only the guard's part of the evaluation."""
+NIGHTLY = (
+    "finetune.init=previous",
+    "finetune.epochs=1",
+    "adapt.init=previous",
+    "adapt.epochs=0",
+    "evaluate.baselines=[popularity]",
+)
+"""What ``run --nightly`` overrides: texts read as before, one epoch of the model before, and only the guard's part of
+the evaluation."""
 GENTLER = 0.1
 """The learning rate of that epoch, relative to a whole training's, in which it decreases to zero."""
 

@@ -110,6 +110,9 @@ class Adapt(Training):
     language_model: Literal["frozen", "lora", "full"] = "frozen"
     """Whether the language model is trained on the source too. The result is kept only if it ranks source purchases of
     other users better than before."""
+    init: Literal["scratch", "previous"] = "scratch"
+    """``previous``: read texts with the language model of the run that this one replaces, as that distilled or trained
+    it, instead of doing so again. ``crossrec run --nightly`` sets it."""
     text: TextTraining = TextTraining()
     shared: FilePath | None = None
     """The model that ``crossrec federate`` left, ``RUN_DIR/federation/shared.safetensors``: texts are whitened as on

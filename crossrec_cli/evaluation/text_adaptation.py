@@ -28,11 +28,12 @@ from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.runtime import device, distributed
 from crossrec_cli.text import cache
 from crossrec_cli.text.adapt import adapt
-from crossrec_cli.text.encode import TokenEncoder
-from crossrec_cli.text.encoders import FROZEN, identity, open_encoder, save_encoder
+from crossrec_cli.text.encode import TextEncoder, TokenEncoder
+from crossrec_cli.text.encoders import FROZEN, facts, identity, load_encoder, open_encoder, save_encoder
 from crossrec_cli.text.static import StaticEncoder
 
 MAX_CASES = 2000
+PREVIOUS = "previous"
 Floats = npt.NDArray[np.float32]
 
 
@@ -45,7 +46,8 @@ def read_texts(
         The embeddings, the kind of the encoder, and how it was adapted.
     """
     config, texts = job.config, texts_of(dataset.items)
-    encoder = open_encoder(config.encoder, texts, compute, job.report)
+    goes_on = config.adapt.init == PREVIOUS
+    encoder = _earlier(job, compute) if goes_on else open_encoder(config.encoder, texts, compute, job.report)
     if shared and shared.encoder != identity(encoder, config.encoder):
         raise ConfigError(["adapt.shared: another encoder read the texts of the federation; see encoder"])
     if shared and config.adapt.language_model != FROZEN:
@@ -55,9 +57,13 @@ def read_texts(
             [f"adapt.language_model: {config.encoder.model} gives no weights to train; set it to {FROZEN}"]
         )
     embeddings, adapted = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), FROZEN
-    if distributed.leads() and isinstance(encoder, StaticEncoder):
+    if goes_on and job.earlier and job.earlier.holds(LANGUAGE_MODEL):
+        adapted = facts(job.earlier.file(LANGUAGE_MODEL))["adapted"]
+    has_weights = isinstance(encoder, StaticEncoder) or adapted != FROZEN
+    if distributed.leads() and isinstance(encoder, TokenEncoder) and has_weights:
         save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
-    if distributed.leads() and isinstance(encoder, TokenEncoder) and config.adapt.language_model != FROZEN:
+    trains = config.adapt.language_model != FROZEN and not goes_on
+    if distributed.leads() and isinstance(encoder, TokenEncoder) and trains:
         with distributed.single_process():
             better = adapted_if_better(job, dataset, encoder, texts, embeddings)
         if better is not None:
@@ -68,6 +74,23 @@ def read_texts(
         columns = {c.ITEM_INDEX: np.arange(len(embeddings)), c.EMBEDDING: parquet.vector_column(embeddings)}
         parquet.write_table(job.output(ITEM_TEXT), schemas.embeddings(embeddings.shape[1]), columns)
     return embeddings, encoder.KIND, adapted
+
+
+def _earlier(job: Job, compute: device.Compute) -> TextEncoder:
+    """The encoder of the run that this one replaces.
+
+    Raises:
+        ConfigError: if there is none, or it was made with other settings.
+    """
+    if job.earlier is None:
+        raise ConfigError(["adapt.init: previous: there is no run of this version to go on from; run without it once"])
+    now = {f"encoder.{name}": value for name, value in job.config.encoder.model_dump(mode="json").items()}
+    now["adapt.language_model"] = job.config.adapt.language_model
+    then = job.earlier.manifest.config
+    if changed := [name for name, value in now.items() if then[name] != value]:
+        raise ConfigError([f"adapt.init: previous: {', '.join(changed)} changed since then; run without it once"])
+    held = {LANGUAGE_MODEL: job.earlier.file(LANGUAGE_MODEL)} if job.earlier.holds(LANGUAGE_MODEL) else {}
+    return load_encoder(job.config.encoder, held, compute)
 
 
 def adapted_if_better(

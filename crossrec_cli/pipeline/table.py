@@ -167,7 +167,7 @@ STAGES = (
     Stage(PREPROCESS, 6, (), ("data", "domains", "split"), _data_files, sees=("run_dir", "runtime", "drift")),
     Stage(
         PRETRAIN_ADAPT,
-        16,
+        17,
         (*_TABLES, CASES),
         ("seed", "encoder", "adapt", "interest", "evaluate.mask_seen", "runtime.precision"),
         _texts_and_shared_model,

@@ -90,6 +90,7 @@ def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) 
             return StaticEncoder(locate(config), config, compute, weights[VECTORS])
         encoder = TransformerEncoder(locate(config), config, compute)
         encoder.model.load_state_dict(weights)
+        encoder.weights = path
     except (SafetensorError, RuntimeError, OSError, KeyError) as error:
         raise ArtifactError(f"{path}: not this language model's weights: {str(error).splitlines()[0]}") from None
     return encoder

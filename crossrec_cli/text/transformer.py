@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from crossrec_cli.artifacts.file_hashes import sha256_of
 from crossrec_cli.config.training_fields import Encoder, TextTraining
 from crossrec_cli.errors import ConfigError, UnavailableError
 from crossrec_cli.runtime.device import Compute
@@ -57,6 +58,7 @@ class TransformerEncoder(TokenEncoder):
             raise ConfigError([f"encoder.max_tokens: is {config.max_tokens}, but this model reads {longest} at most"])
         self.pooling = config.pooling if config.pooling != "auto" else pooling_of(folder, self.model.config)
         self.prefixes = prefixes_of(config, prompts_of(folder))
+        self.weights: Path | None = None  # of another training than the folder's
         # In float32 whatever precision its file has; half weights would otherwise be adapted in half precision.
         self.model.float().to(compute.device).eval()  # type: ignore[no-untyped-call]
 
@@ -80,6 +82,7 @@ class TransformerEncoder(TokenEncoder):
             self.pooling,
             str(self.compute.dtype),
             *([self.prefixes] if any(self.prefixes) else []),
+            *([sha256_of(self.weights)] if self.weights else []),
         ]
 
     def trainable(self, how: str, config: TextTraining) -> nn.Module:

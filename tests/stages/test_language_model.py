@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_shop
-from facts import warns
+from facts import check_failed, warns
 
 from crossrec_cli.artifacts.files import SEARCH
 from crossrec_cli.config.load import load_config
+from crossrec_cli.errors import ExitCode
 from crossrec_cli.pipeline.current import inputs_of
 from crossrec_cli.ranking.searcher import Searcher
+
+LANGUAGE_MODEL_FILE = "pretrain-adapt/current/language_model.safetensors"
 
 
 @pytest.mark.slow
@@ -51,6 +56,12 @@ def test_an_adapted_language_model_is_kept_where_it_ranks_the_source_better(shop
     query = searcher.encoder.embed(list(text[:5]), lambda *_: None)
     read = shop.table("pretrain-adapt", "item_text")["embedding"]
     np.testing.assert_allclose(query, np.stack(read[:5]), atol=1e-4)
+    weights = (shop.run_dir / LANGUAGE_MODEL_FILE).read_bytes()
+    done = crossrec("pretrain-adapt", shop.path, "--set", "adapt.init=previous", "--json")
+    assert json.loads(done.stdout)["stages"][0]["summary"]["language_model"] == "full"
+    assert (shop.run_dir / LANGUAGE_MODEL_FILE).read_bytes() == weights
+    again = shop.table("pretrain-adapt", "item_text")["embedding"]
+    np.testing.assert_allclose(np.stack(again), np.stack(read), atol=1e-4)
 
 
 def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, tiny_bert, crossrec):
@@ -64,3 +75,26 @@ def test_an_adapted_language_model_that_ranks_no_better_is_not_kept(tmp_path, ti
     frozen = shop.table("pretrain-adapt", "item_text")
     assert crossrec("run", shop.path, "--set", "adapt.language_model=frozen", "--to", "pretrain-adapt").exit_code == 0
     assert shop.table("pretrain-adapt", "item_text")["embedding"].map(list).equals(frozen["embedding"].map(list))
+
+
+def test_a_night_reads_texts_as_the_run_before_did(shop, crossrec):
+    """The rarity of words, which a static encoder counts, changes with the catalogue; yesterday's vectors must fit."""
+    shop.config["encoder"]["kind"] = "static"
+    shop.config["adapt"]["epochs"] = 0
+    previous = ("--set", "adapt.init=previous")
+    check_failed(crossrec("run", shop.path, "--to", "pretrain-adapt", *previous), ExitCode.CONFIG, "adapt.init")
+    assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
+    then, read = (shop.run_dir / LANGUAGE_MODEL_FILE).read_bytes(), shop.table("pretrain-adapt", "item_text")
+    items = pd.read_parquet(shop.folder / "items.parquet")
+    more = pd.DataFrame({"item": [f"more{n}" for n in range(30)], "kind": "book", "title": "jazz jazz live"})
+    pd.concat([items, more]).to_parquet(shop.folder / "items.parquet")
+    assert crossrec("run", shop.path, "--to", "pretrain-adapt", *previous).exit_code == 0
+    assert (shop.run_dir / LANGUAGE_MODEL_FILE).read_bytes() == then
+    now = shop.table("pretrain-adapt", "item_text")
+    assert len(now) == len(read) + 30
+    rows = set(map(tuple, now["embedding"]))
+    assert all(tuple(vector) in rows for vector in read["embedding"])
+    assert crossrec("run", shop.path, "--to", "pretrain-adapt").exit_code == 0
+    assert (shop.run_dir / LANGUAGE_MODEL_FILE).read_bytes() != then
+    changed = crossrec("pretrain-adapt", shop.path, *previous, "--set", "encoder.kind=auto")
+    check_failed(changed, ExitCode.CONFIG, "encoder.kind")
