@@ -89,7 +89,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ArtifactError: if it cannot be read or lacks a column.
     """
     with readable(path):
-        return pq.read_table(path, columns=columns and list(columns))
+        with pq.ParquetFile(path) as file:  # pq.read_table imports pyarrow.dataset, and pandas where it is installed
+            table = file.read(columns and list(columns))
+        return table if columns is None else table.select(list(columns))
 
 
 def read_rows(path: Path, column: str, values: Sequence[str]) -> pa.Table:
