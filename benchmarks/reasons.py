@@ -1,15 +1,19 @@
-"""Whether reasons are right: the score falls more without the items they name than without as many others.
+"""Whether reasons are right, and how long they take.
 
     python benchmarks/reasons.py configs/complete_journey.yaml --users 500
 
-For each entry in the lists of some random users, the history items that its reasons name are removed; then as many of
-the other items, drawn ten times. A case holds if the first fall of the score is larger than the mean of the others.
-Reads the run's recommend artifact, whose entries must have reasons.
+They are right where the score falls more without the items that they name than without as many others. For each entry
+in the lists of some random users, the history items that its reasons name are removed; then as many of the other items,
+drawn ten times. A case holds if the first fall of the score is larger than the mean of the others. Then the time of lists
+with reasons: of all these users together, and of one at a time as a server answers, medians of several rounds. Reads the
+run's recommend artifact, whose entries must have reasons.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +26,16 @@ from crossrec_cli.artifacts.files import RECOMMEND, RECOMMENDATIONS
 from crossrec_cli.artifacts.store import Store
 from crossrec_cli.config.load import load_config
 from crossrec_cli.models.dataset import Dataset, load_dataset, load_fused
-from crossrec_cli.models.ragged import Ragged
+from crossrec_cli.models.ragged import Ints, Ragged
 from crossrec_cli.pipeline.current import inputs_of
+from crossrec_cli.ranking.recommender import Recommender
 from crossrec_cli.ranking.topk import ScoreFunction
+from crossrec_cli.runtime import device
+from crossrec_cli.runtime.progress import Silent
 
 DRAWN = 10
+ROUNDS, ALONE = 5, 200
+"""How often all lists are made, and for how many users one at a time."""
 
 
 def main() -> None:
@@ -50,6 +59,21 @@ def main() -> None:
         [cases(*each) for each in histories(dataset, lists, fused.candidate_scorer(dataset.target_items))]
     )
     print(f"{held.sum():,} of {len(held):,} cases hold, {held.mean():.1%}; {len(lists) - len(held):,} have no others")
+    device.prepare(config.runtime)
+    recommender = Recommender(config, inputs, Silent())
+    users = recommender.users(chosen.tolist(), "users")
+    together = statistics.median(seconds(recommender, users) for _ in range(ROUNDS))
+    alone = [seconds(recommender, users[row : row + 1]) for row in range(min(len(users), ALONE))]
+    median, slow = (1000 * np.quantile(alone, share) for share in (0.5, 0.99))
+    print(f"{len(users) / together:,.0f} users a second; one at a time {median:.1f} ms, one in a hundred {slow:.1f} ms")
+
+
+def seconds(recommender: Recommender, users: Ints) -> float:
+    """How long the lists of some users take."""
+    begin = time.perf_counter()
+    for _ in recommender.lists(users):
+        pass
+    return time.perf_counter() - begin
 
 
 Case = tuple[ScoreFunction, Ragged, Ragged, list[tuple[int, np.ndarray]]]

@@ -166,23 +166,32 @@ class Scorer:
 
     def user_vectors(self, weights: Floats, histories: Ragged, tags: Ragged) -> Matrix:
         """The users' vectors by each feature, times the feature's weight for the user, (B, F), added up; (B, d)."""
-        summed, others = self._used(weights)
+        sums, others = self.sums(histories), self._others(weights)
         vectors = [scaled_rows(self.features[one].user_vectors(histories, tags), weights[:, one]) for one in others]
-        if summed:
-            vectors.append(history_sums(self._summing(summed), histories).mixed(weights[:, summed]))
+        if sums:
+            vectors.append(sums.mixed(weights[:, self._summing]))
         return sum(vectors[1:], start=vectors[0])
 
-    def vector_parts(self, weights: Floats, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
-        """``user_vectors``, and what of them comes from one domain."""
-        summed, others = self._used(weights)
+    def vector_parts(
+        self, weights: Floats, histories: Ragged, tags: Ragged, domain: Domain, sums: HistorySums | None
+    ) -> VectorParts:
+        """``user_vectors``, and what of them comes from one domain; ``sums`` are those of the histories."""
+        others = self._others(weights)
         parts = [self.features[one].vector_parts(histories, tags, domain).scaled(weights[:, one]) for one in others]
-        if summed:
-            sums, mix = history_sums(self._summing(summed), histories), weights[:, summed]
-            chosen = self._summing(summed)[0].is_target[histories.values] == (domain == c.TARGET)
+        if sums:
+            chosen, mix = self._is_target[histories.values] == (domain == c.TARGET), weights[:, self._summing]
             parts.append(VectorParts(sums.mixed(mix), sums.mixed_of(chosen, mix), None))
         return reduce(VectorParts.plus, parts)
 
-    def explained(self, weights: Floats, without: Floats, histories: Ragged, tags: Ragged, listed: Ints) -> Explained:
+    def explained(
+        self,
+        weights: Floats,
+        without: Floats,
+        histories: Ragged,
+        tags: Ragged,
+        listed: Ints,
+        sums: HistorySums | None,
+    ) -> Explained:
         """``Feature.parts`` of all features together, and their scores.
 
         Args:
@@ -191,29 +200,41 @@ class Scorer:
             histories: as in ``Feature.parts``.
             tags: as in ``Feature.parts``.
             listed: as in ``Feature.parts``.
+            sums: those of the histories.
         """
-        summed, others = self._used(weights, without)
+        others = self._others(weights, without)
         vectors, scores = self.item_vectors[listed.ravel()], np.zeros((*listed.shape, len(self.features)), np.float32)
-        of_sums = history_sums(self._summing(summed), histories).parts(vectors) if summed else []
+        of_sums = sums.parts(vectors) if sums else []
         of_others = [
             (listed_products(one.user_vectors(histories, tags), vectors), one.parts(histories, tags, listed))
             for one in (self.features[number] for number in others)
         ]
         added, falls = Parts.none(len(histories.values), listed.shape[1])
-        for number, (score, parts) in zip((*summed, *others), (*of_sums, *of_others), strict=True):
+        for number, (score, parts) in zip((*self._summing, *others), (*of_sums, *of_others), strict=True):
             scores[:, :, number] = score
             added = added + weights[histories.rows, number, None] * parts.added
             falls = falls + without[:, number, None] * parts.falls
         return Explained(scores, Parts(added, falls))
 
-    def _used(self, *weights: Floats) -> tuple[list[int], list[int]]:
-        """The features with a weight for somebody, at least one: those that sum histories, and others."""
-        used = np.flatnonzero(np.any([some.any(axis=0) for some in weights], axis=0)).tolist() or [0]
-        summed = [number for number in used if isinstance(self.features[number], HistoryFeature)]
-        return summed, [number for number in used if number not in summed]
+    def sums(self, histories: Ragged) -> HistorySums | None:
+        """The sums of the features that sum histories; None where there are none."""
+        summing = [one for one in self.features if isinstance(one, HistoryFeature)]
+        return history_sums(summing, histories) if summing else None
 
-    def _summing(self, numbers: Sequence[int]) -> list[HistoryFeature]:
-        return [one for number in numbers if isinstance(one := self.features[number], HistoryFeature)]
+    @property
+    def _summing(self) -> list[int]:
+        """The numbers of the features that sum histories."""
+        return [number for number, one in enumerate(self.features) if isinstance(one, HistoryFeature)]
+
+    @property
+    def _is_target(self) -> Bools:
+        return next(one.is_target for one in self.features if isinstance(one, HistoryFeature))
+
+    def _others(self, *weights: Floats) -> list[int]:
+        """The numbers of the other features with a weight for somebody; of a scorer of such alone, at least one."""
+        others = [number for number in range(len(self.features)) if number not in self._summing]
+        used = [number for number in others if any(some[:, number].any() for some in weights)]
+        return used or (others[:1] if not self._summing else [])
 
     def like(self, other: Scorer) -> Scorer:
         """Another scorer's vectors, with the decays that were chosen for this one."""

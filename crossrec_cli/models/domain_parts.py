@@ -18,7 +18,7 @@ from torch import Tensor
 from crossrec_cli.artifacts.columns import SOURCE, TARGET
 from crossrec_cli.models import popularity
 from crossrec_cli.models.base import Domain, VectorParts
-from crossrec_cli.models.fused import CandidateScorer, FusedModel, concatenated
+from crossrec_cli.models.fused import CandidateScorer, FusedModel, Sums, concatenated
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.vectors import Floats, Matrix, listed_products
 
@@ -58,6 +58,8 @@ class PartedUsers:
     has_other: Bools
     shift: Floats
     """Of each user's scores, (B,)."""
+    sums: Sums
+    """Of the users' histories."""
 
     @classmethod
     def of(cls, fused: FusedModel, histories: Ragged, tags: Ragged) -> PartedUsers:
@@ -66,8 +68,9 @@ class PartedUsers:
         domain: Domain = SOURCE if 2 * in_target.sum() > len(in_target) else TARGET
         own = in_target == (domain == TARGET)
         has_own, has_other = (histories.where(some).lengths > 0 for some in (own, ~own))
-        vectors = fused.vector_parts(histories, tags, domain)
-        return cls(fused, vectors, domain, has_own, has_other, fused.shift(histories))
+        sums = fused.sums(histories)
+        vectors = fused.vector_parts(histories, tags, domain, sums)
+        return cls(fused, vectors, domain, has_own, has_other, fused.shift(histories), sums)
 
     def parts(self, listed: Ints, logits: Floats | None = None) -> DomainParts:
         """The parts of the scores of the items listed for each user.

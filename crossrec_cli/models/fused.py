@@ -21,12 +21,15 @@ from torch import Tensor
 from crossrec_cli.models.base import Domain, NewItems, Scorer, TrainedTexts, TrainingData, VectorParts
 from crossrec_cli.models.fusion import Fusion, HeldOut, fit, knot_shares
 from crossrec_cli.models.histories import Cases, purchases_in
+from crossrec_cli.models.history_sums import HistorySums
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import NEW_VECTORS, SCORERS, choose
 from crossrec_cli.models.vectors import Floats, Matrix, products
 from crossrec_cli.models.whitening import Whitening
 
+Sums = Mapping[str, HistorySums | None]
+"""By scorer, the sums of some histories."""
 SELECTION_SIZE = 1_000
 """Users, and items, that are enough to choose a variant; the weights are fitted to more."""
 
@@ -136,28 +139,36 @@ class FusedModel:
         knots = self._knots(histories)
         return [scorer.user_vectors(knots @ weights, histories, tags) for scorer, weights in self._weights()]
 
-    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> list[VectorParts]:
+    def sums(self, histories: Ragged) -> Sums:
+        """What ``vector_parts`` and ``score_parts`` share."""
+        return {scorer.name: scorer.sums(histories) for scorer in self.scorers}
+
+    def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain, sums: Sums) -> list[VectorParts]:
         """``user_vectors``, and what of them comes from one domain."""
         knots = self._knots(histories)
-        return [scorer.vector_parts(knots @ weights, histories, tags, domain) for scorer, weights in self._weights()]
+        return [
+            scorer.vector_parts(knots @ weights, histories, tags, domain, sums[scorer.name])
+            for scorer, weights in self._weights()
+        ]
 
     def shift(self, histories: Ragged) -> Floats:
         """The shift of each user's scores, (B,)."""
         return self._knots(histories) @ self.fusion.shift
 
-    def score_parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> ScoreParts:
+    def score_parts(self, histories: Ragged, tags: Ragged, listed: Ints, sums: Sums | None = None) -> ScoreParts:
         """The parts of the scores of the items listed for each user, int64 (B, k).
 
         A fall counts that with one target purchase fewer other weights and another shift apply.
         """
         bought, rows = (self.is_target[histories.values] & histories.liked)[:, None], histories.rows
-        knots, shorter = self._knots(histories), self._knots(histories, fewer=1)
+        knots, shorter, sums = self._knots(histories), self._knots(histories, fewer=1), sums or self.sums(histories)
         without, fewer = np.where(bought, shorter[rows], knots[rows]), knots - shorter
         history, total, falls = {}, {}, np.zeros((len(rows), listed.shape[1]), np.float32)
         change = np.repeat(fewer @ self.fusion.shift, listed.shape[1]).reshape(listed.shape)
         for scorer, weights in self._weights():
             of_users = knots @ weights
-            scores, parts = scorer.explained(of_users, without @ weights, histories, tags, listed)
+            of_scorer = sums[scorer.name]
+            scores, parts = scorer.explained(of_users, without @ weights, histories, tags, listed, of_scorer)
             total[scorer.name] = np.einsum("bkf,bf->bk", scores, of_users)
             change += np.einsum("bkf,bf->bk", scores, fewer @ weights)
             history[scorer.name] = parts.added

@@ -84,18 +84,27 @@ class Why:
         catalogue = Catalogue(dataset.items, dataset.histories.item_stats.is_target)
         return cls(fused, dataset.histories, catalogue, most, language_of(language, dataset.items))
 
-    def of_lists(self, users: Ints, listed: Ints, shown: Bools, domains: DomainParts | None = None) -> pa.Table:
+    def of_lists(
+        self,
+        users: Ints,
+        listed: Ints,
+        shown: Bools,
+        parted: PartedUsers | None = None,
+        domains: DomainParts | None = None,
+    ) -> pa.Table:
         """One row of ``schemas.WHY`` for each entry that is shown, user by user.
 
         Args:
             users: user indices, int64 (B,).
             listed: the users' lists, item indices, int64 (B, k).
             shown: where a list has an entry, bool (B, k).
+            parted: the users as they were scored; None: not known yet.
             domains: what source and target add to these entries; None: not known yet.
         """
         histories, tags = self.histories.items.take(users), self.histories.tags.take(users)
-        score_parts = self.fused.score_parts(histories, tags, listed)
-        domains = domains or PartedUsers.of(self.fused, histories, tags).parts(listed, score_parts.logits)
+        parted = parted or PartedUsers.of(self.fused, histories, tags)
+        score_parts = self.fused.score_parts(histories, tags, listed, parted.sums)
+        domains = domains or parted.parts(listed, score_parts.logits)
         parts = np.stack(list(score_parts.history.values()))
         in_target = self.catalogue.is_target[histories.values]
         falls = np.where(histories.liked[:, None], score_parts.falls, 0)  # a dislike is no reason

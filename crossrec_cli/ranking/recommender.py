@@ -191,7 +191,8 @@ class Recommender:
             c.TEXT: pc.take(self.dataset.items[c.TEXT], listed),
         }
         if self.config.recommend.reasons:
-            reasons = replace(self.why, histories=request_batch.dataset.histories).of_lists(users, items, shown, parts)
+            why = replace(self.why, histories=request_batch.dataset.histories)
+            reasons = why.of_lists(users, items, shown, parted, parts)
             values |= dict(zip(reasons.column_names, reasons.columns, strict=True))
         return pa.table(values)
 

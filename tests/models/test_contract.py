@@ -98,7 +98,8 @@ def test_a_user_without_history_or_tags_is_scored(scorer: Scorer, data: Training
 def test_of_users_without_history_alone_nothing_is_of_an_interaction(scorer: Scorer, data: TrainingData) -> None:
     nobody = Ragged.of([[], []])
     weights = np.ones((2, len(scorer.features)), np.float32)
-    for parts in scorer.explained(weights, weights[:0], nobody, nobody, np.array([[61, 62, 63]] * 2)).parts:
+    listed = np.array([[61, 62, 63]] * 2)
+    for parts in scorer.explained(weights, weights[:0], nobody, nobody, listed, scorer.sums(nobody)).parts:
         assert parts.shape == (0, 3)
 
 
@@ -250,5 +251,6 @@ def test_a_dislike_pushes_its_item_away_and_what_reads_only_order_skips_it(score
         histories,
         tags,
         np.array([[66, 67]] * 2),
+        scorer.sums(histories),
     )
     assert explained.parts.falls[-1, 0] == pytest.approx(changes[:, 66].sum(), abs=1e-4)
