@@ -11,7 +11,7 @@ DATA_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     " and ": (" und ", "、"),
     " ": (" ", ""),
     "{low} to {high}": ("{low} bis {high}", "{low} 至 {high}"),
-    "{gain} ({low} to {high})": ("{gain} ({low} bis {high})", "{gain}（{low} 至 {high}）"),
+    "{value} ({low} to {high})": ("{value} ({low} bis {high})", "{value}（{low} 至 {high}）"),
     "{name} among {count}": ("{name} unter {count}", "{name}（{count} 个候选）"),
     # values of the data that are words of the page too
     "source": ("Quelle", "源域"),
@@ -139,6 +139,6 @@ DATA_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "stability index": ("Stabilitätsindex", "稳定性指标"),
     "drift": ("Drift", "漂移"),
     "figure": ("Kennzahl", "统计量"),
-    "share of {category}": ("Anteil von {category}", "{category} 的份额"),
+    "share of {category}": ("Anteil „{category}“", "“{category}”的份额"),
 }
 """By English text, in German and in Chinese."""

@@ -12,7 +12,6 @@ from crossrec_cli.report.translator import IN_ENGLISH, Translator
 NONE = "–"
 SMALL = 50
 """A segment with fewer users is marked: its figures are mostly chance."""
-_GAIN = {"gain": c.GAIN, "low": c.GAIN_LOW, "high": c.GAIN_HIGH}
 
 
 def figure(value: float | None, digits: int) -> str:
@@ -22,8 +21,8 @@ def figure(value: float | None, digits: int) -> str:
 
 def gain(row: Mapping[str, Any], translate: Translator = IN_ENGLISH) -> str:
     """A difference with its interval, without leading zeros: ``+.0180 (+.0096 to +.0260)``."""
-    values = {name: f"{row[column]:+.4f}".replace("0.", ".") for name, column in _GAIN.items()}
-    return translate("{gain} ({low} to {high})", **values)
+    value, low, high = (f"{row[column]:+.4f}".replace("0.", ".") for column in (c.GAIN, c.GAIN_LOW, c.GAIN_HIGH))
+    return translate("{value} ({low} to {high})", value=value, low=low, high=high)
 
 
 def between(low: str, high: str, translate: Translator) -> str:

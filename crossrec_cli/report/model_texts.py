@@ -12,9 +12,9 @@ MODEL_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "target purchases; between two of them they change gradually. A scorer's share is its weights times how much its "
     "scores differ between the items that a user may be shown, divided by the sum over all scorers.": (
         "Der Score ist eine gewichtete Summe mehrerer Scorer. Die Gewichte wurden auf der Validierung angepasst, für "
-        "diese Anzahlen von Zielkäufen; dazwischen ändern sie sich allmählich. Der Anteil eines Scorers ist sein "
-        "Gewicht mal der Streuung seiner Scores über die Artikel, die einem Nutzer gezeigt werden können, geteilt "
-        "durch die Summe über alle Scorer.",
+        "diese Anzahlen von Zielkäufen; dazwischen ändern sie sich allmählich. Anteil eines Scorers: seine Gewichte "
+        "mal die Streuung seiner Scores über die Artikel, die einem Nutzer gezeigt werden können, geteilt durch die "
+        "Summe über alle Scorer.",
         "分数是多个打分器的加权和。权重在验证集上按以下目标域购买次数拟合，两个次数之间逐渐变化。一个打分器的份额，是"
         "它的权重乘以它在可展示给用户的商品之间的分数差异，再除以所有打分器的总和。",
     ),
@@ -36,14 +36,14 @@ MODEL_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "wurde auf der Validierung angepasst; hier wird er mit den Testkäufen verglichen. Die AUC ist die "
         "Wahrscheinlichkeit, dass ein gekauftes Paar einen höheren Score hat als ein nicht gekauftes. Aussagekräftig "
         "ist der Score dort, wo sein Log-Loss unter dem der Basisrate liegt.",
-        "分数是用户在目标域的下一次购买就是这件商品的概率。它在验证集上拟合，这里与测试集的购买比较。AUC 是有购买的用"
-        "户–商品对的分数高于未购买的对的概率。对数损失低于基准率时，分数才有信息量。",
+        "分数是用户在目标域的下一次购买就是这件商品的概率。它在验证集上拟合，这里与测试集的购买比较。AUC 是已购买的用"
+        "户–商品对的分数高于未购买者的概率。对数损失低于基准率时，分数才有信息量。",
     ),
     "The row of the source is for purchases held out of the source, which the score is not made for. Compare the two "
     "by AUC only, as there are more purchases among the source's pairs.": (
         "Die Zeile der Quelle gilt für zurückgehaltene Käufe in der Quelle, für die der Score nicht gemacht ist. "
         "Vergleichbar ist nur die AUC, da unter den Paaren der Quelle mehr Käufe sind.",
-        "源域一行针对源域中预留的购买，分数并非为此设计。两者只宜比较 AUC，因为源域的对中购买更多。",
+        "源域一行针对源域中预留的购买，分数并非为此设计。两者只宜比较 AUC，因为源域的用户–商品对中购买更多。",
     ),
     "The score on pairs of a user and an item": ("Der Score für Paare aus Nutzer und Artikel", "用户–商品对的分数"),
     "gap": ("Differenz", "差值"),
@@ -54,7 +54,7 @@ MODEL_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "base-rate log-loss": ("Log-Loss der Basisrate", "基准率的对数损失"),
     "calibration error": ("Kalibrierungsfehler", "校准误差"),
     "bought": ("gekauft", "已购买"),
-    "pairs": ("Paare", "对数"),
+    "pairs": ("Paare", "用户–商品对"),
     "Calibration: score and share bought": ("Kalibrierung: Score und gekaufter Anteil", "校准：分数与购买比例"),
     "On the dashed line the score is equal to the share bought. Farthest from it: score {score:.3%}, {share:.3%} "
     "bought.": (
@@ -65,7 +65,7 @@ MODEL_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "Score": ("Score", "分数"),
     "Share bought": ("Gekaufter Anteil", "购买比例"),
     "Bought": ("Gekauft", "购买比例"),
-    "Pairs": ("Paare", "对数"),
+    "Pairs": ("Paare", "用户–商品对"),
     "Training loss": ("Verlust im Training", "训练损失"),
     "Only the scorer neural is trained in epochs, on source and target together: first in pretrain-adapt, then in "
     "finetune. The loss is the mean over purchases of −log p, where p is the probability of what was bought among "

@@ -108,10 +108,11 @@ def _compared(facts: Facts) -> PageSection:
     rows = [[model, *(f"{figures[ALL, model, name][c.VALUE]:.4f}" for name in ranking)] for model in models]
     gain_rows = [[model, gain(row, translate), f"{row[c.P_HOLM]:.2g}"] for model, row in gains.items()]
     points = [charts.point(model, model, figures[ALL, model, facts.ndcg]) for model in models]
-    first, last = (f"{row['label']}, {row['value']:.4f}" for row in (points[0], points[-1]))
+    first, last = points[0], points[-1]
+    ends = {"first": first["label"], "high": first["value"], "last": last["label"], "low": last["value"]}
     chart = Chart(
         translate("{measure} of each model", measure=ndcg),
-        translate("From {first}, to {last}.", first=first, last=last),
+        translate("From {first}, {high:.4f}, to {last}, {low:.4f}.", **ends),
         charts.dots(points, ndcg, translate),
     )
     columns = [translate("model"), *(measure(name, translate) for name in ranking)]

@@ -225,12 +225,14 @@ def _per_period(rows: Sequence[_Row], translate: Translator) -> Chart:
     by_year = len(periods[0]) == len("2024")
     title, unit = ("Interactions in each year", "Year") if by_year else ("Interactions in each month", "Month")
     interactions, platforms = translate("Interactions"), list(dict.fromkeys(row.other for row in rows))
+    named = by_year or translate is IN_ENGLISH  # Vega's own labels have the months' English names
+    axis = alt.Undefined if named else alt.Axis(format="%Y-%m")
     data = [{"period": row.label, "platform": row.other, "interactions": row.value} for row in rows]
     drawing = (
         alt.Chart(alt.InlineData(values=data))
         .mark_bar()
         .encode(
-            x=alt.X("period:T", timeUnit="utcyear" if by_year else "utcyearmonth", title=translate(unit)),
+            x=alt.X("period:T", timeUnit="utcyear" if by_year else "utcyearmonth", title=translate(unit), axis=axis),
             y=alt.Y("interactions:Q", title=interactions, axis=alt.Axis(format=",d")),
             color=alt.Color("platform:N", sort=platforms, legend=alt.Legend() if len(platforms) > 1 else None),
             tooltip=[

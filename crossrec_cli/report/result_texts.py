@@ -64,7 +64,7 @@ RESULT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "The controls have the same budget: without the source's purchases, without the texts, and without training "
     "(without the scorer neural). Each figure is the mean of {seeds} seeds, user by user.": (
         "Die Kontrollen haben das gleiche Budget: ohne die Käufe der Quelle, ohne die Texte und ohne Training (ohne "
-        "den Scorer neural). Jeder Wert ist der Mittelwert über {seeds} Seeds, Nutzer für Nutzer.",
+        "den Scorer neural). Jeder Wert ist ein Mittelwert über Seeds (Anzahl: {seeds}), Nutzer für Nutzer.",
         "各对照的预算相同：不用源域购买、不用文本、不做训练（不用打分器 neural）。每个数字都是 {seeds} 个随机种子的均"
         "值，逐用户计算。",
     ),
@@ -97,9 +97,9 @@ RESULT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "Of all that a user's purchases add to the scores of the listed items, as log-odds, how much comes from source "
     "purchases. A pair has the part of its source category in the scores of the listed items of its target category; "
     "below 0 it lowers them.": (
-        "Wie viel von allem, was die Käufe eines Nutzers zu den Scores der gelisteten Artikel beitragen (als "
-        "Log-Odds), aus Käufen in der Quelle stammt. Ein Paar nennt den Anteil seiner Quellkategorie an den Scores "
-        "der gelisteten Artikel seiner Zielkategorie; unter 0 senkt sie diese Scores.",
+        "Angegeben ist, welcher Teil von allem, was die Käufe eines Nutzers zu den Scores der gelisteten Artikel "
+        "beitragen (als Log-Odds), aus Käufen in der Quelle stammt. Ein Paar nennt den Anteil seiner Quellkategorie "
+        "an den Scores der gelisteten Artikel seiner Zielkategorie; unter 0 senkt sie diese Scores.",
         "在用户的购买对列表商品分数的全部贡献（以对数几率计）中，有多少来自源域购买。每一对给出其源域品类在其目标域品"
         "类的列表商品分数中所占的份额；小于 0 表示它降低了分数。",
     ),
@@ -159,7 +159,10 @@ RESULT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Holm 校正。",
     ),
     "{measure} of each model": ("{measure} jedes Modells", "各模型的 {measure}"),
-    "From {first}, to {last}.": ("Von {first} bis {last}.", "从 {first} 到 {last}。"),
+    "From {first}, {high:.4f}, to {last}, {low:.4f}.": (
+        "Von {first} ({high:.4f}) bis {last} ({low:.4f}).",
+        "从 {first}（{high:.4f}）到 {last}（{low:.4f}）。",
+    ),
     "Test, lists of {k}": ("Test, Listen der Länge {k}", "测试集，列表长度 {k}"),
     "crossrec's gain in {measure}": ("Gewinn von crossrec an {measure}", "crossrec 的 {measure} 提升"),
     "model": ("Modell", "模型"),

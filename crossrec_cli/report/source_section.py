@@ -5,7 +5,7 @@ from __future__ import annotations
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.evaluation.source_share import strongest
 from crossrec_cli.report.facts import CROSSREC, Facts
-from crossrec_cli.report.formatting import NONE, between, gain
+from crossrec_cli.report.formatting import NONE, gain
 from crossrec_cli.report.render import PageSection, PageTable
 
 TITLE = "What the source contributes"
@@ -32,11 +32,12 @@ def section(facts: Facts) -> PageSection:
     of_pairs = [
         [f"{row[c.SOURCE_CATEGORY]} → {row[c.CATEGORY]}", f"{row[c.SHARE]:.0%}", f"{row[c.N]:,}"] for row in shown
     ]
+    share = {"value": c.SHARE, "low": c.LOW, "high": c.HIGH}
     of_segments = [
         [
             row[c.SEGMENT],
             f"{row[c.N]:,}",
-            f"{row[c.SHARE]:.0%} ({between(f'{row[c.LOW]:.0%}', f'{row[c.HIGH]:.0%}', translate)})",
+            translate("{value} ({low} to {high})", **{name: f"{row[of]:.0%}" for name, of in share.items()}),
             *([gains.get(row[c.SEGMENT], NONE)] if gains else []),
         ]
         for row in rows
