@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -111,23 +111,23 @@ def scorer_shares(facts: Facts) -> PageSection:
         "target purchases; between two of them they change gradually. A scorer's share is its weights times how much "
         "its scores differ between the items that a user may be shown, divided by the sum over all scorers."
     )
-    first, last = min(shares), max(shares)
+    longest = max(shares)
+    (first, share), (last, last_share) = (
+        max(shares[of].items(), key=lambda pair: pair[1]) for of in (min(shares), longest)
+    )
     caption = translate(
-        "Without target purchases {first} has the largest share; with {count} or more it is {last}.",
-        first=_largest(shares[first]),
-        count=last,
-        last=_largest(shares[last]),
+        "Without target purchases {first} ({share:.0%}) has the largest share; with {count} or more it is {last} "
+        "({last_share:.0%}).",
+        first=first,
+        share=share,
+        count=longest,
+        last=last,
+        last_share=last_share,
     )
     drawing = charts.shares(data, translate("Share"), translate)
     chart = Chart(translate("Scorer shares, by target purchases"), caption, drawing)
     table = PageTable(translate("Scorer shares"), [translate("target purchases"), *scorers], rows)
     return PageSection(translate("Share of each scorer"), translate(text), [table], [chart])
-
-
-def _largest(shares: Mapping[str, float]) -> str:
-    """The scorer with the largest share, and its share."""
-    name = max(shares, key=lambda scorer: shares[scorer])
-    return f"{name} ({shares[name]:.0%})"
 
 
 def lists(facts: Facts) -> PageSection:

@@ -20,9 +20,11 @@ MODEL_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "target history {length}": ("Zielkäufe: {length}", "目标域购买 {length} 次"),
     "target purchases": ("Zielkäufe", "目标域购买次数"),
-    "Without target purchases {first} has the largest share; with {count} or more it is {last}.": (
-        "Ohne Zielkäufe hat {first} den größten Anteil; ab {count} Zielkäufen {last}.",
-        "没有目标域购买时，{first} 的份额最大；达到 {count} 次及以上时，{last} 的份额最大。",
+    "Without target purchases {first} ({share:.0%}) has the largest share; with {count} or more it is {last} "
+    "({last_share:.0%}).": (
+        "Ohne Zielkäufe hat {first} ({share:.0%}) den größten Anteil; ab {count} Zielkäufen {last} ({last_share:.0%}).",
+        "没有目标域购买时，{first}（{share:.0%}）的份额最大；达到 {count} 次及以上时，{last}（{last_share:.0%}）的份"
+        "额最大。",
     ),
     "Scorer shares, by target purchases": ("Anteile der Scorer nach Zielkäufen", "各打分器的份额，按目标域购买次数"),
     "Scorer shares": ("Anteile der Scorer", "打分器份额"),
