@@ -160,11 +160,11 @@ MOST_EXAMPLES = 100
 
 
 class Report(Section):
-    """Which users the page report.html shows, and the language of reasons."""
+    """Which users the page report.html shows, and the language of page and reasons."""
 
     language: Literal["auto", "en", "de", "zh"] = "auto"
-    """Of the sentences that say why an item is listed; ``auto``: that of most of the target's items, English where that
-    is another one. The pages are English."""
+    """Of the page report.html, and of the sentences that say why an item is listed; ``auto``: that of most of the
+    target's items, English where that is another one."""
 
     examples: Annotated[int, Field(ge=0, le=MOST_EXAMPLES)] = 0
     """The number of test users, drawn at random, whose purchases and lists are shown. They are real people's data: take

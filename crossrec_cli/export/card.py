@@ -158,7 +158,8 @@ def _example_user(users: pa.Table) -> str:
 
 
 def _measured(facts: Facts) -> list[str]:
-    """The test's figures, and the page's text about them."""
+    """The test's figures, and the page's text about them, in English like the rest of the card."""
+    facts = facts.in_english
     titled = {section.title: section for section in sections(facts)}
     compared, calibration = titled[COMPARED], appendix.calibration(facts)
     (segments,) = titled[BY_SEGMENT].tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from crossrec_cli.artifacts.files import (
     FINETUNE,
     FINETUNE_LEARNING,
     FUSION,
+    ITEMS,
     METRICS,
     PREPROCESS,
     PRETRAIN_ADAPT,
@@ -36,6 +37,8 @@ from crossrec_cli.artifacts.files import (
 from crossrec_cli.artifacts.store import Artifact, Manifest
 from crossrec_cli.config.schema import Report
 from crossrec_cli.evaluation.drift import Drift
+from crossrec_cli.ranking.reason_sentences import language_of
+from crossrec_cli.report.translator import IN_ENGLISH, TRANSLATORS, Translator
 
 CROSSREC = c.CROSSREC
 SHOWN = (PREPROCESS, PRETRAIN_ADAPT, FINETUNE, EVALUATE, RECOMMEND)
@@ -69,6 +72,13 @@ class Facts:
     """One for each stage that was run, in the order of the stages."""
     digest: str
     """A hash of all of them: a page of the same facts is the same."""
+    translate: Translator
+    """Into the page's language."""
+
+    @property
+    def in_english(self) -> Facts:
+        """The same, for what is English in every shop: the terminal, ``--json``, Markdown and the model card."""
+        return replace(self, translate=IN_ENGLISH)
 
     @property
     def evaluated(self) -> Manifest:
@@ -137,6 +147,7 @@ class Facts:
         def table(file: str) -> pa.Table:
             return parquet.read_table(artifacts[file.partition("/")[0]].file(file))
 
+        items = parquet.read_table(artifacts[PREPROCESS].file(ITEMS), [c.DOMAIN, c.LANGUAGE])
         ids = {stage: artifact.manifest.id for stage, artifact in artifacts.items()}
         sources = repr((__version__, ids, shown, transfer_is_stale))
         return cls(
@@ -155,6 +166,7 @@ class Facts:
             transfer_is_stale=transfer_is_stale,
             manifests=[artifacts[stage].manifest for stage in SHOWN if stage in artifacts],
             digest=hashlib.sha256(sources.encode()).hexdigest(),
+            translate=TRANSLATORS[language_of(shown.language, items)],
         )
 
 

@@ -30,7 +30,7 @@ class PageFiles:
         """Write ``report.html``, and its charts as pictures if ``charts`` is set."""
         return cls(
             write_page(facts, run_dir),
-            verdict(facts),
+            verdict(facts.in_english),
             write_charts(facts, run_dir) if charts else None,
             as_markdown(facts) if markdown else None,
         )
@@ -63,27 +63,28 @@ def _last_line(content: str, digest: str) -> str:
 
 
 def write_charts(facts: Facts, run_dir: Path) -> Path:
-    """Write every chart of the page as a PNG; returns their folder."""
+    """Write every chart of the page as a PNG, named in English as scripts expect it; returns their folder."""
     from crossrec_cli.report.page import sections  # noqa: PLC0415  charts take a moment to import
     from crossrec_cli.report.render import png  # noqa: PLC0415
 
     folder = run_dir / CHARTS
     folder.mkdir(exist_ok=True)
-    for chart in (chart for section in sections(facts) for chart in section.charts):
-        name = re.sub(r"\W+", "-", chart.title.lower()).strip("-")
+    drawn, named = ([chart for section in sections(of) for chart in section.charts] for of in (facts, facts.in_english))
+    for chart, english in zip(drawn, named, strict=True):
+        name = re.sub(r"\W+", "-", english.title.lower()).strip("-")
         _replace(folder / f"{name}.png", png(chart))
     return folder
 
 
 def as_markdown(facts: Facts) -> str:
-    """The sections on ranking, transfer and cost, without charts."""
+    """The sections on ranking, transfer and cost, without charts, in English as all that the terminal shows."""
     from crossrec_cli.report import page  # noqa: PLC0415  charts take a moment to import
     from crossrec_cli.report.appendix import COST  # noqa: PLC0415
     from crossrec_cli.report.render import markdown  # noqa: PLC0415
 
     wanted = {page.SOURCE_HELPS, page.COMPARED, page.BY_SEGMENT, COST}
-    chosen = [section for section in page.sections(facts) if section.title in wanted]
-    return markdown(page.TITLE, verdict(facts), chosen)
+    chosen = [section for section in page.sections(facts.in_english) if section.title in wanted]
+    return markdown(page.TITLE, verdict(facts.in_english), chosen)
 
 
 def _replace(path: Path, content: bytes) -> None:

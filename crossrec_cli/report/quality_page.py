@@ -16,13 +16,14 @@ from crossrec_cli.artifacts import columns as c
 from crossrec_cli.evaluation.drift import Drift
 from crossrec_cli.report import drift_section
 from crossrec_cli.report.render import Chart, PageSection, PageTable, render
+from crossrec_cli.report.translator import IN_ENGLISH, Translator
 
 _TEXT = (
     "Look for rules that remove more than they should, months without data, and a few items with nearly all "
     "interactions."
 )
-_SHARED = " Where source and target share hardly any users, there is little to transfer."
-_SAME = " The target is the whole catalogue: source and target are the same items."
+_SHARED = "Where source and target share hardly any users, there is little to transfer."
+_SAME = "The target is the whole catalogue: source and target are the same items."
 _COUNTED = ("interactions", "users", "items")
 _NONE = "–"
 
@@ -42,14 +43,15 @@ def page(quality: pa.Table, drift: Drift | None = None) -> str:
     return render("Data quality", _lead(_measures(quality)), [section(quality), *changes])
 
 
-def section(quality: pa.Table) -> PageSection:
+def section(quality: pa.Table, translate: Translator = IN_ENGLISH) -> PageSection:
     """The measures as tables and charts, without those that are missing."""
     measures = _measures(quality)
-    tables = (_domains(measures), _kept(measures), _removed(measures), _catalogue(measures), _identity(measures))
-    charts = [draw(measures[name]) for name, draw in _CHARTS.items() if any(row.value for row in measures[name])]
-    return PageSection(
-        "The data", _TEXT + (_SAME if _is_one(measures) else _SHARED), [table for table in tables if table.rows], charts
-    )
+    tables = [draw(measures, translate) for draw in (_domains, _kept, _removed, _catalogue, _identity)]
+    charts = [
+        draw(measures[name], translate) for name, draw in _CHARTS.items() if any(row.value for row in measures[name])
+    ]
+    text = translate.sentences([translate(_TEXT), translate(_SAME if _is_one(measures) else _SHARED)])
+    return PageSection(translate("The data"), text, [table for table in tables if table.rows], charts)
 
 
 def _is_one(measures: _Measures) -> bool:
@@ -82,87 +84,104 @@ def _lead(measures: _Measures) -> str:
     return " ".join(sentences)
 
 
-def _domains(measures: _Measures) -> PageTable:
+def _domains(measures: _Measures, translate: Translator) -> PageTable:
     formats = dict.fromkeys(_COUNTED, _count) | {"density": _percent}
     values = {(name, row.label): row.value for name in formats for row in measures[name]}
     domains = list(dict.fromkeys(domain for _, domain in values))
     rows = [
-        [name, *(formats[name](values.get((name, domain))) for domain in domains)] for name in formats if measures[name]
+        [translate.name(name), *(formats[name](values.get((name, domain))) for domain in domains)]
+        for name in formats
+        if measures[name]
     ]
-    return PageTable("Source and target", ["", *domains], rows)
+    return PageTable(translate("Source and target"), ["", *map(translate.name, domains)], rows)
 
 
-def _kept(measures: _Measures) -> PageTable:
+def _kept(measures: _Measures, translate: Translator) -> PageTable:
     rows = [_Row(row.label, name, row.value) for name in _COUNTED for row in measures[f"{name}_left"]]
-    return _crossed("Rows kept after each step", "step", rows)
+    return _crossed(translate("Rows kept after each step"), translate("step"), rows, translate)
 
 
-def _removed(measures: _Measures) -> PageTable:
-    return _crossed("Rows removed by each rule", "rule", measures["removed"])
+def _removed(measures: _Measures, translate: Translator) -> PageTable:
+    return _crossed(translate("Rows removed by each rule"), translate("rule"), measures["removed"], translate)
 
 
-def _crossed(title: str, corner: str, rows: Sequence[_Row]) -> PageTable:
+def _crossed(title: str, corner: str, rows: Sequence[_Row], translate: Translator) -> PageTable:
     """A line for each label and a column for each ``other``, in order of first occurrence."""
     values = {(row.label, row.other): row.value for row in rows}
     others = list(dict.fromkeys(row.other for row in rows))
     labels = dict.fromkeys(row.label for row in rows)
     lines = [[label, *(_count(values.get((label, other))) for other in others)] for label in labels]
-    return PageTable(title, [corner, *("count" if other == _NONE else other for other in others)], lines)
+    columns = [translate("count") if other == _NONE else translate.name(other) for other in others]
+    return PageTable(title, [corner, *columns], lines)
 
 
-def _catalogue(measures: _Measures) -> PageTable:
-    return _crossed("Items to check", "items", [row for row in measures["catalogue"] if row.value])
+def _catalogue(measures: _Measures, translate: Translator) -> PageTable:
+    rows = [row for row in measures["catalogue"] if row.value]
+    return _crossed(translate("Items to check"), translate("items"), rows, translate)
 
 
-def _identity(measures: _Measures) -> PageTable:
-    return _crossed("Joined ids", "", measures["identity"])
+def _identity(measures: _Measures, translate: Translator) -> PageTable:
+    return _crossed(translate("Joined ids"), "", measures["identity"], translate)
 
 
-def _popularity(rows: Sequence[_Row]) -> Chart:
+def _popularity(rows: Sequence[_Row], translate: Translator) -> Chart:
     domains = list(dict.fromkeys(row.other for row in rows))
-    text = " ".join(_head(domain, [row for row in rows if row.other == domain]) for domain in domains)
-    scale, legend = alt.Scale(domain=domains), alt.Legend(symbolType="stroke", symbolSize=300)
+    text = translate.sentences(
+        _head(domain, [row for row in rows if row.other == domain], translate) for domain in domains
+    )
+    scale = alt.Scale(domain=[translate.name(domain) for domain in domains])
+    legend = alt.Legend(symbolType="stroke", symbolSize=300)
     unit_range, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
-    data = [{"domain": row.other, "items": float(row.label), "interactions": row.value} for row in rows]
+    items, interactions = translate("Share of the items"), translate("Share of the interactions")
+    data = [{"domain": translate.name(row.other), "items": float(row.label), "interactions": row.value} for row in rows]
     drawing = (
         alt.Chart(alt.InlineData(values=data))
         .mark_line(point=True)
         .encode(
-            x=alt.X("items:Q", title="Share of the items, most bought first", scale=unit_range, axis=axis),
-            y=alt.Y("interactions:Q", title="Share of the interactions", scale=unit_range, axis=axis),
+            x=alt.X("items:Q", title=translate("Share of the items, most bought first"), scale=unit_range, axis=axis),
+            y=alt.Y("interactions:Q", title=interactions, scale=unit_range, axis=axis),
             color=alt.Color("domain:N", scale=scale, legend=legend),
             strokeDash=alt.StrokeDash("domain:N", scale=scale, legend=legend),  # for paper without colour
             tooltip=[
-                alt.Tooltip("domain:N", title="Domain"),
-                alt.Tooltip("items:Q", title="Share of the items", format=".3~p"),
-                alt.Tooltip("interactions:Q", title="Share of the interactions", format=".3~p"),
+                alt.Tooltip("domain:N", title=translate("Domain")),
+                alt.Tooltip("items:Q", title=items, format=".3~p"),
+                alt.Tooltip("interactions:Q", title=interactions, format=".3~p"),
             ],
         )
     )
-    return Chart("Share of the interactions with the most bought items", text, drawing)
+    return Chart(translate("Share of the interactions with the most bought items"), text, drawing)
 
 
-def _head(domain: str, rows: Sequence[_Row]) -> str:
+def _head(domain: str, rows: Sequence[_Row], translate: Translator) -> str:
     """The first point in words, and the first with at least half of the interactions."""
-    half = next((row for row in rows if row.value >= 0.5), rows[-1])
-    first, *more = (
-        f"{_percent(float(row.label))} of the items have {_percent(row.value)}"
-        for row in dict.fromkeys([rows[0], half])
+    first, half = rows[0], next((row for row in rows if row.value >= 0.5), rows[-1])
+    text = "In the {domain}, the most bought {items} of the items have {share} of the interactions."
+    if half != first:
+        text = (
+            "In the {domain}, the most bought {items} of the items have {share} of the interactions, {more} of the "
+            "items have {larger}."
+        )
+    return translate(
+        text,
+        domain=translate.name(domain),
+        items=_percent(float(first.label)),
+        share=_percent(first.value),
+        more=_percent(float(half.label)),
+        larger=_percent(half.value),
     )
-    return ", ".join([f"In the {domain}, the most bought {first} of the interactions", *more]) + "."
 
 
-def _shared(unit: str, rows: Sequence[_Row]) -> Chart:
-    data = _pairs(rows)
+def _shared(title: str, unit: str, rows: Sequence[_Row], translate: Translator) -> Chart:
+    data, unit = _pairs(rows), translate(unit)
     width = 7 * max(len(_count(row.value)) for row in rows)  # pixels, of the longest figure
     base = alt.Chart(alt.InlineData(values=data), height=26 * len({row.label for row in rows})).encode(
-        x=alt.X("other:N", sort=None, title=unit.capitalize()),
-        y=alt.Y("label:N", sort=None, title=unit.capitalize()),
+        x=alt.X("other:N", sort=None, title=unit),
+        y=alt.Y("label:N", sort=None, title=unit),
         tooltip=[
-            alt.Tooltip("label:N", title="First"),
-            alt.Tooltip("other:N", title="Second"),
-            alt.Tooltip("value:Q", title="Users of both", format=","),
-            alt.Tooltip("share:Q", title="Share of the smaller", format=".3~p"),
+            alt.Tooltip("label:N", title=translate("First")),
+            alt.Tooltip("other:N", title=translate("Second")),
+            alt.Tooltip("value:Q", title=translate("Users of both"), format=","),
+            alt.Tooltip("share:Q", title=translate("Share of the smaller"), format=".3~p"),
         ],
     )
     pale = alt.Scale(domain=[0, 1], range=[0.03, 0.55])  # figures on it stay readable, light and dark
@@ -172,7 +191,7 @@ def _shared(unit: str, rows: Sequence[_Row]) -> Chart:
     figures = base.mark_text(opacity=alt.expr(f"bandwidth('x') < {width} ? 0 : 1")).encode(
         text=alt.Text("value:Q", format=",")
     )
-    return Chart(f"Shared users, by {unit}", _most_and_least(data), cells + figures)
+    return Chart(translate(title), _most_and_least(data, translate), cells + figures)
 
 
 def _pairs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
@@ -187,43 +206,57 @@ def _pairs(rows: Sequence[_Row]) -> list[dict[str, Any]]:
     return data
 
 
-def _most_and_least(data: Sequence[dict[str, Any]]) -> str:
+def _most_and_least(data: Sequence[dict[str, Any]], translate: Translator) -> str:
     text = "A stronger colour is a larger share of the smaller one's users. The diagonal has all users of one."
+    sentences = [translate(text)]
     if pairs := [row for row in data if row["label"] != row["other"]]:
-        most, least = (choose(pairs, key=lambda row: row["share"]) for choose in (max, min))
-        text += f" Largest: {_percent(most['share'])}, {most['label']} and {most['other']}."
-        text += f" Smallest: {_percent(least['share'])}, {least['label']} and {least['other']}."
-    return text
+        for sentence, choose in (
+            ("Largest: {share}, {first} and {second}.", max),
+            ("Smallest: {share}, {first} and {second}.", min),
+        ):
+            pair = choose(pairs, key=lambda row: row["share"])
+            share = _percent(pair["share"])
+            sentences.append(translate(sentence, share=share, first=pair["label"], second=pair["other"]))
+    return translate.sentences(sentences)
 
 
-def _per_period(rows: Sequence[_Row]) -> Chart:
+def _per_period(rows: Sequence[_Row], translate: Translator) -> Chart:
     periods = sorted({row.label for row in rows if row.value})
-    unit = "year" if len(periods[0]) == len("2024") else "month"
-    platforms = list(dict.fromkeys(row.other for row in rows))
+    by_year = len(periods[0]) == len("2024")
+    title, unit = ("Interactions in each year", "Year") if by_year else ("Interactions in each month", "Month")
+    interactions, platforms = translate("Interactions"), list(dict.fromkeys(row.other for row in rows))
+    named = by_year or translate is IN_ENGLISH  # Vega's own labels have the months' English names
+    axis = alt.Undefined if named else alt.Axis(format="%Y-%m")
     data = [{"period": row.label, "platform": row.other, "interactions": row.value} for row in rows]
     drawing = (
         alt.Chart(alt.InlineData(values=data))
         .mark_bar()
         .encode(
-            x=alt.X("period:T", timeUnit="utcyear" if unit == "year" else "utcyearmonth", title=unit.capitalize()),
-            y=alt.Y("interactions:Q", title="Interactions", axis=alt.Axis(format=",d")),
+            x=alt.X("period:T", timeUnit="utcyear" if by_year else "utcyearmonth", title=translate(unit), axis=axis),
+            y=alt.Y("interactions:Q", title=interactions, axis=alt.Axis(format=",d")),
             color=alt.Color("platform:N", sort=platforms, legend=alt.Legend() if len(platforms) > 1 else None),
             tooltip=[
-                alt.Tooltip("period:N", title=unit.capitalize()),
-                alt.Tooltip("platform:N", title="Platform"),
-                alt.Tooltip("interactions:Q", title="Interactions", format=","),
+                alt.Tooltip("period:N", title=translate(unit)),
+                alt.Tooltip("platform:N", title=translate("Platform")),
+                alt.Tooltip("interactions:Q", title=interactions, format=","),
             ],
         )
     )
-    return Chart(f"Interactions in each {unit}", _gaps(periods, unit), drawing)
+    return Chart(translate(title), _gaps(periods, by_year, translate), drawing)
 
 
-def _gaps(periods: Sequence[str], unit: str) -> str:
-    numbers = [int(period[:4]) if unit == "year" else 12 * int(period[:4]) + int(period[5:]) for period in periods]
+def _gaps(periods: Sequence[str], by_year: bool, translate: Translator) -> str:
+    numbers = [int(period[:4]) if by_year else 12 * int(period[:4]) + int(period[5:]) for period in periods]
     spanned = numbers[-1] - numbers[0] + 1
-    missing = spanned - len(numbers)
-    gaps = f"none in {missing} of {spanned} {unit}s" if missing else f"some in every {unit}"
-    return f"From {periods[0]} to {periods[-1]}, {gaps}."
+    if missing := spanned - len(numbers):
+        text = (
+            "From {first} to {last}, none in {missing} of {spanned} years."
+            if by_year
+            else "From {first} to {last}, none in {missing} of {spanned} months."
+        )
+        return translate(text, first=periods[0], last=periods[-1], missing=missing, spanned=spanned)
+    text = "From {first} to {last}, some in every year." if by_year else "From {first} to {last}, some in every month."
+    return translate(text, first=periods[0], last=periods[-1])
 
 
 def _count(value: float | None) -> str:
@@ -234,9 +267,9 @@ def _percent(share: float | None) -> str:
     return _NONE if share is None else f"{100 * share:.3g}%"
 
 
-_CHARTS: dict[str, Callable[[Sequence[_Row]], Chart]] = {
+_CHARTS: dict[str, Callable[[Sequence[_Row], Translator], Chart]] = {
     "popularity": _popularity,
-    "shared_users": partial(_shared, "category"),
-    "shared_platform_users": partial(_shared, "platform"),
+    "shared_users": partial(_shared, "Shared users, by category", "Category"),
+    "shared_platform_users": partial(_shared, "Shared users, by platform", "Platform"),
     "per_period": _per_period,
 }

@@ -130,13 +130,13 @@ class PageSection:
     charts: Sequence[Chart] = ()
 
 
-def render(title: str, lead: str, sections: Sequence[PageSection]) -> str:
-    """The page as HTML. The same input gives the same text."""
+def render(title: str, lead: str, sections: Sequence[PageSection], language: str = "en") -> str:
+    """The page as HTML. The same input gives the same text; ``language`` is that of the texts, such as ``de``."""
     charts = [chart for section in sections for chart in section.charts]
     specs = _json({"specs": [_spec(chart) for chart in charts], "options": _OPTIONS})
     body = "\n".join(_section(section) for section in sections)
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
