@@ -4,9 +4,9 @@
 
 They are right where the score falls more without the items that they name than without as many others. For each entry
 in the lists of some random users, the history items that its reasons name are removed; then as many of the other items,
-drawn ten times. A case holds if the first fall of the score is larger than the mean of the others. Then the time of lists
-with reasons: of all these users together, and of one at a time as a server answers, medians of several rounds. Reads the
-run's recommend artifact, whose entries must have reasons.
+drawn ten times. A case holds if the first fall of the score is larger than the mean of the others. Then the time of
+lists with reasons: of all these users together, and of one at a time as a server answers, medians of several rounds.
+Reads the run's recommend artifact, whose entries must have reasons.
 """
 
 from __future__ import annotations
