@@ -13,7 +13,7 @@ from crossrec_cli.models.ragged import Ragged
 
 @pytest.mark.parametrize(("kind", "width"), [("dense", 40), ("sparse", 40), ("wide", 1000)])
 def test_each_purchase_is_multiplied_with_its_own_users_vectors(kind, width, monkeypatch):
-    monkeypatch.setattr(module, "DENSE_CELLS", 300)  # a user or two at a time
+    monkeypatch.setattr(module, "CELLS", 300)  # a user or two at a time
     rng = np.random.default_rng(0)
     items = csr_array(random_array((30, width), density=0.2, dtype=np.float32, rng=rng))
     histories = Ragged.of([[3, 4, 3], [], [29], rng.integers(0, 30, 50).tolist()])
