@@ -7,6 +7,7 @@ the files that they were made from count until the stage that reads these runs a
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from crossrec_cli.artifacts.files import ADDED, ADDITIONS, PRETRAIN_ADAPT
@@ -16,6 +17,10 @@ from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, out_of_date
 from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
 from crossrec_cli.runtime.progress import Reporter, Silent
+
+GOES_ON = ("adapt.init", "finetune.init")
+OF_A_NIGHT = (*GOES_ON, "adapt.epochs", "finetune.epochs", "finetune.lr", "evaluate.baselines")
+"""Fields that ``run --nightly`` overrides: what it leaves is read with the config as it is."""
 
 
 def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]:
@@ -85,6 +90,11 @@ def _require(
         raise ArtifactError(f"{store.run_dir}: no {stage.name} artifact yet; run 'crossrec {stage.name}' first")
     with_model = stage.name == PRETRAIN_ADAPT and any(BY_NAME[reader].encodes_texts for reader in readers)
     basis = basis_of(stage, config, current, None if with_model else artifact)
+    if any(
+        made.manifest.config.get(field) == "previous" for made in (artifact, *current.values()) for field in GOES_ON
+    ):
+        as_made = {field: value for field, value in artifact.manifest.config.items() if field in OF_A_NIGHT}
+        basis = replace(basis, config={**basis.config, **as_made})
     if reason := out_of_date(stage, artifact, basis):
         raise ArtifactError(f"{artifact.path}: out of date ({reason}); run 'crossrec {stage.name}' first")
     return artifact

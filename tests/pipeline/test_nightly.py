@@ -37,6 +37,8 @@ def test_a_night_goes_on_with_new_users_items_and_tags(trained, crossrec):
     assert {"fresh", "jazz2"} < set(lists["user_id"])
     vectors = trained.table("finetune", "item_vectors").set_index("item_id")["neural_vector"]
     assert np.isfinite(vectors["jazz-book-new"]).all() and "metal-record-0" not in vectors
+    for command in (["recommend", trained.path, "--user", "fresh"], ["search", trained.path, "jazz"]):
+        assert crossrec(*command).exit_code == 0, "what a night leaves is read without its options"
     again = json.loads(night(trained, crossrec).stdout)
     assert not any(stage["ran"] for stage in again["stages"])
 
