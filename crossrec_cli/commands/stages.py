@@ -37,6 +37,7 @@ from crossrec_cli.commands.shared import (
 )
 from crossrec_cli.console.terminal import Console, Format
 from crossrec_cli.errors import ConfigError
+from crossrec_cli.pipeline.nightly import overrides as nightly_overrides
 from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.interrupts import defer_interrupts
 from crossrec_cli.runtime.launch import launch
@@ -158,26 +159,13 @@ def run(
         execute(stages, config, overrides, force, console, lock_timeout, guarded=nightly)
 
 
-NIGHTLY = (
-    "finetune.init=previous",
-    "finetune.epochs=1",
-    "adapt.init=previous",
-    "adapt.epochs=0",
-    "evaluate.baselines=[popularity]",
-)
-"""What ``run --nightly`` overrides: texts read as before, one epoch of the model before, and only the guard's part of
-the evaluation."""
-GENTLER = 0.1
-"""The learning rate of that epoch, relative to a whole training's, in which it decreases to zero."""
-
-
 def _going_on(config: Path, overrides: Sequence[str] | None, console: Console) -> tuple[str, ...]:
     """The overrides of a nightly run; none the first time, when there is no model to go on from."""
     from crossrec_cli.artifacts.store import Store  # noqa: PLC0415  pyarrow takes a moment to import
 
     settings = loaded(config, overrides)
     if Store(settings.run_path).current(FINETUNE):
-        return (*NIGHTLY, f"finetune.lr={GENTLER * settings.finetune.lr}")
+        return nightly_overrides(settings.finetune.lr)
     console.say("there is no model to go on from: everything is trained")
     return ()
 

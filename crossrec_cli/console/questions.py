@@ -26,9 +26,7 @@ def choose(console: Console, question: str, choices: Mapping[str, str]) -> str |
     console.err.print(Text(visible(question)))
     for number, (choice, note) in enumerate(choices.items(), 1):
         console.err.print(Text(f"  {number:>2}  {visible(choice)}{f'  ({visible(note)})' if note else ''}"))
-    by_answer = {str(number): choice for number, choice in enumerate(choices, 1)} | {
-        choice: choice for choice in choices
-    }
+    by_answer = {str(number): choice for number, choice in enumerate(choices, 1)} | {name: name for name in choices}
     while True:
         try:
             answer = console.err.input("number or name, Enter to leave it open: ").strip()

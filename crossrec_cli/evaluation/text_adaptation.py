@@ -33,7 +33,6 @@ from crossrec_cli.text.encoders import FROZEN, facts, identity, load_encoder, op
 from crossrec_cli.text.static import StaticEncoder
 
 MAX_CASES = 2000
-PREVIOUS = "previous"
 Floats = npt.NDArray[np.float32]
 
 
@@ -46,8 +45,11 @@ def read_texts(
         The embeddings, the kind of the encoder, and how it was adapted.
     """
     config, texts = job.config, texts_of(dataset.items)
-    goes_on = config.adapt.init == PREVIOUS
-    encoder = _earlier(job, compute) if goes_on else open_encoder(config.encoder, texts, compute, job.report)
+    goes_on, adapted = config.adapt.init == "previous", FROZEN
+    if goes_on:
+        encoder, adapted = _earlier(job, compute)
+    else:
+        encoder = open_encoder(config.encoder, texts, compute, job.report)
     if shared and shared.encoder != identity(encoder, config.encoder):
         raise ConfigError(["adapt.shared: another encoder read the texts of the federation; see encoder"])
     if shared and config.adapt.language_model != FROZEN:
@@ -56,9 +58,7 @@ def read_texts(
         raise ConfigError(
             [f"adapt.language_model: {config.encoder.model} gives no weights to train; set it to {FROZEN}"]
         )
-    embeddings, adapted = cache.embed(encoder, texts, config.run_path / "embeddings", job.report), FROZEN
-    if goes_on and job.earlier and job.earlier.holds(LANGUAGE_MODEL):
-        adapted = facts(job.earlier.file(LANGUAGE_MODEL))["adapted"]
+    embeddings = cache.embed(encoder, texts, config.run_path / "embeddings", job.report)
     has_weights = isinstance(encoder, StaticEncoder) or adapted != FROZEN
     if distributed.leads() and isinstance(encoder, TokenEncoder) and has_weights:
         save_encoder(job.output(LANGUAGE_MODEL), encoder, adapted)
@@ -76,8 +76,8 @@ def read_texts(
     return embeddings, encoder.KIND, adapted
 
 
-def _earlier(job: Job, compute: device.Compute) -> TextEncoder:
-    """The encoder of the run that this one replaces.
+def _earlier(job: Job, compute: device.Compute) -> tuple[TextEncoder, str]:
+    """The encoder of the run that this one replaces, and how that adapted it.
 
     Raises:
         ConfigError: if there is none, or it was made with other settings.
@@ -89,8 +89,10 @@ def _earlier(job: Job, compute: device.Compute) -> TextEncoder:
     then = job.earlier.manifest.config
     if changed := [name for name, value in now.items() if then[name] != value]:
         raise ConfigError([f"adapt.init: previous: {', '.join(changed)} changed since then; run without it once"])
-    held = {LANGUAGE_MODEL: job.earlier.file(LANGUAGE_MODEL)} if job.earlier.holds(LANGUAGE_MODEL) else {}
-    return load_encoder(job.config.encoder, held, compute)
+    if not job.earlier.holds(LANGUAGE_MODEL):
+        return load_encoder(job.config.encoder, {}, compute), FROZEN
+    file = job.earlier.file(LANGUAGE_MODEL)
+    return load_encoder(job.config.encoder, {LANGUAGE_MODEL: file}, compute), facts(file)["adapted"]
 
 
 def adapted_if_better(

@@ -179,8 +179,7 @@ class Scorer:
         others = self._others(weights)
         parts = [self.features[one].vector_parts(histories, tags, domain).scaled(weights[:, one]) for one in others]
         if sums:
-            chosen, mix = self._is_target[histories.values] == (domain == c.TARGET), weights[:, self._summing]
-            parts.append(VectorParts(sums.mixed(mix), sums.mixed_of(chosen, mix), None))
+            parts.append(_parts_of(sums, self._is_target, weights[:, self._summing], domain))
         return reduce(VectorParts.plus, parts)
 
     def explained(
@@ -272,9 +271,7 @@ class HistoryFeature:
 
     def vector_parts(self, histories: Ragged, tags: Ragged, domain: Domain) -> VectorParts:
         """See ``Feature``; exact but for rounding."""
-        sums, once = history_sums([self], histories), self._once(histories)
-        chosen = self.is_target[histories.values] == (domain == c.TARGET)
-        return VectorParts(sums.mixed(once), sums.mixed_of(chosen, once), None)
+        return _parts_of(history_sums([self], histories), self.is_target, self._once(histories), domain)
 
     def parts(self, histories: Ragged, tags: Ragged, listed: Ints) -> Parts:
         """See ``Feature``; exact but for rounding."""
@@ -299,6 +296,12 @@ class HistoryFeature:
     @staticmethod
     def _once(histories: Ragged) -> Floats:
         return np.ones((len(histories.lengths), 1), np.float32)
+
+
+def _parts_of(sums: HistorySums, is_target: Bools, weights: Floats, domain: Domain) -> VectorParts:
+    """The users' vectors from some sums with these weights, (B, F), and what of them comes from one domain."""
+    chosen = is_target[sums.histories.values] == (domain == c.TARGET)
+    return VectorParts(sums.mixed(weights), sums.mixed_of(chosen, weights), None)
 
 
 def history_sums(features: Sequence[HistoryFeature], histories: Ragged) -> HistorySums:

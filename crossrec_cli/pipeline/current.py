@@ -15,12 +15,9 @@ from crossrec_cli.artifacts.store import Artifact, Store
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ArtifactError
 from crossrec_cli.pipeline.changes import basis_of, out_of_date
+from crossrec_cli.pipeline.nightly import set_by_a_night
 from crossrec_cli.pipeline.table import BY_NAME, STAGES, Stage
 from crossrec_cli.runtime.progress import Reporter, Silent
-
-GOES_ON = ("adapt.init", "finetune.init")
-OF_A_NIGHT = (*GOES_ON, "adapt.epochs", "finetune.epochs", "finetune.lr", "evaluate.baselines")
-"""Fields that ``run --nightly`` overrides: what it leaves is read with the config as it is."""
 
 
 def read_by(config: Config, stage: str, report: Reporter) -> dict[str, Artifact]:
@@ -90,11 +87,8 @@ def _require(
         raise ArtifactError(f"{store.run_dir}: no {stage.name} artifact yet; run 'crossrec {stage.name}' first")
     with_model = stage.name == PRETRAIN_ADAPT and any(BY_NAME[reader].encodes_texts for reader in readers)
     basis = basis_of(stage, config, current, None if with_model else artifact)
-    if any(
-        made.manifest.config.get(field) == "previous" for made in (artifact, *current.values()) for field in GOES_ON
-    ):
-        as_made = {field: value for field, value in artifact.manifest.config.items() if field in OF_A_NIGHT}
-        basis = replace(basis, config={**basis.config, **as_made})
+    as_made = set_by_a_night(artifact.manifest.config, (made.manifest.config for made in current.values()))
+    basis = replace(basis, config=basis.config | as_made)
     if reason := out_of_date(stage, artifact, basis):
         raise ArtifactError(f"{artifact.path}: out of date ({reason}); run 'crossrec {stage.name}' first")
     return artifact

@@ -104,8 +104,8 @@ def language_of(chosen: str, items: pa.Table) -> str:
     return most if most in WORDINGS else ENGLISH
 
 
-class NamedPurchase(NamedTuple):
-    """A purchase that supports an entry of a list."""
+class NamedItem(NamedTuple):
+    """An item of the history that supports an entry of a list."""
 
     name: str
     """Of its item."""
@@ -116,7 +116,7 @@ class NamedPurchase(NamedTuple):
     """Of all that raises the score in the history."""
 
 
-def sentence(reasons: Sequence[NamedPurchase], shared: Sequence[str], language: str = ENGLISH) -> str:
+def sentence(reasons: Sequence[NamedItem], shared: Sequence[str], language: str = ENGLISH) -> str:
     """Why an item is listed, in one sentence: the purchases by kind of reason, the strongest first.
 
     Args:

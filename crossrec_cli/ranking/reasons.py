@@ -21,7 +21,7 @@ from crossrec_cli.models.fused import FusedModel, ScoreParts
 from crossrec_cli.models.histories import Histories
 from crossrec_cli.models.ragged import Bools, Ints
 from crossrec_cli.ranking.named_purchases import NamedPurchases, as_lists
-from crossrec_cli.ranking.reason_sentences import ENGLISH, NamedPurchase, language_of, sentence
+from crossrec_cli.ranking.reason_sentences import ENGLISH, NamedItem, language_of, sentence
 from crossrec_cli.text.segment import UNSPACED, spaced
 
 WORD = re.compile(rf"[^\W\d_]{{3,}}|{UNSPACED}{{2,}}")
@@ -145,7 +145,7 @@ class Why:
             others, in_target, scorers, _, shares = (values[begin : begin + count] for values in facts)
             shared = catalogue.shared(item, others) if others else []
             of_entry = [
-                NamedPurchase(catalogue.name(other), c.TARGET if target else c.SOURCE, names[scorer], share)
+                NamedItem(catalogue.name(other), c.TARGET if target else c.SOURCE, names[scorer], share)
                 for other, target, scorer, share in zip(others, in_target, scorers, shares, strict=True)
             ]
             in_common.append(shared)

@@ -11,7 +11,7 @@ import pytest
 from crossrec_cli.artifacts import columns as c
 from crossrec_cli.config.field_types import SCORERS
 from crossrec_cli.models import federated
-from crossrec_cli.ranking.reason_sentences import OF_SCORER, WORDINGS, NamedPurchase, language_of, sentence
+from crossrec_cli.ranking.reason_sentences import OF_SCORER, WORDINGS, NamedItem, language_of, sentence
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_auto_takes_the_language_of_most_target_items_if_it_can():
 def test_every_language_has_a_sentence_for_every_scorer(language):
     assert OF_SCORER.keys() == {*SCORERS, federated.NAME}
     assert WORDINGS[language].kinds.keys() == set(OF_SCORER.values())
-    reasons = [NamedPurchase(f"thing {number}", c.SOURCE, scorer, 0.25) for number, scorer in enumerate(SCORERS)]
+    reasons = [NamedItem(f"thing {number}", c.SOURCE, scorer, 0.25) for number, scorer in enumerate(SCORERS)]
     text = sentence(reasons, ["brand Acme", "soap"], language)
     assert all(text.count(name) == 1 for name in (*(reason.name for reason in reasons), "Acme", "soap"))
     assert ("source" in text) == ("brand" in text) == (language == "en")

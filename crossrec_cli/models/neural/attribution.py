@@ -61,8 +61,9 @@ def vector_parts(
     chosen = (items.in_target.cpu().numpy()[histories.values] > 0) == (domain == c.TARGET)
     parts = []
     if encoder.bag is not None:
-        given = (histories, histories.where(chosen), histories.where(np.zeros_like(chosen)))
-        whole, of_both, prefix = (encoder.bag_totals(items, some, tags) for some in given)
+        given = (histories, histories.where(chosen))
+        whole, of_both = (encoder.bag_totals(items, some, tags) for some in given)
+        prefix = encoder.prefix(tags)
         scale = encoder.bag.log_scale.exp() / whole.norm(dim=1, keepdim=True).clamp(min=1e-12)
         in_part, rest = (encoder.bag.projection(scale * some) for some in (of_both - prefix, prefix))
         parts.append((encoder.bag(whole), in_part, rest))
@@ -98,8 +99,7 @@ def _bag(encoder: UserEncoder, items: ItemRows, histories: Ragged, tags: Ragged,
     """
     assert encoder.bag is not None
     projected = vectors @ encoder.bag.projection.weight
-    prefix = encoder.bag_totals(items, histories.where(np.zeros(len(histories.values), bool)), tags).cpu().numpy()
-    counts = encoder.counts(items, histories).cpu().numpy()
+    prefix, counts = encoder.prefix(tags).cpu().numpy(), encoder.counts(items, histories).cpu().numpy()
     sums = HistorySums(items.vectors.cpu().numpy(), histories, counts[None], prefix)
     ((_, parts),) = sums.parts(projected.reshape(-1, projected.shape[2]).cpu().numpy())
     scale = np.float32(encoder.bag.log_scale.exp().item())

@@ -171,7 +171,7 @@ class UserEncoder(nn.Module):
         self, items: ItemRows, latest: Ragged, tags: Ragged
     ) -> Iterator[tuple[Ints, tuple[Tensor, Tensor, Tensor, Tensor]]]:
         """Some users at a time, and what the sequence reads of them: prefix, item vectors, domains and lengths."""
-        prefix, order = self._prefix(tags), np.argsort(latest.lengths, kind="stable")
+        prefix, order = self.prefix(tags), np.argsort(latest.lengths, kind="stable")
         for start in range(0, len(order), USER_CHUNK):
             chunk = order[start : start + USER_CHUNK]
             user_rows = torch.from_numpy(chunk).to(self.device)
@@ -193,7 +193,7 @@ class UserEncoder(nn.Module):
 
     def bag_totals(self, items: ItemRows, histories: Ragged, tags: Ragged) -> Tensor:
         """The bag's input: each user's prefix plus the sum of the history, (B, d)."""
-        return self._prefix(tags) + self._sums(items, histories)
+        return self.prefix(tags) + self._sums(items, histories)
 
     def counts(self, items: ItemRows, histories: Ragged) -> Tensor:
         """Weight of each interaction in the bag, float32 (sum of lengths,)."""
@@ -205,7 +205,7 @@ class UserEncoder(nn.Module):
     def next_vectors(self, items: ItemRows, examples: NextExamples) -> Tensor:
         """User vectors before each item of a window, (B, width, d)."""
         assert self.sequence is not None
-        prefix = self._prefix(examples.tags)
+        prefix = self.prefix(examples.tags)
         given = torch.from_numpy(examples.window[:, :-1]).to(self.device)
         vectors, in_target = items.vectors[given], items.in_target[given]
         users: Tensor = self.sequence(prefix, vectors, in_target, examples.row_keys.to(self.device))
@@ -215,7 +215,8 @@ class UserEncoder(nn.Module):
             users = users + self.bag(inside + self._sums(items, examples.before).unsqueeze(1))
         return users
 
-    def _prefix(self, tags: Ragged) -> Tensor:
+    def prefix(self, tags: Ragged) -> Tensor:
+        """The state before any interaction, from each user's tags, (B, d)."""
         prefix: Tensor = self.default_user + self.tags(*self._bags(tags))
         return prefix
 
