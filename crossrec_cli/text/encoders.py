@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
-from crossrec_cli.artifacts.checkpoint import save_tensors
+from crossrec_cli.artifacts.checkpoint import FACTS, save_tensors
 from crossrec_cli.artifacts.files import LANGUAGE_MODEL
 from crossrec_cli.config.training_fields import Encoder
 from crossrec_cli.errors import ArtifactError
@@ -72,7 +73,8 @@ def identity(encoder: TextEncoder, config: Encoder) -> str:
 
 def save_encoder(path: Path, encoder: TokenEncoder, adapted: str) -> None:
     """Write an encoder's weights as safetensors; ``adapted`` says how they were trained."""
-    save_tensors(path, encoder.model.state_dict(), {"kind": encoder.KIND, "adapted": adapted})
+    of_encoder = {"kind": encoder.KIND, "adapted": adapted}
+    save_tensors(path, encoder.model.state_dict(), {FACTS: json.dumps(of_encoder)})  # several keys come in any order
 
 
 def load_encoder(config: Encoder, inputs: Mapping[str, Path], compute: Compute) -> TextEncoder:
@@ -104,4 +106,5 @@ def was_adapted(inputs: Mapping[str, Path]) -> bool:
 def facts(path: Path) -> dict[str, str]:
     """What ``save_encoder`` wrote of an encoder in addition to its weights."""
     with safe_open(path, "pt") as file:
-        return dict(file.metadata())
+        of_encoder: dict[str, str] = json.loads(file.metadata()[FACTS])
+        return of_encoder
