@@ -15,7 +15,7 @@ from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import BASELINES, BaselineInputs, TooLargeError
 from crossrec_cli.evaluation.external import LISTS, check_lists, external_ranks
-from crossrec_cli.evaluation.validation import STOP_ON
+from crossrec_cli.evaluation.validation import STOP_ON, drawn
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases
 from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
@@ -27,9 +27,10 @@ def tuned_baselines(job: Job, inputs: BaselineInputs) -> tuple[dict[str, ScoreFu
     """The baselines' scorers, and the settings that validation chose for them."""
     scorers: dict[str, ScoreFunction] = {}
     settings: dict[str, float] = {}
+    valid = drawn(inputs.valid, inputs.histories)
 
     def quality(scorer: ScoreFunction) -> float:
-        ranks = ranked(scorer, inputs.histories, inputs.valid, inputs.candidates, inputs.mask_seen)
+        ranks = ranked(scorer, inputs.histories, valid, inputs.candidates, inputs.mask_seen)
         return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
 
     names = _without_duplicates(job.config.evaluate.baselines, inputs)

@@ -24,13 +24,6 @@ from crossrec_cli.models.ragged import Ragged, numbered
 from crossrec_cli.ranking.topk import Listed, Ranks, Sampled, ScoreFunction, ranked
 
 
-def sample_cases(cases: Cases, limit: int | None, seed: int) -> Cases:
-    """The cases, or a random sample of so many where there are more, in their order."""
-    if limit is None or cases.count <= limit:
-        return cases
-    return cases.of(np.sort(np.random.default_rng(seed).choice(cases.count, limit, replace=False)))
-
-
 def candidates_of(job: Job, dataset: Dataset, cases: Cases) -> Sampled | Listed | None:
     """The candidates that the true items are ranked among; None: all."""
     chosen = job.config.evaluate

@@ -17,7 +17,6 @@ from crossrec_cli.artifacts import parquet, schemas
 from crossrec_cli.artifacts.files import SOURCE_SHARE
 from crossrec_cli.artifacts.job import Job, Summary
 from crossrec_cli.evaluation import metrics
-from crossrec_cli.evaluation.ranked_cases import sample_cases
 from crossrec_cli.evaluation.segments import ALL, segments
 from crossrec_cli.evaluation.significance import interval
 from crossrec_cli.models.dataset import Dataset
@@ -60,7 +59,7 @@ class ListedCases:
             seed: of the sample.
         """
         numbers = np.arange(cases.count)
-        chosen = sample_cases(Cases(numbers, cases.history_lengths, cases.truth), limit, seed).users
+        chosen = Cases(numbers, cases.history_lengths, cases.truth).sample(limit, seed).users
         shortened = lists[chosen, :LENGTH]
         return cls(cases.of(chosen), target_items[shortened], shortened >= 0)
 

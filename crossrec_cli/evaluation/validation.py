@@ -13,6 +13,13 @@ from crossrec_cli.ranking.topk import ranked
 from crossrec_cli.runtime import distributed
 
 STOP_ON = metrics.name("ndcg", 10)
+MOST_SCORES = 2**30
+"""Scores of target items by which settings are chosen; of more cases some are drawn, a thousand for a million items."""
+
+
+def drawn(cases: Cases, histories: Histories) -> Cases:
+    """The cases, or as many of them as a choice needs where ranking all target items for each takes long."""
+    return cases.sample(MOST_SCORES // max(len(target_of(histories)), 1), seed=0)
 
 
 def scores(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> dict[str, metrics.Floats]:
@@ -22,9 +29,10 @@ def scores(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool)
 
 
 def ndcg(scorer: Ranking, histories: Histories, cases: Cases, mask_seen: bool) -> float | None:
-    """NDCG@10 among all target items, or those that are not in the history; None without cases."""
+    """NDCG@10 of ``drawn`` cases among all target items, or those that are not in the history; None without cases."""
     if not cases.count:
         return None
+    cases = drawn(cases, histories)
     shard = np.arange(cases.count)[distributed.strided_shard()]
     values = torch.zeros(cases.count, dtype=torch.float64)
     values[shard] = torch.from_numpy(scores(scorer, histories, cases.of(shard), mask_seen)[STOP_ON])

@@ -113,6 +113,12 @@ class Cases:
         """Some of the cases, by index."""
         return Cases(self.users[cases], self.history_lengths[cases], self.truth.take(cases))
 
+    def sample(self, limit: int | None, seed: int) -> Cases:
+        """The cases, or a random sample of so many where there are more, in their order."""
+        if limit is None or self.count <= limit:
+            return self
+        return self.of(np.sort(np.random.default_rng(seed).choice(self.count, limit, replace=False)))
+
 
 def purchases_in(histories: Ragged, is_target: Bools) -> Ints:
     """How many of each user's interactions are purchases in the target, (B,)."""

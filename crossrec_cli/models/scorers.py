@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -19,21 +20,26 @@ DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
 """Possible weights of a purchase, relative to the next one."""
 
 
-def _linear(data: TrainingData, seed: int) -> list[Scorer]:
-    decomposition = linear.decompose(data, seed)
-    return [decomposition.scorer(l2) for l2 in linear.L2]
+class Variants(Protocol):
+    """Variants of one scorer, with the same features; where vectors are large, each is made when it is asked for."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, variant: int, /) -> Scorer:
+        """One of them."""
 
 
-SCORERS: Mapping[str, Callable[[TrainingData, int], list[Scorer]]] = {
+SCORERS: Mapping[str, Callable[[TrainingData, int], Variants]] = {
     text.NAME: lambda data, _: [text.text(data)],
     words.NAME: lambda data, _: [words.words(data)],
     attributes.NAME: lambda data, _: [attributes.attributes(data)],
     popularity.NAME: lambda data, _: [popularity.popularity(data)],
     neighbours.NAME: lambda data, _: [neighbours.neighbours(data)],
-    linear.NAME: _linear,
+    linear.NAME: linear.decompose,
     federated.NAME: lambda data, _: federated.federated(data),
 }
-"""Makes the variants of one scorer, which have the same features; of those that need no gradients."""
+"""Makes the variants of one scorer; of those that need no gradients."""
 NEW_VECTORS: Mapping[str, Callable[[Scorer, NewItems], Matrix]] = {
     text.NAME: text.new_vectors,
     words.NAME: words.new_vectors,
@@ -62,7 +68,7 @@ def features_of(name: str, vectors: Matrix, is_target: Bools, facts: Sequence[st
 
 
 def choose(
-    variants: list[Scorer], held_out: HeldOut, base: tuple[Scorer, Feature], decided: Scorer | None = None
+    variants: Variants, held_out: HeldOut, base: tuple[Scorer, Feature], decided: Scorer | None = None
 ) -> Scorer:
     """The variant, and the decay of each of its history features, that with ``base`` makes the purchases likeliest.
 
@@ -75,10 +81,11 @@ def choose(
         least, weights[:] = log_loss([base_scores, held_out.scores(scorer, feature)], held_out, weights)
         return least  # the weights of the next one are not far from these
 
-    variant = 0
-    if len(variants) > 1:
-        losses = [min(loss(scorer, feature) for feature in scorer.features) for scorer in variants]
-        variant = int(np.argmin(losses))
+    def least_loss(variant: int) -> float:
+        scorer = variants[variant]
+        return min(loss(scorer, feature) for feature in scorer.features)
+
+    variant = min(range(len(variants)), key=least_loss) if len(variants) > 1 else 0
     best = replace(variants[variant], variant=variant)
     if decided:
         return replace(decided.like(best), variant=variant)

@@ -174,14 +174,14 @@ STAGES = (
     ),
     Stage(
         FINETUNE,
-        25,
+        26,
         (*_TABLES, CASES, *_MODEL, ADAPTED),
         ("seed", "finetune", "interest", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(SHARED_MODEL,),
     ),
     Stage(
         ADDITIONS,
-        4,
+        5,
         (ITEMS, ITEM_TEXT, *FUSED),
         (),
         sees=("run_dir", "runtime", "seed", "data", "domains", "encoder", "interest"),
@@ -189,7 +189,7 @@ STAGES = (
     ),
     Stage(
         EVALUATE,
-        12,
+        13,
         (*_TABLES, CASES, *_MODEL, *FUSED),
         ("seed", *_MEASURED, "interest", "finetune.refit", "split.seed"),
         _evaluation_files,
@@ -205,7 +205,7 @@ STAGES = (
     ),
     Stage(
         TRANSFER,
-        18,
+        19,
         (*_TABLES, CASES, *_MODEL),
         ("encoder", "adapt", "finetune", "interest", "transfer", "evaluate.mask_seen", "runtime.precision"),
         sees=("run_dir", "runtime", "domains"),
@@ -213,7 +213,7 @@ STAGES = (
     ),
     Stage(
         TUNE,
-        12,
+        13,
         (*_TABLES, CASES, *_MODEL),
         ("seed", "adapt", "finetune", "interest", "tune", "evaluate.mask_seen", "runtime.precision"),
         reads_if_there=(SHARED_MODEL,),

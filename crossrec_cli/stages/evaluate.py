@@ -16,7 +16,6 @@ from crossrec_cli.evaluation.ranked_cases import (
     check_candidates,
     measure_all,
     rank_all,
-    sample_cases,
 )
 from crossrec_cli.evaluation.source_share import write_source_share
 from crossrec_cli.models.dataset import after_validation, load_dataset, load_fused, training_data
@@ -33,7 +32,7 @@ def run(job: Job) -> Summary:
     check_candidates(job, len(dataset.target_items))
     fused = load_fused(job.inputs, config.interest)
     cases = {split: load_cases(parquet.read_table(job.inputs[CASES]), split) for split in (c.VALID, c.TEST)}
-    test_cases = sample_cases(cases[c.TEST], config.evaluate.users, config.split.seed)
+    test_cases = cases[c.TEST].sample(config.evaluate.users, config.split.seed)
     candidates = candidates_of(job, dataset, test_cases)
     before = training_data(job.inputs, dataset)
     latest = after_validation(job.inputs, before) if config.finetune.refit else before

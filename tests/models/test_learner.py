@@ -10,6 +10,7 @@ import shops
 import torch
 
 from crossrec_cli.config.load import load_config
+from crossrec_cli.evaluation import validation
 from crossrec_cli.evaluation.validation import ndcg
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import target_of
@@ -71,6 +72,23 @@ def test_scores_are_probabilities_in_the_mean_and_rank_as_the_scorer_that_knows(
     bought[given.rows, given.values] = True
     assert 0.6 < np.where(bought[:, data.is_target], 0, chance).sum(axis=1).mean() < 1.6
     assert ndcg(scorer, data.histories, test, mask_seen=True) > 0.3
+
+
+def test_of_many_cases_among_many_items_some_are_ranked(learner, monkeypatch):
+    data, valid, _ = shops.shop("text")
+    scorer, asked = refitted(learner, data, valid).candidate_scorer(target_of(data.histories)), []
+
+    def counted(histories, tags):
+        asked.append(len(histories.lengths))
+        return scorer(histories, tags)
+
+    ndcg(counted, data.histories, valid, mask_seen=True)
+    assert sum(asked) == valid.count
+    monkeypatch.setattr(validation, "MOST_SCORES", 20 * data.is_target.sum())
+    asked.clear()
+    few = ndcg(counted, data.histories, valid, mask_seen=True)
+    assert sum(asked) == 20
+    assert few == ndcg(counted, data.histories, valid, mask_seen=True), "the same ones each time"
 
 
 @pytest.mark.parametrize("mask_seen", [True, False])

@@ -16,7 +16,6 @@ from crossrec_cli.errors import ExitCode
 from crossrec_cli.evaluation.baselines import BaselineInputs
 from crossrec_cli.evaluation.compared import _without_duplicates
 from crossrec_cli.evaluation.measured import _source_cases
-from crossrec_cli.evaluation.ranked_cases import sample_cases
 from crossrec_cli.models.base import TrainingData
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
@@ -37,9 +36,9 @@ def test_a_baseline_that_is_another_one_on_these_data_is_left_out():
 
 def test_so_many_cases_are_drawn_alike_each_time_and_others_by_another_seed():
     cases = Cases(np.arange(50) * 2, np.arange(50), Ragged.of([[number, number + 1] for number in range(50)]))
-    assert sample_cases(cases, None, 0) is cases
-    assert sample_cases(cases, 50, 0) is cases
-    some, again, others = (sample_cases(cases, 20, seed) for seed in (0, 0, 1))
+    assert cases.sample(None, 0) is cases
+    assert cases.sample(50, 0) is cases
+    some, again, others = (cases.sample(20, seed) for seed in (0, 0, 1))
     assert some.count == 20
     assert (np.diff(some.users) > 0).all()
     assert some.users.tolist() == again.users.tolist() != others.users.tolist()
