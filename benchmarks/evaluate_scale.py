@@ -93,10 +93,9 @@ def generate(folder: Path, config_text: str, target: int, users: int) -> None:
         (folder / stage).mkdir()
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet")
-    vectors = rng.standard_normal((items, WIDTH), np.float32)
     with pq.ParquetWriter(folder / "pretrain-adapt/item_text.parquet", schemas.embeddings(WIDTH)) as writer:
         for begin in range(0, items, 100_000):
-            part = vectors[begin : begin + 100_000]
+            part = rng.standard_normal((min(100_000, items - begin), WIDTH), np.float32)
             columns = {c.ITEM_INDEX: np.arange(begin, begin + len(part)), c.EMBEDDING: parquet.vector_column(part)}
             writer.write_table(pa.table(columns).cast(schemas.embeddings(WIDTH)))
     config = load_config(folder / "config.yaml")

@@ -87,7 +87,9 @@ class Learner:
         """Continue the training on both domains; returns the scorer, and the epochs."""
         if adapted is None:
             return [], []
-        model, training, item_stats = copy.deepcopy(adapted), self.config.finetune, data.histories.item_stats
+        texts = adapted.tower.text  # shared by both, since a training does not change them
+        model, training = copy.deepcopy(adapted, {id(texts): texts}), self.config.finetune
+        item_stats = data.histories.item_stats
         model.tower.popularity.copy_(torch.from_numpy(item_stats.popularity))
         sampler = self.sampler(data.histories, of_both(data.histories), training)
         learned = self._fit(model, sampler, training, self.seed + 1, name)

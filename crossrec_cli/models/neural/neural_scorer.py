@@ -14,7 +14,7 @@ from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import Domain, NewItems, Scorer, TrainingData, VectorParts
 from crossrec_cli.models.history_sums import Parts
 from crossrec_cli.models.neural.attribution import history_parts, vector_parts
-from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
+from crossrec_cli.models.neural.tower import ITEM_CHUNK, InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.vectors import Floats
 
@@ -64,12 +64,14 @@ def _with_bias(users: Tensor, weight: float) -> Floats:
 
 def neural(model: InterestModel, data: TrainingData) -> Scorer:
     """The scorer of a trained model; a cold-start item's vector is interpolated from items of its domain by text."""
-    embeddings = model.tower.item_embeddings()
-    vectors = torch.cat([embeddings.vectors, embeddings.bias.unsqueeze(1)], dim=1).float().cpu().numpy()
+    rows = model.tower.item_embeddings()
+    vectors = torch.cat([rows.vectors, rows.bias.unsqueeze(1)], dim=1).float().cpu().numpy()
+    del rows  # half a gigabyte for a million items
     bought = data.histories.item_stats.popularity
     for in_domain in (data.is_target, ~data.is_target):
         cold, warm = np.flatnonzero(in_domain & (bought == 0)), _pool(bought * in_domain)
-        vectors[cold] = interpolate(data.texts[cold], data.texts[warm], vectors[warm], vectors[cold])
+        for some in np.array_split(cold, len(cold) // ITEM_CHUNK + 1):
+            vectors[some] = interpolate(data.texts[some], data.texts[warm], vectors[warm], vectors[some])
     items = _items(vectors, data.is_target, model.device)
     weights = {name: weight.detach().cpu().numpy() for name, weight in model.state_dict().items()}
     state = {f"{ENCODER}{name}": weight for name, weight in weights.items() if not name.startswith("tower.")}
