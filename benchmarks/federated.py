@@ -63,8 +63,8 @@ from crossrec_cli.runtime.progress import Silent
 
 NDCG = metrics.name("ndcg", 10)
 PLATFORMS = 3
-DIRECTIONS = 32
-"""Of the sums under a budget."""
+DIRECTIONS, WIDTH = 32, 256
+"""Of the sums under a budget, and of those without."""
 ROUNDS = 10
 WITHOUT_TEXTS = ("words", "attributes", "popularity", "neighbours")
 KIND = "static"
@@ -112,13 +112,14 @@ def main() -> None:
 
 def arms(config: Config, budgets: Sequence[float], rounds_alone: bool) -> dict[str, list[str] | None]:
     """By name: the options of a federation; None: there is none. Rounds of weights need the scorer ``neural``."""
-    sums = ["federate.weights=false", "federate.rounds=0"]
-    few = [*sums, f"federate.directions={DIRECTIONS}"]
+    exact = ["federate.epsilon=null", f"federate.directions={WIDTH}"]
+    few = ["federate.rounds=0", f"federate.directions={DIRECTIONS}"]
     named: dict[str, list[str] | None] = {ALONE: None}
     if not rounds_alone:
-        named |= {"sums": sums} | {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in budgets}
+        named["sums"] = [*exact, "federate.rounds=0"]
+        named |= {f"sums, ε {budget:g}": [*few, f"federate.epsilon={budget}"] for budget in budgets}
     if neural_scorer.NAME in config.interest.scorers:
-        named[f"sums and {ROUNDS} rounds"] = [f"federate.rounds={ROUNDS}"]
+        named[f"sums and {ROUNDS} rounds"] = [*exact, f"federate.rounds={ROUNDS}", "federate.weights=true"]
     return named
 
 
@@ -264,8 +265,8 @@ class Shop:
         data = [replace(one.member.data, shared=shared) for one in self.platforms]
         areas = {}
         for name, members, width, budget in [
-            ("sums of one platform", data[:1], 256, None),
-            ("mean over the platforms", data[:-1], 256, None),
+            ("sums of one platform", data[:1], WIDTH, None),
+            ("mean over the platforms", data[:-1], WIDTH, None),
             *((f"mean over the platforms, ε {budget:g}", data[:-1], DIRECTIONS, budget) for budget in budgets),
         ]:
             known = summed(data[-1], lambda user: user % 2 == 0, width)[0]

@@ -80,7 +80,7 @@ ELSEWHERE: dict[Value, str] = {
         False,
     ): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",
     ("federate.secure", False): "federation/test_flower.py::test_hidden_answers_have_the_sum_of_open_ones",
-    ("federate.weights", False): "federation/test_member.py::test_who_keeps_weights_at_home_answers_no_round",
+    ("federate.weights", True): "federation/test_member.py::test_items_own_vectors_stay_and_go_on_from_round",
     ("adapt.init", "previous"): "stages/test_language_model.py::test_a_night_reads_texts_as_the_run_before_did",
     ("finetune.init", "previous"): "pipeline/test_nightly.py::test_a_night_goes_on_with_new_users_items_and_tags",
     ("data.repeats", "sum"): "data/test_ledger.py::test_every_row_of_messy_files_has_the_fate",

@@ -29,19 +29,19 @@ class Federate(Section):
     ``secure`` answers among no fewer. Of two, each learns the other's answers: the mean less its own."""
     secure: bool = True
     """Secure aggregation: the coordinator learns the sum of the platforms' answers, and none of them."""
-    directions: Annotated[int, Field(ge=1, le=4096)] = 256
-    """The sums are of so many directions of the whitened texts, those of largest variance; with an ``epsilon`` some 32
-    keep the noise small."""
-    weights: bool = True
-    """Whether this platform takes part in the rounds of weights."""
-    epsilon: Annotated[float, Field(gt=0, le=100)] | None = None
+    directions: Annotated[int, Field(ge=1, le=4096)] = 32
+    """The sums are of so many directions of the whitened texts, those of largest variance: few keep the noise of an
+    ``epsilon`` small, and without it up to 256 are of use."""
+    weights: bool = False
+    """Whether this platform takes part in the rounds of weights; no ``epsilon`` covers them."""
+    epsilon: Annotated[float, Field(gt=0, le=100)] | None = 8.0
     """The budget of differential privacy for one user's purchases, spent on the sums; null: no noise is added. It
-    needs ``weights: false``, as weights are not covered."""
+    needs ``weights: false``."""
     delta: Annotated[float, Field(gt=0, lt=0.5)] = 1e-6
     """The probability with which ``epsilon`` may not hold."""
 
     @model_validator(mode="after")
     def _budget_covers_all(self) -> Federate:
         if self.epsilon is not None and self.weights:
-            raise ValueError("'epsilon' does not cover weights: set 'weights: false', so that only sums leave")
+            raise ValueError("'epsilon' does not cover weights: set 'epsilon: null', or leave 'weights: false'")
         return self

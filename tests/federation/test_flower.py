@@ -24,13 +24,14 @@ from crossrec_cli.models.shared_model import SharedModel
 pytest.importorskip("flwr")
 pytestmark = pytest.mark.slow
 
+OPTIONS = {"rounds": 1, "directions": 16, "weights": True, "epsilon": None}
 CHILD = [sys.executable, "-m", "crossrec_cli", "federate"]
 
 
 @pytest.fixture(scope="module")
 def platforms(tmp_path_factory, tiny_bert) -> list[Shop]:
     """The planted shop's users on three platforms, after preprocess."""
-    return platforms_of(3, tmp_path_factory, tiny_bert, federate={"rounds": 1, "directions": 16})
+    return platforms_of(3, tmp_path_factory, tiny_bert, federate=OPTIONS)
 
 
 def shared(shop: Shop) -> SharedModel:

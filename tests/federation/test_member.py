@@ -25,6 +25,7 @@ from crossrec_cli.models.shared_model import SharedModel
 from crossrec_cli.runtime.progress import Silent
 
 OPTIONS = {"rounds": 2, "epochs": 1, "proximal": 0.1, "platforms": 2, "directions": 16, "name": "books"}
+OPTIONS |= {"weights": True, "epsilon": None}
 
 
 @pytest.fixture(scope="module")
