@@ -21,15 +21,17 @@ from crossrec_cli.ranking.list_text import csv_lines
 
 
 def of_run(console: Console, artifact: Artifact, list_format: Format) -> dict[str, Any]:
-    """Print the list of one example user of each kind; as CSV, all lists.
+    """Print the list of one example user of each kind, not with ``--quiet``; as CSV, all lists.
 
     Returns:
-        The lists printed, by user id.
+        The lists of the examples, by user id, for ``--json``.
     """
     path = artifact.file(RECOMMENDATIONS)
     if list_format == Format.CSV:
         with pq.ParquetFile(path) as file:
             as_csv(console, (pa.Table.from_batches([batch]) for batch in file.iter_batches()))
+        return {}
+    if console.quiet and not console.as_json:
         return {}
     examples, lists = artifact.manifest.summary["examples"], {}
     table = parquet.read_rows(path, c.USER_ID, list(examples.values()))

@@ -25,7 +25,7 @@ from crossrec_cli.models.history_sums import HistorySums
 from crossrec_cli.models.popularity import sales
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.scorers import NEW_VECTORS, SCORERS, choose
-from crossrec_cli.models.vectors import Floats, Matrix, products
+from crossrec_cli.models.vectors import Floats, Matrix, columns, multiplied
 from crossrec_cli.models.whitening import Whitening
 
 Sums = Mapping[str, HistorySums | None]
@@ -244,10 +244,15 @@ class CandidateScorer:
 
     def logits(self, users: Sequence[Matrix], shift: Floats) -> Tensor:
         """Logits, float32 (B, C), from the users' vectors as in ``user_blocks``, and their shifts, (B,)."""
-        logits = shift[:, None]
-        for user_block, item_block in zip(users, self.vectors, strict=True):
-            logits = logits + products(user_block, item_block)
+        logits, *more = (multiplied(*blocks) for blocks in zip(users, self._columns, strict=True))
+        for part in more:
+            logits += part
+        logits += shift[:, None]
         return torch.from_numpy(logits)
+
+    @cached_property
+    def _columns(self) -> list[Matrix]:
+        return [columns(block) for block in self.vectors]
 
     def user_blocks(self, histories: Ragged, tags: Ragged) -> list[Matrix]:
         """The users' vectors, of the same blocks as ``vectors``: (B, D), (B, V)."""

@@ -65,7 +65,17 @@ def scaled_columns(matrix: Matrix, factors: Floats) -> Matrix:
 
 def products(users: Matrix, items: Matrix) -> Floats:
     """The inner product of each user with each item, float32 (B, n)."""
-    scores = users @ items.T
+    return multiplied(users, columns(items))
+
+
+def columns(items: Matrix) -> Matrix:
+    """The transpose, of the kind that SciPy multiplies with: made once, it is not made anew in each product."""
+    return items.T if isinstance(items, np.ndarray) else csr_array(items.T)
+
+
+def multiplied(users: Matrix, columns: Matrix) -> Floats:
+    """The inner product of each user with each of the items that ``columns`` was called with, float32 (B, n)."""
+    scores = users @ columns
     return scores if isinstance(scores, np.ndarray) else scores.toarray()
 
 

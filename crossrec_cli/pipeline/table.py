@@ -196,7 +196,7 @@ STAGES = (
     ),
     Stage(
         RECOMMEND,
-        12,
+        13,
         (*_TABLES, TAG_NAMES, *FUSED),
         (*_LISTED, "interest", "report.language"),
         _events_and_rules,
@@ -221,7 +221,7 @@ STAGES = (
     ),
     Stage(
         SEARCH,
-        8,
+        9,
         (*_TABLES, TAG_NAMES, *FUSED),
         ("seed", "encoder", "interest", "search.queries", "recommend.events", "runtime.precision"),
         _language_model_and_queries,

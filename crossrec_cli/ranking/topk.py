@@ -18,8 +18,8 @@ from crossrec_cli.runtime.progress import Advance
 
 CHUNK_CELLS = 2**23
 """Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""
-LEAST_USERS = 32
-"""The least number of users in a chunk: reading a million items' vectors takes longer than multiplying a few users'."""
+LEAST_USERS = 96
+"""The least number of users in a chunk: with 32, reading a million items' vectors takes longer than the products."""
 MOST_USERS = 4_096
 """The most: their vectors take memory too, however few the candidates are."""
 SPAN = 64
