@@ -19,7 +19,8 @@ class Federate(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "federation"
     """Of the federation; the coordinator keeps its state under this name and continues from it."""
     rounds: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Rounds in which weights of the text map and the user encoder are exchanged; 0: only sums are."""
+    """Rounds in which weights of the text map and the user encoder are exchanged among the platforms with ``weights:
+    true``; 0, or too few of these: only sums are."""
     epochs: Count = 1
     """Epochs of each platform in a round."""
     proximal: Annotated[float, Field(ge=0)] = 0.0

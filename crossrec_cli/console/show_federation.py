@@ -25,18 +25,18 @@ def simulated(console: Console, coordinator: Coordinator, platforms: Sequence[Co
     """
     outgoing = [Outgoing(folder_of(platform), platform.federate) for platform in platforms]
     facts = [_facts(platform, sent) for platform, sent in zip(platforms, outgoing, strict=True)]
-    columns = ["platform", "users", "purchases", "bytes sent", "epsilon"]
+    columns = ["platform", "users", "bytes sent", "epsilon"]
     rows = [
         (
             one["run_dir"],
             f"{one['users']:,}",
-            f"{one['purchases']:,}",
             f"{one['bytes'] / 1e6:.1f} MB",
             _number(one["epsilon"]),
         )
         for one in facts
     ]
-    console.table(f"{coordinator.number} rounds of weights, by the platform", columns, rows)
+    rounds = f", with {coordinator.number} rounds of weights" if coordinator.number else ""
+    console.table(f"What each platform sent{rounds}", columns, rows)
     console.result(Text("Each platform goes on with what was learned:"), always=False)
     for one in facts:
         console.result(Text(f"  adapt: {{shared: {one['shared']}}}"), always=False)
@@ -46,11 +46,10 @@ def simulated(console: Console, coordinator: Coordinator, platforms: Sequence[Co
 def _facts(platform: Config, outgoing: Outgoing) -> dict[str, Any]:
     lines = outgoing.lines()
     latest = max((number for number, line in enumerate(lines) if line["step"] == "join"), default=0)
-    joined = lines[latest]["facts"] if lines else {"users": 0, "purchases": 0}
+    joined = lines[latest]["facts"] if lines else {"users": 0}
     return {
         "run_dir": platform.run_dir,
         "users": joined["users"],
-        "purchases": joined["purchases"],
         "bytes": sum(line["bytes"] for line in lines[latest:]),
         "epsilon": platform.federate.epsilon,
         "shared": str(folder_of(platform) / SHARED_FILE),
@@ -72,7 +71,8 @@ def leaving(console: Console, outgoing: Outgoing) -> dict[str, Any]:
 
 def _arrays(line: dict[str, Any]) -> str:
     if not line["arrays"]:
-        return ", ".join(f"{line['facts'][name]:,} {name}" for name in ("items", "users", "purchases") if line["facts"])
+        facts = {name: line["facts"].get(name) for name in ("items", "users", "purchases")}
+        return ", ".join(f"{number:,} {name}" for name, number in facts.items() if number)
     if len(line["arrays"]) > MOST_NAMED:
         return f"{len(line['arrays'])} arrays of weights"
     return ", ".join(f"{one['name']} {'×'.join(map(str, one['shape']))}" for one in line["arrays"])

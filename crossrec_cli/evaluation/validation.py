@@ -18,7 +18,7 @@ MOST_SCORES = 2**30
 
 
 def drawn(cases: Cases, histories: Histories) -> Cases:
-    """The cases, or as many of them as a choice needs where ranking all target items for each takes long."""
+    """The cases; a random sample where ranking the target items for all of them makes more than ``MOST_SCORES``."""
     return cases.sample(MOST_SCORES // max(len(target_of(histories)), 1), seed=0)
 
 

@@ -185,7 +185,8 @@ class Coordinator:
         if len(self.participants(FederationStep.JOIN)) < self.terms.least:
             raise UnavailableError(f"join: fewer than {self.terms.least} platforms read texts alike; see encoder")
         if not self.user_encoder:
-            kinds = Counter(str(facts[node]["user_encoder"]) for node in self.participants(FederationStep.JOIN))
+            asked = self.participants(FederationStep.ROUND) or self.participants(FederationStep.JOIN)
+            kinds = Counter(str(facts[node]["user_encoder"]) for node in asked)
             chosen = str(self.terms.interest["user_encoder"])
             self.user_encoder = kinds.most_common(1)[0][0] if chosen == "auto" else chosen
 
@@ -230,7 +231,8 @@ class Coordinator:
         if key != self._key or kept or not arrays:
             return  # another federation, or one that ended: this one begins anew
         self.arrays, self.number, (self.encoder, self.user_encoder) = arrays, number, kinds
-        self.report.say(f"continuing after {self.number} of {self.terms.rounds} rounds")
+        rounds = f"{self.number} of {self.terms.rounds} rounds" if self.number else "the sums"
+        self.report.say(f"continuing after {rounds}")
 
 
 def _introduces(facts: Mapping[str, Any]) -> bool:

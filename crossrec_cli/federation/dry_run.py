@@ -20,7 +20,8 @@ def would_leave(config: Config, report: Reporter) -> Outgoing:
     """The answers of this platform, written to a folder of their own.
 
     They are those to a coordinator with this platform's settings and no other platform: texts are whitened as if there
-    were no others, and there is one round of weights. No privacy budget is spent.
+    were no others, and there is one round of weights at most. The noise is drawn anew each time; no privacy budget is
+    spent.
     """
     folder = folder_of(config) / FOLDER
     shutil.rmtree(folder, ignore_errors=True)

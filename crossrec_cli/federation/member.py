@@ -117,19 +117,22 @@ class Member:
         return TrainingData(dataset.histories, dataset.items, embeddings), identity(encoder, self.config.encoder)
 
     def _join(self, question: Question) -> PlatformAnswer:
-        data = self.data
-        valid = load_cases(parquet.read_table(self.inputs[CASES]), c.VALID)
-        chosen = with_user_encoder(self.config, data, valid, self.config.seed).interest.user_encoder
+        """What only rounds of weights need, and purchases tell, is said by those alone who take part in them."""
+        data, weights = self.data, self.config.federate.weights
         facts: dict[str, str | int | float] = {
             "encoder": self.encoder,
-            "user_encoder": chosen,
+            "user_encoder": self._user_encoder() if weights else "bag",
             "items": int(self._has_text.sum()),
             "users": int((data.histories.training.lengths > 1).sum()),
-            "purchases": len(data.histories.training.values),
-            "weights": int(self.config.federate.weights),
+            "purchases": len(data.histories.training.values) if weights else 0,
+            "weights": int(weights),
             "length": float(np.sqrt((data.embeddings[self._has_text] ** 2).sum(axis=1).mean())),
         }
         return PlatformAnswer(facts=facts)
+
+    def _user_encoder(self) -> str:
+        valid = load_cases(parquet.read_table(self.inputs[CASES]), c.VALID)
+        return with_user_encoder(self.config, self.data, valid, self.config.seed).interest.user_encoder
 
     @property
     def _has_text(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from crossrec_cli.models import text
 from crossrec_cli.models.base import Scorer, TrainingData
 from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.neural import neural_scorer
-from crossrec_cli.models.neural.neural_scorer import ADAPTOR, BOUGHT, ENCODER
+from crossrec_cli.models.neural.neural_scorer import ADAPTOR, ENCODER, TRAINED
 from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ints
 from crossrec_cli.models.saved import ModelFiles, load, read_tags
@@ -103,7 +103,7 @@ class EarlierModel:
         text_map, shift = (state[f"{ADAPTOR}{part}"] for part in ("weight", "bias"))
         weights["tower.adaptor.weight"], weights["tower.adaptor.bias"] = map(torch.from_numpy, (text_map, shift))
         now, then = self._common(data)
-        bought = state[BOUGHT][then] > 0
+        bought = state[TRAINED][then].astype(bool)
         now, vectors = now[bought], np.asarray(scorer.item_vectors)[then[bought]]
         own = vectors[:, :-1] - (data.texts[now] @ text_map.T + shift)
         weights["tower.id_embedding.weight"][now] = torch.from_numpy(own)

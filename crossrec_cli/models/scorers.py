@@ -21,7 +21,7 @@ DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6)
 
 
 class Variants(Protocol):
-    """Variants of one scorer, with the same features; where vectors are large, each is made when it is asked for."""
+    """Variants of one scorer, with the same features; each the same whenever it is asked for, even if made then."""
 
     def __len__(self) -> int:
         """How many there are."""

@@ -33,7 +33,7 @@ class Terms:
             common: the share.
         """
         number: dict[str, int] = {}
-        values, lengths = array("q"), []  # an array's numbers take a quarter of a list's memory
+        values, lengths = array("q"), []  # which NumPy reads without copying it first
         for terms in lists:
             dimensions = [number.setdefault(term, len(number)) for term in dict.fromkeys(terms)]
             values.extend(dimensions)

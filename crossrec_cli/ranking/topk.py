@@ -17,11 +17,13 @@ from crossrec_cli.runtime import distributed
 from crossrec_cli.runtime.progress import Advance
 
 CHUNK_CELLS = 2**23
-"""Scores held at once, 32 MB in float32; a scorer may need several times that on the way."""
+"""Scores held at once, 32 MB in float32, or those of ``LEAST_USERS``; a scorer may need several times that."""
 LEAST_USERS = 96
 """The least number of users in a chunk: with 32, reading a million items' vectors takes longer than the products."""
 MOST_USERS = 4_096
 """The most: their vectors take memory too, however few the candidates are."""
+RANKED_CELLS, LONG_ROW = 2**16, 4_096
+"""Scores that are compared at once, so that they stay in the processor's cache; and what a long row of them is."""
 SPAN = 64
 """Neighbouring candidates whose maximum is computed first."""
 
@@ -164,13 +166,22 @@ def _ranked_chunk(chunk: Chunk, cases: Cases, candidates: Ints, k: int, among: S
 
 def mid_ranks(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[npt.NDArray[np.float64], Bools]:
     """The ranks of cells in their rows, and whether they are not masked."""
-    one_per_row = len(rows) == len(scores) and bool((rows.diff() > 0).all())
-    compared = (scores if one_per_row else scores[rows]).numpy()  # copies all scores only where necessary
-    true_scores = np.take_along_axis(compared, columns.numpy()[:, None], axis=1)
-    # row by row, so that a row is still in the processor's cache when it is compared again
-    better = np.array([np.count_nonzero(row > true) for row, true in zip(compared, true_scores, strict=True)], np.int64)
-    equal = np.array([np.count_nonzero(row == true) for row, true in zip(compared, true_scores, strict=True)], np.int64)
-    return 1 + better + (equal - 1) / 2, np.isfinite(true_scores[:, 0])
+    table, row = scores.numpy(), rows.numpy()
+    own = table[row, columns.numpy()]
+    better, equal = np.zeros((2, len(row)), np.int64)
+    size = max(RANKED_CELLS // max(table.shape[1], 1), 1)
+    for cells in (slice(begin, begin + size) for begin in range(0, len(row), size)):
+        of_row, threshold = table[row[cells]], own[cells, None]
+        better[cells], equal[cells] = _in_rows(of_row > threshold), _in_rows(of_row == threshold)
+    return 1 + better + (equal - 1) / 2, np.isfinite(own)
+
+
+def _in_rows(cells: Bools) -> Ints:
+    """How many cells of each row are true; those of a long row by themselves, as NumPy is slow along an axis."""
+    if cells.shape[1] >= LONG_ROW:
+        return np.array([np.count_nonzero(row) for row in cells], np.int64)
+    counts: Ints = cells.sum(axis=1)
+    return counts
 
 
 @dataclass(frozen=True)

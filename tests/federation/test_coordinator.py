@@ -153,6 +153,16 @@ def test_who_keeps_its_weights_is_asked_for_sums_alone(coordinator):
     assert set(coordinator.participants(FederationStep.ROUND)) == {"b", "c"}
 
 
+def test_where_nobody_gives_weights_there_are_no_rounds(coordinator):
+    question = coordinator.question()
+    coordinator.accept({node: answer_of(node, question, weights=0, purchases=0) for node in NODES})
+    steps = []
+    while coordinator.step:
+        steps.append(coordinator.step)
+        ask(coordinator, *NODES)
+    assert steps == [FederationStep.MOMENTS, FederationStep.SUMS, FederationStep.KEEP]
+
+
 def test_a_killed_one_goes_on_where_it_was(coordinator, tmp_path):
     through(coordinator, FederationStep.ROUND)
     ask(coordinator, *NODES)

@@ -18,6 +18,8 @@ from crossrec_cli.models.fused import FusedModel
 from crossrec_cli.models.fusion import PRIOR
 from crossrec_cli.models.histories import Cases, Histories, ItemStats
 from crossrec_cli.models.learner import Learner, of_both, with_user_encoder
+from crossrec_cli.models.neural import neural_scorer
+from crossrec_cli.models.neural.tower import InterestModel
 from crossrec_cli.models.ragged import Ragged
 from crossrec_cli.runtime.device import Compute
 from crossrec_cli.runtime.progress import Silent
@@ -114,3 +116,16 @@ def test_without_validation_the_scorers_count_as_is_usual_elsewhere(learner):
     for weights in fusion.weights:
         np.testing.assert_allclose(weights * fusion.spread, usual, rtol=1e-4)
     assert ndcg(lambda *_: None, data.histories, valid.of(np.arange(0)), mask_seen=True) is None
+
+
+def test_a_training_leaves_the_model_that_it_starts_from_and_shares_its_texts(learner, monkeypatch):
+    data, valid, _ = shops.shop("text")
+    adapted, trained = InterestModel(learner.config.interest, data.texts, data.histories.item_stats, 0), []
+    before = {name: weight.clone() for name, weight in adapted.state_dict().items()}
+    neural = neural_scorer.neural
+    monkeypatch.setattr(neural_scorer, "neural", lambda model, of: trained.append(model) or neural(model, of))
+    learner.fused(adapted, data, valid)
+    for name, weight in adapted.state_dict().items():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=0)
+    assert trained[0].tower.text.data_ptr() == adapted.tower.text.data_ptr()
+    assert not torch.equal(trained[0].tower.id_embedding.weight, adapted.tower.id_embedding.weight)

@@ -42,9 +42,10 @@ def closed_form(data: TrainingData, l2: float) -> tuple[np.ndarray, np.ndarray]:
     return bought, weights
 
 
-@pytest.mark.parametrize("l2", [10.0, 300.0])
-def test_it_scores_as_ease_does_what_a_user_does_not_have(data, l2):
+@pytest.mark.parametrize(("l2", "together"), [(10.0, 7), (300.0, linear.TOGETHER)])
+def test_it_scores_as_ease_does_what_a_user_does_not_have(data, l2, together, monkeypatch):
     """Each user's scores are EASE's times one number of the user's own, which orders nothing."""
+    monkeypatch.setattr(linear, "TOGETHER", together)
     scorer = linear.decompose(data, 7).scorer(l2)
     bought, weights = closed_form(data, l2)
     (feature,) = scorer.features

@@ -14,23 +14,21 @@ from crossrec_cli.config.training_fields import Interest
 from crossrec_cli.models.base import Domain, NewItems, Scorer, TrainingData, VectorParts
 from crossrec_cli.models.history_sums import Parts
 from crossrec_cli.models.neural.attribution import history_parts, vector_parts
-from crossrec_cli.models.neural.tower import ITEM_CHUNK, InterestModel, ItemRows, UserEncoder
+from crossrec_cli.models.neural.nearest import nearest
+from crossrec_cli.models.neural.tower import InterestModel, ItemRows, UserEncoder
 from crossrec_cli.models.ragged import Bools, Ints, Ragged
 from crossrec_cli.models.vectors import Floats
 
 NAME = "neural"
+ITEM_CHUNK = 4_096
+"""Items that are interpolated at once, whose neighbours' vectors take 42 MB."""
 NEIGHBOURS, SHARPNESS = 20, 1 / 0.03
 """Nearest trained items from which a cold-start item's vector is interpolated, and the factor that turns their cosines
 into the logits of their shares. On validation of the Complete Journey and of Amazon 2 to 20 neighbours, with a fitting
 sharpness, differ by less than two draws of items."""
-POOL = 10_000
-"""Trained items of a domain, those bought most, among which the nearest are looked for: among all, the time would grow
-with the square of the catalogue."""
-CELLS = 2**22
-"""Cosines held at once, 16 MB."""
-ENCODER, ADAPTOR, BOUGHT = "encoder.", "adaptor.", "bought"
-"""In a scorer's state: the prefixes of the user encoder's and of the text projection's weights, and how often each item
-was bought in training."""
+ENCODER, ADAPTOR, TRAINED = "encoder.", "adaptor.", "trained"
+"""In a scorer's state: the prefixes of the user encoder's and of the text projection's weights, and which items were
+bought in training."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,15 @@ def neural(model: InterestModel, data: TrainingData) -> Scorer:
     rows = model.tower.item_embeddings()
     vectors = torch.cat([rows.vectors, rows.bias.unsqueeze(1)], dim=1).float().cpu().numpy()
     del rows  # half a gigabyte for a million items
-    bought = data.histories.item_stats.popularity
+    trained = data.histories.item_stats.trained
     for in_domain in (data.is_target, ~data.is_target):
-        cold, warm = np.flatnonzero(in_domain & (bought == 0)), _pool(bought * in_domain)
-        for some in np.array_split(cold, len(cold) // ITEM_CHUNK + 1):
-            vectors[some] = interpolate(data.texts[some], data.texts[warm], vectors[warm], vectors[some])
+        cold, warm = np.flatnonzero(in_domain & ~trained), np.flatnonzero(in_domain & trained)
+        vectors[cold] = interpolate(data.texts[cold], data.texts[warm], vectors[warm], vectors[cold])
     items = _items(vectors, data.is_target, model.device)
     weights = {name: weight.detach().cpu().numpy() for name, weight in model.state_dict().items()}
     state = {f"{ENCODER}{name}": weight for name, weight in weights.items() if not name.startswith("tower.")}
     text_weights = {name.removeprefix("tower."): weight for name, weight in weights.items() if "tower.adaptor." in name}
-    return Scorer(NAME, vectors, (NeuralFeature(NAME, model, items),), state | text_weights | {BOUGHT: bought})
+    return Scorer(NAME, vectors, (NeuralFeature(NAME, model, items),), state | text_weights | {TRAINED: trained})
 
 
 def restored(vectors: Floats, state: Mapping[str, Floats], is_target: Bools, interest: Interest) -> NeuralFeature:
@@ -110,21 +107,15 @@ def new_vectors(scorer: Scorer, new: NewItems) -> Floats:
     vectors = np.concatenate([texts, np.zeros((len(texts), 1), np.float32)], axis=1)
     if new.trained is None:
         return vectors
-    bought = scorer.state[BOUGHT]  # items that were added before come after these
+    trained = scorer.state[TRAINED]  # items that were added before come after these
     for is_target in (True, False):
         in_domain = new.is_target == is_target
-        warm = _pool(bought * (new.trained.is_target[: len(bought)] == is_target))
+        warm = np.flatnonzero(trained & (new.trained.is_target[: len(trained)] == is_target))
         warm_vectors = np.asarray(scorer.item_vectors)[warm]
         vectors[in_domain] = interpolate(
             new.texts[in_domain], new.trained.texts[warm], warm_vectors, vectors[in_domain]
         )
     return vectors
-
-
-def _pool(bought: Ints) -> Ints:
-    """The items bought most, at most ``POOL``, in their order."""
-    trained = np.flatnonzero(bought)
-    return np.sort(trained[np.argsort(-bought[trained], kind="stable")[:POOL]])
 
 
 def interpolate(texts: Floats, trained_texts: Floats, trained_vectors: Floats, otherwise: Floats) -> Floats:
@@ -142,14 +133,13 @@ def interpolate(texts: Floats, trained_texts: Floats, trained_vectors: Floats, o
     vectors, bias = torch.from_numpy(trained_vectors[:, :-1]), torch.from_numpy(trained_vectors[:, -1])
     lengths = vectors.norm(dim=1)
     has_text = np.flatnonzero(texts.any(axis=1))
-    for chunk in np.array_split(has_text, -(-len(has_text) * len(trained_texts) // CELLS) or 1):
-        nearest = torch.topk(
-            torch.from_numpy(texts[chunk] @ trained_texts.T), min(NEIGHBOURS, len(trained_texts)), dim=1
-        )
-        share = torch.softmax(SHARPNESS * nearest.values, dim=1)
-        mean = F.normalize((share.unsqueeze(2) * vectors[nearest.indices]).sum(dim=1), dim=1)
-        interpolated[chunk, :-1] = mean * (share * lengths[nearest.indices]).sum(dim=1, keepdim=True)
-        interpolated[chunk, -1] = (share * bias[nearest.indices]).sum(dim=1)
+    all_cosines, all_nearest = nearest(texts[has_text], trained_texts, NEIGHBOURS)
+    for begin in range(0, len(has_text), ITEM_CHUNK):
+        rows = slice(begin, begin + ITEM_CHUNK)
+        share, items = torch.softmax(SHARPNESS * all_cosines[rows], dim=1), all_nearest[rows]
+        mean = F.normalize((share.unsqueeze(2) * vectors[items]).sum(dim=1), dim=1)
+        interpolated[has_text[rows], :-1] = mean * (share * lengths[items]).sum(dim=1, keepdim=True)
+        interpolated[has_text[rows], -1] = (share * bias[items]).sum(dim=1)
     return interpolated
 
 
