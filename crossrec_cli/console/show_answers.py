@@ -77,8 +77,8 @@ def audience(console: Console, path: Path, likeliest: Audience) -> dict[str, Any
         console.result(console.fit(Text(line)), always=True)
         if row[c.BECAUSE]:
             console.result(console.fit(Text(f"      {visible(row[c.BECAUSE])}", style="dim")), always=True)
-    lift = figure(likeliest.expected_lift, 1)
-    buyers = f"{figure(likeliest.expected_buyers, 1)} expected to buy, {lift} times as many as of random ones"
+    lift, expected = figure(likeliest.expected_lift, 1), likeliest.expected_buyers
+    buyers = f"{expected:.{1 if expected >= 1 else 3}f} expected to buy, {lift} times as many as of random ones"
     console.result(Text(f"{len(likeliest.users):,} users: {buyers}"), always=True)
     console.remark(f"Left out, as they have it already: {likeliest.owners:,}")
     console.remark(f"All users: {path}")

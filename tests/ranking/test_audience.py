@@ -40,6 +40,13 @@ def test_a_books_audience_is_of_its_taste_and_has_no_owner(trained, crossrec):
     assert table["because"].str.len().min() > 10, "recommend.reasons is 3"
 
 
+def test_less_than_one_expected_buyer_is_not_printed_as_none(trained, crossrec):
+    printed = crossrec("audience", trained.path, "jazz-book-3", "--size", "1").output
+    document, _ = audience(crossrec, trained, "jazz-book-3", "--size", "1")
+    assert 0 < document["expected_buyers"] < 1
+    assert f"{document['expected_buyers']:.3f} expected" in printed
+
+
 def test_a_probability_is_that_of_the_users_list(trained, crossrec):
     _, table = audience(crossrec, trained, "jazz-book-3", "--size", "1")
     user, score = table.loc[0, ["user_id", "score"]]
