@@ -27,13 +27,7 @@ def simulated(console: Console, coordinator: Coordinator, platforms: Sequence[Co
     facts = [_facts(platform, sent) for platform, sent in zip(platforms, outgoing, strict=True)]
     columns = ["platform", "users", "bytes sent", "epsilon"]
     rows = [
-        (
-            one["run_dir"],
-            f"{one['users']:,}",
-            f"{one['bytes'] / 1e6:.1f} MB",
-            _number(one["epsilon"]),
-        )
-        for one in facts
+        (one["run_dir"], f"{one['users']:,}", f"{one['bytes'] / 1e6:.1f} MB", _number(one["epsilon"])) for one in facts
     ]
     rounds = f", with {coordinator.number} rounds of weights" if coordinator.number else ""
     console.table(f"What each platform sent{rounds}", columns, rows)

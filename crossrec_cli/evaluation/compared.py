@@ -15,10 +15,10 @@ from crossrec_cli.errors import InputError
 from crossrec_cli.evaluation import metrics
 from crossrec_cli.evaluation.baselines import BASELINES, BaselineInputs, TooLargeError
 from crossrec_cli.evaluation.external import LISTS, check_lists, external_ranks
-from crossrec_cli.evaluation.validation import STOP_ON, drawn
+from crossrec_cli.evaluation.validation import STOP_ON, drawn, scores
 from crossrec_cli.models.dataset import Dataset
 from crossrec_cli.models.histories import Cases
-from crossrec_cli.ranking.topk import Ranks, ScoreFunction, ranked
+from crossrec_cli.ranking.topk import Ranks, ScoreFunction
 
 EXTERNAL = "external"
 
@@ -30,8 +30,7 @@ def tuned_baselines(job: Job, inputs: BaselineInputs) -> tuple[dict[str, ScoreFu
     valid = drawn(inputs.valid, inputs.histories)
 
     def quality(scorer: ScoreFunction) -> float:
-        ranks = ranked(scorer, inputs.histories, valid, inputs.candidates, inputs.mask_seen)
-        return metrics.mean(metrics.per_case(ranks, [10])[STOP_ON])
+        return metrics.mean(scores(scorer, inputs.histories, valid, inputs.mask_seen)[STOP_ON])
 
     names = _without_duplicates(job.config.evaluate.baselines, inputs)
     with job.report.progress("training the baselines", len(names), "models") as advance:

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from crossrec_cli.models.base import HistoryFeature, NewItems, Scorer, TrainingData, trained_purchases
 from crossrec_cli.models.ragged import Bools
 from crossrec_cli.models.vectors import Floats, row_products, scaled_columns
+from crossrec_cli.models.whitening import TOGETHER
 
 NAME = "linear"
 SOURCE_WEIGHT = 0.3
@@ -30,8 +31,6 @@ TEXT_WEIGHT = 5.0
 Jeunen et al. 2020, https://doi.org/10.1145/3383313.3418480)."""
 OVERSAMPLED, ITERATIONS = 10, 4
 """Parameters of the randomised decomposition (Halko et al. 2011, https://doi.org/10.1137/090771806)."""
-TOGETHER = 65_536
-"""Items that are multiplied at once."""
 LARGEST_SHARE = 0.99
 """Upper limit of W · W: above it the factor would grow without bound."""
 

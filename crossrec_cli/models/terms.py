@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,12 +32,12 @@ class Terms:
             common: the share.
         """
         number: dict[str, int] = {}
-        values, lengths = array("q"), []  # which NumPy reads without copying it first
+        values, lengths = [], []
         for terms in lists:
             dimensions = [number.setdefault(term, len(number)) for term in dict.fromkeys(terms)]
-            values.extend(dimensions)
+            values += dimensions
             lengths.append(len(dimensions))
-        frequency = np.bincount(values, minlength=len(number))
+        frequency = np.bincount(values, minlength=len(number)) if values else np.zeros(0, np.int64)
         kept = np.flatnonzero((frequency > 1) & (frequency <= max(common * len(lengths), 2)))
         rarity = np.log(len(lengths) / frequency[kept]).astype(np.float32)
         names = list(number)

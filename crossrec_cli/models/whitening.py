@@ -21,7 +21,7 @@ SHRINKAGE = 0.1
 width/items to it, since that is how unsure its small variances are. Validation NDCG@10 on the Complete Journey, mean of
 three seeds: .0799 with 0.1, .0779 with 1, .0743 with 5."""
 TOGETHER = 65_536
-"""Items that are summed at once."""
+"""Items that are multiplied or summed at once."""
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,8 @@ def _compare(best: tuple[Tensor, Tensor], asking: Ints, among: Ints, texts: Floa
         cosines = torch.from_numpy(texts[rows] @ some_items.T)
         numbers = torch.from_numpy(among).expand(len(rows), -1)
         found = torch.topk(torch.cat([values[rows], cosines], dim=1), k, dim=1)
-        values[rows], indices[rows] = (
-            found.values,
-            torch.cat([indices[rows], numbers], dim=1).gather(1, found.indices),
-        )
+        values[rows] = found.values
+        indices[rows] = torch.cat([indices[rows], numbers], dim=1).gather(1, found.indices)
 
 
 def _nearest_of(texts: Floats, drawn: Floats, k: int) -> Ints:
