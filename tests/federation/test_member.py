@@ -14,6 +14,7 @@ import safetensors.numpy
 from conftest import Shop
 from federated_shops import platforms_of
 
+from crossrec_cli.config.federation_fields import Federate
 from crossrec_cli.config.load import load_config
 from crossrec_cli.config.schema import Config
 from crossrec_cli.errors import ConfigError, InputError
@@ -128,6 +129,29 @@ def test_the_stages_go_on_with_the_shared_model(platforms, shared, crossrec):
     assert without.exit_code == 0, without.output
     scorers = pd.read_parquet(shop.run_dir / "finetune/current/fusion.parquet")["scorer"].dropna().unique()
     assert "federated" not in scorers
+
+
+def test_the_stages_go_on_with_noisy_sums_alone_as_by_default(platforms, crossrec, tmp_path):
+    pytest.importorskip("dp_accounting")
+    usual = Federate()
+    assert usual.epsilon and not usual.weights
+    options = (f"federate.epsilon={usual.epsilon}", "federate.weights=false", "federate.rounds=10")
+    sides = [
+        Member(config_of(shop, *options), Silent(), tmp_path / str(number)) for number, shop in enumerate(platforms)
+    ]
+    coordinator, steps = Coordinator.of(FederationTerms.of(sides[0].config), tmp_path / "coordinator", Silent()), []
+    while coordinator.step:
+        question = coordinator.question()
+        steps.append(question.step)
+        coordinator.accept({str(number): side.answer(question) for number, side in enumerate(sides)})
+    assert FederationStep.ROUND not in steps and not SharedModel.load(tmp_path / "0" / SHARED_FILE).network
+    joined = sides[0].outgoing.lines()[0]["facts"]
+    assert joined["purchases"] == 0 and joined["users"] > 0
+    option = ("--set", f"adapt.shared={tmp_path / '0' / SHARED_FILE}")
+    done = crossrec("run", platforms[0].path, "--to", "finetune", *option)
+    assert done.exit_code == 0, done.output
+    scorers = pd.read_parquet(platforms[0].run_dir / "finetune/current/fusion.parquet")["scorer"]
+    assert {"federated", "neural"} <= set(scorers.dropna())
 
 
 @pytest.mark.parametrize("change", ["encoder.max_tokens=7", "interest.dim=8", "interest.user_encoder=sequence"])
